@@ -1,0 +1,290 @@
+//! Addresses of clients and servers, of every family.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use socket2::SockAddr;
+
+use crate::error::Error;
+
+/// The address of a client or of a server.
+///
+/// Python's `client_address` and `server_address`, which are a tuple or a string depending on the
+/// family. It prints as people write it: `127.0.0.1:9999`, `[::1]:9999`, `unix:/run/echo.sock`,
+/// `unix:@abstract`, and `unix:unnamed` for a Unix client that has not bound its socket, which is
+/// most of them. An IPv4 client of a server that listens on both families prints as IPv4.
+///
+/// ```
+/// use socketserver::Address;
+///
+/// let address = Address::from(([127, 0, 0, 1], 9999));
+/// assert_eq!(address.to_string(), "127.0.0.1:9999");
+/// assert_eq!(address.port(), Some(9999));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Address {
+    /// IPv4 or IPv6, with a port.
+    Inet(SocketAddr),
+    /// A Unix socket with a file.
+    Unix(PathBuf),
+    /// A Unix socket with a name that is not in the file system (Linux only), without the NUL
+    /// byte in front.
+    UnixAbstract(Vec<u8>),
+    /// A Unix socket without a name.
+    UnixUnnamed,
+}
+
+impl Address {
+    /// The IP address; `None` for a Unix socket.
+    ///
+    /// An IPv4 address that came in through an IPv6 socket (`::ffff:192.0.2.1`) is given as IPv4,
+    /// so that a list of addresses works for both kinds of server.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Inet(address) => Some(address.ip().to_canonical()),
+            _ => None,
+        }
+    }
+
+    /// The port; `None` for a Unix socket.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Inet(address) => Some(address.port()),
+            _ => None,
+        }
+    }
+
+    /// The file of a Unix socket; `None` for every other.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Unix(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn from_sockaddr(address: &SockAddr) -> Self {
+        if let Some(inet) = address.as_socket() {
+            return Self::Inet(inet);
+        }
+        if let Some(path) = address.as_pathname() {
+            return Self::Unix(path.to_owned());
+        }
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        if let Some(name) = address.as_abstract_namespace() {
+            return Self::UnixAbstract(name.to_owned());
+        }
+        Self::UnixUnnamed
+    }
+
+    pub(crate) fn to_sockaddr(&self) -> io::Result<SockAddr> {
+        match self {
+            Self::Inet(address) => Ok(SockAddr::from(*address)),
+            Self::Unix(path) => SockAddr::unix(path),
+            Self::UnixAbstract(name) => {
+                let mut path = vec![0];
+                path.extend_from_slice(name);
+                SockAddr::unix(PathBuf::from(std::ffi::OsString::from_vec(path)))
+            }
+            Self::UnixUnnamed => Err(io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                "the client's socket has no name, so nothing can be sent to it; a client that \
+                 wants a reply binds its own socket first",
+            )),
+        }
+    }
+
+    /// The address of a Unix socket by its path; a NUL byte in front makes it abstract.
+    pub(crate) fn from_unix_path(path: PathBuf) -> Self {
+        match path.as_os_str().as_bytes() {
+            [0, name @ ..] => Self::UnixAbstract(name.to_owned()),
+            _ => Self::Unix(path),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(SocketAddr::V6(address)) => match address.ip().to_ipv4_mapped() {
+                Some(ip) => write!(f, "{ip}:{}", address.port()),
+                None => address.fmt(f),
+            },
+            Self::Inet(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::UnixAbstract(name) => write!(f, "unix:@{}", name.escape_ascii()),
+            Self::UnixUnnamed => f.write_str("unix:unnamed"),
+        }
+    }
+}
+
+impl<T: Into<SocketAddr>> From<T> for Address {
+    fn from(address: T) -> Self {
+        Self::Inet(address.into())
+    }
+}
+
+/// Where a TCP or UDP server is to listen, before host names are resolved.
+///
+/// Everything that people write: `"127.0.0.1:9999"`, `"localhost:9999"`, `"[::]:9999"`,
+/// `("localhost", 9999)`, a [`SocketAddr`]. As in Python an empty host means every IPv4 address of
+/// the machine, and port 0 any free port: the server's
+/// [`server_address`](crate::Server::server_address) tells which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InetAddress(Host);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Host {
+    Text(String),
+    Named(String, u16),
+    Known(SocketAddr),
+}
+
+impl InetAddress {
+    /// The socket addresses it stands for, never none.
+    pub(crate) fn resolve(&self) -> Result<Vec<SocketAddr>, Error> {
+        let resolved = match &self.0 {
+            Host::Known(address) => return Ok(vec![*address]),
+            Host::Text(text) => match text.strip_prefix(':').map(str::parse) {
+                Some(Ok(port)) => return Ok(vec![(Ipv4Addr::UNSPECIFIED, port).into()]),
+                _ => text.to_socket_addrs(),
+            },
+            Host::Named(host, port) if host.is_empty() => {
+                return Ok(vec![(Ipv4Addr::UNSPECIFIED, *port).into()]);
+            }
+            Host::Named(host, port) => (host.as_str(), *port).to_socket_addrs(),
+        };
+        let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        resolved
+            .map(Vec::from_iter)
+            .and_then(|all| if all.is_empty() { Err(none()) } else { Ok(all) })
+            .map_err(|source| Error::Resolve {
+                address: self.to_string(),
+                source,
+            })
+    }
+}
+
+impl fmt::Display for InetAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Host::Text(text) => f.write_str(text),
+            Host::Named(host, port) => write!(f, "{host}:{port}"),
+            Host::Known(address) => address.fmt(f),
+        }
+    }
+}
+
+impl From<&str> for InetAddress {
+    fn from(text: &str) -> Self {
+        Self(Host::Text(text.to_owned()))
+    }
+}
+
+impl From<String> for InetAddress {
+    fn from(text: String) -> Self {
+        Self(Host::Text(text))
+    }
+}
+
+impl From<(&str, u16)> for InetAddress {
+    fn from((host, port): (&str, u16)) -> Self {
+        Self(Host::Named(host.to_owned(), port))
+    }
+}
+
+impl From<(String, u16)> for InetAddress {
+    fn from((host, port): (String, u16)) -> Self {
+        Self(Host::Named(host, port))
+    }
+}
+
+impl From<(IpAddr, u16)> for InetAddress {
+    fn from(address: (IpAddr, u16)) -> Self {
+        Self(Host::Known(address.into()))
+    }
+}
+
+impl From<SocketAddr> for InetAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self(Host::Known(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_prints_as_people_write_it() {
+        let inet = |text: &str| Address::from(text.parse::<SocketAddr>().unwrap());
+        assert_eq!(inet("127.0.0.1:80").to_string(), "127.0.0.1:80");
+        assert_eq!(inet("[::1]:80").to_string(), "[::1]:80");
+        assert_eq!(inet("[::ffff:192.0.2.7]:80").to_string(), "192.0.2.7:80");
+        assert_eq!(
+            Address::from_unix_path("/run/s".into()).to_string(),
+            "unix:/run/s"
+        );
+        assert_eq!(
+            Address::from_unix_path("\0name".into()).to_string(),
+            "unix:@name"
+        );
+        assert_eq!(Address::UnixUnnamed.to_string(), "unix:unnamed");
+    }
+
+    #[test]
+    fn an_ipv4_client_of_an_ipv6_socket_has_an_ipv4_address() {
+        let address = Address::from("[::ffff:192.0.2.7]:80".parse::<SocketAddr>().unwrap());
+        assert_eq!(address.ip(), Some("192.0.2.7".parse().unwrap()));
+    }
+
+    #[test]
+    fn every_address_survives_the_way_through_the_operating_system_s_form() {
+        for address in [
+            Address::from(([127, 0, 0, 1], 80)),
+            Address::from("[::1]:80".parse::<SocketAddr>().unwrap()),
+            Address::from_unix_path("/run/s".into()),
+        ] {
+            assert_eq!(
+                Address::from_sockaddr(&address.to_sockaddr().unwrap()),
+                address
+            );
+        }
+        #[cfg(target_os = "linux")]
+        {
+            let address = Address::from_unix_path("\0name".into());
+            assert_eq!(
+                Address::from_sockaddr(&address.to_sockaddr().unwrap()),
+                address
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_host_means_every_ipv4_address() {
+        let every: SocketAddr = "0.0.0.0:7".parse().unwrap();
+        assert_eq!(InetAddress::from(("", 7)).resolve().unwrap(), [every]);
+        assert_eq!(InetAddress::from(":7").resolve().unwrap(), [every]);
+    }
+
+    #[test]
+    fn an_address_without_a_port_is_refused_with_what_to_write() {
+        for text in [
+            "localhost",
+            "",
+            "127.0.0.1:http",
+            "127.0.0.1:65536",
+            "::1:80:90",
+        ] {
+            let error = InetAddress::from(text).resolve().unwrap_err().to_string();
+            assert!(error.contains(&format!("{text:?}")), "{error}");
+            assert!(error.contains("HOST:PORT"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The request of a datagram server: one packet, and the reply to it.
+
+use std::fmt;
+use std::io::{self, BufRead, Read, Write};
+use std::sync::Arc;
+
+use crate::active_requests::ActiveRequest;
+use crate::address::Address;
+use crate::request::Request;
+use crate::server_handle::ServerHandle;
+
+/// What sends a datagram to a client: the server's socket, or a mock.
+pub(crate) trait DatagramSocket: fmt::Debug + Send + Sync {
+    /// Sends `packet` whole, or fails.
+    fn send_to(&self, packet: &[u8], client: &Address) -> io::Result<()>;
+}
+
+/// One datagram: the packet, who sent it, and the reply.
+///
+/// The counterpart of a `DatagramRequestHandler`'s `packet`, `client_address`, `rfile` and `wfile`.
+/// It implements [`Read`] and [`BufRead`] over the packet and [`Write`] into the reply, so a
+/// handler can be written as if for a stream. What was written leaves as *one* datagram when the
+/// handler has succeeded; if nothing was written, nothing is sent (Python then sends an empty
+/// datagram).
+///
+/// ```
+/// use std::io::Write;
+/// use socketserver::{DatagramRequest, HandlerResult, RequestHandler};
+/// use socketserver::mock::MockDatagram;
+///
+/// struct Length;
+///
+/// impl RequestHandler<DatagramRequest> for Length {
+///     fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
+///         let length = request.packet().len();
+///         write!(request, "{length}")?;
+///         Ok(())
+///     }
+/// }
+///
+/// let recording = MockDatagram::new("four").run(Length);
+/// assert_eq!(recording.sent(), [b"4"]);
+/// ```
+#[derive(Debug)]
+#[doc(alias = "DatagramRequestHandler")]
+pub struct DatagramRequest {
+    packet: Box<[u8]>,
+    position: usize,
+    truncated: bool,
+    reply: Vec<u8>,
+    socket: Arc<dyn DatagramSocket>,
+    client_address: Address,
+    active: ActiveRequest,
+}
+
+impl DatagramRequest {
+    pub(crate) fn new(
+        packet: Box<[u8]>,
+        truncated: bool,
+        socket: Arc<dyn DatagramSocket>,
+        client_address: Address,
+        active: ActiveRequest,
+    ) -> Self {
+        let reply = Vec::new();
+        Self {
+            packet,
+            position: 0,
+            truncated,
+            reply,
+            socket,
+            client_address,
+            active,
+        }
+    }
+
+    /// The whole packet, however much of it has been read; empty if an empty datagram came.
+    #[must_use]
+    pub fn packet(&self) -> &[u8] {
+        &self.packet
+    }
+
+    /// Whether the datagram was longer than the server's `max_packet_size`, so that its end is
+    /// lost. Python cannot tell.
+    #[must_use]
+    pub fn truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// Who sent it, and gets the reply.
+    #[must_use]
+    pub fn client_address(&self) -> &Address {
+        &self.client_address
+    }
+
+    /// The server, as Python's `self.server`: its address, and the word to stop.
+    #[must_use]
+    pub fn server(&self) -> &ServerHandle {
+        self.active.server()
+    }
+
+    /// Sends `packet` to the client at once, as a datagram of its own, which may be empty. For more
+    /// than one reply; a single one is simply written.
+    ///
+    /// Python's `self.socket.sendto(packet, self.client_address)`.
+    ///
+    /// # Errors
+    ///
+    /// If the packet is too long for a datagram (65,507 bytes over IPv4), the client is a Unix
+    /// socket without a name or has gone, or it does not take its datagrams.
+    pub fn send(&self, packet: &[u8]) -> io::Result<()> {
+        self.socket
+            .send_to(packet, &self.client_address)
+            .map_err(|error| {
+                let what = format!("cannot send a datagram of {} bytes: {error}", packet.len());
+                io::Error::new(error.kind(), what)
+            })
+    }
+
+    /// Sends what was written, if anything was.
+    pub(crate) fn send_reply(&mut self) -> io::Result<()> {
+        if self.reply.is_empty() {
+            return Ok(());
+        }
+        let reply = std::mem::take(&mut self.reply);
+        self.send(&reply)
+    }
+}
+
+impl Request for DatagramRequest {
+    fn client_address(&self) -> &Address {
+        &self.client_address
+    }
+
+    fn active(&self) -> &ActiveRequest {
+        &self.active
+    }
+}
+
+impl BufRead for DatagramRequest {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        Ok(&self.packet[self.position..])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.position = (self.position + amount).min(self.packet.len());
+    }
+}
+
+impl Read for DatagramRequest {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl Write for DatagramRequest {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.reply.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    /// Does nothing: a reply is one datagram, sent when the handler has ended.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! What can go wrong in setting up and running a server, and in a handler.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::address::Address;
+
+/// What stopped a server from being set up, or its loop from going on.
+///
+/// Each variant names what was attempted and on which address, and its message says what to do
+/// where there is something to do. A failing *handler* is not here: its [`HandlerError`] goes to
+/// [`handle_error`](crate::BaseServer::handle_error) and never ends the loop.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text given as an address has no meaning, or its host name no address.
+    #[error(
+        "cannot resolve the address {address:?}: {source}; write HOST:PORT, with an IPv6 address \
+         in brackets"
+    )]
+    Resolve {
+        /// The address as it was given.
+        address: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+
+    /// The operating system gave no socket, or not the pair that wakes the loop.
+    #[error("cannot create a socket for {address}: {source}")]
+    CreateSocket {
+        /// The address the socket was for.
+        address: Address,
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// A socket option could not be set before bind.
+    #[error("cannot set {option} on the socket for {address}: {source}")]
+    SetOption {
+        /// The option by its name in C, such as `SO_REUSEADDR`.
+        option: &'static str,
+        /// The address the socket is for.
+        address: Address,
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// Somebody listens there already.
+    #[error(
+        "address {address} is in use; stop the program that listens there, or choose another \
+         address (port 0 takes any free port)"
+    )]
+    AddressInUse {
+        /// The address that was asked for.
+        address: Address,
+    },
+
+    /// The operating system does not let this program listen there.
+    #[error(
+        "no permission to listen on {address}; ports below 1024 are for privileged programs: \
+         choose a higher one, or for a Unix socket a directory that this program may write to"
+    )]
+    PermissionDenied {
+        /// The address that was asked for.
+        address: Address,
+    },
+
+    /// The address belongs to another machine.
+    #[error(
+        "address {address} is not an address of this machine; use 127.0.0.1 for local clients \
+         only, or 0.0.0.0 or [::] for all"
+    )]
+    AddressNotAvailable {
+        /// The address that was asked for.
+        address: Address,
+    },
+
+    /// Binding failed for another reason.
+    #[error("cannot bind to {address}: {source}")]
+    Bind {
+        /// The address that was asked for.
+        address: Address,
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// The path of a Unix socket is taken by something that is not a socket, or cannot be looked at.
+    #[error("cannot use {} for a Unix socket: {source}", path.display())]
+    SocketFile {
+        /// The path that was asked for.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+
+    /// The socket is bound, but cannot be told to listen.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address that was asked for.
+        address: Address,
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// A layer could not get ready to process requests.
+    #[error("cannot get ready to serve {address}: {source}")]
+    Activate {
+        /// The server's address.
+        address: Address,
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// The loop was entered while it runs: one thread at a time may be in `serve_forever` or
+    /// `handle_request`.
+    #[error("the server on {address} is already serving in another thread")]
+    AlreadyServing {
+        /// The server's address.
+        address: Address,
+    },
+
+    /// Waiting for requests, or getting one, failed in a way that will not pass by itself.
+    #[error("cannot get requests on {address} any more: {source}")]
+    GetRequest {
+        /// The server's address.
+        address: Address,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// What a handler reports: any error at all, so that `?` works on everything.
+///
+/// It reaches [`handle_error`](crate::BaseServer::handle_error) together with the request.
+pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What every method of a handler returns.
+pub type HandlerResult = Result<(), HandlerError>;
+
+/// A panic in a handler or in a hook, as [`handle_error`](crate::BaseServer::handle_error) sees it.
+///
+/// ```
+/// use socketserver::{HandlerError, HandlerPanic};
+///
+/// fn was_a_panic(error: &HandlerError) -> bool {
+///     error.is::<HandlerPanic>()
+/// }
+/// # assert!(!was_a_panic(&"told".into()));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("panicked: {message}")]
+pub struct HandlerPanic {
+    message: String,
+}
+
+impl HandlerPanic {
+    /// Makes an error of what `catch_unwind` caught.
+    pub(crate) fn new(payload: Box<dyn std::any::Any + Send>) -> Self {
+        let message = match payload.downcast::<String>() {
+            Ok(text) => *text,
+            Err(payload) => match payload.downcast::<&'static str>() {
+                Ok(text) => (*text).to_owned(),
+                Err(_) => "with a value that is not text".to_owned(),
+            },
+        };
+        Self { message }
+    }
+
+    /// What the panic said.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+/// Runs `step`, and makes an error of a panic in it.
+pub(crate) fn catch_panic<T>(
+    step: impl FnOnce() -> Result<T, HandlerError>,
+) -> Result<T, HandlerError> {
+    // What a panicking step leaves half-done is either dropped with its request or belongs to the
+    // user, who sees the panic reported.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(step))
+        .unwrap_or_else(|payload| Err(HandlerPanic::new(payload).into()))
+}

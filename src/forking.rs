@@ -1,0 +1,296 @@
+//! The mix-in that serves each request in a process.
+
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
+use signal_hook::SigId;
+use signal_hook::consts::{SIGCHLD, SIGTERM};
+use signal_hook::low_level;
+
+use crate::base_server::{BaseServer, report_error, shut_down};
+use crate::error::Error;
+use crate::lock::lock;
+use crate::mix_in::MixIn;
+use crate::request::Request;
+
+/// While closing, children are looked at so often even if no signal tells of their end: another
+/// part of the program may have taken the signal over.
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
+
+/// Serves each request in a child process of its own.
+///
+/// Python's `ForkingMixIn`. The child has a copy of everything, so a handler cannot change the
+/// server's state, and cannot harm it either: a crash, a leak, a handler that never ends stay in
+/// the child. Its exit status is 0 if the handler succeeded and 1 if it failed or panicked.
+///
+/// At most [`max_children`](Self::max_children) run at a time; then the loop accepts no more until
+/// one ends. Children are waited for one by one, by their process id, so other children of the
+/// program are left to it. `SIGCHLD` makes the loop look for ended ones; the program's own handler
+/// for it, if it has one, is called as before.
+///
+/// When the server is closed, each child gets `SIGTERM`, which in it means that the server is
+/// draining: [`wait`](crate::StreamRequest::wait) returns false, everything else goes on. What runs
+/// at the drain timeout is killed.
+///
+/// # Forking a program with threads
+///
+/// fork copies the calling thread alone. What other threads were doing stays half-done in the child
+/// for ever: a mutex that one of them held is never unlocked, so a handler that needs it hangs.
+/// The allocator is safe (the C library sees to it), and so is everything in this crate. Your own
+/// locks, those of libraries, and those of the standard output streams are not.
+///
+/// The supported ways to use it are:
+///
+/// * `serve_forever` in a program without other threads, or in one whose other threads only wait
+///   (for a signal, say) and take no lock that a handler or the logger takes; or
+/// * a handler that starts another program at once.
+///
+/// A handler may start threads itself: in the child, it is the only one. It must not return by
+/// other ways than its end: the child leaves with `_exit`, so neither destructors of `main` nor
+/// buffered standard output are run a second time, and output without a line's end must be flushed.
+///
+/// A [shutdown](crate::ServerHandle::shutdown) called in a child stops the parent's loop.
+#[derive(Debug)]
+pub struct ForkingMixIn<S> {
+    next: S,
+    max_children: usize,
+    block_on_close: bool,
+    active_children: Mutex<HashSet<Pid>>,
+    child_signal: Mutex<Option<SigId>>,
+}
+
+impl<S: BaseServer> ForkingMixIn<S> {
+    /// Puts processes around `next`.
+    pub fn new(next: S) -> Self {
+        Self {
+            next,
+            max_children: 40,
+            block_on_close: true,
+            active_children: Mutex::default(),
+            child_signal: Mutex::new(None),
+        }
+    }
+
+    /// How many children may run at a time; 40 unless set, as in Python. 0 counts as 1.
+    #[must_use]
+    pub fn max_children(mut self, max: usize) -> Self {
+        self.max_children = max.max(1);
+        self
+    }
+
+    /// Whether closing waits for the children that still run; true unless set.
+    #[must_use]
+    pub fn block_on_close(mut self, block: bool) -> Self {
+        self.block_on_close = block;
+        self
+    }
+
+    /// The process ids of the children that have not been collected, in no order.
+    #[must_use]
+    pub fn active_children(&self) -> Vec<i32> {
+        lock(&self.active_children)
+            .iter()
+            .map(|pid| pid.as_raw())
+            .collect()
+    }
+
+    /// Takes in the children that have ended, without waiting for others. The loop does it after
+    /// every pass.
+    pub fn collect_children(&self) {
+        let ended = self.collect(WaitPidFlag::WNOHANG);
+        if self.handle().is_draining() {
+            self.handle().active().count_children(ended, 0);
+        }
+    }
+
+    /// Waits for each child in turn, as `how` says, and tells how many were collected.
+    fn collect(&self, how: WaitPidFlag) -> usize {
+        let mut children = lock(&self.active_children);
+        let before = children.len();
+        children.retain(|&child| {
+            loop {
+                match waitpid(child, Some(how)) {
+                    Err(Errno::EINTR) => {}
+                    Ok(WaitStatus::StillAlive) => return true,
+                    Ok(status) => {
+                        log_end(status);
+                        return false;
+                    }
+                    // Somebody else has collected it.
+                    Err(_) => return false,
+                }
+            }
+        });
+        before - children.len()
+    }
+
+    fn signal_children(&self, signal: Signal) {
+        for &child in &*lock(&self.active_children) {
+            // It fails if the child is gone, and cannot reach another process, as long as the child
+            // is not collected.
+            let _ = kill(child, signal);
+        }
+    }
+
+    /// Tells the children of the drain and waits for them, until the deadline kills them.
+    fn drain_children(&self) {
+        let deadline = self.handle().close_deadline();
+        self.signal_children(Signal::SIGTERM);
+        loop {
+            self.collect_children();
+            if lock(&self.active_children).is_empty() {
+                return;
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                break;
+            }
+            let pause = left.map_or(LOOK_AT_LEAST_EVERY, |left| left.min(LOOK_AT_LEAST_EVERY));
+            match self.handle().wakeup() {
+                Ok(wakeup) if wakeup.wait(None, Some(pause)).is_ok() => drop(wakeup.heard()),
+                _ => std::thread::sleep(pause),
+            }
+        }
+        self.signal_children(Signal::SIGKILL);
+        let killed = self.collect(WaitPidFlag::empty());
+        self.handle().active().count_children(0, killed);
+    }
+
+    /// The child's whole life: it serves its request and never returns.
+    fn live_as_child<T>(top: &Arc<T>, request: S::Request) -> !
+    where
+        T: BaseServer<Request = S::Request>,
+    {
+        top.after_fork_in_child();
+        let succeeded = top.process_request_thread(request);
+        low_level::exit(i32::from(!succeeded))
+    }
+}
+
+/// From now on, and before this nothing, `SIGTERM` tells the request that the server is draining.
+#[allow(unsafe_code)]
+fn hear_of_drain(request: &impl Request) {
+    let notice = request.active().drain_notice();
+    // SAFETY: the action is run in a signal handler, where it may call async-signal-safe functions
+    // only. `DrainNotice::tell` stores to and exchanges atomics and calls shutdown(2), which POSIX
+    // lists as async-signal-safe; it takes no lock, allocates nothing, and does not panic.
+    let registered = unsafe { low_level::register(SIGTERM, move || notice.tell()) };
+    if let Err(error) = registered {
+        let client = request.client_address();
+        log::warn!("{client}: the child will not hear of a drain: {error}");
+    }
+}
+
+fn log_end(status: WaitStatus) {
+    match status {
+        WaitStatus::Signaled(child, signal, _) => {
+            log::warn!("child {child} was ended by {signal}, its request unfinished");
+        }
+        WaitStatus::Exited(child, status) => log::debug!("child {child} ended with {status}"),
+        _ => {}
+    }
+}
+
+impl<S: BaseServer> MixIn for ForkingMixIn<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.next
+    }
+
+    fn server_activate(&self) -> Result<(), Error> {
+        self.next.server_activate()?;
+        let failed = |source| Error::Activate {
+            address: self.handle().server_address(),
+            source,
+        };
+        let speaker: OwnedFd = self.handle().wakeup()?.speaker().map_err(failed)?;
+        let id = low_level::pipe::register(SIGCHLD, speaker).map_err(failed)?;
+        *lock(&self.child_signal) = Some(id);
+        Ok(())
+    }
+
+    fn accepting(&self) -> bool {
+        if lock(&self.active_children).len() >= self.max_children {
+            self.collect_children();
+        }
+        lock(&self.active_children).len() < self.max_children && self.next.accepting()
+    }
+
+    #[allow(unsafe_code)]
+    fn process_request<T>(&self, top: &Arc<T>, mut request: S::Request)
+    where
+        T: BaseServer<Request = S::Request>,
+    {
+        // A child that was told to drain before it listens would be ended by the signal instead.
+        let drain = SigSet::from(Signal::SIGTERM);
+        let mut mask = SigSet::empty();
+        let masked = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&drain), Some(&mut mask));
+        let unmask = || {
+            if masked.is_ok() {
+                let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
+            }
+        };
+        // SAFETY: fork is unsafe because in a child of a program with threads only functions that
+        // are async-signal-safe may be called until exec. The type's documentation tells the user
+        // under which conditions the child may do more, and that they are theirs to keep. The child
+        // itself runs `live_as_child`, which never returns into the parent's frames, and touches no
+        // lock of this crate that another thread of the parent may have held at the fork.
+        match unsafe { fork() } {
+            Ok(ForkResult::Child) => {
+                top.handle().set_forked_child();
+                hear_of_drain(&request);
+                unmask();
+                Self::live_as_child(top, request)
+            }
+            Ok(ForkResult::Parent { child }) => {
+                unmask();
+                lock(&self.active_children).insert(child);
+                top.close_request(request);
+            }
+            Err(error) => {
+                unmask();
+                let error = format!("cannot fork a child for the request: {error}").into();
+                report_error(&**top, &mut request, &error);
+                shut_down(top, request);
+            }
+        }
+    }
+
+    fn handle_timeout(&self) {
+        self.collect_children();
+        self.next.handle_timeout();
+    }
+
+    /// 300 seconds, as in Python, so that ended children are collected now and then.
+    fn timeout(&self) -> Option<Duration> {
+        Some(Duration::from_secs(300))
+    }
+
+    fn service_actions(&self) {
+        self.collect_children();
+        self.next.service_actions();
+    }
+
+    fn server_close(&self) {
+        self.next.server_close();
+        if self.block_on_close {
+            self.drain_children();
+        } else {
+            self.collect_children();
+        }
+        lock(&self.child_signal).take().map(low_level::unregister);
+    }
+}
+
+impl<S> Drop for ForkingMixIn<S> {
+    fn drop(&mut self) {
+        lock(&self.child_signal).take().map(low_level::unregister);
+    }
+}

@@ -1,0 +1,212 @@
+//! A layer that changes some steps and leaves the others to the layer below.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base_server::BaseServer;
+use crate::error::{Error, HandlerError, HandlerResult};
+use crate::server_handle::ServerHandle;
+
+/// What a [`MixIn`] serves: what the layer below it serves.
+pub type RequestOf<M> = <<M as MixIn>::Next as BaseServer>::Request;
+
+/// A layer of a server: Python's mix-in class, or a derived class with overrides.
+///
+/// It names the layer below with [`next`](Self::next), which is Python's `super()`, and defines
+/// only the hooks that it changes. Every other hook falls through to the layer below, as Python's
+/// method resolution order does. A type that implements `MixIn` is a [`BaseServer`] by that alone.
+///
+/// Each hook's meaning is told at the method of the same name of [`BaseServer`].
+///
+/// ```
+/// use std::net::IpAddr;
+/// use socketserver::{BaseServer, MixIn, Request, RequestOf};
+///
+/// /// Serves the clients of one address only.
+/// struct OnlyFrom<S> {
+///     next: S,
+///     ip: IpAddr,
+/// }
+///
+/// impl<S: BaseServer> MixIn for OnlyFrom<S> {
+///     type Next = S;
+///     fn next(&self) -> &S {
+///         &self.next
+///     }
+///     fn verify_request(&self, request: &RequestOf<Self>) -> bool {
+///         request.client_address().ip() == Some(self.ip) && self.next.verify_request(request)
+///     }
+/// }
+/// ```
+///
+/// `TcpServer::new(…).mix_in(|next| OnlyFrom { next, ip }).mix_in(ThreadingMixIn::new)` puts it
+/// inside, the other order outside; both work, since hooks are called on the outermost layer.
+#[doc(alias = "super")]
+pub trait MixIn: Sized + Send + Sync + 'static {
+    /// The layer below.
+    type Next: BaseServer;
+
+    /// The layer below: Python's `super()`.
+    fn next(&self) -> &Self::Next;
+
+    /// [`BaseServer::server_bind`]
+    fn server_bind(&self) -> Result<(), Error> {
+        self.next().server_bind()
+    }
+
+    /// [`BaseServer::server_activate`]
+    fn server_activate(&self) -> Result<(), Error> {
+        self.next().server_activate()
+    }
+
+    /// [`BaseServer::accepting`]
+    fn accepting(&self) -> bool {
+        self.next().accepting()
+    }
+
+    /// [`BaseServer::get_request`]
+    fn get_request(&self) -> io::Result<RequestOf<Self>> {
+        self.next().get_request()
+    }
+
+    /// [`BaseServer::verify_request`]
+    fn verify_request(&self, request: &RequestOf<Self>) -> bool {
+        self.next().verify_request(request)
+    }
+
+    /// [`BaseServer::process_request`]
+    fn process_request<T>(&self, top: &Arc<T>, request: RequestOf<Self>)
+    where
+        T: BaseServer<Request = RequestOf<Self>>,
+    {
+        self.next().process_request(top, request);
+    }
+
+    /// [`BaseServer::finish_request`]
+    fn finish_request(&self, request: &mut RequestOf<Self>) -> HandlerResult {
+        self.next().finish_request(request)
+    }
+
+    /// [`BaseServer::handle_error`]
+    fn handle_error(&self, request: &mut RequestOf<Self>, error: &HandlerError) {
+        self.next().handle_error(request, error);
+    }
+
+    /// [`BaseServer::shutdown_request`]
+    fn shutdown_request<T>(&self, top: &Arc<T>, request: RequestOf<Self>)
+    where
+        T: BaseServer<Request = RequestOf<Self>>,
+    {
+        self.next().shutdown_request(top, request);
+    }
+
+    /// [`BaseServer::close_request`]
+    fn close_request(&self, request: RequestOf<Self>) {
+        self.next().close_request(request);
+    }
+
+    /// [`BaseServer::after_fork_in_child`]
+    fn after_fork_in_child(&self) {
+        self.next().after_fork_in_child();
+    }
+
+    /// [`BaseServer::handle_timeout`]
+    fn handle_timeout(&self) {
+        self.next().handle_timeout();
+    }
+
+    /// [`BaseServer::timeout`]
+    fn timeout(&self) -> Option<Duration> {
+        self.next().timeout()
+    }
+
+    /// [`BaseServer::service_actions`]
+    fn service_actions(&self) {
+        self.next().service_actions();
+    }
+
+    /// [`BaseServer::server_close`]
+    fn server_close(&self) {
+        self.next().server_close();
+    }
+}
+
+impl<M: MixIn> BaseServer for M {
+    type Request = RequestOf<M>;
+
+    fn handle(&self) -> &ServerHandle {
+        self.next().handle()
+    }
+
+    fn socket(&self) -> Result<Arc<OwnedFd>, Error> {
+        self.next().socket()
+    }
+
+    fn server_bind(&self) -> Result<(), Error> {
+        MixIn::server_bind(self)
+    }
+
+    fn server_activate(&self) -> Result<(), Error> {
+        MixIn::server_activate(self)
+    }
+
+    fn accepting(&self) -> bool {
+        MixIn::accepting(self)
+    }
+
+    fn get_request(&self) -> io::Result<Self::Request> {
+        MixIn::get_request(self)
+    }
+
+    fn verify_request(&self, request: &Self::Request) -> bool {
+        MixIn::verify_request(self, request)
+    }
+
+    fn process_request<T>(&self, top: &Arc<T>, request: Self::Request)
+    where
+        T: BaseServer<Request = Self::Request>,
+    {
+        MixIn::process_request(self, top, request);
+    }
+
+    fn finish_request(&self, request: &mut Self::Request) -> HandlerResult {
+        MixIn::finish_request(self, request)
+    }
+
+    fn handle_error(&self, request: &mut Self::Request, error: &HandlerError) {
+        MixIn::handle_error(self, request, error);
+    }
+
+    fn shutdown_request<T>(&self, top: &Arc<T>, request: Self::Request)
+    where
+        T: BaseServer<Request = Self::Request>,
+    {
+        MixIn::shutdown_request(self, top, request);
+    }
+
+    fn close_request(&self, request: Self::Request) {
+        MixIn::close_request(self, request);
+    }
+
+    fn after_fork_in_child(&self) {
+        MixIn::after_fork_in_child(self);
+    }
+
+    fn handle_timeout(&self) {
+        MixIn::handle_timeout(self);
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        MixIn::timeout(self)
+    }
+
+    fn service_actions(&self) {
+        MixIn::service_actions(self);
+    }
+
+    fn server_close(&self) {
+        MixIn::server_close(self);
+    }
+}

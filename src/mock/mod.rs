@@ -1,0 +1,35 @@
+//! Requests without a network, to test handlers with.
+//!
+//! A test writes down what the client does, runs a handler over it exactly as a server would, and
+//! looks at what came back. A handler cannot tell the difference: it gets the same
+//! [`StreamRequest`](crate::StreamRequest) or [`DatagramRequest`](crate::DatagramRequest).
+//!
+//! ```
+//! use std::io::{BufRead, Write};
+//! use socketserver::mock::MockStream;
+//! use socketserver::{HandlerResult, RequestHandler, StreamRequest};
+//!
+//! struct Greet;
+//!
+//! impl RequestHandler for Greet {
+//!     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+//!         write!(request, "Your name? ")?;
+//!         let mut name = String::new();
+//!         request.read_line(&mut name)?;
+//!         writeln!(request, "Hello, {}!", name.trim())?;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! // The name arrives in two pieces.
+//! let recording = MockStream::new().chunk("Gra").chunk("ce\n").run(Greet);
+//! recording.result().as_ref().unwrap();
+//! assert_eq!(recording.writes(), [b"Your name? ".as_slice(), b"Hello, Grace!\n"]);
+//! assert!(recording.is_shut_down());
+//! ```
+
+mod datagram;
+mod stream;
+
+pub use datagram::{DatagramRecording, MockDatagram};
+pub use stream::{Event, MockStream, StreamRecording};

@@ -1,0 +1,405 @@
+//! What the caller holds: the loop, and the methods that start and stop it.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use crate::active_requests::DrainReport;
+use crate::address::Address;
+use crate::base_server::{BaseServer, report_error, shut_down};
+use crate::error::{Error, catch_panic};
+use crate::request::Request;
+use crate::server_handle::{ServerHandle, ServingGuard};
+
+/// A server, ready to serve: layers around a bottom, and the loop that calls them.
+///
+/// [`BaseServer::bind`] makes one of any layers; the aliases such as
+/// [`ThreadingTcpServer`](crate::ThreadingTcpServer) name the usual ones and have a
+/// [`bind`](Server::bind) of their own. Its methods are those that Python's documentation heads
+/// with "methods for the caller".
+///
+/// Dropping it is [`server_close`](Self::server_close), as leaving a `with` block is in Python. A
+/// thread that panics cuts its server's running requests off instead of waiting for them.
+///
+/// ```
+/// use std::io::{BufRead, Write};
+/// use socketserver::{HandlerResult, RequestHandler, StreamRequest, ThreadingTcpServer};
+///
+/// /// Sends each line back.
+/// struct Echo;
+///
+/// impl RequestHandler for Echo {
+///     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+///         let mut line = Vec::new();
+///         while request.wait()? {
+///             request.read_until(b'\n', &mut line)?;
+///             request.write_all(&line)?;
+///             line.clear();
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let server = ThreadingTcpServer::bind("127.0.0.1:0", || Echo)?;
+/// println!("listening on {}", server.server_address());
+/// # server.shutdown(); // So that the example ends: the loop below returns at once.
+/// server.serve_forever()?;
+/// let report = server.server_close();
+/// # assert_eq!(report.running, 0);
+/// # Ok::<(), socketserver::Error>(())
+/// ```
+pub struct Server<S: BaseServer> {
+    top: Arc<S>,
+    /// `None` once it is closed. It is held here too so that a borrowed descriptor stays valid.
+    socket: Option<Arc<OwnedFd>>,
+    timeout: Option<Duration>,
+    service_interval: Option<Duration>,
+    drain_timeout: Option<Duration>,
+}
+
+/// How a pass of the loop went.
+enum Pass {
+    /// A request was handed on, or refused, or was gone before it could be.
+    Done,
+    /// None has come.
+    NoRequest,
+    /// The layers take none now.
+    NotAccepting,
+    /// The system has no means for another one now.
+    Exhausted,
+}
+
+/// After so many passes without a wait the loop listens to what a forked child may have said.
+const PASSES_WITHOUT_LISTENING: u32 = 64;
+
+/// The first and the longest pause when the system has no descriptor or memory for a request.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+impl<S: BaseServer> Server<S> {
+    pub(crate) fn new(stack: S) -> Result<Self, Error> {
+        stack.handle().wakeup()?;
+        let socket = stack.socket()?;
+        Ok(Self {
+            top: Arc::new(stack),
+            socket: Some(socket),
+            timeout: None,
+            service_interval: None,
+            drain_timeout: None,
+        })
+    }
+
+    /// Binds the socket of an [`unbound`](BaseServer::unbound) server.
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be had.
+    pub fn server_bind(&self) -> Result<(), Error> {
+        self.top.server_bind()
+    }
+
+    /// Makes a bound server ready: from here on, clients can connect.
+    ///
+    /// # Errors
+    ///
+    /// If the socket cannot listen, or a pool not start.
+    pub fn server_activate(&self) -> Result<(), Error> {
+        self.top.server_activate()
+    }
+
+    /// Serves requests until [`shutdown`](Self::shutdown).
+    ///
+    /// The loop waits on the socket and on the word to stop together. There is no poll interval
+    /// (Python's `poll_interval`, half a second): it stops at once, and while nothing comes it makes
+    /// no system calls. Everything else about a request is in the hooks of [`BaseServer`], in whose
+    /// documentation the order is told.
+    ///
+    /// Faults do not end it. A connection that died while it was queued is passed over. When
+    /// descriptors or memory run out it pauses, 10 ms at first and up to a second, and tries again.
+    /// A failing handler is the business of [`handle_error`](BaseServer::handle_error).
+    ///
+    /// After a shutdown it may be called again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyServing`] if another thread is in the loop, and [`Error::GetRequest`] if the
+    /// socket gives no requests any more.
+    ///
+    /// # Panics
+    ///
+    /// If `service_actions` of a layer does. A panic in any other hook is logged and survived.
+    pub fn serve_forever(&self) -> Result<(), Error> {
+        let Some(serving) = self.top.handle().begin_serving()? else {
+            return Ok(());
+        };
+        let mut pause = FIRST_PAUSE;
+        let mut passes = 0;
+        while !serving.is_stop_requested() {
+            match self.handle_request_noblock()? {
+                Pass::Done => {
+                    pause = FIRST_PAUSE;
+                    passes += 1;
+                    if passes == PASSES_WITHOUT_LISTENING {
+                        passes = 0;
+                        serving.heard();
+                    }
+                }
+                Pass::NoRequest => self.wait(&serving, true, self.service_interval)?,
+                Pass::NotAccepting => self.wait(&serving, false, self.service_interval)?,
+                Pass::Exhausted => {
+                    self.wait(&serving, false, shorter(Some(pause), self.service_interval))?;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+            self.top.service_actions();
+        }
+        Ok(())
+    }
+
+    /// Serves one request, waiting for it as long as the [timeout](Self::set_timeout) allows; when
+    /// that is over, calls [`handle_timeout`](BaseServer::handle_timeout).
+    ///
+    /// For a program that has a loop of its own. A mix-in may still be at work on the request when
+    /// it returns. A [`shutdown`](Self::shutdown) ends the wait; a request that is refused, or whose
+    /// handler fails, counts as the one.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve_forever`](Self::serve_forever).
+    pub fn handle_request(&self) -> Result<(), Error> {
+        let Some(serving) = self.top.handle().begin_serving()? else {
+            return Ok(());
+        };
+        let timeout = self.timeout.or_else(|| self.top.timeout());
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        while !serving.is_stop_requested() {
+            let pass = self.handle_request_noblock()?;
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match pass {
+                Pass::Done => return Ok(()),
+                _ if left == Some(Duration::ZERO) => {
+                    self.top.handle_timeout();
+                    return Ok(());
+                }
+                Pass::NoRequest => self.wait(&serving, true, left)?,
+                Pass::NotAccepting => self.wait(&serving, false, left)?,
+                Pass::Exhausted => self.wait(&serving, false, shorter(Some(FIRST_PAUSE), left))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Gets a request if there is one, and sees it on its way.
+    #[doc(alias = "_handle_request_noblock")]
+    fn handle_request_noblock(&self) -> Result<Pass, Error> {
+        if !self.top.accepting() {
+            return Ok(Pass::NotAccepting);
+        }
+        let mut request = match self.top.get_request() {
+            Ok(request) => request,
+            Err(error) => return self.without_request(error),
+        };
+        match catch_panic(|| Ok(self.top.verify_request(&request))) {
+            Ok(true) => self.process_request(request),
+            Ok(false) => shut_down(&self.top, request),
+            Err(panic) => {
+                report_error(&*self.top, &mut request, &panic);
+                shut_down(&self.top, request);
+            }
+        }
+        Ok(Pass::Done)
+    }
+
+    fn process_request(&self, request: S::Request) {
+        let client = request.client_address().clone();
+        let processed = catch_panic(|| {
+            self.top.process_request(&self.top, request);
+            Ok(())
+        });
+        if let Err(panic) = processed {
+            log::error!("{client}: process_request {panic}");
+        }
+    }
+
+    /// Tells the reasons apart for which `get_request` gave none.
+    fn without_request(&self, error: io::Error) -> Result<Pass, Error> {
+        use Errno::{
+            EBADF, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, EINVAL,
+            ENETDOWN, ENETUNREACH, ENOPROTOOPT, ENOTSOCK, EOPNOTSUPP, EPERM, EPROTO, ETIMEDOUT,
+        };
+        match error.kind() {
+            io::ErrorKind::WouldBlock => return Ok(Pass::NoRequest),
+            io::ErrorKind::Interrupted => return Ok(Pass::Done),
+            _ => {}
+        }
+        let address = || self.server_address();
+        match error.raw_os_error().map(Errno::from_raw) {
+            // Not a socket that requests come from, and it will not become one.
+            Some(EBADF | EINVAL | ENOTSOCK) => Err(Error::GetRequest {
+                address: address(),
+                source: error,
+            }),
+            // accept(2): errors of the one connection, or of the network it came by, or a firewall's
+            // refusal. The next one may be well.
+            Some(
+                ECONNABORTED | ECONNREFUSED | ECONNRESET | EHOSTDOWN | EHOSTUNREACH | ENETDOWN
+                | ENETUNREACH | ENOPROTOOPT | EOPNOTSUPP | EPERM | EPROTO | ETIMEDOUT,
+            ) => {
+                log::debug!(
+                    "{}: a request was gone before it could be got: {error}",
+                    address()
+                );
+                Ok(Pass::Done)
+            }
+            // EMFILE, ENFILE, ENOBUFS and ENOMEM pass when something else is closed. What else there
+            // may be is not known, so it neither ends the loop nor makes it spin.
+            _ => {
+                log::warn!("{}: cannot get a request now, pausing: {error}", address());
+                Ok(Pass::Exhausted)
+            }
+        }
+    }
+
+    /// Waits for a request, unless there is no use in one now, for a word to the loop, or `timeout`.
+    fn wait(
+        &self,
+        serving: &ServingGuard<'_>,
+        for_request: bool,
+        timeout: Option<Duration>,
+    ) -> Result<(), Error> {
+        let socket = for_request.then(|| self.as_fd());
+        let woken = serving
+            .wakeup()
+            .wait(socket, timeout)
+            .map_err(|source| Error::GetRequest {
+                address: self.server_address(),
+                source,
+            })?;
+        if woken.spoken_to {
+            serving.heard();
+        }
+        Ok(())
+    }
+
+    /// Stops [`serve_forever`](Self::serve_forever) and waits until it has returned; never
+    /// deadlocks. See [`ServerHandle::shutdown`].
+    pub fn shutdown(&self) {
+        self.top.handle().shutdown();
+    }
+
+    /// Closes the server: Python's `server_close`.
+    ///
+    /// The socket is closed first, and a Unix socket's file removed. Then a mix-in waits for the
+    /// requests that still run, if its `block_on_close` says so, as it does unless set: idle ones
+    /// are told at once through [`wait`](crate::StreamRequest::wait), the others end by themselves,
+    /// and those that have not ended when the [drain timeout](Self::set_drain_timeout) is over are
+    /// cut off. The report says how many of each there were.
+    #[allow(clippy::must_use_candidate)]
+    pub fn server_close(mut self) -> DrainReport {
+        self.close(self.drain_timeout);
+        self.top.handle().drain_report()
+    }
+
+    fn close(&mut self, drain_timeout: Option<Duration>) {
+        if self.socket.take().is_some() {
+            self.top.handle().begin_close(drain_timeout);
+            self.top.server_close();
+        }
+    }
+
+    /// A handle that handlers and other threads may keep, to stop the server or ask for its address.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        self.top.handle().clone()
+    }
+
+    /// The address that the server listens on, with the real port.
+    #[must_use]
+    pub fn server_address(&self) -> Address {
+        self.top.handle().server_address()
+    }
+
+    /// The IP address and port that the server listens on; `None` for a Unix socket.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<std::net::SocketAddr> {
+        match self.server_address() {
+            Address::Inet(address) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// The outermost layer, to ask it something: how many children run, say.
+    #[must_use]
+    pub fn stack(&self) -> &S {
+        &self.top
+    }
+
+    /// How long [`handle_request`](Self::handle_request) waits for a request; `None` leaves it to
+    /// the layers, which wait without end (a forking one 300 seconds). `serve_forever` ignores it.
+    ///
+    /// Python's `timeout`.
+    #[doc(alias = "timeout")]
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.timeout = timeout;
+    }
+
+    /// The longest time between two calls of [`service_actions`](BaseServer::service_actions) while
+    /// the loop is idle; `None`, the default, lets it sleep until something happens.
+    ///
+    /// Python's `poll_interval`, as far as `service_actions` depends on it.
+    #[doc(alias = "poll_interval")]
+    pub fn set_service_interval(&mut self, interval: Option<Duration>) {
+        self.service_interval = interval;
+    }
+
+    /// How long [`server_close`](Self::server_close) gives running requests before it cuts them off;
+    /// `None`, the default, is without end, as in Python.
+    pub fn set_drain_timeout(&mut self, timeout: Option<Duration>) {
+        self.drain_timeout = timeout;
+    }
+}
+
+/// The shorter of two times, where `None` is without end.
+fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// The listening socket: Python's `fileno`. It is for waiting on it, or setting options.
+impl<S: BaseServer> AsFd for Server<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket
+            .as_ref()
+            .expect("it is open as long as the server can be borrowed")
+            .as_fd()
+    }
+}
+
+impl<S: BaseServer> Drop for Server<S> {
+    fn drop(&mut self) {
+        let waiting_would_hide_the_panic = std::thread::panicking();
+        let drain_timeout = if waiting_would_hide_the_panic {
+            Some(Duration::ZERO)
+        } else {
+            self.drain_timeout
+        };
+        self.close(drain_timeout);
+    }
+}
+
+impl<S: BaseServer> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("server_address", &self.server_address())
+            .field("timeout", &self.timeout)
+            .field("service_interval", &self.service_interval)
+            .field("drain_timeout", &self.drain_timeout)
+            .finish_non_exhaustive()
+    }
+}

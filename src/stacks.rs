@@ -1,0 +1,144 @@
+//! The usual stacks of layers, under Python's names.
+
+use std::path::PathBuf;
+
+use crate::address::InetAddress;
+use crate::base_server::BaseServer;
+use crate::datagram_request::DatagramRequest;
+use crate::error::Error;
+use crate::forking::ForkingMixIn;
+use crate::request_handler::HandlerFactory;
+use crate::server::Server;
+use crate::stream_request::StreamRequest;
+use crate::tcp_server::TcpServer;
+use crate::thread_pool::ThreadPoolMixIn;
+use crate::threading::ThreadingMixIn;
+use crate::udp_server::UdpServer;
+use crate::unix_datagram_server::UnixDatagramServer;
+use crate::unix_stream_server::UnixStreamServer;
+
+/// TCP, each connection in a thread.
+#[doc(alias = "ThreadingTCPServer")]
+pub type ThreadingTcpServer<F> = Server<ThreadingMixIn<TcpServer<F>>>;
+/// UDP, each datagram in a thread.
+#[doc(alias = "ThreadingUDPServer")]
+pub type ThreadingUdpServer<F> = Server<ThreadingMixIn<UdpServer<F>>>;
+/// Unix streams, each connection in a thread.
+pub type ThreadingUnixStreamServer<F> = Server<ThreadingMixIn<UnixStreamServer<F>>>;
+/// Unix datagrams, each in a thread.
+pub type ThreadingUnixDatagramServer<F> = Server<ThreadingMixIn<UnixDatagramServer<F>>>;
+
+/// TCP, each connection in a child process.
+#[doc(alias = "ForkingTCPServer")]
+pub type ForkingTcpServer<F> = Server<ForkingMixIn<TcpServer<F>>>;
+/// UDP, each datagram in a child process.
+#[doc(alias = "ForkingUDPServer")]
+pub type ForkingUdpServer<F> = Server<ForkingMixIn<UdpServer<F>>>;
+/// Unix streams, each connection in a child process. Python has it since 3.12.
+pub type ForkingUnixStreamServer<F> = Server<ForkingMixIn<UnixStreamServer<F>>>;
+/// Unix datagrams, each in a child process. Python has it since 3.12.
+pub type ForkingUnixDatagramServer<F> = Server<ForkingMixIn<UnixDatagramServer<F>>>;
+
+/// TCP, with a fixed number of threads.
+pub type ThreadPoolTcpServer<F> = Server<ThreadPoolMixIn<TcpServer<F>>>;
+/// UDP, with a fixed number of threads.
+pub type ThreadPoolUdpServer<F> = Server<ThreadPoolMixIn<UdpServer<F>>>;
+/// Unix streams, with a fixed number of threads.
+pub type ThreadPoolUnixStreamServer<F> = Server<ThreadPoolMixIn<UnixStreamServer<F>>>;
+/// Unix datagrams, with a fixed number of threads.
+pub type ThreadPoolUnixDatagramServer<F> = Server<ThreadPoolMixIn<UnixDatagramServer<F>>>;
+
+/// A stack of layers that an address and a handler factory are enough for, as every one here.
+///
+/// It is what [`Server::bind`] asks for. A layer of one's own can have it too, if it needs no more
+/// to be made.
+pub trait DefaultStack: BaseServer {
+    /// What the bottom layer listens on.
+    type Address;
+    /// What makes the handlers.
+    type HandlerFactory;
+
+    /// The layers, each with its defaults.
+    fn with_defaults(address: Self::Address, handler_factory: Self::HandlerFactory) -> Self;
+}
+
+impl<S: DefaultStack> Server<S> {
+    /// Makes a server with the default options, bound and listening:
+    /// `ThreadingTcpServer::bind("127.0.0.1:9999", Upper::default)`.
+    ///
+    /// For other options, begin with the bottom layer: `TcpServer::new(…)`, its options,
+    /// [`mix_in`](BaseServer::mix_in), the mix-in's options, [`bind`](BaseServer::bind).
+    ///
+    /// # Errors
+    ///
+    /// If the address means nothing, is taken, or may not be used; nothing is left open then.
+    pub fn bind(
+        address: impl Into<S::Address>,
+        handler_factory: S::HandlerFactory,
+    ) -> Result<Self, Error> {
+        S::with_defaults(address.into(), handler_factory).bind()
+    }
+}
+
+impl<F: HandlerFactory<StreamRequest>> DefaultStack for TcpServer<F> {
+    type Address = InetAddress;
+    type HandlerFactory = F;
+
+    fn with_defaults(address: InetAddress, handler_factory: F) -> Self {
+        Self::new(address, handler_factory)
+    }
+}
+
+impl<F: HandlerFactory<DatagramRequest>> DefaultStack for UdpServer<F> {
+    type Address = InetAddress;
+    type HandlerFactory = F;
+
+    fn with_defaults(address: InetAddress, handler_factory: F) -> Self {
+        Self::new(address, handler_factory)
+    }
+}
+
+impl<F: HandlerFactory<StreamRequest>> DefaultStack for UnixStreamServer<F> {
+    type Address = PathBuf;
+    type HandlerFactory = F;
+
+    fn with_defaults(path: PathBuf, handler_factory: F) -> Self {
+        Self::new(path, handler_factory)
+    }
+}
+
+impl<F: HandlerFactory<DatagramRequest>> DefaultStack for UnixDatagramServer<F> {
+    type Address = PathBuf;
+    type HandlerFactory = F;
+
+    fn with_defaults(path: PathBuf, handler_factory: F) -> Self {
+        Self::new(path, handler_factory)
+    }
+}
+
+impl<S: DefaultStack> DefaultStack for ThreadingMixIn<S> {
+    type Address = S::Address;
+    type HandlerFactory = S::HandlerFactory;
+
+    fn with_defaults(address: S::Address, handler_factory: S::HandlerFactory) -> Self {
+        S::with_defaults(address, handler_factory).mix_in(Self::new)
+    }
+}
+
+impl<S: DefaultStack> DefaultStack for ForkingMixIn<S> {
+    type Address = S::Address;
+    type HandlerFactory = S::HandlerFactory;
+
+    fn with_defaults(address: S::Address, handler_factory: S::HandlerFactory) -> Self {
+        S::with_defaults(address, handler_factory).mix_in(Self::new)
+    }
+}
+
+impl<S: DefaultStack> DefaultStack for ThreadPoolMixIn<S> {
+    type Address = S::Address;
+    type HandlerFactory = S::HandlerFactory;
+
+    fn with_defaults(address: S::Address, handler_factory: S::HandlerFactory) -> Self {
+        S::with_defaults(address, handler_factory).mix_in(Self::new)
+    }
+}

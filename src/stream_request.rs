@@ -1,0 +1,436 @@
+//! The request of a stream server: one connection, buffered both ways.
+
+use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use crate::active_requests::ActiveRequest;
+use crate::address::Address;
+use crate::request::Request;
+use crate::server_handle::ServerHandle;
+use crate::stream::Stream;
+
+/// The size of both buffers unless set otherwise, as `io.DEFAULT_BUFFER_SIZE` is in Python 3.11.
+const DEFAULT_BUFFER_SIZE: usize = 8192;
+
+/// The read buffer's first size. It doubles when the client fills it, so that an idle connection
+/// holds no more memory than its messages need.
+const FIRST_READ_BUFFER: usize = 1024;
+
+/// One connection: reads, writes, and what is known about the client.
+///
+/// The counterpart of a `StreamRequestHandler`'s `request`, `rfile`, `wfile`, `client_address` and
+/// `server`, whatever carries the bytes: a TCP or Unix socket, or a
+/// [mock](crate::mock::MockStream).
+///
+/// # Reading and writing
+///
+/// It implements [`Read`], [`BufRead`] and [`Write`], so `read_line`, `lines`, `write!` and
+/// everything else built on them work. Both directions are buffered, and the writes are *tied* to
+/// the reads: what was written is sent
+///
+/// * before a read would have to ask the client for more,
+/// * when the handler has returned,
+/// * when the write buffer is full, and on [`flush`](Write::flush).
+///
+/// So a prompt is never stuck behind the read that waits for its answer, a header and its body
+/// leave in one system call, and the answers to several requests that arrived together leave
+/// together. Python's `wfile` is unbuffered instead and sends each write by itself.
+///
+/// # A conversation
+///
+/// ```
+/// use std::io::{BufRead, Write};
+/// use socketserver::{HandlerResult, RequestHandler, StreamRequest};
+///
+/// /// Counts the bytes of each line.
+/// struct Count;
+///
+/// impl RequestHandler for Count {
+///     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+///         let mut line = String::new();
+///         while request.wait()? {
+///             line.clear();
+///             request.read_line(&mut line)?;
+///             writeln!(request, "{}", line.len())?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// # use socketserver::mock::MockStream;
+/// # let recording = MockStream::new().chunk("a\nbcd").chunk("\n").run(Count);
+/// # assert_eq!(recording.written(), b"2\n4\n");
+/// ```
+#[derive(Debug)]
+#[doc(alias = "StreamRequestHandler")]
+#[doc(alias = "rfile")]
+#[doc(alias = "wfile")]
+pub struct StreamRequest {
+    // Dropped in this order: the connection is closed before the request counts as ended.
+    stream: Box<dyn Stream>,
+    read_buffer: ReadBuffer,
+    write_buffer: Vec<u8>,
+    wbufsize: usize,
+    timeout: Option<Duration>,
+    nagle: Nagle,
+    client_address: Address,
+    active: ActiveRequest,
+}
+
+/// When Nagle's algorithm, which holds a small write back while an earlier one is unconfirmed, is
+/// turned off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nagle {
+    /// Before the second write: the first is never held back, and a connection that writes once
+    /// needs no system call for it.
+    OffBeforeSecondWrite,
+    OffBeforeThisWrite,
+    Settled,
+}
+
+impl StreamRequest {
+    /// A request over any stream, for a bottom layer or a transport of one's own.
+    ///
+    /// To test a handler, [`MockStream`](crate::mock::MockStream) is simpler.
+    #[must_use]
+    pub fn new(stream: Box<dyn Stream>, client_address: Address, active: ActiveRequest) -> Self {
+        Self {
+            stream,
+            read_buffer: ReadBuffer::new(DEFAULT_BUFFER_SIZE),
+            write_buffer: Vec::new(),
+            wbufsize: DEFAULT_BUFFER_SIZE,
+            timeout: None,
+            nagle: Nagle::OffBeforeSecondWrite,
+            client_address,
+            active,
+        }
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn client_address(&self) -> &Address {
+        &self.client_address
+    }
+
+    /// The server, as Python's `self.server`: its address, and the word to stop.
+    #[must_use]
+    pub fn server(&self) -> &ServerHandle {
+        self.active.server()
+    }
+
+    /// Waits for the client's next message: true when it has sent something, false when it has
+    /// closed, or when the server is stopping and nothing has arrived.
+    ///
+    /// `while request.wait()? { … }` is the communication loop of a handler that can be drained:
+    /// a server that stops tells it at once where it stands idle, and lets it finish what it is
+    /// about otherwise. A handler that loops over reads alone works too, but its client can hold
+    /// it until the drain timeout. What was written is sent before the wait.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`](ErrorKind::TimedOut) when the [timeout](Self::set_timeout) is over, and
+    /// whatever the connection reports, such as
+    /// [`ConnectionReset`](ErrorKind::ConnectionReset).
+    pub fn wait(&mut self) -> io::Result<bool> {
+        if !self.read_buffer.is_empty() {
+            return Ok(true);
+        }
+        self.flush()?;
+        if !self.active.begin_wait() && !self.stream.readable_now()? {
+            return Ok(false);
+        }
+        let filled = self.read_buffer.fill(&mut self.stream);
+        self.active.end_wait();
+        match filled {
+            Ok(()) => Ok(!self.read_buffer.is_empty()),
+            Err(error) => Err(self.explain(error, "received")),
+        }
+    }
+
+    /// Bounds every single read and write: one that takes longer fails with
+    /// [`TimedOut`](ErrorKind::TimedOut). `None`, the default, means no bound.
+    ///
+    /// Python's `timeout` of a `StreamRequestHandler`; called in
+    /// [`setup`](crate::RequestHandler::setup) it has the same place. The bound is for one system
+    /// call: a client that sends a byte now and then stays within it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if `timeout` is zero, or what the operating system
+    /// reports.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if timeout == Some(Duration::ZERO) {
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                "a timeout of zero would end every read at once; None means no timeout",
+            ));
+        }
+        self.stream.set_timeout(timeout)?;
+        self.timeout = timeout;
+        Ok(())
+    }
+
+    /// The most bytes that one read from the connection asks for; 8192 unless set.
+    ///
+    /// Python's `rbufsize`. What is buffered already stays; 0 counts as 1, since a buffered reader
+    /// holds at least the byte that it shows.
+    pub fn set_rbufsize(&mut self, rbufsize: usize) {
+        self.read_buffer.limit = rbufsize.max(1);
+    }
+
+    /// The most bytes that wait to be sent; 8192 unless set. 0 sends every write by itself, as
+    /// Python does.
+    ///
+    /// Python's `wbufsize`.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Write::flush), if more is waiting than the new size allows.
+    pub fn set_wbufsize(&mut self, wbufsize: usize) -> io::Result<()> {
+        self.wbufsize = wbufsize;
+        if self.write_buffer.len() > wbufsize {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether small writes go out at once instead of waiting until earlier ones are confirmed;
+    /// true unless set. Over a Unix socket it means nothing.
+    ///
+    /// Python's `disable_nagle_algorithm`, which is off there, because its writes are unbuffered.
+    /// Here they are gathered, so what is sent is complete and nothing is won by holding it back.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses to turn the algorithm on again.
+    pub fn disable_nagle_algorithm(&mut self, disable: bool) -> io::Result<()> {
+        if disable {
+            self.nagle = Nagle::OffBeforeThisWrite;
+            Ok(())
+        } else {
+            self.nagle = Nagle::Settled;
+            self.stream.set_nodelay(false)
+        }
+    }
+
+    /// The connection's descriptor, to set options on it; `None` without a network.
+    ///
+    /// Reading or writing through it passes the buffers by.
+    #[must_use]
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.stream.as_fd()
+    }
+
+    /// Ends one direction, or both; what is buffered is sent before the writing side ends.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be sent, or the connection has ended already.
+    pub fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
+        if how != Shutdown::Read {
+            self.flush()?;
+        }
+        self.stream.shutdown(how)
+    }
+
+    /// Sends what is buffered, and `more` after it, in as few system calls as it takes.
+    fn send(&mut self, more: &[u8]) -> io::Result<()> {
+        let buffered = self.write_buffer.len();
+        let total = buffered + more.len();
+        let mut sent = 0;
+        let mut failure = None;
+        while sent < total {
+            match self.nagle {
+                Nagle::OffBeforeSecondWrite => self.nagle = Nagle::OffBeforeThisWrite,
+                Nagle::OffBeforeThisWrite => {
+                    self.nagle = Nagle::Settled;
+                    // Delay, should it fail, is no reason to give the client up.
+                    let _ = self.stream.set_nodelay(true);
+                }
+                Nagle::Settled => {}
+            }
+            let written = match (buffered.saturating_sub(sent), more) {
+                (0, more) => self.stream.write(&more[sent - buffered..]),
+                (_, []) => self.stream.write(&self.write_buffer[sent..]),
+                (_, more) => self.stream.write_vectored(&[
+                    IoSlice::new(&self.write_buffer[sent..]),
+                    IoSlice::new(more),
+                ]),
+            };
+            match written {
+                Ok(0) => {
+                    let message = "the connection takes no more bytes";
+                    failure = Some(io::Error::new(ErrorKind::WriteZero, message));
+                }
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => failure = Some(self.explain(error, "taken")),
+            }
+            if failure.is_some() {
+                break;
+            }
+        }
+        // After a failure the rest is of no use either: the client has a part of it, or is gone,
+        // and what is sent after a gap would mean something else.
+        self.write_buffer.clear();
+        match failure {
+            None => self.stream.flush(),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Says of a timeout what did not come in time, and tells a connection that this server shut
+    /// down from one that the client did.
+    fn explain(&self, error: io::Error, what_the_client_did_not: &str) -> io::Error {
+        if self.active.is_interrupted() {
+            return interrupted();
+        }
+        match (error.kind(), self.timeout) {
+            (ErrorKind::WouldBlock | ErrorKind::TimedOut, Some(timeout)) => io::Error::new(
+                ErrorKind::TimedOut,
+                format!("nothing was {what_the_client_did_not} within {timeout:?}"),
+            ),
+            _ => error,
+        }
+    }
+}
+
+/// An end of file that the client did not send must not look like one: what it sent is cut short.
+fn interrupted() -> io::Error {
+    io::Error::new(
+        ErrorKind::ConnectionAborted,
+        "cut off, because the server is stopping",
+    )
+}
+
+impl Request for StreamRequest {
+    fn client_address(&self) -> &Address {
+        &self.client_address
+    }
+
+    fn active(&self) -> &ActiveRequest {
+        &self.active
+    }
+}
+
+impl BufRead for StreamRequest {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.read_buffer.is_empty() {
+            self.flush()?;
+            if let Err(error) = self.read_buffer.fill(&mut self.stream) {
+                return Err(self.explain(error, "received"));
+            }
+            if self.read_buffer.is_empty() && self.active.is_interrupted() {
+                return Err(interrupted());
+            }
+        }
+        Ok(self.read_buffer.bytes())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.read_buffer.consume(amount);
+    }
+}
+
+impl Read for StreamRequest {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // A read at least as large as the next fill needs no buffer.
+        if self.read_buffer.is_empty() && buffer.len() >= self.read_buffer.next_size() {
+            self.flush()?;
+            let count = read_uninterrupted(&mut self.stream, buffer)
+                .map_err(|error| self.explain(error, "received"))?;
+            if count == 0 && self.active.is_interrupted() {
+                return Err(interrupted());
+            }
+            return Ok(count);
+        }
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl Write for StreamRequest {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.write_buffer.len() + bytes.len() <= self.wbufsize {
+            self.write_buffer.extend_from_slice(bytes);
+        } else {
+            self.send(bytes)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.write_buffer.is_empty() {
+            Ok(())
+        } else {
+            self.send(&[])
+        }
+    }
+}
+
+/// Bytes that have been received and not yet read.
+#[derive(Debug)]
+struct ReadBuffer {
+    storage: Vec<u8>,
+    start: usize,
+    end: usize,
+    limit: usize,
+}
+
+impl ReadBuffer {
+    fn new(limit: usize) -> Self {
+        Self {
+            storage: Vec::new(),
+            start: 0,
+            end: 0,
+            limit,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.storage[self.start..self.end]
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.start = (self.start + amount).min(self.end);
+    }
+
+    /// How much the next fill asks for at first.
+    fn next_size(&self) -> usize {
+        self.storage.len().max(FIRST_READ_BUFFER).min(self.limit)
+    }
+
+    /// Takes what one read gives into the empty buffer, which stays empty at the end of file.
+    ///
+    /// Where more has arrived than the buffer held so far, it grows up to its limit and takes that
+    /// too: how much a fill gives depends on the limit and the client alone.
+    fn fill(&mut self, stream: &mut Box<dyn Stream>) -> io::Result<()> {
+        (self.start, self.end) = (0, 0);
+        let mut size = self.next_size();
+        loop {
+            self.storage.resize(size, 0);
+            let count = read_uninterrupted(stream, &mut self.storage[self.end..])?;
+            self.end += count;
+            if count == 0 || self.end < size || size >= self.limit || !stream.readable_now()? {
+                return Ok(());
+            }
+            size = (size * 2).min(self.limit);
+        }
+    }
+}
+
+fn read_uninterrupted(stream: &mut Box<dyn Stream>, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

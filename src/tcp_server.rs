@@ -1,0 +1,195 @@
+//! The bottom layer over TCP.
+
+use std::fmt;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use socket2::{SockRef, Type};
+
+use crate::active_requests::Connection;
+use crate::address::{Address, InetAddress};
+use crate::base_server::BaseServer;
+use crate::error::{Error, HandlerResult};
+use crate::request_handler::{HandlerFactory, run_handler};
+use crate::server_handle::ServerHandle;
+use crate::server_socket::ServerSocket;
+use crate::stream::SocketStream;
+use crate::stream_request::StreamRequest;
+
+/// Serves TCP connections, over IPv4, IPv6 or both, one at a time unless a mix-in is around it.
+///
+/// Python's `TCPServer`. [`new`](Self::new) and the methods after it set the options; then
+/// [`bind`](BaseServer::bind) makes the server:
+///
+/// ```
+/// use socketserver::{BaseServer, TcpServer};
+/// # use socketserver::{HandlerResult, RequestHandler, StreamRequest};
+/// # struct Nothing;
+/// # impl RequestHandler for Nothing {
+/// #     fn handle(&mut self, _: &mut StreamRequest) -> HandlerResult { Ok(()) }
+/// # }
+/// let server = TcpServer::new("localhost:0", || Nothing).request_queue_size(5).bind()?;
+/// println!("listening on {}", server.server_address());
+/// # Ok::<(), socketserver::Error>(())
+/// ```
+///
+/// A server on the IPv6 address `[::]` takes IPv4 clients too, unless [`only_v6`](Self::only_v6)
+/// is set.
+#[doc(alias = "TCPServer")]
+pub struct TcpServer<F> {
+    socket: ServerSocket,
+    request_queue_size: i32,
+    handler_factory: F,
+}
+
+impl<F> TcpServer<F> {
+    /// A server that is to listen on `address`, and makes its handlers with `handler_factory`.
+    ///
+    /// Nothing happens before [`bind`](BaseServer::bind), so nothing can fail yet.
+    pub fn new(address: impl Into<InetAddress>, handler_factory: F) -> Self {
+        Self::over(
+            ServerSocket::inet(address.into(), Type::STREAM),
+            handler_factory,
+        )
+    }
+
+    /// The same over Unix sockets, for [`UnixStreamServer`](crate::UnixStreamServer).
+    pub(crate) fn unix(path: PathBuf, handler_factory: F) -> Self {
+        Self::over(ServerSocket::unix(path, Type::STREAM), handler_factory)
+    }
+
+    fn over(socket: ServerSocket, handler_factory: F) -> Self {
+        // The system takes its own maximum (net.core.somaxconn) for anything above it. Python's 5
+        // makes clients wait a second or more when six come at once.
+        Self {
+            socket,
+            request_queue_size: i32::MAX,
+            handler_factory,
+        }
+    }
+
+    /// How many connections may wait to be accepted; the system's maximum unless set, where Python
+    /// has 5. The system bounds it (on Linux by `net.core.somaxconn`).
+    #[must_use]
+    pub fn request_queue_size(mut self, size: u32) -> Self {
+        self.request_queue_size = i32::try_from(size).unwrap_or(i32::MAX);
+        self
+    }
+
+    /// Whether the server can be started again while connections of its predecessor linger
+    /// (`SO_REUSEADDR`); true unless set, where Python has false: without it, a restart within a
+    /// minute of serving a client fails.
+    #[must_use]
+    pub fn allow_reuse_address(mut self, allow: bool) -> Self {
+        self.socket.allow_reuse_address = allow;
+        self
+    }
+
+    /// Whether several servers may listen on the address at once, and share its clients
+    /// (`SO_REUSEPORT`); false unless set.
+    #[must_use]
+    pub fn allow_reuse_port(mut self, allow: bool) -> Self {
+        self.socket.allow_reuse_port = allow;
+        self
+    }
+
+    /// Whether a server on an IPv6 address keeps IPv4 clients out (`IPV6_V6ONLY`); false unless set,
+    /// on every system. In Python the system decides.
+    #[must_use]
+    pub fn only_v6(mut self, only: bool) -> Self {
+        self.socket.only_v6 = only;
+        self
+    }
+}
+
+impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
+    type Request = StreamRequest;
+
+    fn handle(&self) -> &ServerHandle {
+        self.socket.handle()
+    }
+
+    fn socket(&self) -> Result<Arc<OwnedFd>, Error> {
+        self.socket.open()
+    }
+
+    fn server_bind(&self) -> Result<(), Error> {
+        self.socket.bind()
+    }
+
+    fn server_activate(&self) -> Result<(), Error> {
+        let socket = self.socket.open()?;
+        let socket = SockRef::from(&*socket);
+        // A client that is gone again when it is accepted must not make the loop wait for another.
+        socket
+            .set_nonblocking(true)
+            .and_then(|()| socket.listen(self.request_queue_size))
+            .map_err(|source| Error::Listen {
+                address: self.handle().server_address(),
+                source,
+            })
+    }
+
+    fn get_request(&self) -> io::Result<StreamRequest> {
+        let socket = self.socket.opened()?;
+        let (accepted, client) = SockRef::from(&*socket).accept()?;
+        // Linux leaves it behind; elsewhere a connection inherits it from the listening socket.
+        #[cfg(not(any(target_os = "android", target_os = "linux")))]
+        accepted.set_nonblocking(false)?;
+        let connection = Connection::new(Some(accepted));
+        let stream = SocketStream::new(connection.clone(), self.socket.is_tcp());
+        let active = self.handle().begin_connection(connection);
+        Ok(StreamRequest::new(
+            Box::new(stream),
+            Address::from_sockaddr(&client),
+            active,
+        ))
+    }
+
+    fn finish_request(&self, request: &mut StreamRequest) -> HandlerResult {
+        let mut handler = self.handler_factory.make_handler();
+        serve_stream(&mut handler, request)
+    }
+
+    fn shutdown_request<T>(&self, top: &Arc<T>, mut request: StreamRequest)
+    where
+        T: BaseServer<Request = StreamRequest>,
+    {
+        // Said explicitly, and not left to the close: a process that the handler has started may
+        // hold the connection open. It fails if the client has left, which is as good.
+        let _ = request.shutdown(Shutdown::Write);
+        top.close_request(request);
+    }
+
+    fn after_fork_in_child(&self) {
+        // Else clients could connect to a server that has ended, and wait for ever, as long as one
+        // of its children serves on.
+        self.socket.close_in_child();
+    }
+
+    fn server_close(&self) {
+        self.socket.close();
+    }
+}
+
+/// Steps 2 to 5 of a stream handler's life: whatever happened, what was written is sent.
+pub(crate) fn serve_stream(
+    handler: &mut impl crate::RequestHandler<StreamRequest>,
+    request: &mut StreamRequest,
+) -> HandlerResult {
+    let served = run_handler(handler, request);
+    let sent = io::Write::flush(request);
+    served.and(sent.map_err(Into::into))
+}
+
+impl<F> fmt::Debug for TcpServer<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpServer")
+            .field("socket", &self.socket)
+            .field("request_queue_size", &self.request_queue_size)
+            .finish_non_exhaustive()
+    }
+}

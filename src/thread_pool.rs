@@ -1,0 +1,142 @@
+//! The mix-in that serves requests with a fixed number of threads.
+
+use std::fmt;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use threadpool::ThreadPool;
+
+use crate::base_server::BaseServer;
+use crate::error::{Error, catch_panic};
+use crate::lock::lock;
+use crate::mix_in::MixIn;
+
+/// Serves requests with a fixed number of threads, and lets a bounded number of them wait.
+///
+/// When every worker is busy and every waiting place taken, the loop accepts no more, and goes on
+/// as soon as a request ends. Nothing is dropped: the kernel's queue
+/// ([`request_queue_size`](crate::TcpServer::request_queue_size)) holds what comes in between. So a
+/// flood of clients costs neither threads nor memory.
+///
+/// Python's module has no such mix-in. A handler that keeps its connection for long keeps a worker
+/// for as long: for many idle clients [`ThreadingMixIn`](crate::ThreadingMixIn) is the better choice.
+pub struct ThreadPoolMixIn<S> {
+    next: S,
+    workers: usize,
+    queue_size: Option<usize>,
+    block_on_close: bool,
+    pool: Mutex<Option<ThreadPool>>,
+    /// Requests that run or wait for a worker.
+    taken: Arc<AtomicUsize>,
+}
+
+impl<S: BaseServer> ThreadPoolMixIn<S> {
+    /// Puts a pool around `next`, with as many workers as Python's `ThreadPoolExecutor`: four more
+    /// than there are processors, and at most 32.
+    pub fn new(next: S) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self {
+            next,
+            workers: (processors + 4).min(32),
+            queue_size: None,
+            block_on_close: true,
+            pool: Mutex::new(None),
+            taken: Arc::default(),
+        }
+    }
+
+    /// The number of threads, and so of requests that are served at a time. 0 counts as 1.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// The number of requests that may wait for a worker after they were accepted; as many as there
+    /// are workers unless set.
+    #[must_use]
+    pub fn queue_size(mut self, size: usize) -> Self {
+        self.queue_size = Some(size);
+        self
+    }
+
+    /// Whether closing waits for the requests that still run or wait; true unless set.
+    #[must_use]
+    pub fn block_on_close(mut self, block: bool) -> Self {
+        self.block_on_close = block;
+        self
+    }
+
+    fn capacity(&self) -> usize {
+        self.workers
+            .saturating_add(self.queue_size.unwrap_or(self.workers))
+    }
+}
+
+impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.next
+    }
+
+    fn server_activate(&self) -> Result<(), Error> {
+        self.next.server_activate()?;
+        let build = || {
+            let pool = threadpool::Builder::new().num_threads(self.workers);
+            Ok(pool.thread_name("pool worker".to_owned()).build())
+        };
+        // The crate panics where the system gives no thread.
+        let pool = catch_panic(build).map_err(|panic| Error::Activate {
+            address: self.handle().server_address(),
+            source: std::io::Error::other(format!("{} workers: {panic}", self.workers)),
+        })?;
+        *lock(&self.pool) = Some(pool);
+        Ok(())
+    }
+
+    fn accepting(&self) -> bool {
+        self.taken.load(SeqCst) < self.capacity() && self.next.accepting()
+    }
+
+    fn process_request<T>(&self, top: &Arc<T>, request: S::Request)
+    where
+        T: BaseServer<Request = S::Request>,
+    {
+        let (taken, capacity) = (self.taken.clone(), self.capacity());
+        let worker_top = top.clone();
+        taken.fetch_add(1, SeqCst);
+        let serve = move || {
+            worker_top.process_request_thread(request);
+            if taken.fetch_sub(1, SeqCst) == capacity {
+                // The loop may have found no place, and wait to be told of one.
+                worker_top.handle().look_again();
+            }
+        };
+        match &*lock(&self.pool) {
+            Some(pool) => pool.execute(serve),
+            // A request that is processed after the server was closed.
+            None => serve(),
+        }
+    }
+
+    fn server_close(&self) {
+        self.next.server_close();
+        let pool = lock(&self.pool).take();
+        if self.block_on_close && self.handle().wait_for_requests() {
+            // Dropping it after that ends the workers, who have nothing to do.
+            pool.inspect(ThreadPool::join);
+        }
+    }
+}
+
+impl<S> fmt::Debug for ThreadPoolMixIn<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPoolMixIn")
+            .field("workers", &self.workers)
+            .field("queue_size", &self.queue_size)
+            .field("block_on_close", &self.block_on_close)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,215 @@
+//! The bottom layer over UDP.
+
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use socket2::{SockRef, Type};
+
+use crate::address::{Address, InetAddress};
+use crate::base_server::BaseServer;
+use crate::datagram_request::{DatagramRequest, DatagramSocket};
+use crate::error::{Error, HandlerResult};
+use crate::lock::lock;
+use crate::request_handler::{HandlerFactory, RequestHandler, run_handler};
+use crate::server_handle::ServerHandle;
+use crate::server_socket::ServerSocket;
+
+/// How long a reply may wait for room at the client. Over UDP there always is; a Unix client that
+/// does not read its datagrams must not hold the server.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Serves UDP datagrams, one at a time unless a mix-in is around it.
+///
+/// Python's `UDPServer`. Each datagram is a request of its own, also when it is empty. The socket
+/// is one for all clients: replies leave through it.
+///
+/// ```
+/// use std::io::Write;
+/// use socketserver::{BaseServer, DatagramRequest, HandlerResult, RequestHandler, UdpServer};
+///
+/// struct Hi;
+///
+/// impl RequestHandler<DatagramRequest> for Hi {
+///     fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
+///         Ok(request.write_all(b"hi")?)
+///     }
+/// }
+///
+/// let server = UdpServer::new("127.0.0.1:0", || Hi).max_packet_size(1024).bind()?;
+/// # Ok::<(), socketserver::Error>(())
+/// ```
+#[doc(alias = "UDPServer")]
+pub struct UdpServer<F> {
+    socket: ServerSocket,
+    max_packet_size: usize,
+    handler_factory: F,
+    /// Where datagrams are received: one byte longer than the longest, to see what is cut off.
+    packet: Mutex<Vec<MaybeUninit<u8>>>,
+}
+
+impl<F> UdpServer<F> {
+    /// A server that is to listen on `address`, and makes its handlers with `handler_factory`.
+    ///
+    /// Nothing happens before [`bind`](BaseServer::bind), so nothing can fail yet.
+    pub fn new(address: impl Into<InetAddress>, handler_factory: F) -> Self {
+        Self::over(
+            ServerSocket::inet(address.into(), Type::DGRAM),
+            handler_factory,
+        )
+    }
+
+    /// The same over Unix sockets, for [`UnixDatagramServer`](crate::UnixDatagramServer).
+    pub(crate) fn unix(path: PathBuf, handler_factory: F) -> Self {
+        Self::over(ServerSocket::unix(path, Type::DGRAM), handler_factory)
+    }
+
+    fn over(socket: ServerSocket, handler_factory: F) -> Self {
+        Self {
+            socket,
+            max_packet_size: 8192,
+            handler_factory,
+            packet: Mutex::default(),
+        }
+    }
+
+    /// The most bytes of a datagram that are received; 8192 unless set, as in Python. Of a longer
+    /// one the rest is lost, and [`DatagramRequest::truncated`] says so. The longest that UDP
+    /// carries is 65,507 over IPv4.
+    #[must_use]
+    pub fn max_packet_size(mut self, bytes: usize) -> Self {
+        self.max_packet_size = bytes;
+        self
+    }
+
+    /// Whether another socket that allows it too may have the same port (`SO_REUSEADDR`), which is
+    /// for multicast; false unless set.
+    #[must_use]
+    pub fn allow_reuse_address(mut self, allow: bool) -> Self {
+        self.socket.allow_reuse_address = allow;
+        self
+    }
+
+    /// Whether several servers may have the port at once, and share its clients (`SO_REUSEPORT`);
+    /// false unless set.
+    #[must_use]
+    pub fn allow_reuse_port(mut self, allow: bool) -> Self {
+        self.socket.allow_reuse_port = allow;
+        self
+    }
+
+    /// Whether a server on an IPv6 address keeps IPv4 clients out (`IPV6_V6ONLY`); false unless set,
+    /// on every system. In Python the system decides.
+    #[must_use]
+    pub fn only_v6(mut self, only: bool) -> Self {
+        self.socket.only_v6 = only;
+        self
+    }
+}
+
+impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
+    type Request = DatagramRequest;
+
+    fn handle(&self) -> &ServerHandle {
+        self.socket.handle()
+    }
+
+    fn socket(&self) -> Result<Arc<OwnedFd>, Error> {
+        self.socket.open()
+    }
+
+    fn server_bind(&self) -> Result<(), Error> {
+        self.socket.bind()
+    }
+
+    fn server_activate(&self) -> Result<(), Error> {
+        // There is nothing to listen for.
+        let socket = self.socket.open()?;
+        SockRef::from(&*socket)
+            .set_write_timeout(Some(REPLY_TIMEOUT))
+            .map_err(|source| Error::Activate {
+                address: self.handle().server_address(),
+                source,
+            })
+    }
+
+    fn get_request(&self) -> io::Result<DatagramRequest> {
+        let socket = self.socket.opened()?;
+        let mut buffer = lock(&self.packet);
+        if buffer.is_empty() {
+            buffer.resize(self.max_packet_size.saturating_add(1), MaybeUninit::new(0));
+        }
+        // The socket itself blocks, for the sake of the replies.
+        let no_wait = nix::libc::MSG_DONTWAIT;
+        let (length, client) =
+            SockRef::from(&*socket).recv_from_with_flags(&mut buffer, no_wait)?;
+        let packet = &buffer[..length.min(self.max_packet_size)];
+        let active = self.handle().begin_request();
+        Ok(DatagramRequest::new(
+            initialised(packet).into(),
+            length > self.max_packet_size,
+            socket,
+            Address::from_sockaddr(&client),
+            active,
+        ))
+    }
+
+    fn finish_request(&self, request: &mut DatagramRequest) -> HandlerResult {
+        let mut handler = self.handler_factory.make_handler();
+        serve_datagram(&mut handler, request)
+    }
+
+    fn server_close(&self) {
+        self.socket.close();
+    }
+}
+
+/// Steps 2 to 5 of a datagram handler's life: half a reply is none, so it is sent after success
+/// only.
+pub(crate) fn serve_datagram(
+    handler: &mut impl RequestHandler<DatagramRequest>,
+    request: &mut DatagramRequest,
+) -> HandlerResult {
+    run_handler(handler, request)?;
+    Ok(request.send_reply()?)
+}
+
+/// The bytes of a buffer that was filled with zeros when it was made.
+#[allow(unsafe_code)]
+fn initialised(bytes: &[MaybeUninit<u8>]) -> &[u8] {
+    // SAFETY: `get_request` makes the buffer of `MaybeUninit::new(0)`, and `recv_from_with_flags`
+    // promises to write initialised bytes only, so every byte of it is initialised. `MaybeUninit<u8>`
+    // has the layout of `u8`, and the slice keeps its length and lifetime.
+    unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
+}
+
+impl DatagramSocket for OwnedFd {
+    fn send_to(&self, packet: &[u8], client: &Address) -> io::Result<()> {
+        let client = client.to_sockaddr()?;
+        loop {
+            match SockRef::from(self).send_to(packet, &client) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        format!("the client has not taken its datagrams for {REPLY_TIMEOUT:?}"),
+                    ));
+                }
+                sent => return sent.map(drop),
+            }
+        }
+    }
+}
+
+impl<F> fmt::Debug for UdpServer<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UdpServer")
+            .field("socket", &self.socket)
+            .field("max_packet_size", &self.max_packet_size)
+            .finish_non_exhaustive()
+    }
+}

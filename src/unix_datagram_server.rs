@@ -1,0 +1,74 @@
+//! A UDP server on a Unix socket.
+
+use std::path::PathBuf;
+
+use socket2::Type;
+
+use crate::datagram_request::DatagramRequest;
+use crate::error::Error;
+use crate::mix_in::MixIn;
+use crate::request_handler::HandlerFactory;
+use crate::socket_file::SocketFile;
+use crate::udp_server::UdpServer;
+
+/// Serves the datagrams of a Unix socket, one at a time unless a mix-in is around it.
+///
+/// Python's `UnixDatagramServer`, which derives from `UDPServer`; here it is a layer over
+/// [`UdpServer`]. The only difference is the address, and the file that comes with it, as told at
+/// [`UnixStreamServer`](crate::UnixStreamServer). Datagrams are neither lost nor reordered on their
+/// way, and a client gets a reply only if it has bound its own socket to a path.
+///
+/// ```
+/// use socketserver::{BaseServer, UnixDatagramServer};
+/// # use socketserver::{DatagramRequest, HandlerResult, RequestHandler};
+/// # struct Nothing;
+/// # impl RequestHandler<DatagramRequest> for Nothing {
+/// #     fn handle(&mut self, _: &mut DatagramRequest) -> HandlerResult { Ok(()) }
+/// # }
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let path = directory.path().join("socket");
+/// let server = UnixDatagramServer::new(&path, || Nothing).max_packet_size(512).bind()?;
+/// # Ok::<(), socketserver::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct UnixDatagramServer<F> {
+    next: UdpServer<F>,
+    file: SocketFile,
+}
+
+impl<F> UnixDatagramServer<F> {
+    /// A server that is to listen on `path`, and makes its handlers with `handler_factory`.
+    ///
+    /// Nothing happens before [`bind`](crate::BaseServer::bind), so nothing can fail yet.
+    pub fn new(path: impl Into<PathBuf>, handler_factory: F) -> Self {
+        let path = path.into();
+        let file = SocketFile::new(path.clone(), Type::DGRAM);
+        Self {
+            next: UdpServer::unix(path, handler_factory),
+            file,
+        }
+    }
+
+    /// As [`UdpServer::max_packet_size`].
+    #[must_use]
+    pub fn max_packet_size(mut self, bytes: usize) -> Self {
+        self.next = self.next.max_packet_size(bytes);
+        self
+    }
+}
+
+impl<F: HandlerFactory<DatagramRequest>> MixIn for UnixDatagramServer<F> {
+    type Next = UdpServer<F>;
+
+    fn next(&self) -> &UdpServer<F> {
+        &self.next
+    }
+
+    fn server_bind(&self) -> Result<(), Error> {
+        self.file.bind(&self.next)
+    }
+
+    fn server_close(&self) {
+        self.file.close(&self.next);
+    }
+}

@@ -1,0 +1,77 @@
+//! A TCP server on a Unix socket.
+
+use std::path::PathBuf;
+
+use socket2::Type;
+
+use crate::error::Error;
+use crate::mix_in::MixIn;
+use crate::request_handler::HandlerFactory;
+use crate::socket_file::SocketFile;
+use crate::stream_request::StreamRequest;
+use crate::tcp_server::TcpServer;
+
+/// Serves the connections of a Unix stream socket, one at a time unless a mix-in is around it.
+///
+/// Python's `UnixStreamServer`, which derives from `TCPServer`; here it is a layer over
+/// [`TcpServer`]. The only difference is the address, and the file that comes with it: the server
+/// removes its file when it is closed, and replaces one that a killed server has left behind. A
+/// path that begins with a NUL byte is a name in Linux's abstract namespace, without a file.
+///
+/// ```
+/// use socketserver::{BaseServer, UnixStreamServer};
+/// # use socketserver::{HandlerResult, RequestHandler, StreamRequest};
+/// # struct Nothing;
+/// # impl RequestHandler for Nothing {
+/// #     fn handle(&mut self, _: &mut StreamRequest) -> HandlerResult { Ok(()) }
+/// # }
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let path = directory.path().join("socket");
+/// let server = UnixStreamServer::new(&path, || Nothing).bind()?;
+/// assert!(path.exists());
+/// server.server_close();
+/// assert!(!path.exists());
+/// # Ok::<(), socketserver::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct UnixStreamServer<F> {
+    next: TcpServer<F>,
+    file: SocketFile,
+}
+
+impl<F> UnixStreamServer<F> {
+    /// A server that is to listen on `path`, and makes its handlers with `handler_factory`.
+    ///
+    /// Nothing happens before [`bind`](crate::BaseServer::bind), so nothing can fail yet.
+    pub fn new(path: impl Into<PathBuf>, handler_factory: F) -> Self {
+        let path = path.into();
+        let file = SocketFile::new(path.clone(), Type::STREAM);
+        Self {
+            next: TcpServer::unix(path, handler_factory),
+            file,
+        }
+    }
+
+    /// As [`TcpServer::request_queue_size`].
+    #[must_use]
+    pub fn request_queue_size(mut self, size: u32) -> Self {
+        self.next = self.next.request_queue_size(size);
+        self
+    }
+}
+
+impl<F: HandlerFactory<StreamRequest>> MixIn for UnixStreamServer<F> {
+    type Next = TcpServer<F>;
+
+    fn next(&self) -> &TcpServer<F> {
+        &self.next
+    }
+
+    fn server_bind(&self) -> Result<(), Error> {
+        self.file.bind(&self.next)
+    }
+
+    fn server_close(&self) {
+        self.file.close(&self.next);
+    }
+}

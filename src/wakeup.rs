@@ -1,0 +1,189 @@
+//! What a waiting loop wakes up for: a readable socket, or another thread's word.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+
+/// A pair of connected sockets: a byte written to one ends the wait on the other.
+///
+/// It stays readable until [`heard`](Wakeup::heard), so a word said just before the wait begins is
+/// not lost. `poll` because a loop waits on two descriptors: that is one system call a pass, and no
+/// further descriptor. A forked child shares the pair, which is how a handler there can stop the
+/// parent's loop.
+#[derive(Debug)]
+pub(crate) struct Wakeup {
+    speaker: UnixStream,
+    listener: UnixStream,
+}
+
+/// What ended a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Woken {
+    /// The socket is readable.
+    pub ready: bool,
+    /// Somebody spoke.
+    pub spoken_to: bool,
+}
+
+/// Says only: look again.
+const LOOK_AGAIN: u8 = b'w';
+/// Says: stop; from a forked child, whose memory this process does not see.
+const STOP: u8 = b's';
+
+impl Wakeup {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (speaker, listener) = UnixStream::pair()?;
+        speaker.set_nonblocking(true)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { speaker, listener })
+    }
+
+    /// Ends the wait, or the next one.
+    pub(crate) fn look_again(&self) {
+        self.say(LOOK_AGAIN);
+    }
+
+    /// Asks the process on the other side of a fork to stop.
+    pub(crate) fn stop(&self) {
+        self.say(STOP);
+    }
+
+    fn say(&self, word: u8) {
+        // A full pair has unheard words in it already, which wake the loop just as well.
+        let _ = (&self.speaker).write(&[word]);
+    }
+
+    /// A further speaker, for a signal handler.
+    pub(crate) fn speaker(&self) -> io::Result<OwnedFd> {
+        Ok(self.speaker.try_clone()?.into())
+    }
+
+    /// Waits until `socket` is readable, somebody speaks, or the time is over (all false).
+    /// Without a socket it waits for a word only.
+    pub(crate) fn wait(
+        &self,
+        socket: Option<BorrowedFd<'_>>,
+        timeout: Option<Duration>,
+    ) -> io::Result<Woken> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut fds = [
+            PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
+            PollFd::new(socket.unwrap_or(self.listener.as_fd()), PollFlags::POLLIN),
+        ];
+        let fds = if socket.is_some() {
+            &mut fds[..]
+        } else {
+            &mut fds[..1]
+        };
+        loop {
+            match nix::poll::poll(fds, poll_timeout(deadline)) {
+                Ok(0) if deadline.is_some_and(|deadline| Instant::now() < deadline) => {}
+                Ok(_) => break,
+                // A signal came; its handler has run.
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let happened = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
+        Ok(Woken {
+            spoken_to: happened(&fds[0]),
+            ready: fds.get(1).is_some_and(happened),
+        })
+    }
+
+    /// Takes in what was said; true if it was, from a forked child, that the loop is to stop.
+    pub(crate) fn heard(&self) -> bool {
+        let mut stop = false;
+        let mut words = [0; 64];
+        while let Ok(count @ 1..) = (&self.listener).read(&mut words) {
+            stop |= words[..count].contains(&STOP);
+            if count < words.len() {
+                break;
+            }
+        }
+        stop
+    }
+}
+
+/// The time until `deadline` in whole milliseconds, rounded up so that the wait does not spin at
+/// its end.
+fn poll_timeout(deadline: Option<Instant>) -> PollTimeout {
+    let Some(deadline) = deadline else {
+        return PollTimeout::NONE;
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    let milliseconds = left.as_nanos().div_ceil(1_000_000);
+    PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX)
+}
+
+/// Whether reading `socket` would give bytes, end of file or an error at once.
+pub(crate) fn readable_now(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut fds = [PollFd::new(socket, PollFlags::POLLIN)];
+    loop {
+        match nix::poll::poll(&mut fds, PollTimeout::ZERO) {
+            Ok(count) => return Ok(count > 0),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_said_before_the_wait_ends_it() {
+        let wakeup = Wakeup::new().unwrap();
+        wakeup.look_again();
+        assert!(wakeup.wait(None, None).unwrap().spoken_to);
+    }
+
+    #[test]
+    fn after_it_was_heard_a_word_wakes_no_more() {
+        let wakeup = Wakeup::new().unwrap();
+        wakeup.look_again();
+        assert!(!wakeup.heard());
+        let woken = wakeup.wait(None, Some(Duration::ZERO)).unwrap();
+        assert_eq!(
+            woken,
+            Woken {
+                ready: false,
+                spoken_to: false
+            }
+        );
+    }
+
+    #[test]
+    fn stop_is_told_apart_from_look_again() {
+        let wakeup = Wakeup::new().unwrap();
+        wakeup.look_again();
+        wakeup.stop();
+        wakeup.look_again();
+        assert!(wakeup.heard());
+        assert!(!wakeup.heard());
+    }
+
+    #[test]
+    fn however_much_was_said_all_of_it_is_heard_and_nobody_blocks() {
+        let wakeup = Wakeup::new().unwrap();
+        for _ in 0..1_000_000 {
+            wakeup.look_again();
+        }
+        wakeup.heard();
+        assert!(!wakeup.wait(None, Some(Duration::ZERO)).unwrap().spoken_to);
+    }
+
+    #[test]
+    fn a_wait_with_a_timeout_does_not_end_before_it() {
+        let wakeup = Wakeup::new().unwrap();
+        let begin = Instant::now();
+        let timeout = Duration::from_micros(2500);
+        assert!(!wakeup.wait(None, Some(timeout)).unwrap().spoken_to);
+        assert!(begin.elapsed() >= timeout);
+    }
+}
