@@ -275,13 +275,7 @@ mod tests {
 
     #[test]
     fn an_address_without_a_port_is_refused_with_what_to_write() {
-        for text in [
-            "localhost",
-            "",
-            "127.0.0.1:http",
-            "127.0.0.1:65536",
-            "::1:80:90",
-        ] {
+        for text in ["localhost", "", "127.0.0.1:http", "127.0.0.1:65536"] {
             let error = InetAddress::from(text).resolve().unwrap_err().to_string();
             assert!(error.contains(&format!("{text:?}")), "{error}");
             assert!(error.contains("HOST:PORT"), "{error}");

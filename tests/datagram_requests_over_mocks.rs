@@ -1,0 +1,97 @@
+//! What a handler sees of a datagram, and what is sent for it.
+
+use std::io::{BufRead, ErrorKind, Read, Write};
+
+use socketserver::mock::MockDatagram;
+use socketserver::{DatagramRequest, HandlerResult, RequestHandler};
+
+/// A handler made of a function.
+struct Handle<F>(F);
+
+fn handle<F: FnMut(&mut DatagramRequest) -> HandlerResult>(function: F) -> Handle<F> {
+    Handle(function)
+}
+
+impl<F> RequestHandler<DatagramRequest> for Handle<F>
+where
+    F: FnMut(&mut DatagramRequest) -> HandlerResult + Send,
+{
+    fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
+        (self.0)(request)
+    }
+}
+
+#[test]
+fn everything_that_was_written_is_one_datagram() {
+    let recording = MockDatagram::new("x").run(handle(|request| {
+        write!(request, "one ")?;
+        request.flush()?;
+        write!(request, "reply")?;
+        Ok(())
+    }));
+    assert_eq!(recording.sent(), [b"one reply"]);
+}
+
+#[test]
+fn where_nothing_was_written_nothing_is_sent() {
+    let recording = MockDatagram::new("x").run(handle(|_| Ok(())));
+    recording.result().as_ref().unwrap();
+    assert!(recording.sent().is_empty());
+}
+
+#[test]
+fn half_a_reply_of_a_handler_that_failed_is_not_sent() {
+    let recording = MockDatagram::new("x").run(handle(|request| {
+        write!(request, "half a ")?;
+        Err("no".into())
+    }));
+    assert!(recording.result().is_err());
+    assert!(recording.sent().is_empty());
+}
+
+#[test]
+fn replies_that_are_sent_one_by_one_may_be_empty() {
+    let recording = MockDatagram::new("x").run(handle(|request| {
+        request.send(b"first")?;
+        request.send(b"")?;
+        write!(request, "last")?;
+        Ok(())
+    }));
+    assert_eq!(recording.sent(), [b"first".as_slice(), b"", b"last"]);
+}
+
+#[test]
+fn a_packet_can_be_read_as_a_stream_and_is_still_there_whole() {
+    let recording = MockDatagram::new("a line\nrest").run(handle(|request| {
+        let mut line = String::new();
+        request.read_line(&mut line)?;
+        assert_eq!(line, "a line\n");
+        let mut rest = String::new();
+        request.read_to_string(&mut rest)?;
+        assert_eq!(rest, "rest");
+        assert_eq!(request.packet(), b"a line\nrest");
+        Ok(())
+    }));
+    recording.result().as_ref().unwrap();
+}
+
+#[test]
+fn a_handler_can_tell_a_truncated_datagram() {
+    let tell = |request: &mut DatagramRequest| {
+        let truncated = request.truncated();
+        Ok(write!(request, "{truncated}")?)
+    };
+    assert_eq!(MockDatagram::new("x").run(handle(tell)).sent(), [b"false"]);
+    assert_eq!(
+        MockDatagram::new("x").truncated().run(handle(tell)).sent(),
+        [b"true"]
+    );
+}
+
+#[test]
+fn a_reply_that_cannot_be_sent_is_an_error_that_says_how_long_it_was() {
+    let mock = MockDatagram::new("x").send_error(ErrorKind::TimedOut);
+    let recording = mock.run(handle(|request| Ok(write!(request, "four")?)));
+    let error = recording.result().as_ref().unwrap_err().to_string();
+    assert!(error.contains("datagram of 4 bytes"), "{error}");
+}
