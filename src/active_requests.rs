@@ -20,7 +20,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// ```
 /// # use socketserver::DrainReport;
 /// let report = DrainReport::default();
-/// assert_eq!(report.to_string(), "0 requests ended, 0 were cut off, 0 are still running");
+/// assert_eq!(report.to_string(), "requests ended: 0, cut off: 0, still running: 0");
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -43,7 +43,7 @@ impl std::fmt::Display for DrainReport {
         } = self;
         write!(
             f,
-            "{ended} requests ended, {cut} were cut off, {running} are still running"
+            "requests ended: {ended}, cut off: {cut}, still running: {running}"
         )
     }
 }

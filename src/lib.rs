@@ -2,20 +2,20 @@
 //! layers, and a service is one struct.
 //!
 //! ```no_run
-//! use std::io::{BufRead, Write};
+//! use std::io::{Read, Write};
 //! use socketserver::{HandlerResult, RequestHandler, StreamRequest, ThreadingTcpServer};
 //!
-//! /// Answers each line in upper case.
+//! /// Sends back what comes, in upper case.
 //! #[derive(Default)]
 //! struct Upper;
 //!
 //! impl RequestHandler for Upper {
 //!     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-//!         let mut line = String::new();
+//!         let mut buffer = [0; 1024];
 //!         while request.wait()? {
-//!             line.clear();
-//!             request.read_line(&mut line)?;
-//!             request.write_all(line.to_uppercase().as_bytes())?;
+//!             let count = request.read(&mut buffer)?;
+//!             buffer[..count].make_ascii_uppercase();
+//!             request.write_all(&buffer[..count])?;
 //!         }
 //!         Ok(())
 //!     }

@@ -26,19 +26,18 @@ use crate::server_handle::{ServerHandle, ServingGuard};
 /// thread that panics cuts its server's running requests off instead of waiting for them.
 ///
 /// ```
-/// use std::io::{BufRead, Write};
+/// use std::io::{Read, Write};
 /// use socketserver::{HandlerResult, RequestHandler, StreamRequest, ThreadingTcpServer};
 ///
-/// /// Sends each line back.
+/// /// Sends back what comes.
 /// struct Echo;
 ///
 /// impl RequestHandler for Echo {
 ///     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-///         let mut line = Vec::new();
+///         let mut buffer = [0; 1024];
 ///         while request.wait()? {
-///             request.read_until(b'\n', &mut line)?;
-///             request.write_all(&line)?;
-///             line.clear();
+///             let count = request.read(&mut buffer)?;
+///             request.write_all(&buffer[..count])?;
 ///         }
 ///         Ok(())
 ///     }

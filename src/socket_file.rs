@@ -105,10 +105,11 @@ impl SocketFile {
     /// Removes the file, if it is still the one that bind made.
     fn remove(&self) {
         let ours = lock(&self.ours).take();
-        if ours.is_some() && ours == self.identity() {
-            if let Err(error) = fs::remove_file(&self.path) {
-                log::warn!("cannot remove the socket {}: {error}", self.path.display());
-            }
+        if ours.is_some()
+            && ours == self.identity()
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            log::warn!("cannot remove the socket {}: {error}", self.path.display());
         }
     }
 

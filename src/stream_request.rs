@@ -41,7 +41,7 @@ const FIRST_READ_BUFFER: usize = 1024;
 /// # A conversation
 ///
 /// ```
-/// use std::io::{BufRead, Write};
+/// use std::io::{BufRead, Read, Write};
 /// use socketserver::{HandlerResult, RequestHandler, StreamRequest};
 ///
 /// /// Counts the bytes of each line.
@@ -49,10 +49,10 @@ const FIRST_READ_BUFFER: usize = 1024;
 ///
 /// impl RequestHandler for Count {
 ///     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-///         let mut line = String::new();
 ///         while request.wait()? {
-///             line.clear();
-///             request.read_line(&mut line)?;
+///             let mut line = Vec::new();
+///             // A client that never ends its line cannot make it grow.
+///             request.take(1000).read_until(b'\n', &mut line)?;
 ///             writeln!(request, "{}", line.len())?;
 ///         }
 ///         Ok(())

@@ -97,7 +97,6 @@ pub struct DatagramRecording {
 
 impl DatagramRecording {
     /// How the handler ended: what a server would tell `handle_error`.
-    #[must_use]
     pub fn result(&self) -> &HandlerResult {
         &self.result
     }

@@ -175,7 +175,6 @@ pub struct StreamRecording {
 
 impl StreamRecording {
     /// How the handler ended: what a server would tell `handle_error`.
-    #[must_use]
     pub fn result(&self) -> &HandlerResult {
         &self.result
     }

@@ -1,0 +1,31 @@
+//! A process for each connection: whatever the handler does to itself, the server stays as it was.
+//!
+//! `cargo run --example forking`, then in another terminal, twice:
+//! `bash -c 'exec 3<>/dev/tcp/127.0.0.1/9999; head -n 1 <&3'`
+
+use std::io::Write;
+
+use socketserver::{
+    BaseServer, Error, ForkingMixIn, HandlerResult, RequestHandler, StreamRequest, TcpServer,
+};
+
+/// Tells who it is, and then crashes harder than a panic.
+struct Crash;
+
+impl RequestHandler for Crash {
+    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        writeln!(request, "I am process {}, for a moment", std::process::id())?;
+        request.flush()?;
+        std::process::abort()
+    }
+}
+
+fn main() -> Result<(), Error> {
+    env_logger::init();
+    // No other thread runs in this program, as forking wants it.
+    TcpServer::new("127.0.0.1:9999", || Crash)
+        .mix_in(ForkingMixIn::new)
+        .max_children(10)
+        .bind()?
+        .serve_forever()
+}

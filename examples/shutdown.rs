@@ -1,0 +1,49 @@
+//! Stopping: another thread says so, the loop ends at once, and closing waits for what still runs.
+//!
+//! `cargo run --example shutdown` runs by itself.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socketserver::{HandlerResult, RequestHandler, StreamRequest, ThreadingTcpServer};
+
+struct Echo;
+
+impl RequestHandler for Echo {
+    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        let mut buffer = [0; 1024];
+        // False when the client has closed, and also when the server is stopping.
+        while request.wait()? {
+            let count = request.read(&mut buffer)?;
+            request.write_all(&buffer[..count])?;
+        }
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    env_logger::init();
+    let mut server = ThreadingTcpServer::bind("127.0.0.1:0", || Echo)?;
+    server.set_drain_timeout(Some(Duration::from_secs(5)));
+    let address = server.local_addr().ok_or("a TCP server has a port")?;
+    let handle = server.handle();
+    let serving = thread::spawn(move || {
+        server.serve_forever()?;
+        Ok::<_, socketserver::Error>(server.server_close())
+    });
+
+    let mut client = TcpStream::connect(address)?;
+    client.write_all(b"hello\n")?;
+    let mut answer = String::new();
+    BufReader::new(&client).read_line(&mut answer)?;
+    print!("the server answered {answer}");
+
+    // The client stays connected and idle.
+    let begin = Instant::now();
+    handle.shutdown();
+    let report = serving.join().map_err(|_| "the server panicked")??;
+    println!("stopped after {:?}: {report}", begin.elapsed());
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! Datagrams: what the handler writes is the reply, and it can tell what was cut off.
+//!
+//! `cargo run --example udp`, then in another terminal
+//! `bash -c 'exec 3<>/dev/udp/127.0.0.1/9000; echo -n hello >&3; head -c 7 <&3'`
+
+use std::io::Write;
+
+use socketserver::{BaseServer, DatagramRequest, Error, HandlerResult, RequestHandler, UdpServer};
+
+struct Length;
+
+impl RequestHandler<DatagramRequest> for Length {
+    fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
+        let length = request.packet().len();
+        let more = if request.truncated() { " or more" } else { "" };
+        writeln!(request, "{length}{more} bytes")?;
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), Error> {
+    env_logger::init();
+    UdpServer::new("127.0.0.1:9000", || Length)
+        .max_packet_size(1024)
+        .bind()?
+        .serve_forever()
+}

@@ -1,0 +1,26 @@
+//! A Unix socket: the same handlers, a path instead of a port, and nobody else can connect.
+//!
+//! `cargo run --example unix`, then in another terminal
+//! `python3 -c 'import socket; s = socket.socket(socket.AF_UNIX); s.connect("example.sock"); print(s.recv(99))'`
+
+use std::io::Write;
+
+use socketserver::{
+    Error, HandlerResult, RequestHandler, StreamRequest, ThreadingUnixStreamServer,
+};
+
+struct Welcome;
+
+impl RequestHandler for Welcome {
+    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        let server = request.server().server_address();
+        writeln!(request, "welcome to {server}")?;
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), Error> {
+    env_logger::init();
+    // The file is removed when the server is closed; one that a killed server left is replaced.
+    ThreadingUnixStreamServer::bind("example.sock", || Welcome)?.serve_forever()
+}
