@@ -38,7 +38,9 @@ pub struct ServerHandle {
 
 #[derive(Debug)]
 struct Shared {
-    server_address: Mutex<Address>,
+    // Not behind a lock, for the sake of a forked child that asks: see `ForkingMixIn`.
+    requested_address: OnceLock<Address>,
+    bound_address: OnceLock<Address>,
     wakeup: OnceLock<Wakeup>,
     stop_requested: AtomicBool,
     forked_child: AtomicBool,
@@ -66,7 +68,8 @@ impl ServerHandle {
     pub fn new() -> Self {
         Self {
             shared: Arc::new(Shared {
-                server_address: Mutex::new(Address::UnixUnnamed),
+                requested_address: OnceLock::new(),
+                bound_address: OnceLock::new(),
                 wakeup: OnceLock::new(),
                 stop_requested: AtomicBool::new(false),
                 forked_child: AtomicBool::new(false),
@@ -78,15 +81,24 @@ impl ServerHandle {
         }
     }
 
-    /// The address that the server listens on, with the real port once it is bound.
+    /// The address that the server listens on, with the real port; before it is bound, the one that
+    /// was asked for.
     #[must_use]
     pub fn server_address(&self) -> Address {
-        lock(&self.shared.server_address).clone()
+        let Shared { bound_address, requested_address, .. } = &*self.shared;
+        let known = bound_address.get().or_else(|| requested_address.get());
+        known.cloned().unwrap_or(Address::UnixUnnamed)
     }
 
-    /// Sets the address, when it becomes known and again when the system has chosen a port.
+    /// Makes the address known that was asked for, for errors before and while it is bound. Only the
+    /// first call has an effect.
+    pub fn set_requested_address(&self, address: Address) {
+        let _ = self.shared.requested_address.set(address);
+    }
+
+    /// Makes the real address known, once the socket is bound. Only the first call has an effect.
     pub fn set_server_address(&self, address: Address) {
-        *lock(&self.shared.server_address) = address;
+        let _ = self.shared.bound_address.set(address);
     }
 
     /// Stops [`serve_forever`](crate::Server::serve_forever), and waits until it has returned.

@@ -88,7 +88,7 @@ impl ServerSocket {
             State::NotCreated => {}
         }
         let (socket, addresses) = self.create()?;
-        self.handle.set_server_address(addresses[0].clone());
+        self.handle.set_requested_address(addresses[0].clone());
         let socket = Arc::new(OwnedFd::from(socket));
         *state = State::Open(socket.clone(), addresses);
         Ok(socket)

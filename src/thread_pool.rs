@@ -114,10 +114,13 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
                 worker_top.handle().look_again();
             }
         };
-        match &*lock(&self.pool) {
-            Some(pool) => pool.execute(serve),
-            // A request that is processed after the server was closed.
-            None => serve(),
+        let pool = lock(&self.pool);
+        if let Some(pool) = &*pool {
+            pool.execute(serve);
+        } else {
+            // There are no workers before `server_activate` and after `server_close`.
+            drop(pool);
+            serve();
         }
     }
 
