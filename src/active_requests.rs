@@ -129,10 +129,13 @@ impl ActiveRequests {
     }
 
     /// A request is over, and its descriptor closed.
-    fn request_ended(&self, was_cut: bool) {
+    fn request_ended(&self, how: End) {
         if self.is_draining() {
-            let counter = if was_cut { &self.cut } else { &self.ended };
-            counter.fetch_add(1, SeqCst);
+            match how {
+                End::ByItself => self.ended.fetch_add(1, SeqCst),
+                End::Cut => self.cut.fetch_add(1, SeqCst),
+                End::GoesOnInChild => 0,
+            };
         }
         // A drain that begins after the load below sees the decremented count.
         if self.running.fetch_sub(1, SeqCst) == 1 && self.is_draining() {
@@ -140,6 +143,15 @@ impl ActiveRequests {
             self.all_ended.notify_all();
         }
     }
+}
+
+/// Why a request is no longer among the running ones of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    ByItself,
+    Cut,
+    /// The child is counted instead, when it is collected.
+    GoesOnInChild,
 }
 
 /// A connection as the table and the request share it: the socket, and what the handler does.
@@ -217,6 +229,7 @@ pub struct ActiveRequest {
     server: ServerHandle,
     connection: Option<Arc<Connection>>,
     key: Option<usize>,
+    goes_on_in_child: AtomicBool,
 }
 
 impl ActiveRequest {
@@ -230,7 +243,13 @@ impl ActiveRequest {
             server,
             connection,
             key,
+            goes_on_in_child: AtomicBool::new(false),
         }
+    }
+
+    /// A forked child serves the request from now on; this process only drops its copy.
+    pub(crate) fn go_on_in_child(&self) {
+        self.goes_on_in_child.store(true, SeqCst);
     }
 
     /// The server that runs the request.
@@ -294,7 +313,11 @@ impl Drop for ActiveRequest {
             .connection
             .take()
             .is_some_and(|it| it.state.load(SeqCst) == CUT);
-        active.request_ended(was_cut);
+        active.request_ended(match was_cut {
+            _ if *self.goes_on_in_child.get_mut() => End::GoesOnInChild,
+            true => End::Cut,
+            false => End::ByItself,
+        });
     }
 }
 

@@ -252,6 +252,7 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
             Ok(ForkResult::Parent { child }) => {
                 unmask();
                 lock(&self.active_children).insert(child);
+                request.active().go_on_in_child();
                 top.close_request(request);
             }
             Err(error) => {

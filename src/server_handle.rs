@@ -85,7 +85,11 @@ impl ServerHandle {
     /// was asked for.
     #[must_use]
     pub fn server_address(&self) -> Address {
-        let Shared { bound_address, requested_address, .. } = &*self.shared;
+        let Shared {
+            bound_address,
+            requested_address,
+            ..
+        } = &*self.shared;
         let known = bound_address.get().or_else(|| requested_address.get());
         known.cloned().unwrap_or(Address::UnixUnnamed)
     }
