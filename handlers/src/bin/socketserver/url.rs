@@ -1,0 +1,380 @@
+//! Where to listen, as a URL.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// An address together with its transport: `tcp://HOST:PORT`, `udp://HOST:PORT`, `unix:///PATH` or
+/// `unixgram:///PATH`.
+///
+/// It prints as it is written. Nothing is percent-encoded: a path stands there as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Url {
+    /// TCP.
+    Tcp(HostPort),
+    /// UDP.
+    Udp(HostPort),
+    /// A Unix socket for streams.
+    Unix(PathBuf),
+    /// A Unix socket for datagrams.
+    Unixgram(PathBuf),
+}
+
+/// A host and a port; 0 is any free port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    host: Host,
+    port: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Host {
+    Name(String),
+    Ip(IpAddr),
+}
+
+/// What is wrong with a URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    #[error(
+        "it has no scheme; write tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unixgram:///PATH"
+    )]
+    NoScheme,
+    #[error("the scheme {0:?} is unknown; the known ones are tcp, udp, unix and unixgram")]
+    UnknownScheme(String),
+    #[error(
+        "the host is missing before the port; write 0.0.0.0 for every IPv4 address of this machine, [::] for IPv6 too"
+    )]
+    NoHost,
+    #[error("{0:?} is not a host; write a name, an IPv4 address, or an IPv6 address in brackets")]
+    BadHost(String),
+    #[error("{0:?} is not an IPv6 address; in brackets stands one, such as [::1]")]
+    BadIpv6(String),
+    #[error("the bracket around the IPv6 address is not closed")]
+    OpenBracket,
+    #[error("the IPv6 address {0} stands without brackets; write [{0}]:PORT")]
+    BareIpv6(Ipv6Addr),
+    #[error("the port is missing; write HOST:PORT, where port 0 is any free port")]
+    NoPort,
+    #[error("{0:?} is not a port; a port is a number from 0 to 65535")]
+    BadPort(String),
+    #[error("the port {0} is out of range; the highest is 65535")]
+    PortOutOfRange(String),
+    #[error("nothing may follow the port, but {0:?} does")]
+    AfterPort(String),
+    #[error("the path is missing; write {0}:///PATH")]
+    NoPath(&'static str),
+    #[error(
+        "the path {0:?} is relative; an absolute one begins with a third slash, as in {1}:///run/service.sock"
+    )]
+    RelativePath(String, &'static str),
+    #[error("the path {0:?} ends with a slash; the socket is a file")]
+    Directory(String),
+    #[error("the path {0:?} contains a control character")]
+    ControlCharacter(String),
+}
+
+impl Url {
+    /// A TCP port of 127.0.0.1.
+    pub const fn local_tcp(port: u16) -> Self {
+        Self::Tcp(HostPort::local(port))
+    }
+
+    /// A UDP port of 127.0.0.1.
+    pub const fn local_udp(port: u16) -> Self {
+        Self::Udp(HostPort::local(port))
+    }
+
+    /// The name of the transport.
+    pub fn scheme(&self) -> &'static str {
+        match self {
+            Self::Tcp(_) => "tcp",
+            Self::Udp(_) => "udp",
+            Self::Unix(_) => "unix",
+            Self::Unixgram(_) => "unixgram",
+        }
+    }
+}
+
+impl HostPort {
+    const fn local(port: u16) -> Self {
+        Self {
+            host: Host::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            port,
+        }
+    }
+}
+
+impl FromStr for Url {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
+        match scheme {
+            "tcp" => rest.parse().map(Self::Tcp),
+            "udp" => rest.parse().map(Self::Udp),
+            "unix" => parse_path(rest, "unix").map(Self::Unix),
+            "unixgram" => parse_path(rest, "unixgram").map(Self::Unixgram),
+            "" => Err(UrlError::NoScheme),
+            _ => Err(UrlError::UnknownScheme(scheme.to_owned())),
+        }
+    }
+}
+
+impl FromStr for HostPort {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        if let Some(bracketed) = text.strip_prefix('[') {
+            let (ip, rest) = bracketed.split_once(']').ok_or(UrlError::OpenBracket)?;
+            let port = match rest.strip_prefix(':') {
+                Some(port) => parse_port(port)?,
+                None if rest.is_empty() => return Err(UrlError::NoPort),
+                None => return Err(UrlError::BadHost(format!("[{bracketed}"))),
+            };
+            let Ok(ip) = ip.parse::<Ipv6Addr>() else {
+                return Err(UrlError::BadIpv6(ip.to_owned()));
+            };
+            let host = Host::Ip(ip.into());
+            return Ok(Self { host, port });
+        }
+        if let Ok(ip) = text.parse() {
+            return Err(UrlError::BareIpv6(ip));
+        }
+        let (host, port) = text.split_once(':').ok_or(UrlError::NoPort)?;
+        let host = parse_host(host)?;
+        let port = parse_port(port)?;
+        Ok(Self { host, port })
+    }
+}
+
+fn parse_host(host: &str) -> Result<Host, UrlError> {
+    if host.is_empty() {
+        return Err(UrlError::NoHost);
+    }
+    if let Ok(ip) = host.parse() {
+        return Ok(Host::Ip(IpAddr::V4(ip)));
+    }
+    let of_a_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    if !host.chars().all(of_a_name) {
+        return Err(UrlError::BadHost(host.to_owned()));
+    }
+    Ok(Host::Name(host.to_owned()))
+}
+
+fn parse_port(text: &str) -> Result<u16, UrlError> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, rest) = text.split_at(digits);
+    match (number, rest) {
+        ("", "") => Err(UrlError::NoPort),
+        ("", _) => Err(UrlError::BadPort(text.to_owned())),
+        (_, rest) if rest.starts_with(['/', '?', '#']) => Err(UrlError::AfterPort(rest.to_owned())),
+        (number, "") => number
+            .parse()
+            .map_err(|_| UrlError::PortOutOfRange(number.to_owned())),
+        _ => Err(UrlError::BadPort(text.to_owned())),
+    }
+}
+
+fn parse_path(path: &str, scheme: &'static str) -> Result<PathBuf, UrlError> {
+    match path {
+        "" | "/" => Err(UrlError::NoPath(scheme)),
+        _ if !path.starts_with('/') => Err(UrlError::RelativePath(path.to_owned(), scheme)),
+        _ if path.ends_with('/') => Err(UrlError::Directory(path.to_owned())),
+        _ if path.contains(char::is_control) => Err(UrlError::ControlCharacter(path.to_owned())),
+        _ => Ok(path.into()),
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.scheme())?;
+        match self {
+            Self::Tcp(place) | Self::Udp(place) => place.fmt(f),
+            Self::Unix(path) | Self::Unixgram(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let port = self.port;
+        match &self.host {
+            Host::Name(name) => write!(f, "{name}:{port}"),
+            Host::Ip(IpAddr::V4(ip)) => write!(f, "{ip}:{port}"),
+            Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]:{port}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<Url, UrlError> {
+        text.parse()
+    }
+
+    #[test]
+    fn every_kind_of_url_is_understood_and_prints_as_it_is_written() {
+        for text in [
+            "tcp://127.0.0.1:9999",
+            "tcp://localhost:0",
+            "tcp://[::1]:65535",
+            "tcp://[::]:80",
+            "udp://0.0.0.0:9000",
+            "udp://time-server.example_1.org:9000",
+            "unix:///run/upper.sock",
+            "unix:///tmp/a b/ü%20:?#.sock",
+            "unixgram:///run/time.sock",
+        ] {
+            assert_eq!(parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_address_is_told_from_a_name() {
+        let Url::Tcp(place) = parse("tcp://127.0.0.1:09999").unwrap() else {
+            panic!("it is a TCP address");
+        };
+        assert_eq!(place, HostPort::local(9999));
+        let Url::Udp(place) = parse("udp://[0:0::0:1]:7").unwrap() else {
+            panic!("it is a UDP address");
+        };
+        assert_eq!(place.host, Host::Ip(Ipv6Addr::LOCALHOST.into()));
+    }
+
+    #[test]
+    fn each_mistake_has_a_message_of_its_own() {
+        let quoted = str::to_owned;
+        let table = [
+            ("", UrlError::NoScheme),
+            ("127.0.0.1:9999", UrlError::NoScheme),
+            ("://127.0.0.1:9999", UrlError::NoScheme),
+            ("tcp:127.0.0.1:9999", UrlError::NoScheme),
+            (
+                "http://localhost:80",
+                UrlError::UnknownScheme(quoted("http")),
+            ),
+            ("TCP://localhost:80", UrlError::UnknownScheme(quoted("TCP"))),
+            ("tcp://:9999", UrlError::NoHost),
+            ("tcp://a b:9999", UrlError::BadHost(quoted("a b"))),
+            ("tcp://ü:9999", UrlError::BadHost(quoted("ü"))),
+            (
+                "tcp://user@host:9999",
+                UrlError::BadHost(quoted("user@host")),
+            ),
+            ("tcp://[::1", UrlError::OpenBracket),
+            ("tcp://[::1]9999", UrlError::BadHost(quoted("[::1]9999"))),
+            (
+                "tcp://[localhost]:1",
+                UrlError::BadIpv6(quoted("localhost")),
+            ),
+            ("tcp://[]:1", UrlError::BadIpv6(quoted(""))),
+            ("tcp://::1", UrlError::BareIpv6(Ipv6Addr::LOCALHOST)),
+            ("tcp://", UrlError::NoPort),
+            ("tcp://localhost", UrlError::NoPort),
+            ("tcp://localhost:", UrlError::NoPort),
+            ("tcp://[::1]", UrlError::NoPort),
+            ("udp://[::1]:", UrlError::NoPort),
+            ("tcp://localhost:http", UrlError::BadPort(quoted("http"))),
+            ("tcp://localhost:-1", UrlError::BadPort(quoted("-1"))),
+            ("tcp://localhost:+1", UrlError::BadPort(quoted("+1"))),
+            ("tcp://localhost:80x", UrlError::BadPort(quoted("80x"))),
+            ("tcp://localhost:1:2", UrlError::BadPort(quoted("1:2"))),
+            (
+                "tcp://localhost:65536",
+                UrlError::PortOutOfRange(quoted("65536")),
+            ),
+            (
+                "udp://a:99999999999999999999",
+                UrlError::PortOutOfRange(quoted("99999999999999999999")),
+            ),
+            ("tcp://localhost:80/", UrlError::AfterPort(quoted("/"))),
+            (
+                "tcp://localhost:80/a?b",
+                UrlError::AfterPort(quoted("/a?b")),
+            ),
+            ("unix://", UrlError::NoPath("unix")),
+            ("unixgram:///", UrlError::NoPath("unixgram")),
+            (
+                "unix://run/a",
+                UrlError::RelativePath(quoted("run/a"), "unix"),
+            ),
+            (
+                "unixgram://a",
+                UrlError::RelativePath(quoted("a"), "unixgram"),
+            ),
+            ("unix:///run/", UrlError::Directory(quoted("/run/"))),
+            (
+                "unix:///run/a\nb",
+                UrlError::ControlCharacter(quoted("/run/a\nb")),
+            ),
+            (
+                "unix:///run/a\0b",
+                UrlError::ControlCharacter(quoted("/run/a\0b")),
+            ),
+        ];
+        for (text, error) in table {
+            assert_eq!(parse(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_says_what_to_write() {
+        let message = |text| parse(text).unwrap_err().to_string();
+        assert_eq!(
+            message("tcp://::1"),
+            "the IPv6 address ::1 stands without brackets; write [::1]:PORT"
+        );
+        assert_eq!(
+            message("unixgram://time.sock"),
+            "the path \"time.sock\" is relative; an absolute one begins with a third slash, as in \
+             unixgram:///run/service.sock"
+        );
+    }
+
+    fn any_host() -> impl Strategy<Value = Host> + Clone {
+        prop_oneof![
+            any::<IpAddr>().prop_map(Host::Ip),
+            "[a-z][a-zA-Z0-9._-]{0,20}".prop_map(Host::Name),
+        ]
+    }
+
+    fn any_url() -> impl Strategy<Value = Url> {
+        let place = (any_host(), any::<u16>()).prop_map(|(host, port)| HostPort { host, port });
+        let path = "(/[^/\\pC]{1,10}){1,4}".prop_map(PathBuf::from);
+        prop_oneof![
+            place.clone().prop_map(Url::Tcp),
+            place.prop_map(Url::Udp),
+            path.clone().prop_map(Url::Unix),
+            path.prop_map(Url::Unixgram),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_url_that_prints_and_parses_back_or_an_error(text: String) {
+            if let Ok(url) = parse(&text) {
+                prop_assert_eq!(parse(&url.to_string()), Ok(url));
+            }
+        }
+
+        #[test]
+        fn any_text_after_a_scheme_is_a_url_that_prints_and_parses_back_or_an_error(
+            text in "(tcp|udp|unix|unixgram|http):?/{0,4}[\\[]?[a-z0-9.:é%@ \n]{0,12}[\\]]?[:/]{0,2}[0-9a]{0,6}",
+        ) {
+            if let Ok(url) = parse(&text) {
+                prop_assert_eq!(parse(&url.to_string()), Ok(url));
+            }
+        }
+
+        #[test]
+        fn every_url_parses_back_from_what_it_prints(url in any_url()) {
+            prop_assert_eq!(parse(&url.to_string()), Ok(url));
+        }
+    }
+}
