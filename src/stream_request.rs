@@ -14,9 +14,8 @@ use crate::stream::Stream;
 /// The size of both buffers unless set otherwise, as `io.DEFAULT_BUFFER_SIZE` is in Python 3.11.
 const DEFAULT_BUFFER_SIZE: usize = 8192;
 
-/// The read buffer's first size. It doubles when the client fills it, so that an idle connection
-/// holds no more memory than its messages need.
-const FIRST_READ_BUFFER: usize = 1024;
+/// What a read asks for at first; the rest of a longer message is asked for when this is full.
+const FIRST_READ: usize = 512;
 
 /// One connection: reads, writes, and what is known about the client.
 ///
@@ -336,8 +335,8 @@ impl BufRead for StreamRequest {
 
 impl Read for StreamRequest {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // A read at least as large as the next fill needs no buffer.
-        if self.read_buffer.is_empty() && buffer.len() >= self.read_buffer.next_size() {
+        // A read at least as large as the first of a fill needs no buffer.
+        if self.read_buffer.is_empty() && buffer.len() >= self.read_buffer.limit.min(FIRST_READ) {
             self.flush()?;
             let count = read_uninterrupted(&mut self.stream, buffer)
                 .map_err(|error| self.explain(error, "received"))?;
@@ -374,6 +373,7 @@ impl Write for StreamRequest {
 /// Bytes that have been received and not yet read.
 #[derive(Debug)]
 struct ReadBuffer {
+    /// As long as the longest message so far, up to the limit.
     storage: Vec<u8>,
     start: usize,
     end: usize,
@@ -402,27 +402,41 @@ impl ReadBuffer {
         self.start = (self.start + amount).min(self.end);
     }
 
-    /// How much the next fill asks for at first.
-    fn next_size(&self) -> usize {
-        self.storage.len().max(FIRST_READ_BUFFER).min(self.limit)
-    }
-
     /// Takes what one read gives into the empty buffer, which stays empty at the end of file.
     ///
-    /// Where more has arrived than the buffer held so far, it grows up to its limit and takes that
-    /// too: how much a fill gives depends on the limit and the client alone.
+    /// Where more has arrived than the read asked for, the buffer grows up to its limit and takes
+    /// that too: how much a fill gives depends on the limit and the client alone.
     fn fill(&mut self, stream: &mut Box<dyn Stream>) -> io::Result<()> {
         (self.start, self.end) = (0, 0);
-        let mut size = self.next_size();
-        loop {
-            self.storage.resize(size, 0);
-            let count = read_uninterrupted(stream, &mut self.storage[self.end..])?;
-            self.end += count;
-            if count == 0 || self.end < size || size >= self.limit || !stream.readable_now()? {
-                return Ok(());
-            }
-            size = (size * 2).min(self.limit);
+        let mut size = self.storage.len().min(self.limit);
+        if size <= FIRST_READ {
+            size = self.limit.min(FIRST_READ);
+            self.fill_by_way_of_stack(stream, size)?;
+        } else {
+            self.end = read_uninterrupted(stream, &mut self.storage[..size])?;
         }
+        while self.end == size && size < self.limit && stream.readable_now()? {
+            size = (size * 2).min(self.limit);
+            self.storage.resize(size, 0);
+            self.end += read_uninterrupted(stream, &mut self.storage[self.end..])?;
+        }
+        Ok(())
+    }
+
+    /// A connection that waits here, and has had short messages only, holds no buffer for the next.
+    fn fill_by_way_of_stack(
+        &mut self,
+        stream: &mut Box<dyn Stream>,
+        size: usize,
+    ) -> io::Result<()> {
+        let mut message = [0; FIRST_READ];
+        let count = read_uninterrupted(stream, &mut message[..size])?;
+        if self.storage.len() < count {
+            self.storage.resize(count, 0);
+        }
+        self.storage[..count].copy_from_slice(&message[..count]);
+        self.end = count;
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
 use crate::base_server::{BaseServer, report_error, shut_down};
 use crate::lock::lock;
@@ -30,25 +30,32 @@ pub struct ThreadingMixIn<S: BaseServer> {
     daemon_threads: bool,
     block_on_close: bool,
     keep_alive: Duration,
-    /// Where threads that have finished wait. A rendezvous: what is sent has been received. `None`
+    /// To a thread that has finished and waits. A rendezvous: what is sent has been received. `None`
     /// when the server is closed, which ends those that wait.
-    hand_over: Mutex<Option<Sender<S::Request>>>,
-    waiting: Receiver<S::Request>,
-    threads: Arc<Threads>,
+    to_waiting: Mutex<Option<Sender<S::Request>>>,
+    /// To a thread that is being started. Not in its closure, since a thread that cannot be started
+    /// would take the request along.
+    to_new: Sender<S::Request>,
+    crew: Arc<Crew<S::Request>>,
 }
 
 impl<S: BaseServer> ThreadingMixIn<S> {
     /// Puts threads around `next`.
     pub fn new(next: S) -> Self {
-        let (hand_over, waiting) = bounded(0);
+        let (to_waiting, waiting) = bounded(0);
+        let (to_new, new) = unbounded();
         Self {
             next,
             daemon_threads: false,
             block_on_close: true,
             keep_alive: KEEP_ALIVE,
-            hand_over: Mutex::new(Some(hand_over)),
-            waiting,
-            threads: Arc::default(),
+            to_waiting: Mutex::new(Some(to_waiting)),
+            to_new,
+            crew: Arc::new(Crew {
+                new,
+                waiting,
+                unjoined: Mutex::default(),
+            }),
         }
     }
 
@@ -77,24 +84,19 @@ impl<S: BaseServer> ThreadingMixIn<S> {
         self
     }
 
-    /// Serves `first` in a new thread, and then whatever is handed over to it.
-    fn start_thread<T>(&self, top: &Arc<T>, first: S::Request)
+    /// Serves `request` in a new thread, and then whatever is handed over to it.
+    fn start_thread<T>(&self, top: &Arc<T>, request: S::Request)
     where
         T: BaseServer<Request = S::Request>,
     {
-        // Through a channel, since a thread that cannot be started would take the request with it.
-        let (sender, receiver) = bounded(1);
-        let (first, failed) = match sender.send(first) {
-            Ok(()) => (receiver.clone(), receiver),
-            Err(_) => unreachable!("the receiver is still here"),
-        };
-        let thread = Thread {
-            top: top.clone(),
-            waiting: self.waiting.clone(),
-            keep_alive: self.keep_alive,
-        };
-        if let Err(error) = self.threads.start(move || thread.run(&first)) {
-            let Ok(mut request) = failed.try_recv() else {
+        if self.to_new.send(request).is_err() {
+            unreachable!("the crew has the other end");
+        }
+        let (worker_top, keep_alive) = (top.clone(), self.keep_alive);
+        let serve = move |crew: &Crew<_>| crew.serve(&worker_top, keep_alive);
+        if let Err(error) = self.crew.start_thread(serve) {
+            // It may be the request of a thread that is just starting; that one then finds ours.
+            let Ok(mut request) = self.crew.new.try_recv() else {
                 return;
             };
             let error = format!("cannot start a thread for the request: {error}").into();
@@ -115,8 +117,8 @@ impl<S: BaseServer> MixIn for ThreadingMixIn<S> {
     where
         T: BaseServer<Request = S::Request>,
     {
-        let handed_over = match &*lock(&self.hand_over) {
-            Some(hand_over) => hand_over.try_send(request),
+        let handed_over = match &*lock(&self.to_waiting) {
+            Some(to_waiting) => to_waiting.try_send(request),
             None => Err(TrySendError::Disconnected(request)),
         };
         if let Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) = handed_over
@@ -127,9 +129,9 @@ impl<S: BaseServer> MixIn for ThreadingMixIn<S> {
 
     fn server_close(&self) {
         self.next.server_close();
-        *lock(&self.hand_over) = None;
+        *lock(&self.to_waiting) = None;
         if self.block_on_close && !self.daemon_threads && self.handle().wait_for_requests() {
-            self.threads.join();
+            self.crew.join();
         }
     }
 }
@@ -144,52 +146,49 @@ impl<S: BaseServer> fmt::Debug for ThreadingMixIn<S> {
     }
 }
 
-/// What a thread works with.
-struct Thread<T: BaseServer> {
-    top: Arc<T>,
-    waiting: Receiver<T::Request>,
-    keep_alive: Duration,
-}
-
-impl<T: BaseServer> Thread<T> {
-    fn run(self, first: &Receiver<T::Request>) {
-        let mut next = first.try_recv().ok();
-        while let Some(request) = next {
-            self.top.process_request_thread(request);
-            next = self.waiting.recv_timeout(self.keep_alive).ok();
-        }
-    }
+/// The threads, and where they find their requests.
+struct Crew<R> {
+    new: Receiver<R>,
+    waiting: Receiver<R>,
+    unjoined: Mutex<Unjoined>,
 }
 
 /// The threads that have not been joined: those that run, and at most one that has ended.
-#[derive(Default)]
-struct Threads(Mutex<Unjoined>);
-
 #[derive(Default)]
 struct Unjoined {
     running: HashMap<ThreadId, JoinHandle<()>>,
     ended: Option<JoinHandle<()>>,
 }
 
-impl Threads {
-    fn start(self: &Arc<Self>, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-        let threads = self.clone();
+impl<R: Send + 'static> Crew<R> {
+    fn start_thread(
+        self: &Arc<Self>,
+        serve: impl FnOnce(&Self) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let crew = self.clone();
         // Locked until the thread is entered here, which its end comes to look for.
-        let mut unjoined = lock(&self.0);
-        let handle = std::thread::Builder::new()
-            .name("request".to_owned())
-            .spawn(move || {
-                run();
-                threads.end_this();
-            })?;
+        let mut unjoined = lock(&self.unjoined);
+        let handle = std::thread::Builder::new().spawn(move || {
+            serve(&crew);
+            crew.end_this_thread();
+        })?;
         unjoined.running.insert(handle.thread().id(), handle);
         Ok(())
     }
 
+    /// A thread's whole work. There are never fewer first requests than new threads.
+    fn serve<T: BaseServer<Request = R>>(&self, top: &Arc<T>, keep_alive: Duration) {
+        let mut next = self.new.try_recv().ok();
+        while let Some(request) = next {
+            top.process_request_thread(request);
+            next = self.waiting.recv_timeout(keep_alive).ok();
+        }
+    }
+
     /// Every thread joins the one that ended before it. So no more than one is ever left over, and
     /// nobody has to look for ended ones.
-    fn end_this(&self) {
-        let mut unjoined = lock(&self.0);
+    fn end_this_thread(&self) {
+        let mut unjoined = lock(&self.unjoined);
         let Some(this) = unjoined.running.remove(&std::thread::current().id()) else {
             return;
         };
@@ -200,7 +199,7 @@ impl Threads {
 
     /// Waits until every thread has ended.
     fn join(&self) {
-        let mut unjoined = lock(&self.0);
+        let mut unjoined = lock(&self.unjoined);
         let threads = Vec::from_iter(unjoined.running.drain().map(|(_, thread)| thread));
         let ended = unjoined.ended.take();
         drop(unjoined);
