@@ -164,9 +164,12 @@ impl InetAddress {
         resolved
             .map(Vec::from_iter)
             .and_then(|all| if all.is_empty() { Err(none()) } else { Ok(all) })
-            .map_err(|source| Error::Resolve {
-                address: self.to_string(),
-                source,
+            .map_err(|source| {
+                let address = self.to_string();
+                match source.kind() {
+                    io::ErrorKind::InvalidInput => Error::InvalidAddress { address, source },
+                    _ => Error::Resolve { address, source },
+                }
             })
     }
 }
@@ -264,6 +267,15 @@ mod tests {
                 address
             );
         }
+    }
+
+    #[test]
+    fn an_unknown_host_is_told_apart_from_a_text_that_is_no_address() {
+        // Longer than a label may be, so that no resolver need be asked.
+        let error = InetAddress::from(("h".repeat(64), 80))
+            .resolve()
+            .unwrap_err();
+        assert!(matches!(error, Error::Resolve { .. }), "{error}");
     }
 
     #[test]

@@ -79,6 +79,19 @@ impl DatagramRequest {
         &self.packet
     }
 
+    /// The packet together with the reply as far as it is written, to make one out of the other.
+    ///
+    /// ```
+    /// # use socketserver::mock::MockDatagram;
+    /// # let (mut request, _) = MockDatagram::new("abc").into_request();
+    /// let (packet, reply) = request.packet_and_reply();
+    /// reply.extend(packet.iter().rev());
+    /// ```
+    #[must_use]
+    pub fn packet_and_reply(&mut self) -> (&[u8], &mut Vec<u8>) {
+        (&self.packet, &mut self.reply)
+    }
+
     /// Whether the datagram was longer than the server's `max_packet_size`, so that its end is
     /// lost. Python cannot tell.
     #[must_use]

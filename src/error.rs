@@ -13,11 +13,19 @@ use crate::address::Address;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The text given as an address has no meaning, or its host name no address.
+    /// The text given as an address has no meaning.
     #[error(
-        "cannot resolve the address {address:?}: {source}; write HOST:PORT, with an IPv6 address \
-         in brackets"
+        "{address:?} is not an address: {source}; write HOST:PORT, with an IPv6 address in brackets"
     )]
+    InvalidAddress {
+        /// The address as it was given.
+        address: String,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+
+    /// The host name has no address.
+    #[error("cannot find the host of {address:?}: {source}; check the name, or use an IP address")]
     Resolve {
         /// The address as it was given.
         address: String,

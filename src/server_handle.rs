@@ -1,7 +1,7 @@
 //! What a server's layers, its handlers and other threads share of it.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
@@ -118,25 +118,35 @@ impl ServerHandle {
     /// The counterpart of Python's `shutdown`, which polls every half second and deadlocks in the
     /// first two cases.
     pub fn shutdown(&self) {
-        let shared = &*self.shared;
+        let served_before = self.ask_to_stop();
+        if self.is_forked_child() {
+            return;
+        }
+        let mut serving = lock(&self.shared.serving);
+        let this = std::thread::current().id();
+        while serving.thread.is_some_and(|it| it != this) && serving.times == served_before {
+            let ended = self.shared.serving_ended.wait(serving);
+            serving = ended.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The same without waiting: for a thread that has other things to do, such as listening for a
+    /// second signal.
+    pub fn request_shutdown(&self) {
+        self.ask_to_stop();
+    }
+
+    /// Stops the loop, or the next one, and tells how often it had ended before.
+    fn ask_to_stop(&self) -> u64 {
         if self.is_forked_child() {
             self.with_wakeup(Wakeup::stop);
-            return;
+            return 0;
         }
-        let mut serving = lock(&shared.serving);
-        shared.stop_requested.store(true, SeqCst);
-        shared.active.begin_drain();
+        let serving = lock(&self.shared.serving);
+        self.shared.stop_requested.store(true, SeqCst);
+        self.shared.active.begin_drain();
         self.look_again();
-        if serving.thread == Some(std::thread::current().id()) {
-            return;
-        }
-        let times = serving.times;
-        while serving.thread.is_some() && serving.times == times {
-            serving = shared
-                .serving_ended
-                .wait(serving)
-                .unwrap_or_else(|e| e.into_inner());
-        }
+        serving.times
     }
 
     /// Whether the server is stopping, so that a handler should come to its end.

@@ -28,7 +28,7 @@ impl StopSignals {
         let listen = move || {
             let mut signals = self.0.forever();
             if signals.next().is_some() {
-                shut_down(server);
+                server.request_shutdown();
             }
             if let Some(second) = signals.next() {
                 // Neither destructors nor handlers at exit: they might wait for what hangs.
@@ -37,15 +37,5 @@ impl StopSignals {
         };
         let thread = thread::Builder::new().name("signals".to_owned());
         thread.spawn(listen).map(drop)
-    }
-}
-
-/// Stops the loop from a thread of its own, since `shutdown` returns when the loop has ended: without
-/// a mix-in that is when the running request has, and a second signal must be heard before.
-fn shut_down(server: ServerHandle) {
-    let stopping = server.clone();
-    let thread = thread::Builder::new().name("shutdown".to_owned());
-    if thread.spawn(move || stopping.shutdown()).is_err() {
-        server.shutdown();
     }
 }
