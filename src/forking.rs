@@ -2,17 +2,22 @@
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask};
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, kill, pthread_sigmask, sigaction,
+};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use signal_hook::SigId;
-use signal_hook::consts::{SIGCHLD, SIGTERM};
+use signal_hook::consts::SIGCHLD;
 use signal_hook::low_level;
 
+use crate::active_requests::DrainNotice;
 use crate::base_server::{BaseServer, report_error, shut_down};
 use crate::error::Error;
 use crate::lock::lock;
@@ -173,18 +178,42 @@ impl<S: BaseServer> ForkingMixIn<S> {
     }
 }
 
-/// From now on, and before this nothing, `SIGTERM` tells the request that the server is draining.
+/// What `SIGTERM` tells in a child; null in every other process.
+static DRAIN_NOTICE: AtomicPtr<DrainNotice> = AtomicPtr::new(ptr::null_mut());
+
+/// From now on `SIGTERM` tells this child's request that the server is draining, and nothing else:
+/// what the program does on it is the parent's business.
+///
+/// Not through `signal-hook`: to register an action it waits until no thread is in one, and a thread
+/// that was in one at the fork does not exist here to come out of it.
 #[allow(unsafe_code)]
 fn hear_of_drain(request: &impl Request) {
-    let notice = request.active().drain_notice();
-    // SAFETY: the action is run in a signal handler, where it may call async-signal-safe functions
-    // only. `DrainNotice::tell` stores to and exchanges atomics and calls shutdown(2), which POSIX
-    // lists as async-signal-safe; it takes no lock, allocates nothing, and does not panic.
-    let registered = unsafe { low_level::register(SIGTERM, move || notice.tell()) };
-    if let Err(error) = registered {
+    let notice = Box::new(request.active().drain_notice());
+    DRAIN_NOTICE.store(Box::into_raw(notice), SeqCst);
+    let handler = SigHandler::Handler(tell_of_drain);
+    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: sigaction is unsafe because the handler may call async-signal-safe functions only;
+    // for what `tell_of_drain` calls, see there.
+    if let Err(error) = unsafe { sigaction(Signal::SIGTERM, &action) } {
         let client = request.client_address();
         log::warn!("{client}: the child will not hear of a drain: {error}");
     }
+}
+
+/// The action of `SIGTERM` in a child.
+///
+/// `DrainNotice::tell` stores to and exchanges atomics and calls shutdown(2), which POSIX lists as
+/// async-signal-safe. It takes no lock, allocates nothing, and does not panic.
+#[allow(unsafe_code)]
+extern "C" fn tell_of_drain(_: nix::libc::c_int) {
+    // What the signal interrupts may be about to look at it.
+    let errno = Errno::last_raw();
+    // SAFETY: the pointer is null, or comes from `Box::into_raw` in `hear_of_drain`; that box is
+    // never freed, and nothing takes it by exclusive reference.
+    if let Some(notice) = unsafe { DRAIN_NOTICE.load(SeqCst).as_ref() } {
+        notice.tell();
+    }
+    Errno::set_raw(errno);
 }
 
 fn log_end(status: WaitStatus) {
