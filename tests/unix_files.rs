@@ -1,0 +1,212 @@
+//! The files of Unix sockets: made, replaced, respected and removed.
+
+mod clients;
+mod running_server;
+mod services;
+
+use std::fs;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::{Path, PathBuf};
+
+use clients::{DatagramClient, StreamClient};
+use running_server::{RunningServer, close};
+use services::{EchoLine, stream_handler};
+use socketserver::{Address, BaseServer, Error, Server, UnixDatagramServer, UnixStreamServer};
+
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    (directory, path)
+}
+
+fn stream_server(path: &Path) -> Result<Server<impl BaseServer>, Error> {
+    UnixStreamServer::new(path, EchoLine::default).bind()
+}
+
+fn datagram_server(path: &Path) -> Result<Server<impl BaseServer>, Error> {
+    UnixDatagramServer::new(path, EchoLine::default).bind()
+}
+
+fn assert_serves_streams(server: Server<impl BaseServer>) {
+    let running = RunningServer::start(server);
+    let mut client = StreamClient::connect(&running.address());
+    client.send("hello\n");
+    assert_eq!(client.rest(), b"hello\n");
+    running.close();
+}
+
+fn assert_serves_datagrams(server: Server<impl BaseServer>) {
+    let running = RunningServer::start(server);
+    let client = DatagramClient::connect(&running.address());
+    client.send(b"hello");
+    assert_eq!(client.receive(), b"hello");
+    running.close();
+}
+
+#[test]
+fn the_file_is_there_while_the_server_is_and_removed_on_close() {
+    let (_directory, path) = place();
+    let server = stream_server(&path).unwrap();
+    assert_eq!(server.server_address(), Address::Unix(path.clone()));
+    assert_eq!(server.local_addr(), None);
+    assert!(path.exists());
+    assert_serves_streams(server);
+    assert!(!path.exists());
+
+    let server = datagram_server(&path).unwrap();
+    assert!(path.exists());
+    assert_serves_datagrams(server);
+    assert!(!path.exists());
+}
+
+#[test]
+fn the_file_is_removed_when_the_server_is_dropped() {
+    let (_directory, path) = place();
+    drop(stream_server(&path).unwrap());
+    assert!(!path.exists());
+    drop(datagram_server(&path).unwrap());
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_file_that_nobody_listens_behind_is_replaced() {
+    let (_directory, path) = place();
+    // What a killed server leaves behind.
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    assert_serves_streams(stream_server(&path).unwrap());
+
+    drop(UnixDatagram::bind(&path).unwrap());
+    assert!(path.exists());
+    assert_serves_datagrams(datagram_server(&path).unwrap());
+
+    // Of the other type as well.
+    drop(UnixDatagram::bind(&path).unwrap());
+    assert_serves_streams(stream_server(&path).unwrap());
+}
+
+#[test]
+fn a_live_server_s_file_is_refused_and_stays() {
+    fn assert_in_use(result: Result<Server<impl BaseServer>, Error>, path: &Path) {
+        let error = result.unwrap_err();
+        assert!(matches!(error, Error::AddressInUse { .. }), "{error:?}");
+        assert!(
+            error.to_string().contains(path.to_str().unwrap()),
+            "{error}"
+        );
+        assert!(path.exists());
+    }
+    let (_directory, path) = place();
+    let live = stream_server(&path).unwrap();
+    assert_in_use(stream_server(&path), &path);
+    assert_in_use(datagram_server(&path), &path);
+    assert_serves_streams(live);
+
+    let live = datagram_server(&path).unwrap();
+    assert_in_use(stream_server(&path), &path);
+    assert_in_use(datagram_server(&path), &path);
+    assert_serves_datagrams(live);
+}
+
+#[test]
+fn a_live_server_whose_queue_is_full_is_refused_as_well() {
+    let (_directory, path) = place();
+    let live = UnixStreamServer::new(&path, EchoLine::default)
+        .request_queue_size(0)
+        .bind()
+        .unwrap();
+    let _waiting = StreamClient::connect(&live.server_address());
+    let error = stream_server(&path).unwrap_err();
+    assert!(matches!(error, Error::AddressInUse { .. }), "{error:?}");
+    assert!(path.exists());
+}
+
+#[test]
+fn asking_whether_a_server_is_live_costs_it_no_more_than_an_empty_connection() {
+    let (_directory, path) = place();
+    let running = RunningServer::start(stream_server(&path).unwrap());
+    for _ in 0..5 {
+        stream_server(&path).unwrap_err();
+    }
+    let mut client = StreamClient::connect(&running.address());
+    client.send("hello\n");
+    assert_eq!(client.rest(), b"hello\n");
+    running.close();
+}
+
+#[test]
+fn a_file_that_is_no_socket_stays_as_it_is() {
+    let (_directory, path) = place();
+    fs::write(&path, "precious").unwrap();
+    for error in [
+        stream_server(&path).map(drop).unwrap_err(),
+        datagram_server(&path).map(drop).unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::SocketFile { .. }), "{error:?}");
+        assert!(
+            error.to_string().contains(path.to_str().unwrap()),
+            "{error}"
+        );
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    stream_server(&path).map(drop).unwrap_err();
+    assert!(path.is_dir());
+}
+
+#[test]
+fn a_successor_s_file_is_not_removed() {
+    let (_directory, path) = place();
+    let first = stream_server(&path).unwrap();
+    // As an administrator would do who believes the server to be dead.
+    fs::remove_file(&path).unwrap();
+    let second = stream_server(&path).unwrap();
+    close(first);
+    assert!(path.exists());
+    assert_serves_streams(second);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_name_in_the_abstract_namespace_needs_no_file() {
+    let name = format!("\0socketserver-test-{}", std::process::id());
+    let server = stream_server(Path::new(&name)).unwrap();
+    let printed = server.server_address().to_string();
+    assert_eq!(printed, format!("unix:@{}", &name[1..]));
+    let error = stream_server(Path::new(&name)).map(drop).unwrap_err();
+    assert!(matches!(error, Error::AddressInUse { .. }), "{error:?}");
+    assert!(error.to_string().contains(&printed), "{error}");
+    assert_serves_streams(server);
+    assert_serves_datagrams(datagram_server(Path::new(&name)).unwrap());
+}
+
+#[test]
+fn a_path_that_is_too_long_or_leads_nowhere_is_named_in_the_error() {
+    let (directory, _) = place();
+    let too_long = directory.path().join("x".repeat(200));
+    let nowhere = directory.path().join("missing").join("socket");
+    for path in [too_long, nowhere] {
+        let error = stream_server(&path).map(drop).unwrap_err().to_string();
+        assert!(error.contains(path.to_str().unwrap()), "{error}");
+    }
+}
+
+#[test]
+fn a_client_without_a_name_prints_as_unnamed_and_one_with_a_name_by_it() {
+    let (_directory, path) = place();
+    let factory = stream_handler(|request| {
+        let client = request.client_address().clone();
+        Ok(std::io::Write::write_all(
+            request,
+            client.to_string().as_bytes(),
+        )?)
+    });
+    let running = RunningServer::start(UnixStreamServer::new(&path, factory).bind().unwrap());
+    assert_eq!(
+        StreamClient::connect(&running.address()).rest(),
+        b"unix:unnamed"
+    );
+    running.close();
+}
