@@ -15,7 +15,8 @@ use crate::server_handle::ServerHandle;
 /// How long requests that were cut off may take to notice, before they are given up as running.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How the requests ended that were running when a server was closed.
+/// How the requests ended that were running when a server was shut down or closed, whichever came
+/// first.
 ///
 /// ```
 /// # use socketserver::DrainReport;
@@ -29,7 +30,8 @@ pub struct DrainReport {
     pub ended: usize,
     /// Requests whose connection was shut down, or children that were killed, at the deadline.
     pub cut: usize,
-    /// Requests that were not waited for (`daemon_threads`, `block_on_close(false)`), or that went
+    /// Requests and children that were not waited for (`daemon_threads`, `block_on_close(false)`), or
+    /// that went
     /// on for more than a second after they were cut off because they neither read nor write.
     pub running: usize,
 }
@@ -55,6 +57,10 @@ pub(crate) struct ActiveRequests {
     running: AtomicUsize,
     ended: AtomicUsize,
     cut: AtomicUsize,
+    /// Forked children that were not waited for.
+    children_left: AtomicUsize,
+    /// Threads that wait for the end of all requests.
+    waiters: AtomicUsize,
     connections: Mutex<Slab<Arc<Connection>>>,
     all_ended: Condvar,
 }
@@ -87,6 +93,13 @@ impl ActiveRequests {
     /// Waits until no request runs. At `deadline` it cuts off those that do, and after a further
     /// second it gives up: false.
     pub(crate) fn wait_for_end(&self, deadline: Option<Instant>) -> bool {
+        self.waiters.fetch_add(1, SeqCst);
+        let ended = self.wait_as_waiter(deadline);
+        self.waiters.fetch_sub(1, SeqCst);
+        ended
+    }
+
+    fn wait_as_waiter(&self, deadline: Option<Instant>) -> bool {
         let mut give_up = None;
         let mut connections = lock(&self.connections);
         while self.count() > 0 {
@@ -120,11 +133,16 @@ impl ActiveRequests {
         self.cut.fetch_add(cut, SeqCst);
     }
 
+    /// Forked children that go on by themselves.
+    pub(crate) fn leave_children(&self, count: usize) {
+        self.children_left.store(count, SeqCst);
+    }
+
     pub(crate) fn report(&self) -> DrainReport {
         DrainReport {
             ended: self.ended.load(SeqCst),
             cut: self.cut.load(SeqCst),
-            running: self.count(),
+            running: self.count() + self.children_left.load(SeqCst),
         }
     }
 
@@ -137,8 +155,8 @@ impl ActiveRequests {
                 End::GoesOnInChild => 0,
             };
         }
-        // A drain that begins after the load below sees the decremented count.
-        if self.running.fetch_sub(1, SeqCst) == 1 && self.is_draining() {
+        // One who begins to wait after the load below sees the decremented count.
+        if self.running.fetch_sub(1, SeqCst) == 1 && self.waiters.load(SeqCst) > 0 {
             drop(lock(&self.connections));
             self.all_ended.notify_all();
         }
@@ -282,6 +300,12 @@ impl ActiveRequest {
         }
     }
 
+    /// The server, not the client, ended the whole connection.
+    pub(crate) fn is_cut(&self) -> bool {
+        let is_cut = |connection: &Arc<Connection>| connection.state.load(SeqCst) == CUT;
+        self.connection.as_ref().is_some_and(is_cut)
+    }
+
     /// The server, not the client, ended the reading side.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.connection
@@ -309,10 +333,9 @@ impl Drop for ActiveRequest {
         if let Some(key) = self.key {
             lock(&active.connections).remove(key);
         }
-        let was_cut = self
-            .connection
-            .take()
-            .is_some_and(|it| it.state.load(SeqCst) == CUT);
+        let was_cut = self.is_cut();
+        // The descriptor is closed before the request counts as ended.
+        self.connection = None;
         active.request_ended(match was_cut {
             _ if *self.goes_on_in_child.get_mut() => End::GoesOnInChild,
             true => End::Cut,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, HandlerError, HandlerResult, catch_panic};
+use crate::logging::{Level, log};
 use crate::request::Request;
 use crate::server::Server;
 use crate::server_handle::ServerHandle;
@@ -42,7 +43,8 @@ use crate::server_handle::ServerHandle;
 ///
 /// # Methods that may be overridden
 ///
-/// All others but [`process_request_thread`](Self::process_request_thread).
+/// All others but [`process_request_thread`](Self::process_request_thread), and but
+/// [`handle`](Self::handle) and [`socket`](Self::socket), which are the bottom layer's.
 pub trait BaseServer: Sized + Send + Sync + 'static {
     /// What is served: a [`StreamRequest`](crate::StreamRequest) or a
     /// [`DatagramRequest`](crate::DatagramRequest).
@@ -182,7 +184,11 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     ///
     /// The request is still open: an override may tell the client.
     fn handle_error(&self, request: &mut Self::Request, error: &HandlerError) {
-        log::error!("{}: {}", request.client_address(), with_causes(error));
+        let client = request.client_address();
+        log(
+            Level::Error,
+            format_args!("{client}: {}", with_causes(error)),
+        );
     }
 
     /// Ends the conversation in good order, then calls [`close_request`](Self::close_request) of
@@ -231,9 +237,12 @@ pub(crate) fn report_error<T: BaseServer>(top: &T, request: &mut T::Request, err
     });
     if let Err(panic) = reported {
         let client = request.client_address();
-        log::error!(
-            "{client}: {}; handle_error, told of it, {panic}",
-            with_causes(error)
+        log(
+            Level::Error,
+            format_args!(
+                "{client}: {}; handle_error, told of it, {panic}",
+                with_causes(error)
+            ),
         );
     }
 }
@@ -246,7 +255,10 @@ pub(crate) fn shut_down<T: BaseServer>(top: &Arc<T>, request: T::Request) {
         Ok(())
     });
     if let Err(panic) = shut_down {
-        log::error!("{client}: shutdown_request {panic}");
+        log(
+            Level::Error,
+            format_args!("{client}: shutdown_request {panic}"),
+        );
     }
 }
 

@@ -119,9 +119,9 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// The loop was entered while it runs: one thread at a time may be in `serve_forever` or
-    /// `handle_request`.
-    #[error("the server on {address} is already serving in another thread")]
+    /// The loop was entered while it runs, by another thread or by a handler: one at a time may be in
+    /// `serve_forever` or `handle_request`.
+    #[error("the server on {address} is already serving")]
     AlreadyServing {
         /// The server's address.
         address: Address,
@@ -168,7 +168,11 @@ impl HandlerPanic {
             Ok(text) => *text,
             Err(payload) => match payload.downcast::<&'static str>() {
                 Ok(text) => (*text).to_owned(),
-                Err(_) => "with a value that is not text".to_owned(),
+                Err(payload) => {
+                    // Dropping a stranger's value could panic again.
+                    std::mem::forget(payload);
+                    "with a value that is not text".to_owned()
+                }
             },
         };
         Self { message }

@@ -21,6 +21,7 @@ use crate::active_requests::DrainNotice;
 use crate::base_server::{BaseServer, report_error, shut_down};
 use crate::error::Error;
 use crate::lock::lock;
+use crate::logging::{Level, log};
 use crate::mix_in::MixIn;
 use crate::request::Request;
 
@@ -39,9 +40,13 @@ const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
 /// program are left to it. `SIGCHLD` makes the loop look for ended ones; the program's own handler
 /// for it, if it has one, is called as before.
 ///
-/// When the server is closed, each child gets `SIGTERM`, which in it means that the server is
-/// draining: [`wait`](crate::StreamRequest::wait) returns false, everything else goes on. What runs
-/// at the drain timeout is killed.
+/// When the server is shut down or closed, each child gets `SIGTERM`, which in it means that the
+/// server is draining, and nothing else: [`wait`](crate::StreamRequest::wait) returns false, everything
+/// else goes on. What runs at the drain timeout is killed.
+///
+/// A child closes its copy of the listening socket, so that nobody can connect when the server has
+/// ended and the child has not. Other servers in the same program are not known here: it keeps its
+/// copies of their sockets, as in Python.
 ///
 /// # Forking a program with threads
 ///
@@ -116,23 +121,16 @@ impl<S: BaseServer> ForkingMixIn<S> {
 
     /// Waits for each child in turn, as `how` says, and tells how many were collected.
     fn collect(&self, how: WaitPidFlag) -> usize {
-        let mut children = lock(&self.active_children);
-        let before = children.len();
-        children.retain(|&child| {
-            loop {
-                match waitpid(child, Some(how)) {
-                    Err(Errno::EINTR) => {}
-                    Ok(WaitStatus::StillAlive) => return true,
-                    Ok(status) => {
-                        log_end(status);
-                        return false;
-                    }
-                    // Somebody else has collected it.
-                    Err(_) => return false,
-                }
+        let mut ended = Vec::new();
+        lock(&self.active_children).retain(|&child| {
+            let status = wait_for(child, how);
+            if status != Ok(WaitStatus::StillAlive) {
+                ended.push(status);
             }
+            status == Ok(WaitStatus::StillAlive)
         });
-        before - children.len()
+        ended.iter().for_each(log_end);
+        ended.len()
     }
 
     fn signal_children(&self, signal: Signal) {
@@ -143,10 +141,9 @@ impl<S: BaseServer> ForkingMixIn<S> {
         }
     }
 
-    /// Tells the children of the drain and waits for them, until the deadline kills them.
+    /// Waits for the children, which have been told of the drain, until the deadline kills them.
     fn drain_children(&self) {
         let deadline = self.handle().close_deadline();
-        self.signal_children(Signal::SIGTERM);
         loop {
             self.collect_children();
             if lock(&self.active_children).is_empty() {
@@ -167,14 +164,30 @@ impl<S: BaseServer> ForkingMixIn<S> {
         self.handle().active().count_children(0, killed);
     }
 
-    /// The child's whole life: it serves its request and never returns.
-    fn live_as_child<T>(top: &Arc<T>, request: S::Request) -> !
+    /// The child's whole life: it serves its request and never returns, not even by a panic.
+    fn live_as_child<T>(top: &Arc<T>, request: S::Request, mut mask: SigSet) -> !
     where
         T: BaseServer<Request = S::Request>,
     {
+        let _ends_with_this_frame = ExitOnDrop;
+        top.handle().set_forked_child();
+        hear_of_drain(&request);
+        // Also where the parent blocks it, to wait for it somewhere.
+        mask.remove(Signal::SIGTERM);
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
         top.after_fork_in_child();
         let succeeded = top.process_request_thread(request);
         low_level::exit(i32::from(!succeeded))
+    }
+}
+
+/// Keeps a panic in a child from unwinding into the frames below, which are copies of the parent's:
+/// the child would go on as a second server.
+struct ExitOnDrop;
+
+impl Drop for ExitOnDrop {
+    fn drop(&mut self) {
+        low_level::exit(1);
     }
 }
 
@@ -196,7 +209,10 @@ fn hear_of_drain(request: &impl Request) {
     // for what `tell_of_drain` calls, see there.
     if let Err(error) = unsafe { sigaction(Signal::SIGTERM, &action) } {
         let client = request.client_address();
-        log::warn!("{client}: the child will not hear of a drain: {error}");
+        log(
+            Level::Warn,
+            format_args!("{client}: the child will not hear of a drain: {error}"),
+        );
     }
 }
 
@@ -216,12 +232,29 @@ extern "C" fn tell_of_drain(_: nix::libc::c_int) {
     Errno::set_raw(errno);
 }
 
-fn log_end(status: WaitStatus) {
-    match status {
-        WaitStatus::Signaled(child, signal, _) => {
-            log::warn!("child {child} was ended by {signal}, its request unfinished");
+/// waitpid, whatever signals come in between.
+fn wait_for(child: Pid, how: WaitPidFlag) -> nix::Result<WaitStatus> {
+    loop {
+        match waitpid(child, Some(how)) {
+            Err(Errno::EINTR) => {}
+            result => return result,
         }
-        WaitStatus::Exited(child, status) => log::debug!("child {child} ended with {status}"),
+    }
+}
+
+fn log_end(status: &nix::Result<WaitStatus>) {
+    match status {
+        Ok(WaitStatus::Exited(child, status)) => {
+            log(
+                Level::Debug,
+                format_args!("child {child} ended with {status}"),
+            );
+        }
+        Ok(WaitStatus::Signaled(child, signal, _)) => {
+            let what = format_args!("child {child} was ended by {signal}, its request unfinished");
+            log(Level::Warn, what);
+        }
+        // Somebody else has collected it.
         _ => {}
     }
 }
@@ -241,7 +274,8 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
         };
         let speaker: OwnedFd = self.handle().wakeup()?.speaker().map_err(failed)?;
         let id = low_level::pipe::register(SIGCHLD, speaker).map_err(failed)?;
-        *lock(&self.child_signal) = Some(id);
+        let before = lock(&self.child_signal).replace(id);
+        before.map(low_level::unregister);
         Ok(())
     }
 
@@ -260,24 +294,18 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
         // A child that was told to drain before it listens would be ended by the signal instead.
         let drain = SigSet::from(Signal::SIGTERM);
         let mut mask = SigSet::empty();
-        let masked = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&drain), Some(&mut mask));
+        // Neither call fails: their arguments are right.
+        let _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&drain), Some(&mut mask));
         let unmask = || {
-            if masked.is_ok() {
-                let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
-            }
+            let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
         };
         // SAFETY: fork is unsafe because in a child of a program with threads only functions that
         // are async-signal-safe may be called until exec. The type's documentation tells the user
         // under which conditions the child may do more, and that they are theirs to keep. The child
-        // itself runs `live_as_child`, which never returns into the parent's frames, and touches no
-        // lock of this crate that another thread of the parent may have held at the fork.
+        // itself runs `live_as_child`, which neither returns nor unwinds into the parent's frames, and
+        // waits for no lock of this crate that another thread of the parent may have held at the fork.
         match unsafe { fork() } {
-            Ok(ForkResult::Child) => {
-                top.handle().set_forked_child();
-                hear_of_drain(&request);
-                unmask();
-                Self::live_as_child(top, request)
-            }
+            Ok(ForkResult::Child) => Self::live_as_child(top, request, mask),
             Ok(ForkResult::Parent { child }) => {
                 unmask();
                 lock(&self.active_children).insert(child);
@@ -304,17 +332,23 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
     }
 
     fn service_actions(&self) {
+        if self.handle().is_draining() {
+            self.signal_children(Signal::SIGTERM);
+        }
         self.collect_children();
         self.next.service_actions();
     }
 
     fn server_close(&self) {
         self.next.server_close();
+        self.signal_children(Signal::SIGTERM);
         if self.block_on_close {
             self.drain_children();
         } else {
             self.collect_children();
         }
+        let left = lock(&self.active_children).len();
+        self.handle().active().leave_children(left);
         lock(&self.child_signal).take().map(low_level::unregister);
     }
 }

@@ -86,6 +86,7 @@ mod datagram_request;
 mod error;
 mod forking;
 mod lock;
+mod logging;
 mod mix_in;
 pub mod mock;
 mod request;

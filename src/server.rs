@@ -12,6 +12,7 @@ use crate::active_requests::DrainReport;
 use crate::address::Address;
 use crate::base_server::{BaseServer, report_error, shut_down};
 use crate::error::{Error, catch_panic};
+use crate::logging::{Level, log};
 use crate::request::Request;
 use crate::server_handle::{ServerHandle, ServingGuard};
 
@@ -75,14 +76,20 @@ enum Pass {
 /// After so many passes without a wait the loop listens to what a forked child may have said.
 const PASSES_WITHOUT_LISTENING: u32 = 64;
 
+/// While the layers take no request they are asked again so often, should nobody say that they do.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// The shortest service interval, so that the loop does not spin.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+
 /// The first and the longest pause when the system has no descriptor or memory for a request.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl<S: BaseServer> Server<S> {
     pub(crate) fn new(stack: S) -> Result<Self, Error> {
-        stack.handle().wakeup()?;
         let socket = stack.socket()?;
+        stack.handle().wakeup()?;
         Ok(Self {
             top: Arc::new(stack),
             socket: Some(socket),
@@ -130,7 +137,8 @@ impl<S: BaseServer> Server<S> {
     ///
     /// # Panics
     ///
-    /// If `service_actions` of a layer does. A panic in any other hook is logged and survived.
+    /// If `service_actions` of a layer does. A panic in any other hook that the loop calls is logged
+    /// and survived.
     pub fn serve_forever(&self) -> Result<(), Error> {
         let Some(serving) = self.top.handle().begin_serving()? else {
             return Ok(());
@@ -148,7 +156,13 @@ impl<S: BaseServer> Server<S> {
                     }
                 }
                 Pass::NoRequest => self.wait(&serving, true, self.service_interval)?,
-                Pass::NotAccepting => self.wait(&serving, false, self.service_interval)?,
+                Pass::NotAccepting => {
+                    self.wait(
+                        &serving,
+                        false,
+                        shorter(Some(ASK_AGAIN), self.service_interval),
+                    )?;
+                }
                 Pass::Exhausted => {
                     self.wait(&serving, false, shorter(Some(pause), self.service_interval))?;
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -156,6 +170,8 @@ impl<S: BaseServer> Server<S> {
             }
             self.top.service_actions();
         }
+        // What a layer does about a shutdown, it does also if that came between the last two steps.
+        self.top.service_actions();
         Ok(())
     }
 
@@ -173,6 +189,7 @@ impl<S: BaseServer> Server<S> {
         let Some(serving) = self.top.handle().begin_serving()? else {
             return Ok(());
         };
+        serving.heard();
         let timeout = self.timeout.or_else(|| self.top.timeout());
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         while !serving.is_stop_requested() {
@@ -185,7 +202,9 @@ impl<S: BaseServer> Server<S> {
                     return Ok(());
                 }
                 Pass::NoRequest => self.wait(&serving, true, left)?,
-                Pass::NotAccepting => self.wait(&serving, false, left)?,
+                Pass::NotAccepting => {
+                    self.wait(&serving, false, shorter(Some(ASK_AGAIN), left))?;
+                }
                 Pass::Exhausted => self.wait(&serving, false, shorter(Some(FIRST_PAUSE), left))?,
             }
         }
@@ -195,12 +214,18 @@ impl<S: BaseServer> Server<S> {
     /// Gets a request if there is one, and sees it on its way.
     #[doc(alias = "_handle_request_noblock")]
     fn handle_request_noblock(&self) -> Result<Pass, Error> {
-        if !self.top.accepting() {
-            return Ok(Pass::NotAccepting);
-        }
-        let mut request = match self.top.get_request() {
-            Ok(request) => request,
-            Err(error) => return self.without_request(error),
+        let got = catch_panic(|| Ok(self.top.accepting().then(|| self.top.get_request())));
+        let mut request = match got {
+            Ok(Some(Ok(request))) => request,
+            Ok(Some(Err(error))) => return self.without_request(error),
+            Ok(None) => return Ok(Pass::NotAccepting),
+            Err(panic) => {
+                log(
+                    Level::Error,
+                    format_args!("{}: getting a request {panic}", self.server_address()),
+                );
+                return Ok(Pass::Exhausted);
+            }
         };
         match catch_panic(|| Ok(self.top.verify_request(&request))) {
             Ok(true) => self.process_request(request),
@@ -213,6 +238,7 @@ impl<S: BaseServer> Server<S> {
         Ok(Pass::Done)
     }
 
+    /// A mix-in's own panic finds the request gone: dropping it has closed the connection.
     fn process_request(&self, request: S::Request) {
         let client = request.client_address().clone();
         let processed = catch_panic(|| {
@@ -220,7 +246,10 @@ impl<S: BaseServer> Server<S> {
             Ok(())
         });
         if let Err(panic) = processed {
-            log::error!("{client}: process_request {panic}");
+            log(
+                Level::Error,
+                format_args!("{client}: process_request {panic}"),
+            );
         }
     }
 
@@ -248,16 +277,23 @@ impl<S: BaseServer> Server<S> {
                 ECONNABORTED | ECONNREFUSED | ECONNRESET | EHOSTDOWN | EHOSTUNREACH | ENETDOWN
                 | ENETUNREACH | ENOPROTOOPT | EOPNOTSUPP | EPERM | EPROTO | ETIMEDOUT,
             ) => {
-                log::debug!(
-                    "{}: a request was gone before it could be got: {error}",
-                    address()
+                log(
+                    Level::Debug,
+                    format_args!(
+                        "{}: a request was gone before it could be got: {error}",
+                        address()
+                    ),
                 );
                 Ok(Pass::Done)
             }
             // EMFILE, ENFILE, ENOBUFS and ENOMEM pass when something else is closed. What else there
             // may be is not known, so it neither ends the loop nor makes it spin.
             _ => {
-                log::warn!("{}: cannot get a request now, pausing: {error}", address());
+                let address = address();
+                log(
+                    Level::Warn,
+                    format_args!("{address}: cannot get a request now, pausing: {error}"),
+                );
                 Ok(Pass::Exhausted)
             }
         }
@@ -347,12 +383,13 @@ impl<S: BaseServer> Server<S> {
     }
 
     /// The longest time between two calls of [`service_actions`](BaseServer::service_actions) while
-    /// the loop is idle; `None`, the default, lets it sleep until something happens.
+    /// the loop is idle; `None`, the default, lets it sleep until something happens. Less than a
+    /// millisecond counts as one.
     ///
     /// Python's `poll_interval`, as far as `service_actions` depends on it.
     #[doc(alias = "poll_interval")]
     pub fn set_service_interval(&mut self, interval: Option<Duration>) {
-        self.service_interval = interval;
+        self.service_interval = interval.map(|interval| interval.max(SHORTEST_INTERVAL));
     }
 
     /// How long [`server_close`](Self::server_close) gives running requests before it cuts them off;

@@ -13,6 +13,7 @@ use crate::address::Address;
 use crate::base_server::BaseServer;
 use crate::error::Error;
 use crate::lock::lock;
+use crate::logging::{Level, log};
 
 /// The path that a Unix server binds to.
 ///
@@ -59,9 +60,12 @@ impl SocketFile {
                 address: Address::Unix(self.path.clone()),
             });
         }
-        log::info!(
-            "removing {}, a socket that nobody listens behind",
-            self.path.display()
+        log(
+            Level::Info,
+            format_args!(
+                "removing {}, a socket that nobody listens behind",
+                self.path.display()
+            ),
         );
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
@@ -109,7 +113,10 @@ impl SocketFile {
             && ours == self.identity()
             && let Err(error) = fs::remove_file(&self.path)
         {
-            log::warn!("cannot remove the socket {}: {error}", self.path.display());
+            log(
+                Level::Warn,
+                format_args!("cannot remove the socket {}: {error}", self.path.display()),
+            );
         }
     }
 

@@ -109,7 +109,7 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
         taken.fetch_add(1, SeqCst);
         let serve = move || {
             worker_top.process_request_thread(request);
-            if taken.fetch_sub(1, SeqCst) == capacity {
+            if taken.fetch_sub(1, SeqCst) >= capacity {
                 // The loop may have found no place, and wait to be told of one.
                 worker_top.handle().look_again();
             }
