@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -18,6 +19,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 pub(crate) struct Wakeup {
     speaker: UnixStream,
     listener: UnixStream,
+    /// This process has said that the loop should look again, and has not been heard: once is enough,
+    /// and leaves room for other words.
+    unheard: AtomicBool,
 }
 
 /// What ended a wait.
@@ -39,12 +43,18 @@ impl Wakeup {
         let (speaker, listener) = UnixStream::pair()?;
         speaker.set_nonblocking(true)?;
         listener.set_nonblocking(true)?;
-        Ok(Self { speaker, listener })
+        Ok(Self {
+            speaker,
+            listener,
+            unheard: AtomicBool::new(false),
+        })
     }
 
     /// Ends the wait, or the next one.
     pub(crate) fn look_again(&self) {
-        self.say(LOOK_AGAIN);
+        if !self.unheard.swap(true, SeqCst) {
+            self.say(LOOK_AGAIN);
+        }
     }
 
     /// Asks the process on the other side of a fork to stop.
@@ -97,6 +107,8 @@ impl Wakeup {
 
     /// Takes in what was said; true if it was, from a forked child, that the loop is to stop.
     pub(crate) fn heard(&self) -> bool {
+        // Before the words are taken in: one that is said from now on is a new one.
+        self.unheard.store(false, SeqCst);
         let mut stop = false;
         let mut words = [0; 64];
         while let Ok(count @ 1..) = (&self.listener).read(&mut words) {
@@ -176,6 +188,16 @@ mod tests {
         }
         wakeup.heard();
         assert!(!wakeup.wait(None, Some(Duration::ZERO)).unwrap().spoken_to);
+    }
+
+    #[test]
+    fn stop_is_heard_however_often_the_loop_was_told_to_look_again() {
+        let wakeup = Wakeup::new().unwrap();
+        for _ in 0..1_000_000 {
+            wakeup.look_again();
+        }
+        wakeup.stop();
+        assert!(wakeup.heard());
     }
 
     #[test]
