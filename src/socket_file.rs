@@ -1,11 +1,12 @@
 //! The file of a Unix socket: taken over if stale, removed in the end.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -15,17 +16,33 @@ use crate::error::Error;
 use crate::lock::lock;
 use crate::logging::{Level, log};
 
+/// How long a server waits for others that are being set up in the same directory.
+const LONGEST_TURN: Duration = Duration::from_secs(1);
+
 /// The path that a Unix server binds to.
 ///
 /// A server that was killed leaves its file behind, and bind fails on it ever after. So a file with
 /// nobody listening behind it is removed before bind. What is not a socket, or has a live server,
 /// stays as it is.
+///
+/// Between the look and the time when it listens itself, a server has a lock on the directory: else
+/// two that start at once could each take the other for stale.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
     kind: Type,
-    /// Device and inode of the file that bind made, so that no other is removed.
-    ours: Mutex<Option<(u64, u64)>>,
+    /// The file that bind made, so that no other is removed.
+    ours: Mutex<Option<Bound>>,
+    /// The locked directory, until the server listens.
+    turn: Mutex<Option<File>>,
+}
+
+/// A file by its path from the root, whatever directory the program is in by now, and its identity.
+#[derive(Debug, PartialEq, Eq)]
+struct Bound {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
 }
 
 impl SocketFile {
@@ -34,6 +51,7 @@ impl SocketFile {
             path,
             kind,
             ours: Mutex::new(None),
+            turn: Mutex::new(None),
         }
     }
 
@@ -73,7 +91,35 @@ impl SocketFile {
         }
     }
 
-    /// Whether somebody listens behind the socket.
+    /// Waits for other servers that are being set up in the same directory, a short while: one that is
+    /// never activated must not keep others from starting. Where the directory cannot be locked, it
+    /// goes without.
+    fn take_turn(&self) -> Option<File> {
+        if self.is_abstract() {
+            return None;
+        }
+        let directory = match self.path.parent() {
+            Some(parent) if parent != "" => parent,
+            _ => Path::new("."),
+        };
+        let directory = File::open(directory).ok()?;
+        let give_up = Instant::now() + LONGEST_TURN;
+        while let Err(TryLockError::WouldBlock) = directory.try_lock() {
+            if Instant::now() >= give_up {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Some(directory)
+    }
+
+    fn end_turn(&self) {
+        // Closing it unlocks it.
+        *lock(&self.turn) = None;
+    }
+
+    /// Whether somebody listens behind the socket. The only way to know is to connect: a live server
+    /// sees a client that leaves without a word.
     fn is_live(&self) -> io::Result<bool> {
         let address = SockAddr::unix(&self.path)?;
         let probe = Socket::new(Domain::UNIX, self.kind, None)?;
@@ -89,47 +135,68 @@ impl SocketFile {
 
     /// Binds the layer below to the path: `server_bind` of both Unix servers.
     pub(crate) fn bind(&self, next: &impl BaseServer) -> Result<(), Error> {
-        self.claim()?;
-        next.server_bind()?;
-        self.bound();
-        Ok(())
+        *lock(&self.turn) = self.take_turn();
+        let bound = self.claim().and_then(|()| next.server_bind());
+        match bound {
+            Ok(()) => self.bound(),
+            Err(_) => self.end_turn(),
+        }
+        bound
+    }
+
+    /// Activates the layer below, after which others see that the file is not stale.
+    pub(crate) fn activate(&self, next: &impl BaseServer) -> Result<(), Error> {
+        let activated = next.server_activate();
+        self.end_turn();
+        activated
     }
 
     /// Closes the layer below, then removes the file: `server_close` of both Unix servers.
     pub(crate) fn close(&self, next: &impl BaseServer) {
+        self.end_turn();
         next.server_close();
         self.remove();
     }
 
     /// Remembers the file that bind has made.
     fn bound(&self) {
-        *lock(&self.ours) = self.identity();
+        if !self.is_abstract() {
+            let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+            *lock(&self.ours) = Bound::at(path);
+        }
     }
 
     /// Removes the file, if it is still the one that bind made.
     fn remove(&self) {
-        let ours = lock(&self.ours).take();
-        if ours.is_some()
-            && ours == self.identity()
-            && let Err(error) = fs::remove_file(&self.path)
+        let Some(ours) = lock(&self.ours).take() else {
+            return;
+        };
+        let there_is = Bound::at(ours.path.clone());
+        if there_is.as_ref() == Some(&ours)
+            && let Err(error) = fs::remove_file(&ours.path)
         {
+            let path = ours.path.display();
             log(
                 Level::Warn,
-                format_args!("cannot remove the socket {}: {error}", self.path.display()),
+                format_args!("cannot remove the socket {path}: {error}"),
             );
         }
     }
 
-    fn identity(&self) -> Option<(u64, u64)> {
-        if self.is_abstract() {
-            return None;
-        }
-        let metadata = fs::symlink_metadata(&self.path).ok()?;
-        Some((metadata.dev(), metadata.ino()))
-    }
-
     fn is_abstract(&self) -> bool {
         self.path.as_os_str().as_bytes().first() == Some(&0)
+    }
+}
+
+impl Bound {
+    fn at(path: PathBuf) -> Option<Self> {
+        let metadata = fs::symlink_metadata(&path).ok()?;
+        let (device, inode) = (metadata.dev(), metadata.ino());
+        Some(Self {
+            path,
+            device,
+            inode,
+        })
     }
 }
 

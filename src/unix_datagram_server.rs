@@ -18,6 +18,10 @@ use crate::udp_server::UdpServer;
 /// [`UnixStreamServer`](crate::UnixStreamServer). Datagrams are neither lost nor reordered on their
 /// way, and a client gets a reply only if it has bound its own socket to a path.
 ///
+/// What a client has been sent and not yet read fills the server's own send buffer: a client that
+/// never reads its replies slows those of others down to the one second after which a reply is given
+/// up.
+///
 /// ```
 /// use socketserver::{BaseServer, UnixDatagramServer};
 /// # use socketserver::{DatagramRequest, HandlerResult, RequestHandler};
@@ -66,6 +70,10 @@ impl<F: HandlerFactory<DatagramRequest>> MixIn for UnixDatagramServer<F> {
 
     fn server_bind(&self) -> Result<(), Error> {
         self.file.bind(&self.next)
+    }
+
+    fn server_activate(&self) -> Result<(), Error> {
+        self.file.activate(&self.next)
     }
 
     fn server_close(&self) {

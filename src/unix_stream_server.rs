@@ -71,6 +71,10 @@ impl<F: HandlerFactory<StreamRequest>> MixIn for UnixStreamServer<F> {
         self.file.bind(&self.next)
     }
 
+    fn server_activate(&self) -> Result<(), Error> {
+        self.file.activate(&self.next)
+    }
+
     fn server_close(&self) {
         self.file.close(&self.next);
     }
