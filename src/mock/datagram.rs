@@ -7,6 +7,7 @@ use crate::address::Address;
 use crate::datagram_request::{DatagramRequest, DatagramSocket};
 use crate::error::HandlerResult;
 use crate::lock::lock;
+use crate::mock::mock_server;
 use crate::request_handler::RequestHandler;
 use crate::server_handle::ServerHandle;
 use crate::udp_server::serve_datagram;
@@ -62,7 +63,7 @@ impl MockDatagram {
     /// is written to it is sent by a server only; [`send`](DatagramRequest::send) is seen.
     #[must_use]
     pub fn into_request(self) -> (DatagramRequest, DatagramRecording) {
-        let server = ServerHandle::new();
+        let server = mock_server();
         let client = Arc::new(Client {
             send_error: self.send_error,
             sent: Mutex::default(),

@@ -31,5 +31,15 @@
 mod datagram;
 mod stream;
 
+use crate::address::Address;
+use crate::server_handle::ServerHandle;
 pub use datagram::{DatagramRecording, MockDatagram};
+
 pub use stream::{Event, MockStream, StreamRecording};
+
+/// What a handler under test sees as its server, on 127.0.0.1:9999.
+fn mock_server() -> ServerHandle {
+    let server = ServerHandle::new();
+    server.set_server_address(Address::from(([127, 0, 0, 1], 9999)));
+    server
+}

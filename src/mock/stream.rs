@@ -11,6 +11,7 @@ use crate::active_requests::Connection;
 use crate::address::Address;
 use crate::error::HandlerResult;
 use crate::lock::lock;
+use crate::mock::mock_server;
 use crate::request_handler::RequestHandler;
 use crate::server_handle::ServerHandle;
 use crate::stream::Stream;
@@ -81,7 +82,8 @@ impl MockStream {
         self
     }
 
-    /// After so many bytes were written, every write fails like this.
+    /// After so many bytes were written, every write fails like this; one that is
+    /// [`Interrupted`](ErrorKind::Interrupted) fails once.
     pub fn write_error_after(mut self, bytes: usize, kind: ErrorKind) -> Self {
         self.write_error = Some((bytes, kind));
         self
@@ -109,7 +111,7 @@ impl MockStream {
     /// client, or by `flush`.
     #[must_use]
     pub fn into_request(self) -> (StreamRequest, StreamRecording) {
-        let server = ServerHandle::new();
+        let server = mock_server();
         let connection = Connection::new(None);
         let events = Arc::default();
         let stream = Script {
@@ -284,7 +286,12 @@ impl Script {
 
     fn take(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let until_error = match self.write_error {
-            Some((after, kind)) if self.written >= after => return Err(kind.into()),
+            Some((after, kind)) if self.written >= after => {
+                if kind == ErrorKind::Interrupted {
+                    self.write_error = None;
+                }
+                return Err(kind.into());
+            }
             Some((after, _)) => after - self.written,
             None => usize::MAX,
         };
