@@ -68,11 +68,6 @@ impl ServerSocket {
         &self.handle
     }
 
-    /// Whether it carries TCP, which alone has Nagle's algorithm.
-    pub(crate) fn is_tcp(&self) -> bool {
-        self.kind == Type::STREAM && matches!(self.requested, Requested::Inet(_))
-    }
-
     /// The socket, created by the first call.
     pub(crate) fn open(&self) -> Result<Arc<OwnedFd>, Error> {
         let mut state = lock(&self.state);
@@ -185,10 +180,12 @@ impl ServerSocket {
 
     /// Closes a forked child's copy. The parent's stays as it is.
     pub(crate) fn close_in_child(&self) {
-        if let Ok(socket) = self.open() {
+        // It is never locked for longer than a look; but who was looking at the fork is not here.
+        if let Ok(state) = self.state.try_lock()
+            && let State::Open(socket, _) = &*state
+        {
             // The `Arc`s that own it are never dropped here: this process ends with `_exit`.
             let _ = nix::unistd::close(socket.as_fd().as_raw_fd());
-            std::mem::forget(socket);
         }
     }
 

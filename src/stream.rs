@@ -15,7 +15,7 @@ use crate::wakeup::readable_now;
 ///
 /// TCP and Unix sockets implement it here, and [`mock`](crate::mock) does without a network. A
 /// layer that changes the bytes on their way (encryption, compression) implements it over a boxed
-/// `Stream`.
+/// `Stream`, and puts it in place with [`map_stream`](crate::StreamRequest::map_stream).
 ///
 /// `read` and `write` follow the contracts of [`Read`] and [`Write`]; when the timeout is over they
 /// fail with [`WouldBlock`](io::ErrorKind::WouldBlock) or [`TimedOut`](io::ErrorKind::TimedOut),
@@ -54,16 +54,15 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 }
 
-/// A connected TCP or Unix socket.
+/// A connected socket of any family.
 #[derive(Debug)]
 pub(crate) struct SocketStream {
     connection: Arc<Connection>,
-    tcp: bool,
 }
 
 impl SocketStream {
-    pub(crate) fn new(connection: Arc<Connection>, tcp: bool) -> Self {
-        Self { connection, tcp }
+    pub(crate) fn new(connection: Arc<Connection>) -> Self {
+        Self { connection }
     }
 }
 
@@ -111,10 +110,10 @@ impl Stream for SocketStream {
     }
 
     fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
-        if self.tcp {
-            self.connection.socket().set_tcp_nodelay(nodelay)
-        } else {
-            Ok(())
+        match self.connection.socket().set_tcp_nodelay(nodelay) {
+            // There is no such algorithm but in TCP.
+            Err(error) if error.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => Ok(()),
+            result => result,
         }
     }
 

@@ -2,14 +2,14 @@
 
 use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use crate::active_requests::ActiveRequest;
+use crate::active_requests::{ActiveRequest, Connection};
 use crate::address::Address;
 use crate::request::Request;
 use crate::server_handle::ServerHandle;
-use crate::stream::Stream;
+use crate::stream::{SocketStream, Stream};
 
 /// The size of both buffers unless set otherwise, as `io.DEFAULT_BUFFER_SIZE` is in Python 3.11.
 const DEFAULT_BUFFER_SIZE: usize = 8192;
@@ -71,6 +71,9 @@ pub struct StreamRequest {
     read_buffer: ReadBuffer,
     write_buffer: Vec<u8>,
     wbufsize: usize,
+    /// How a write has failed. The client has a part of what was to come, or is gone; what would be
+    /// sent after the gap meant something else.
+    write_failure: Option<ErrorKind>,
     timeout: Option<Duration>,
     nagle: Nagle,
     client_address: Address,
@@ -99,11 +102,35 @@ impl StreamRequest {
             read_buffer: ReadBuffer::new(DEFAULT_BUFFER_SIZE),
             write_buffer: Vec::new(),
             wbufsize: DEFAULT_BUFFER_SIZE,
+            write_failure: None,
             timeout: None,
             nagle: Nagle::OffBeforeSecondWrite,
             client_address,
             active,
         }
+    }
+
+    /// A request over a connected socket of any family: for a bottom layer of one's own that accepts
+    /// connections in its own way.
+    ///
+    /// It is told of a drain in [`wait`](Self::wait), and cut off at its end, as those of
+    /// [`TcpServer`](crate::TcpServer) are. The socket is to be in blocking mode.
+    #[must_use]
+    pub fn from_socket(socket: OwnedFd, client_address: Address, server: &ServerHandle) -> Self {
+        let connection = Connection::new(Some(socket.into()));
+        let stream = SocketStream::new(connection.clone());
+        let active = server.begin_connection(connection);
+        Self::new(Box::new(stream), client_address, active)
+    }
+
+    /// The same request over what `layer` makes of its stream: for a mix-in that changes the bytes on
+    /// their way, such as encryption, in [`get_request`](crate::BaseServer::get_request).
+    ///
+    /// What has been read into the buffer before stays there unchanged.
+    #[must_use]
+    pub fn map_stream(mut self, layer: impl FnOnce(Box<dyn Stream>) -> Box<dyn Stream>) -> Self {
+        self.stream = layer(self.stream);
+        self
     }
 
     /// Who is at the other end.
@@ -135,7 +162,7 @@ impl StreamRequest {
         if !self.read_buffer.is_empty() {
             return Ok(true);
         }
-        self.flush()?;
+        self.send_buffered()?;
         if !self.active.begin_wait() && !self.stream.readable_now()? {
             return Ok(false);
         }
@@ -143,7 +170,7 @@ impl StreamRequest {
         self.active.end_wait();
         match filled {
             Ok(()) => Ok(!self.read_buffer.is_empty()),
-            Err(error) => Err(self.explain(error, "received")),
+            Err(error) => Err(self.explain_read(error)),
         }
     }
 
@@ -170,10 +197,11 @@ impl StreamRequest {
         Ok(())
     }
 
-    /// The most bytes that one read from the connection asks for; 8192 unless set.
+    /// The most bytes that are read ahead of the handler; 8192 unless set.
     ///
-    /// Python's `rbufsize`. What is buffered already stays; 0 counts as 1, since a buffered reader
-    /// holds at least the byte that it shows.
+    /// Python's `rbufsize`. A read into a larger buffer of the handler's own passes this one by. What
+    /// is buffered already stays; 0 counts as 1, since a buffered reader holds at least the byte that
+    /// it shows.
     pub fn set_rbufsize(&mut self, rbufsize: usize) {
         self.read_buffer.limit = rbufsize.max(1);
     }
@@ -228,10 +256,21 @@ impl StreamRequest {
     ///
     /// If that cannot be sent, or the connection has ended already.
     pub fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
-        if how != Shutdown::Read {
-            self.flush()?;
+        let sent = match how {
+            Shutdown::Read => Ok(()),
+            Shutdown::Write | Shutdown::Both => self.flush(),
+        };
+        // The client is to learn that nothing follows, also where that was not all.
+        sent.and(self.stream.shutdown(how))
+    }
+
+    /// Sends what is buffered, if anything is: what ties the writes to the reads.
+    fn send_buffered(&mut self) -> io::Result<()> {
+        if self.write_buffer.is_empty() {
+            Ok(())
+        } else {
+            self.send(&[])
         }
-        self.stream.shutdown(how)
     }
 
     /// Sends what is buffered, and `more` after it, in as few system calls as it takes.
@@ -265,31 +304,54 @@ impl StreamRequest {
                 }
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => failure = Some(self.explain(error, "taken")),
+                Err(error) => failure = Some(self.explain_write(error)),
             }
             if failure.is_some() {
                 break;
             }
         }
-        // After a failure the rest is of no use either: the client has a part of it, or is gone,
-        // and what is sent after a gap would mean something else.
         self.write_buffer.clear();
         match failure {
             None => self.stream.flush(),
-            Some(error) => Err(error),
+            Some(error) => {
+                self.write_failure = Some(error.kind());
+                Err(error)
+            }
         }
     }
 
-    /// Says of a timeout what did not come in time, and tells a connection that this server shut
-    /// down from one that the client did.
-    fn explain(&self, error: io::Error, what_the_client_did_not: &str) -> io::Error {
+    /// Fails once a write has failed.
+    fn check_writable(&self) -> io::Result<()> {
+        match self.write_failure {
+            None => Ok(()),
+            Some(kind) => Err(io::Error::new(
+                kind,
+                "an earlier write to this connection failed, so nothing more is sent",
+            )),
+        }
+    }
+
+    /// Says of a failed read what it means.
+    fn explain_read(&self, error: io::Error) -> io::Error {
         if self.active.is_interrupted() {
             return interrupted();
         }
+        self.explain_timeout(error, "received")
+    }
+
+    /// Says of a failed write what it means.
+    fn explain_write(&self, error: io::Error) -> io::Error {
+        if self.active.is_cut() {
+            return interrupted();
+        }
+        self.explain_timeout(error, "taken")
+    }
+
+    fn explain_timeout(&self, error: io::Error, what_was_not_done: &str) -> io::Error {
         match (error.kind(), self.timeout) {
             (ErrorKind::WouldBlock | ErrorKind::TimedOut, Some(timeout)) => io::Error::new(
                 ErrorKind::TimedOut,
-                format!("nothing was {what_the_client_did_not} within {timeout:?}"),
+                format!("nothing was {what_was_not_done} within {timeout:?}"),
             ),
             _ => error,
         }
@@ -317,9 +379,9 @@ impl Request for StreamRequest {
 impl BufRead for StreamRequest {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.read_buffer.is_empty() {
-            self.flush()?;
+            self.send_buffered()?;
             if let Err(error) = self.read_buffer.fill(&mut self.stream) {
-                return Err(self.explain(error, "received"));
+                return Err(self.explain_read(error));
             }
             if self.read_buffer.is_empty() && self.active.is_interrupted() {
                 return Err(interrupted());
@@ -335,11 +397,10 @@ impl BufRead for StreamRequest {
 
 impl Read for StreamRequest {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // A read at least as large as the first of a fill needs no buffer.
-        if self.read_buffer.is_empty() && buffer.len() >= self.read_buffer.limit.min(FIRST_READ) {
-            self.flush()?;
+        if self.read_buffer.may_be_passed_by(buffer.len()) {
+            self.send_buffered()?;
             let count = read_uninterrupted(&mut self.stream, buffer)
-                .map_err(|error| self.explain(error, "received"))?;
+                .map_err(|error| self.explain_read(error))?;
             if count == 0 && self.active.is_interrupted() {
                 return Err(interrupted());
             }
@@ -353,6 +414,7 @@ impl Read for StreamRequest {
 
 impl Write for StreamRequest {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.check_writable()?;
         if self.write_buffer.len() + bytes.len() <= self.wbufsize {
             self.write_buffer.extend_from_slice(bytes);
         } else {
@@ -362,11 +424,8 @@ impl Write for StreamRequest {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.write_buffer.is_empty() {
-            Ok(())
-        } else {
-            self.send(&[])
-        }
+        self.check_writable()?;
+        self.send_buffered()
     }
 }
 
@@ -378,6 +437,8 @@ struct ReadBuffer {
     start: usize,
     end: usize,
     limit: usize,
+    /// What failed after bytes had come, for the next fill to report.
+    failure: Option<io::Error>,
 }
 
 impl ReadBuffer {
@@ -387,11 +448,18 @@ impl ReadBuffer {
             start: 0,
             end: 0,
             limit,
+            failure: None,
         }
     }
 
     fn is_empty(&self) -> bool {
         self.start == self.end
+    }
+
+    /// Whether a read of `size` may go to the connection itself: it needs no buffer if it is at least
+    /// as large as the first read of a fill.
+    fn may_be_passed_by(&self, size: usize) -> bool {
+        self.is_empty() && self.failure.is_none() && size >= self.limit.min(FIRST_READ)
     }
 
     fn bytes(&self) -> &[u8] {
@@ -408,6 +476,9 @@ impl ReadBuffer {
     /// that too: how much a fill gives depends on the limit and the client alone.
     fn fill(&mut self, stream: &mut Box<dyn Stream>) -> io::Result<()> {
         (self.start, self.end) = (0, 0);
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
         let mut size = self.storage.len().min(self.limit);
         if size <= FIRST_READ {
             size = self.limit.min(FIRST_READ);
@@ -415,8 +486,20 @@ impl ReadBuffer {
         } else {
             self.end = read_uninterrupted(stream, &mut self.storage[..size])?;
         }
-        while self.end == size && size < self.limit && stream.readable_now()? {
+        while self.end == size && size < self.limit {
             size = (size * 2).min(self.limit);
+            match self.fill_more(stream, size) {
+                Ok(()) => {}
+                // The bytes that came before it are the handler's first.
+                Err(failure) => self.failure = Some(failure),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what has arrived beyond the bytes that there are, up to `size` in all.
+    fn fill_more(&mut self, stream: &mut Box<dyn Stream>, size: usize) -> io::Result<()> {
+        if stream.readable_now()? {
             self.storage.resize(size, 0);
             self.end += read_uninterrupted(stream, &mut self.storage[self.end..])?;
         }

@@ -9,14 +9,12 @@ use std::sync::Arc;
 
 use socket2::{SockRef, Type};
 
-use crate::active_requests::Connection;
 use crate::address::{Address, InetAddress};
 use crate::base_server::BaseServer;
 use crate::error::{Error, HandlerResult};
 use crate::request_handler::{HandlerFactory, run_handler};
 use crate::server_handle::ServerHandle;
 use crate::server_socket::ServerSocket;
-use crate::stream::SocketStream;
 use crate::stream_request::StreamRequest;
 
 /// Serves TCP connections, over IPv4, IPv6 or both, one at a time unless a mix-in is around it.
@@ -63,7 +61,7 @@ impl<F> TcpServer<F> {
 
     fn over(socket: ServerSocket, handler_factory: F) -> Self {
         // The system takes its own maximum (net.core.somaxconn) for anything above it. Python's 5
-        // makes clients wait a second or more when six come at once.
+        // makes those of a burst of clients wait a second or more that come after the sixth.
         Self {
             socket,
             request_queue_size: i32::MAX,
@@ -139,13 +137,11 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
         // Linux leaves it behind; elsewhere a connection inherits it from the listening socket.
         #[cfg(not(any(target_os = "android", target_os = "linux")))]
         accepted.set_nonblocking(false)?;
-        let connection = Connection::new(Some(accepted));
-        let stream = SocketStream::new(connection.clone(), self.socket.is_tcp());
-        let active = self.handle().begin_connection(connection);
-        Ok(StreamRequest::new(
-            Box::new(stream),
-            Address::from_sockaddr(&client),
-            active,
+        let client = Address::from_sockaddr(&client);
+        Ok(StreamRequest::from_socket(
+            accepted.into(),
+            client,
+            self.handle(),
         ))
     }
 
