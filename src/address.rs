@@ -1,8 +1,8 @@
 //! Addresses of clients and servers, of every family.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -117,7 +117,13 @@ impl fmt::Display for Address {
                 None => address.fmt(f),
             },
             Self::Inet(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Unix(path) => {
+                f.write_str("unix:")?;
+                // A client chooses its own path, which must not look like another line of a log.
+                let printable = |c: char| if c.is_control() { '?' } else { c };
+                let path = path.to_string_lossy();
+                path.chars().try_for_each(|c| f.write_char(printable(c)))
+            }
             Self::UnixAbstract(name) => write!(f, "unix:@{}", name.escape_ascii()),
             Self::UnixUnnamed => f.write_str("unix:unnamed"),
         }
@@ -133,7 +139,9 @@ impl<T: Into<SocketAddr>> From<T> for Address {
 /// Where a TCP or UDP server is to listen, before host names are resolved.
 ///
 /// Everything that people write: `"127.0.0.1:9999"`, `"localhost:9999"`, `"[::]:9999"`,
-/// `("localhost", 9999)`, a [`SocketAddr`]. As in Python an empty host means every IPv4 address of
+/// `("localhost", 9999)`, `([127, 0, 0, 1], 9999)`, a [`SocketAddr`]. A host name stands for the first of
+/// its addresses that can be had: `localhost` may be `[::1]` alone, where Python means `127.0.0.1`.
+/// As in Python an empty host means every IPv4 address of
 /// the machine, and port 0 any free port: the server's
 /// [`server_address`](crate::Server::server_address) tells which.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,8 +216,32 @@ impl From<(String, u16)> for InetAddress {
     }
 }
 
+impl From<&String> for InetAddress {
+    fn from(text: &String) -> Self {
+        Self(Host::Text(text.clone()))
+    }
+}
+
 impl From<(IpAddr, u16)> for InetAddress {
     fn from(address: (IpAddr, u16)) -> Self {
+        Self(Host::Known(address.into()))
+    }
+}
+
+impl From<(Ipv4Addr, u16)> for InetAddress {
+    fn from(address: (Ipv4Addr, u16)) -> Self {
+        Self(Host::Known(address.into()))
+    }
+}
+
+impl From<(Ipv6Addr, u16)> for InetAddress {
+    fn from(address: (Ipv6Addr, u16)) -> Self {
+        Self(Host::Known(address.into()))
+    }
+}
+
+impl From<([u8; 4], u16)> for InetAddress {
+    fn from(address: ([u8; 4], u16)) -> Self {
         Self(Host::Known(address.into()))
     }
 }
@@ -238,6 +270,8 @@ mod tests {
             Address::from_unix_path("\0name".into()).to_string(),
             "unix:@name"
         );
+        let hostile = Address::from_unix_path("/a\nlie".into());
+        assert_eq!(hostile.to_string(), "unix:/a?lie");
         assert_eq!(Address::UnixUnnamed.to_string(), "unix:unnamed");
     }
 

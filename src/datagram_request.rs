@@ -119,7 +119,8 @@ impl DatagramRequest {
     /// # Errors
     ///
     /// If the packet is too long for a datagram (65,507 bytes over IPv4), the client is a Unix
-    /// socket without a name or has gone, or it does not take its datagrams.
+    /// socket without a name or has gone, or the system has had no room for it for one second, as
+    /// when a Unix client does not take its datagrams.
     pub fn send(&self, packet: &[u8]) -> io::Result<()> {
         self.socket
             .send_to(packet, &self.client_address)

@@ -79,6 +79,11 @@
 //!
 //! Unix. It is developed and tested on Linux.
 
+/// The README's program is compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod active_requests;
 mod address;
 mod base_server;

@@ -41,6 +41,9 @@ pub type RequestOf<M> = <<M as MixIn>::Next as BaseServer>::Request;
 /// }
 /// ```
 ///
+/// Where the layer below is a concrete mix-in and not a type parameter, both traits have methods of the
+/// same name for it; `BaseServer::verify_request(&self.next, request)` says which is meant.
+///
 /// `TcpServer::new(…).mix_in(|next| OnlyFrom { next, ip }).mix_in(ThreadingMixIn::new)` puts it
 /// inside, the other order outside; both work, since hooks are called on the outermost layer.
 #[doc(alias = "super")]

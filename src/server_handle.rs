@@ -108,15 +108,17 @@ impl ServerHandle {
     /// Stops [`serve_forever`](crate::Server::serve_forever), and waits until it has returned.
     ///
     /// It takes effect at once: the loop wakes up, and handlers that are idle in
-    /// [`wait`](crate::StreamRequest::wait) are told. It never deadlocks:
+    /// [`wait`](crate::StreamRequest::wait) are told. It does not deadlock where Python's does:
     ///
     /// * *Before* `serve_forever`, it returns at once, and the next `serve_forever` does too.
     /// * *From inside* the loop's thread, as a handler of a server without a mix-in does, it
     ///   returns at once, and the loop ends when the handler has returned.
     /// * *From a forked child*, it returns at once and stops the parent's loop.
     ///
-    /// The counterpart of Python's `shutdown`, which polls every half second and deadlocks in the
-    /// first two cases.
+    /// It does wait in a thread that a handler of the loop's thread waits for in its turn; such a
+    /// thread calls [`request_shutdown`](Self::request_shutdown).
+    ///
+    /// The counterpart of Python's `shutdown`, which takes effect within half a second.
     pub fn shutdown(&self) {
         let served_before = self.ask_to_stop();
         if self.is_forked_child() {

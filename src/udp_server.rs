@@ -23,6 +23,9 @@ use crate::server_socket::ServerSocket;
 /// does not read its datagrams must not hold the server.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The bound of `max_packet_size`, in bytes: more than any system carries.
+const LONGEST_PACKET: usize = 16 << 20;
+
 /// Serves UDP datagrams, one at a time unless a mix-in is around it.
 ///
 /// Python's `UDPServer`. Each datagram is a request of its own, also when it is empty. The socket
@@ -77,12 +80,12 @@ impl<F> UdpServer<F> {
         }
     }
 
-    /// The most bytes of a datagram that are received; 8192 unless set, as in Python. Of a longer
-    /// one the rest is lost, and [`DatagramRequest::truncated`] says so. The longest that UDP
-    /// carries is 65,507 over IPv4.
+    /// The most bytes of a datagram that are received; 8192 unless set, as in Python, and at most
+    /// 16 MiB. Of a longer one the rest is lost, and [`DatagramRequest::truncated`] says so. The
+    /// longest that UDP carries is 65,507 over IPv4.
     #[must_use]
     pub fn max_packet_size(mut self, bytes: usize) -> Self {
-        self.max_packet_size = bytes;
+        self.max_packet_size = bytes.min(LONGEST_PACKET);
         self
     }
 
@@ -141,7 +144,7 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
         let socket = self.socket.opened()?;
         let mut buffer = lock(&self.packet);
         if buffer.is_empty() {
-            buffer.resize(self.max_packet_size.saturating_add(1), MaybeUninit::new(0));
+            buffer.resize(self.max_packet_size + 1, MaybeUninit::new(0));
         }
         // The socket itself blocks, for the sake of the replies.
         let no_wait = nix::libc::MSG_DONTWAIT;
