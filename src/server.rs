@@ -320,8 +320,8 @@ impl<S: BaseServer> Server<S> {
         Ok(())
     }
 
-    /// Stops [`serve_forever`](Self::serve_forever) and waits until it has returned; never
-    /// deadlocks. See [`ServerHandle::shutdown`].
+    /// Stops [`serve_forever`](Self::serve_forever) and waits until it has returned, unless it is
+    /// called from inside of it. See [`ServerHandle::shutdown`].
     pub fn shutdown(&self) {
         self.top.handle().shutdown();
     }
