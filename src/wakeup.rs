@@ -107,8 +107,6 @@ impl Wakeup {
 
     /// Takes in what was said; true if it was, from a forked child, that the loop is to stop.
     pub(crate) fn heard(&self) -> bool {
-        // Before the words are taken in: one that is said from now on is a new one.
-        self.unheard.store(false, SeqCst);
         let mut stop = false;
         let mut words = [0; 64];
         while let Ok(count @ 1..) = (&self.listener).read(&mut words) {
@@ -117,6 +115,10 @@ impl Wakeup {
                 break;
             }
         }
+        // After the words were taken in: were it before, one said in between would be taken in with
+        // the others and yet keep all later ones back. Who finds it still set has nothing to fear, since
+        // the loop looks again after this.
+        self.unheard.store(false, SeqCst);
         stop
     }
 }
