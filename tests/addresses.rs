@@ -14,7 +14,7 @@ use running_server::{RunningServer, close};
 use services::{EchoLine, datagram_handler, stream_handler};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use socketserver::{
-    Address, BaseServer, Error, HandlerFactory, Server, StreamRequest, TcpServer,
+    Address, BaseServer, Error, HandlerFactory, InetAddress, Server, StreamRequest, TcpServer,
     ThreadingTcpServer, UdpServer, UnixStreamServer,
 };
 
@@ -181,6 +181,32 @@ fn host_names_are_resolved() {
             .bind()
             .unwrap(),
     );
+}
+
+#[test]
+fn addresses_can_be_written_as_numbers_and_as_borrowed_text() {
+    let tcp = |address: InetAddress| {
+        let server = TcpServer::new(address, EchoLine::default).bind().unwrap();
+        server.local_addr().unwrap().ip()
+    };
+    assert_eq!(tcp(([127, 0, 0, 1], 0).into()), Ipv4Addr::LOCALHOST);
+    assert_eq!(tcp((Ipv4Addr::LOCALHOST, 0).into()), Ipv4Addr::LOCALHOST);
+    assert_eq!(tcp((Ipv6Addr::LOCALHOST, 0).into()), Ipv6Addr::LOCALHOST);
+    assert_eq!(tcp((&LOOPBACK.to_owned()).into()), Ipv4Addr::LOCALHOST);
+
+    // As people write them.
+    TcpServer::new(([127, 0, 0, 1], 0), EchoLine::default)
+        .bind()
+        .unwrap();
+    UdpServer::new((Ipv4Addr::LOCALHOST, 0), EchoLine::default)
+        .bind()
+        .unwrap();
+    UdpServer::new((Ipv6Addr::LOCALHOST, 0), EchoLine::default)
+        .bind()
+        .unwrap();
+    let text = LOOPBACK.to_owned();
+    ThreadingTcpServer::bind(&text, EchoLine::default).unwrap();
+    ThreadingTcpServer::bind(text, EchoLine::default).unwrap();
 }
 
 #[test]

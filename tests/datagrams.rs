@@ -73,6 +73,15 @@ fn the_longest_datagram_of_ipv4_is_received_and_sent_whole() {
 }
 
 #[test]
+fn a_max_packet_size_beyond_every_bound_means_the_longest_that_there_is() {
+    let server = UdpServer::new(LOOPBACK, measure()).max_packet_size(usize::MAX);
+    measures(
+        server.bind().unwrap(),
+        &[(0, "0 false"), (65_507, "65507 false")],
+    );
+}
+
+#[test]
 fn an_empty_datagram_is_a_request() {
     let cases = [(0, "0 false"), (1, "1 false"), (0, "0 false")];
     measures(UdpServer::new(LOOPBACK, measure()).bind().unwrap(), &cases);

@@ -9,7 +9,7 @@ mod running_server;
 mod services;
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use clients::{DatagramClient, StreamClient};
 use nix::errno::Errno;
@@ -347,4 +347,132 @@ fn a_socket_that_gives_no_requests_any_more_ends_the_loop_with_an_error() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Panics the first time that it is asked for a request, in the one hook or the other.
+struct ClumsyOnce<S> {
+    next: S,
+    accepting: AtomicBool,
+    get_request: AtomicBool,
+}
+
+impl<S: BaseServer> MixIn for ClumsyOnce<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.next
+    }
+
+    fn accepting(&self) -> bool {
+        if self.accepting.swap(false, SeqCst) {
+            silent_panic("stumbled over accepting");
+        }
+        self.next.accepting()
+    }
+
+    fn get_request(&self) -> io::Result<RequestOf<Self>> {
+        if self.get_request.swap(false, SeqCst) {
+            silent_panic("stumbled over get_request");
+        }
+        self.next.get_request()
+    }
+}
+
+#[test]
+fn a_panic_before_there_is_a_request_does_not_cost_the_loop() {
+    for (accepting, get_request) in [(true, false), (false, true), (true, true)] {
+        let layers = TcpServer::new(LOOPBACK, EchoLine::default).mix_in(|next| ClumsyOnce {
+            next,
+            accepting: AtomicBool::new(accepting),
+            get_request: AtomicBool::new(get_request),
+        });
+        let running = RunningServer::start(layers.bind().unwrap());
+        let mut client = StreamClient::connect(&running.address());
+        client.send("unharmed\n");
+        assert_eq!(client.rest(), b"unharmed\n");
+        running.close();
+    }
+}
+
+/// What a handler panics with that panics itself when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            silent_panic("dropped");
+        }
+    }
+}
+
+/// Panics in `finish_request` with a bomb, three times.
+struct BombLayer<S> {
+    next: S,
+    requests: AtomicUsize,
+}
+
+impl<S: BaseServer> MixIn for BombLayer<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.next
+    }
+
+    fn finish_request(&self, request: &mut RequestOf<Self>) -> HandlerResult {
+        if self.requests.fetch_add(1, SeqCst) < 3 {
+            std::panic::resume_unwind(Box::new(Bomb));
+        }
+        self.next.finish_request(request)
+    }
+}
+
+fn bombs_in_a_layer() -> impl BaseServer<Request = StreamRequest> {
+    failing_handlers().mix_in(|next| BombLayer {
+        next,
+        requests: AtomicUsize::new(0),
+    })
+}
+
+fn bombs_in_a_handler() -> impl BaseServer<Request = StreamRequest> {
+    let factory = stream_handler(|request| match &*read_line(request)? {
+        "panic" => std::panic::resume_unwind(Box::new(Bomb)),
+        line => Ok(io::Write::write_all(request, line.as_bytes())?),
+    });
+    TcpServer::new(LOOPBACK, factory)
+}
+
+fn bombs_are_survived<S: BaseServer>(layers: S) {
+    let (reporter, mut reports) = reports();
+    let server = Observer::new(layers, "own", reporter).bind().unwrap();
+    let running = RunningServer::start(server);
+    for _ in 0..3 {
+        let mut client = StreamClient::connect(&running.address());
+        client.send("panic\n");
+        client.wait_for_close();
+        let errors = handled_errors(reports.until_starts_with("own close_request"));
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        // Of the two panics it is the first.
+        assert!(
+            errors[0].starts_with("own handle_error (panic"),
+            "{errors:?}"
+        );
+        assert!(!errors[0].contains("dropped"), "{errors:?}");
+    }
+    let mut client = StreamClient::connect(&running.address());
+    client.send("unharmed\n");
+    assert_eq!(client.rest(), b"unharmed");
+    assert_eq!(running.close().running, 0);
+}
+
+fn bombs_are_survived_with_every_mix_in<S: BaseServer<Request = StreamRequest>>(bombs: fn() -> S) {
+    bombs_are_survived(bombs());
+    bombs_are_survived(bombs().mix_in(ThreadingMixIn::new));
+    let pool = bombs().mix_in(ThreadPoolMixIn::new);
+    bombs_are_survived(pool.workers(1).queue_size(0));
+}
+
+#[test]
+fn a_panic_with_a_value_that_cannot_be_dropped_is_handled_as_any_other() {
+    bombs_are_survived_with_every_mix_in(bombs_in_a_handler);
+    bombs_are_survived_with_every_mix_in(bombs_in_a_layer);
 }

@@ -20,17 +20,17 @@ use std::time::Duration;
 
 use clients::{DatagramClient, StreamClient};
 use nix::sys::pthread::{pthread_kill, pthread_self};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use observer::Observer;
 use processes::{children, eventually, forking_alone};
-use reports::{Reporter, gate, reports};
+use reports::{Gate, Reporter, gate, reports};
 use running_server::{RunningServer, close, within_limit};
 use services::{EchoLine, datagram_handler, read_line, silent_panic, stream_handler};
 use socketserver::{
     BaseServer, ForkingMixIn, ForkingTcpServer, ForkingUdpServer, HandlerResult, MixIn,
-    RequestHandler, RequestOf, StreamRequest, TcpServer, UdpServer,
+    RequestHandler, RequestOf, StreamRequest, TcpServer, UdpServer, UnixStreamServer,
 };
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -348,10 +348,7 @@ fn a_child_has_no_copy_of_the_listening_socket() {
     key.let_pass(1);
     assert_eq!(client.rest(), b"to the end");
     let child = Pid::from_raw(child);
-    assert_eq!(
-        nix::sys::wait::waitpid(child, None),
-        Ok(WaitStatus::Exited(child, 0))
-    );
+    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
 }
 
 /// Says "told" when `wait` is over, without a word from the client.
@@ -587,4 +584,267 @@ fn handle_request_collects_children_when_its_time_is_over() {
     assert_eq!(server.stack().active_children(), [0; 0]);
     assert_eq!(children(), [0; 0]);
     close(server);
+}
+
+/// Panics in a new child as long as it is told to, and reports the processes that pass the loop.
+struct Stumbling<S> {
+    next: S,
+    stumbles: Arc<AtomicBool>,
+    passes: Reporter,
+}
+
+impl<S: BaseServer> MixIn for Stumbling<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.next
+    }
+
+    fn after_fork_in_child(&self) {
+        if self.stumbles.load(SeqCst) {
+            silent_panic("stumbled");
+        }
+        self.next.after_fork_in_child();
+    }
+
+    fn service_actions(&self) {
+        self.passes.say(std::process::id());
+        self.next.service_actions();
+    }
+}
+
+#[test]
+fn a_child_whose_hook_panics_ends_with_status_1() {
+    let _alone = forking_alone();
+    let (passes, mut passed) = reports();
+    let stumbles = Arc::new(AtomicBool::new(true));
+    let layers = TcpServer::new(LOOPBACK, EchoLine::default)
+        .mix_in(|next| Stumbling {
+            next,
+            stumbles,
+            passes,
+        })
+        .mix_in(ForkingMixIn::new);
+    let server = layers.bind().unwrap();
+    let mut client = StreamClient::connect(&server.server_address());
+    let parent = std::process::id();
+    server.handle_request().unwrap();
+    if std::process::id() != parent {
+        // A child that has come out of the server must not be taken for this test.
+        std::process::abort();
+    }
+    let child = Pid::from_raw(server.stack().active_children()[0]);
+    let ended = waitid(Id::Pid(child), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+    assert_eq!(ended, Ok(WaitStatus::Exited(child, 1)));
+    client.wait_for_close();
+    assert_eq!(passed.so_far(), [""; 0]);
+    close(server);
+    assert_eq!(children(), [0; 0]);
+}
+
+#[test]
+fn a_child_whose_hook_panics_costs_its_connection_alone_and_enters_no_loop() {
+    let _alone = forking_alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let (passes, mut passed) = reports();
+    let stumbles = Arc::new(AtomicBool::new(true));
+    let told = stumbles.clone();
+    let layers = UnixStreamServer::new(&path, EchoLine::default)
+        .mix_in(ForkingMixIn::new)
+        .mix_in(|next| Stumbling {
+            next,
+            stumbles: told,
+            passes,
+        });
+    let running = RunningServer::start(layers.bind().unwrap());
+    for _ in 0..3 {
+        let mut client = StreamClient::connect(&running.address());
+        client.wait_for_close();
+        eventually("the child has ended", || children().is_empty());
+        assert!(path.exists());
+    }
+    stumbles.store(false, SeqCst);
+    let mut client = StreamClient::connect(&running.address());
+    client.send("unharmed\n");
+    assert_eq!(client.rest(), b"unharmed\n");
+    running.close();
+    assert!(!path.exists());
+    assert_eq!(children(), [0; 0]);
+    let passed = passed.so_far();
+    let parent = std::process::id().to_string();
+    assert!(passed.iter().all(|process| *process == parent));
+}
+
+#[test]
+fn an_idle_child_is_told_although_the_thread_that_serves_blocks_the_signal_for_it() {
+    let _alone = forking_alone();
+    let (reporter, mut reports) = reports();
+    let factory = move || Conversation(reporter.clone());
+    let server = ForkingTcpServer::bind(LOOPBACK, factory).unwrap();
+    // A new thread has the mask of the one that starts it.
+    let signal = SigSet::from(Signal::SIGTERM);
+    let mask = SigSet::thread_get_mask().unwrap();
+    signal.thread_block().unwrap();
+    let running = RunningServer::start(server);
+    mask.thread_set_mask().unwrap();
+    let mut client = StreamClient::connect(&running.address());
+    assert_eq!(client.line(), "welcome");
+    let report = running.close();
+    assert_eq!(reports.next(), "told");
+    assert_eq!(client.rest(), b"goodbye\n");
+    assert_eq!((report.ended, report.cut, report.running), (1, 0, 0));
+    assert_eq!(children(), [0; 0]);
+}
+
+#[test]
+fn an_idle_child_is_told_of_a_shutdown_at_once() {
+    let _alone = forking_alone();
+    let (reporter, mut reports) = reports();
+    let factory = move || Conversation(reporter.clone());
+    let running = RunningServer::start(ForkingTcpServer::bind(LOOPBACK, factory).unwrap());
+    let mut client = StreamClient::connect(&running.address());
+    assert_eq!(client.line(), "welcome");
+    let server = running.stop();
+    assert_eq!(reports.next(), "told");
+    assert_eq!(client.rest(), b"goodbye\n");
+    let report = close(server);
+    assert_eq!((report.ended, report.cut, report.running), (1, 0, 0));
+    assert_eq!(children(), [0; 0]);
+}
+
+#[test]
+fn an_idle_child_that_is_not_waited_for_is_told_when_the_server_is_closed() {
+    let _alone = forking_alone();
+    let (reporter, mut reports) = reports();
+    let layers = TcpServer::new(LOOPBACK, move || Conversation(reporter.clone()))
+        .mix_in(ForkingMixIn::new)
+        .block_on_close(false);
+    let server = layers.bind().unwrap();
+    let mut client = StreamClient::connect(&server.server_address());
+    server.handle_request().unwrap();
+    assert_eq!(client.line(), "welcome");
+    let child = Pid::from_raw(server.stack().active_children()[0]);
+    let report = close(server);
+    assert_eq!(reports.next(), "told");
+    assert_eq!(client.rest(), b"goodbye\n");
+    // It may have ended in time to be collected.
+    assert_eq!(report.ended + report.running, 1, "{report}");
+    assert_eq!(report.cut, 0, "{report}");
+    if report.running == 1 {
+        assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+    }
+    assert_eq!(children(), [0; 0]);
+}
+
+#[test]
+fn a_busy_child_that_is_not_waited_for_is_reported_as_running() {
+    let _alone = forking_alone();
+    let (reporter, mut reports) = reports();
+    let (gate, key) = gate();
+    let factory = stream_handler(move |request| {
+        reporter.say("held");
+        gate.pass();
+        Ok(request.write_all(b"to the end")?)
+    });
+    let layers = TcpServer::new(LOOPBACK, factory)
+        .mix_in(ForkingMixIn::new)
+        .block_on_close(false);
+    let running = RunningServer::start(layers.bind().unwrap());
+    let mut client = StreamClient::connect(&running.address());
+    assert_eq!(reports.next(), "held");
+    let child = Pid::from_raw(running.server().stack().active_children()[0]);
+    let report = running.close();
+    assert_eq!((report.ended, report.cut, report.running), (0, 0, 1));
+    key.let_pass(1);
+    assert_eq!(client.rest(), b"to the end");
+    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+}
+
+/// Far more than what waits in the socket on which a loop is spoken to.
+const WORDS: usize = 100_000;
+
+/// Holds the loop at a gate for every request but the first.
+struct BusyLoop<S> {
+    next: S,
+    requests: AtomicUsize,
+    busy: Reporter,
+    gate: Gate,
+}
+
+impl<S: BaseServer> MixIn for BusyLoop<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.next
+    }
+
+    fn verify_request(&self, request: &RequestOf<Self>) -> bool {
+        if self.requests.fetch_add(1, SeqCst) > 0 {
+            self.busy.say("busy");
+            self.gate.pass();
+        }
+        self.next.verify_request(request)
+    }
+}
+
+/// Shuts the server down if the line says so, or sends it back.
+fn stop_or_echo(request: &mut StreamRequest) -> HandlerResult {
+    let line = read_line(request)?;
+    if line == "stop" {
+        request.server().shutdown();
+    }
+    Ok(request.write_all(line.as_bytes())?)
+}
+
+#[test]
+fn a_shutdown_in_a_child_is_heard_however_much_the_busy_loop_was_told_before() {
+    let _alone = forking_alone();
+    let (busy, mut loop_is) = reports();
+    let (gate, key) = gate();
+    let layers = TcpServer::new(LOOPBACK, stream_handler(stop_or_echo))
+        .mix_in(ForkingMixIn::new)
+        .mix_in(|next| BusyLoop {
+            next,
+            requests: AtomicUsize::new(0),
+            busy,
+            gate,
+        });
+    let running = RunningServer::start(layers.bind().unwrap());
+    let mut stopping = StreamClient::connect(&running.address());
+    let mut other = StreamClient::connect(&running.address());
+    assert_eq!(loop_is.next(), "busy");
+    for _ in 0..WORDS {
+        running.handle().look_again();
+    }
+    stopping.send("stop\n");
+    assert_eq!(stopping.rest(), b"stop");
+    key.let_pass(1);
+    // It was accepted before.
+    other.send("served\n");
+    assert_eq!(other.rest(), b"served");
+    close(running.wait_for_end());
+    assert_eq!(children(), [0; 0]);
+}
+
+#[test]
+fn a_shutdown_in_a_child_stops_a_program_that_calls_handle_request_again_and_again() {
+    let _alone = forking_alone();
+    let server = ForkingTcpServer::bind(LOOPBACK, stream_handler(stop_or_echo)).unwrap();
+    for _ in 0..WORDS {
+        server.handle().look_again();
+    }
+    let mut stopping = StreamClient::connect(&server.server_address());
+    stopping.send("stop\n");
+    server.handle_request().unwrap();
+    assert_eq!(stopping.rest(), b"stop");
+    assert!(!server.handle().is_draining());
+    // There is a next client at every time, so the program need never wait.
+    let mut next = StreamClient::connect(&server.server_address());
+    next.send("too late\n");
+    server.handle_request().unwrap();
+    assert!(server.handle().is_draining());
+    close(server);
+    next.wait_for_close();
+    assert_eq!(children(), [0; 0]);
 }

@@ -6,6 +6,7 @@ mod reports;
 mod running_server;
 mod services;
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clients::{DatagramClient, StreamClient};
@@ -211,6 +212,41 @@ fn service_actions_runs_at_the_service_interval_while_nothing_comes() {
     let running = RunningServer::start(server);
     assert_eq!(reports.take(10), ["service_actions"; 10]);
     running.close();
+}
+
+/// Notes when its actions run.
+struct Timed<S>(S, Arc<Mutex<Vec<Instant>>>);
+
+impl<S: BaseServer> MixIn for Timed<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.0
+    }
+
+    fn service_actions(&self) {
+        self.1.lock().unwrap().push(Instant::now());
+    }
+}
+
+#[test]
+fn a_service_interval_below_a_millisecond_counts_as_one() {
+    const RUNS: u32 = 100;
+    for interval in [Duration::ZERO, Duration::from_nanos(1)] {
+        let times = Arc::new(Mutex::new(Vec::new()));
+        let noted = times.clone();
+        let layers = TcpServer::new(LOOPBACK, EchoLine::default);
+        let mut server = layers.mix_in(|next| Timed(next, noted)).bind().unwrap();
+        server.set_service_interval(Some(interval));
+        let running = RunningServer::start(server);
+        let runs = RUNS as usize;
+        eventually("the actions have run", || {
+            times.lock().unwrap().len() > runs
+        });
+        running.close();
+        let times = times.lock().unwrap();
+        assert!(times[runs] - times[0] >= Duration::from_millis(1) * (RUNS - 1));
+    }
 }
 
 /// How often this process's thread has been put to sleep or woken, by the thread's number.

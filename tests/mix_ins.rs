@@ -16,12 +16,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use clients::{DatagramClient, StreamClient};
 use observer::Observer;
-use reports::reports;
-use running_server::{RunningServer, close};
+use reports::{GateKey, Reports, gate, reports};
+use running_server::{RunningServer, close, within_limit};
 use services::{EchoLine, stream_handler};
 use socketserver::{
-    BaseServer, HandlerResult, MixIn, Request, RequestOf, Server, StreamRequest, TcpServer,
-    ThreadPoolMixIn, ThreadingMixIn, UdpServer, UnixDatagramServer,
+    BaseServer, HandlerFactory, HandlerResult, MixIn, Request, RequestOf, Server, ServerHandle,
+    StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer, UnixDatagramServer,
 };
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -44,7 +44,7 @@ fn seen(reports: Vec<String>) -> Vec<Seen> {
 }
 
 /// The handler fails, so that every hook runs.
-fn failing() -> TcpServer<impl socketserver::HandlerFactory<StreamRequest>> {
+fn failing() -> TcpServer<impl HandlerFactory<StreamRequest>> {
     TcpServer::new(LOOPBACK, stream_handler(|_| Err("fails".into())))
 }
 
@@ -342,4 +342,63 @@ fn a_mix_in_stands_over_a_bottom_that_is_itself_a_mix_in() {
     close(server);
     // The bottom's own server_close has run.
     assert!(!path.exists());
+}
+
+fn running_requests_are_waited_for<S: BaseServer>(
+    server: Server<S>,
+    mut held: Reports,
+    key: GateKey,
+) {
+    let running = RunningServer::start(server);
+    let wait = |handle: ServerHandle| move || handle.wait_for_requests();
+    // There is none.
+    assert!(within_limit("waiting", wait(running.handle())));
+    // Several times, since the end of the request meets the one who waits at a different point.
+    for _ in 0..20 {
+        let mut client = StreamClient::connect(&running.address());
+        assert_eq!(held.next(), "held");
+        let (reporter, mut begun) = reports();
+        let wait = wait(running.handle());
+        let waiting = std::thread::spawn(move || {
+            reporter.say("waiting");
+            wait()
+        });
+        assert_eq!(begun.next(), "waiting");
+        assert!(!waiting.is_finished());
+        key.let_pass(1);
+        assert!(within_limit("waiting", move || waiting.join().unwrap()));
+        assert_eq!(running.handle().active_requests(), 0);
+        client.wait_for_close();
+    }
+    assert!(!running.handle().is_draining());
+    assert!(within_limit("waiting", wait(running.handle())));
+    running.close();
+}
+
+/// Handlers that report that they run, and end when they are let go.
+fn held() -> (
+    TcpServer<impl HandlerFactory<StreamRequest>>,
+    Reports,
+    GateKey,
+) {
+    let (reporter, reports) = reports();
+    let (gate, key) = gate();
+    let factory = stream_handler(move |_| {
+        reporter.say("held");
+        gate.pass();
+        Ok(())
+    });
+    (TcpServer::new(LOOPBACK, factory), reports, key)
+}
+
+#[test]
+fn the_running_requests_of_a_server_that_goes_on_can_be_waited_for() {
+    let (layer, held_now, key) = held();
+    running_requests_are_waited_for(layer.bind().unwrap(), held_now, key);
+    let (layer, held_now, key) = held();
+    let server = layer.mix_in(ThreadingMixIn::new).bind().unwrap();
+    running_requests_are_waited_for(server, held_now, key);
+    let (layer, held_now, key) = held();
+    let server = layer.mix_in(OwnThreads).bind().unwrap();
+    running_requests_are_waited_for(server, held_now, key);
 }

@@ -5,14 +5,16 @@ mod reports;
 mod running_server;
 mod services;
 
-use std::io::Write;
+use std::io::{Read, Write};
 
-use clients::StreamClient;
+use clients::{LIMIT, StreamClient};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use reports::{gate, reports};
 use running_server::{RunningServer, close};
 use services::{EchoLine, read_line, stream_handler};
 use socketserver::{
-    BaseServer, Server, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UnixStreamServer,
+    BaseServer, HandlerResult, Server, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
+    UnixStreamServer,
 };
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -95,4 +97,41 @@ fn a_client_that_resets_before_its_answer_is_sent_does_not_end_the_server() {
     let running = RunningServer::start(server);
     assert_eq!(client.rest().len(), 100_000);
     close(running.stop());
+}
+
+/// Waits until the system knows that the client has reset the connection.
+fn wait_for_reset(request: &StreamRequest) -> HandlerResult {
+    let socket = request.as_fd().ok_or("no descriptor")?;
+    // Without asking for anything: an error is always told.
+    let mut sockets = [PollFd::new(socket, PollFlags::empty())];
+    let limit = PollTimeout::try_from(LIMIT)?;
+    match nix::poll::poll(&mut sockets, limit)? {
+        0 => Err("no reset has come".into()),
+        _ => Ok(()),
+    }
+}
+
+#[test]
+fn what_was_sent_before_a_reset_is_read_before_the_reset_is_seen() {
+    let (reporter, mut reports) = reports();
+    let factory = stream_handler(move |request| {
+        wait_for_reset(request)?;
+        let waited = request.wait();
+        let mut bytes = Vec::new();
+        let read = request.read_to_end(&mut bytes);
+        let (waited, read) = (waited.map_err(|it| it.kind()), read.map_err(|it| it.kind()));
+        reporter.say(format_args!("{waited:?} {} {read:?}", bytes.len()));
+        Ok(())
+    });
+    let server = TcpServer::new(LOOPBACK, factory).bind().unwrap();
+    // A read takes 512 bytes at first, and twice as many whenever that was all that fits.
+    for length in [1, 511, 512, 513, 1024, 2048, 4096, 8192] {
+        let client = StreamClient::connect(&server.server_address());
+        client.send(&"x".repeat(length));
+        client.reset();
+        server.handle_request().unwrap();
+        let expected = format!("Ok(true) {length} Err(ConnectionReset)");
+        assert_eq!(reports.next(), expected);
+    }
+    close(server);
 }

@@ -114,6 +114,18 @@ fn a_shutdown_requested_before_the_loop_begins_ends_it_at_once() {
 }
 
 #[test]
+fn a_loop_that_is_told_again_and_again_to_look_is_still_told_to_stop() {
+    for _ in 0..20 {
+        let running = RunningServer::start(echo_server());
+        let handle = running.handle();
+        // Its words meet the loop where it takes in the one before.
+        let speaking = std::thread::spawn(move || (0..10_000).for_each(|_| handle.look_again()));
+        within_limit("look_again", move || speaking.join().unwrap());
+        running.stop();
+    }
+}
+
+#[test]
 fn several_threads_may_shut_one_server_down() {
     let running = RunningServer::start(echo_server());
     let stopping: Vec<_> = (0..8)

@@ -1,11 +1,16 @@
 //! What a handler sees of a connection, and what the connection sees of a handler.
 
 use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use socketserver::mock::{Event, MockStream};
-use socketserver::{HandlerPanic, HandlerResult, RequestHandler, StreamRequest};
+use socketserver::{
+    Address, HandlerPanic, HandlerResult, RequestHandler, ServerHandle, Stream, StreamRequest,
+};
 
 /// A handler made of a function.
 struct Handle<F>(F);
@@ -318,10 +323,129 @@ fn after_a_failed_write_nothing_follows_the_gap() {
     let mock = MockStream::new().write_error_after(2, ErrorKind::TimedOut);
     let (mut request, recording) = mock.into_request();
     request.write_all(b"lost").unwrap();
-    assert!(request.flush().is_err());
-    request.flush().unwrap();
+    assert_eq!(request.flush().unwrap_err().kind(), ErrorKind::TimedOut);
+    fails_from_now_on(&mut request);
     drop(request);
     assert_eq!(recording.written(), b"lo");
+}
+
+/// Whatever the handler tries, it learns that its client has a gap.
+fn fails_from_now_on(request: &mut StreamRequest) {
+    for _ in 0..2 {
+        let errors = [
+            request.flush().unwrap_err(),
+            request.write(b"small").unwrap_err(),
+            request.write(&[b'x'; 100_000]).unwrap_err(),
+            request.flush().unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+        }
+    }
+}
+
+/// A client whose second write takes too long, and which is quick again after it.
+#[derive(Debug, Default)]
+struct SlowOnce {
+    writes: usize,
+    taken: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Read for SlowOnce {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        buffer[0] = b'r';
+        Ok(1)
+    }
+}
+
+impl Write for SlowOnce {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writes += 1;
+        if self.writes == 2 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let count = bytes.len().min(3);
+        self.taken
+            .lock()
+            .unwrap()
+            .extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for SlowOnce {
+    fn readable_now(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn shutdown(&mut self, _how: Shutdown) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_timeout(&mut self, _timeout: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_nodelay(&mut self, _nodelay: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+#[test]
+fn after_a_failed_write_nothing_reaches_a_client_that_would_take_it() {
+    let client = SlowOnce::default();
+    let taken = client.taken.clone();
+    let active = ServerHandle::new().begin_request();
+    let address = Address::from(([192, 0, 2, 1], 5));
+    let mut request = StreamRequest::new(Box::new(client), address, active);
+    request.set_timeout(Some(Duration::from_secs(1))).unwrap();
+    request.write_all(b"0123456789").unwrap();
+    assert_eq!(request.flush().unwrap_err().kind(), ErrorKind::TimedOut);
+    fails_from_now_on(&mut request);
+    // What it still says can be read, and nothing leaves before that.
+    assert_eq!(request.read(&mut [0; 1000]).unwrap(), 1);
+    request.shutdown(Shutdown::Write).unwrap_err();
+    drop(request);
+    assert_eq!(*taken.lock().unwrap(), b"012");
+}
+
+#[test]
+fn the_writing_side_is_ended_also_where_not_all_could_be_sent() {
+    let mock = MockStream::new().write_error_after(2, ErrorKind::BrokenPipe);
+    let (mut request, recording) = mock.into_request();
+    request.write_all(b"lost").unwrap();
+    let error = request.shutdown(Shutdown::Write).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    let events = recording.events();
+    let failed = Event::WriteFailed(ErrorKind::BrokenPipe);
+    let shut_down = Event::ShutDown(Shutdown::Write);
+    assert!(events.ends_with(&[failed, shut_down]), "{events:?}");
+}
+
+#[test]
+fn an_interrupted_write_is_repeated() {
+    // In a thread, since the defect would be a loop without end.
+    let (sender, ended) = std::sync::mpsc::channel();
+    let writing = std::thread::spawn(move || {
+        let mock = MockStream::new().write_error_after(2, ErrorKind::Interrupted);
+        let recording = mock.run(handle(|request| Ok(request.write_all(b"whole")?)));
+        sender.send(recording).unwrap();
+    });
+    let recording = ended.recv_timeout(Duration::from_secs(5)).unwrap();
+    writing.join().unwrap();
+    recording.result().as_ref().unwrap();
+    assert_eq!(recording.writes(), [b"wh".as_slice(), b"ole"]);
+    let interrupted = Event::WriteFailed(ErrorKind::Interrupted);
+    let events = recording.events();
+    assert_eq!(events.iter().filter(|it| **it == interrupted).count(), 1);
 }
 
 #[test]
@@ -357,7 +481,7 @@ fn a_handler_sees_the_client_and_can_stop_the_server() {
 #[test]
 fn after_the_handler_the_connection_is_shut_down_and_then_closed() {
     let events = MockStream::new().run(handle(echo)).events();
-    let shut_down = Event::ShutDown(std::net::Shutdown::Write);
+    let shut_down = Event::ShutDown(Shutdown::Write);
     assert!(events.ends_with(&[shut_down, Event::Closed]), "{events:?}");
 }
 

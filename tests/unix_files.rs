@@ -5,12 +5,16 @@ mod running_server;
 mod services;
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 
-use clients::{DatagramClient, StreamClient};
+use clients::{DatagramClient, LIMIT, StreamClient};
 use running_server::{RunningServer, close};
 use services::{EchoLine, stream_handler};
+use socket2::{Domain, SockAddr, Socket, Type};
 use socketserver::{Address, BaseServer, Error, Server, UnixDatagramServer, UnixStreamServer};
 
 fn place() -> (tempfile::TempDir, PathBuf) {
@@ -209,4 +213,93 @@ fn a_client_without_a_name_prints_as_unnamed_and_one_with_a_name_by_it() {
         b"unix:unnamed"
     );
     running.close();
+}
+
+#[test]
+fn a_client_s_name_prints_in_one_line_whatever_it_is() {
+    let (directory, path) = place();
+    let factory = stream_handler(|request| {
+        let client = request.client_address().clone();
+        Ok(std::io::Write::write_all(
+            request,
+            client.to_string().as_bytes(),
+        )?)
+    });
+    let running = RunningServer::start(UnixStreamServer::new(&path, factory).bind().unwrap());
+    let name = directory.path().join("a\n127.0.0.1:80: lie\r");
+    let mut client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    client.bind(&SockAddr::unix(&name).unwrap()).unwrap();
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    client.connect(&SockAddr::unix(&path).unwrap()).unwrap();
+    let mut printed = String::new();
+    client.read_to_string(&mut printed).unwrap();
+    assert!(printed.starts_with("unix:/"), "{printed:?}");
+    assert!(printed.contains("127.0.0.1:80: lie"), "{printed:?}");
+    assert!(!printed.contains(char::is_control), "{printed:?}");
+    running.close();
+    // The program has it as it is.
+    assert_eq!(Address::Unix(name.clone()).path(), Some(&*name));
+}
+
+const RACES: usize = 300;
+const STEP: Duration = Duration::from_nanos(500);
+
+/// Binds two servers to one path at the same time, again and again: one of the two has it.
+fn race<S: BaseServer>(is_stale: bool, bind: fn(&Path) -> Result<Server<S>, Error>) {
+    let (directory, _) = place();
+    let paths: Vec<_> = (0..RACES)
+        .map(|number| directory.path().join(number.to_string()))
+        .collect();
+    if is_stale {
+        for path in &paths {
+            drop(UnixListener::bind(path).unwrap());
+        }
+    }
+    let ready = AtomicU32::new(0);
+    let bind_all = |delay: Duration| {
+        let bind_one = |(number, path): (u32, &PathBuf)| {
+            ready.fetch_add(1, SeqCst);
+            // Not asleep: the two go on at the same moment.
+            while ready.load(SeqCst) < 2 * (number + 1) {
+                std::thread::yield_now();
+            }
+            let begin = Instant::now();
+            while begin.elapsed() < delay * number {}
+            bind(path)
+        };
+        (0..).zip(&paths).map(bind_one).collect::<Vec<_>>()
+    };
+    // The one meets the other a little later each time, in the end when that is done.
+    let (some, others) = std::thread::scope(|scope| {
+        let later = scope.spawn(|| bind_all(STEP));
+        (bind_all(Duration::ZERO), later.join().unwrap())
+    });
+    for ((one, other), path) in some.into_iter().zip(others).zip(&paths) {
+        let error = match (&one, &other) {
+            (Ok(_), Err(error)) | (Err(error), Ok(_)) => error,
+            neither_or_both => panic!("{neither_or_both:?}"),
+        };
+        assert!(matches!(error, Error::AddressInUse { .. }), "{error:?}");
+        assert!(path.exists());
+    }
+}
+
+#[test]
+fn of_two_servers_that_start_at_once_one_has_the_path_and_the_other_learns_of_it() {
+    race(false, |path| {
+        UnixStreamServer::new(path, EchoLine::default).bind()
+    });
+    race(false, |path| {
+        UnixDatagramServer::new(path, EchoLine::default).bind()
+    });
+}
+
+#[test]
+fn of_two_servers_that_find_a_stale_file_at_once_one_has_the_path_and_the_other_learns_of_it() {
+    race(true, |path| {
+        UnixStreamServer::new(path, EchoLine::default).bind()
+    });
+    race(true, |path| {
+        UnixDatagramServer::new(path, EchoLine::default).bind()
+    });
 }
