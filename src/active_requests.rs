@@ -1,54 +1,18 @@
 //! The table of running requests, by which a stopping server tells idle clients, waits for busy
 //! ones and cuts off the rest.
 
-use std::net::Shutdown;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
-use socket2::Socket;
 
+use crate::connection::Connection;
+use crate::drain_report::DrainReport;
 use crate::lock::lock;
-use crate::server_handle::ServerHandle;
 
 /// How long requests that were cut off may take to notice, before they are given up as running.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// How the requests ended that were running when a server was shut down or closed, whichever came
-/// first.
-///
-/// ```
-/// # use socketserver::DrainReport;
-/// let report = DrainReport::default();
-/// assert_eq!(report.to_string(), "requests ended: 0, cut off: 0, still running: 0");
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DrainReport {
-    /// Requests, or forked children, that ended by themselves.
-    pub ended: usize,
-    /// Requests whose connection was shut down, or children that were killed, at the deadline.
-    pub cut: usize,
-    /// Requests and children that were not waited for (`daemon_threads`, `block_on_close(false)`), or
-    /// that went
-    /// on for more than a second after they were cut off because they neither read nor write.
-    pub running: usize,
-}
-
-impl std::fmt::Display for DrainReport {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            ended,
-            cut,
-            running,
-        } = self;
-        write!(
-            f,
-            "requests ended: {ended}, cut off: {cut}, still running: {running}"
-        )
-    }
-}
 
 /// Every request that has been got and not yet closed.
 #[derive(Debug, Default)]
@@ -75,12 +39,30 @@ impl ActiveRequests {
         self.running.load(SeqCst)
     }
 
+    /// Enters a request; the key is its connection's, if it has one.
+    pub(crate) fn enter(&self, connection: Option<Arc<Connection>>) -> Option<usize> {
+        self.running.fetch_add(1, SeqCst);
+        connection.map(|connection| lock(&self.connections).insert(connection))
+    }
+
+    /// Takes a connection out of the table.
+    pub(crate) fn forget(&self, key: Option<usize>) {
+        if let Some(key) = key {
+            lock(&self.connections).remove(key);
+        }
+    }
+
     /// From now on `wait()` is false where nothing has arrived; those that are in it are told.
     pub(crate) fn begin_drain(&self) {
-        self.draining.store(true, SeqCst);
+        self.set_draining();
         for (_, connection) in lock(&self.connections).iter() {
             connection.tell();
         }
+    }
+
+    /// From now on `wait()` is false where nothing has arrived.
+    pub(crate) fn set_draining(&self) {
+        self.draining.store(true, SeqCst);
     }
 
     /// The server goes on serving.
@@ -147,7 +129,7 @@ impl ActiveRequests {
     }
 
     /// A request is over, and its descriptor closed.
-    fn request_ended(&self, how: End) {
+    pub(crate) fn request_ended(&self, how: End) {
         if self.is_draining() {
             match how {
                 End::ByItself => self.ended.fetch_add(1, SeqCst),
@@ -165,198 +147,9 @@ impl ActiveRequests {
 
 /// Why a request is no longer among the running ones of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(crate) enum End {
     ByItself,
     Cut,
     /// The child is counted instead, when it is collected.
     GoesOnInChild,
-}
-
-/// A connection as the table and the request share it: the socket, and what the handler does.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    /// None for a connection without a network.
-    socket: Option<Socket>,
-    state: AtomicU8,
-}
-
-/// The handler works, or reads the rest of something.
-const BUSY: u8 = 0;
-/// The handler is in `wait()` with nothing to do.
-const WAITING: u8 = 1;
-/// It was in `wait()` when the drain began, and its socket gives no more.
-const TOLD: u8 = 2;
-/// It was running at the drain's deadline, and its socket takes and gives no more.
-const CUT: u8 = 3;
-
-impl Connection {
-    pub(crate) fn new(socket: Option<Socket>) -> Arc<Self> {
-        Arc::new(Self {
-            socket,
-            state: AtomicU8::new(BUSY),
-        })
-    }
-
-    /// The socket, for the stream that reads and writes it.
-    ///
-    /// # Panics
-    ///
-    /// If the connection has no network, and so no such stream.
-    pub(crate) fn socket(&self) -> &Socket {
-        self.socket
-            .as_ref()
-            .expect("only a connection over a socket is read through one")
-    }
-
-    /// Ends a `wait()` that is under way. Calls nothing that a signal handler may not.
-    pub(crate) fn tell(&self) {
-        if self
-            .state
-            .compare_exchange(WAITING, TOLD, SeqCst, SeqCst)
-            .is_ok()
-        {
-            self.shut_down(Shutdown::Read);
-        }
-    }
-
-    fn cut(&self) {
-        self.state.store(CUT, SeqCst);
-        self.shut_down(Shutdown::Both);
-    }
-
-    fn shut_down(&self, how: Shutdown) {
-        if let Some(socket) = &self.socket {
-            // It fails when the client has left already, which ends the read as well.
-            let _ = socket.shutdown(how);
-        }
-    }
-
-    /// The server, not the client, ended the reading side.
-    pub(crate) fn is_interrupted(&self) -> bool {
-        self.state.load(SeqCst) >= TOLD
-    }
-}
-
-/// A request's place among the running ones of its server; the request has ended when it is
-/// dropped.
-///
-/// A bottom layer gets one from [`ServerHandle::begin_request`] for every request, and keeps it in
-/// the request. So the server knows what runs, whichever mix-in runs it.
-#[derive(Debug)]
-pub struct ActiveRequest {
-    server: ServerHandle,
-    connection: Option<Arc<Connection>>,
-    key: Option<usize>,
-    goes_on_in_child: AtomicBool,
-}
-
-impl ActiveRequest {
-    pub(crate) fn begin(server: ServerHandle, connection: Option<Arc<Connection>>) -> Self {
-        let active = server.active();
-        active.running.fetch_add(1, SeqCst);
-        let key = connection
-            .clone()
-            .map(|connection| lock(&active.connections).insert(connection));
-        Self {
-            server,
-            connection,
-            key,
-            goes_on_in_child: AtomicBool::new(false),
-        }
-    }
-
-    /// A forked child serves the request from now on; this process only drops its copy.
-    pub(crate) fn go_on_in_child(&self) {
-        self.goes_on_in_child.store(true, SeqCst);
-    }
-
-    /// The server that runs the request.
-    #[must_use]
-    pub fn server(&self) -> &ServerHandle {
-        &self.server
-    }
-
-    /// The handler is about to wait for the client's next message. False if the server is draining.
-    pub(crate) fn begin_wait(&self) -> bool {
-        if let Some(connection) = &self.connection {
-            let _ = connection
-                .state
-                .compare_exchange(BUSY, WAITING, SeqCst, SeqCst);
-        }
-        // After the store above: either the drain sees the state, or we see the drain.
-        let wait = !self.server.is_draining();
-        if !wait {
-            self.end_wait();
-        }
-        wait
-    }
-
-    /// The wait is over, with a message or without.
-    pub(crate) fn end_wait(&self) {
-        if let Some(connection) = &self.connection {
-            let _ = connection
-                .state
-                .compare_exchange(WAITING, BUSY, SeqCst, SeqCst);
-        }
-    }
-
-    /// The server, not the client, ended the whole connection.
-    pub(crate) fn is_cut(&self) -> bool {
-        let is_cut = |connection: &Arc<Connection>| connection.state.load(SeqCst) == CUT;
-        self.connection.as_ref().is_some_and(is_cut)
-    }
-
-    /// The server, not the client, ended the reading side.
-    pub(crate) fn is_interrupted(&self) -> bool {
-        self.connection
-            .as_ref()
-            .is_some_and(|connection| connection.is_interrupted())
-    }
-
-    /// What a signal handler needs to tell this request of a drain.
-    pub(crate) fn drain_notice(&self) -> DrainNotice {
-        DrainNotice {
-            server: self.server.clone(),
-            connection: self.connection.clone(),
-        }
-    }
-}
-
-impl Drop for ActiveRequest {
-    fn drop(&mut self) {
-        if self.server.is_forked_child() {
-            // The table is the parent's, and its lock may be held there by a thread that this
-            // process does not have.
-            return;
-        }
-        let active = self.server.active();
-        if let Some(key) = self.key {
-            lock(&active.connections).remove(key);
-        }
-        let was_cut = self.is_cut();
-        // The descriptor is closed before the request counts as ended.
-        self.connection = None;
-        active.request_ended(match was_cut {
-            _ if *self.goes_on_in_child.get_mut() => End::GoesOnInChild,
-            true => End::Cut,
-            false => End::ByItself,
-        });
-    }
-}
-
-/// Tells one request that the server is draining, from within a signal handler.
-#[derive(Debug)]
-pub(crate) struct DrainNotice {
-    server: ServerHandle,
-    connection: Option<Arc<Connection>>,
-}
-
-impl DrainNotice {
-    /// Touches atomics and calls shutdown(2), nothing else.
-    pub(crate) fn tell(&self) {
-        self.server.active().draining.store(true, SeqCst);
-        if let Some(connection) = &self.connection {
-            connection.tell();
-        }
-    }
 }

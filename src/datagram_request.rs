@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
 
-use crate::active_requests::ActiveRequest;
+use crate::active_request::ActiveRequest;
 use crate::address::Address;
 use crate::request::Request;
 use crate::server_handle::ServerHandle;

@@ -17,7 +17,7 @@ use signal_hook::SigId;
 use signal_hook::consts::SIGCHLD;
 use signal_hook::low_level;
 
-use crate::active_requests::DrainNotice;
+use crate::active_request::DrainNotice;
 use crate::base_server::{BaseServer, report_error, shut_down};
 use crate::error::Error;
 use crate::lock::lock;

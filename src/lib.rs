@@ -84,16 +84,20 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod active_request;
 mod active_requests;
 mod address;
 mod base_server;
+mod connection;
 mod datagram_request;
+mod drain_report;
 mod error;
 mod forking;
 mod lock;
 mod logging;
 mod mix_in;
 pub mod mock;
+mod read_buffer;
 mod request;
 mod request_handler;
 mod server;
@@ -111,10 +115,11 @@ mod unix_datagram_server;
 mod unix_stream_server;
 mod wakeup;
 
-pub use active_requests::{ActiveRequest, DrainReport};
+pub use active_request::ActiveRequest;
 pub use address::{Address, InetAddress};
 pub use base_server::BaseServer;
 pub use datagram_request::DatagramRequest;
+pub use drain_report::DrainReport;
 pub use error::{Error, HandlerError, HandlerPanic, HandlerResult};
 pub use forking::ForkingMixIn;
 pub use mix_in::{MixIn, RequestOf};

@@ -1,6 +1,6 @@
 //! What every kind of request has in common.
 
-use crate::active_requests::ActiveRequest;
+use crate::active_request::ActiveRequest;
 use crate::address::Address;
 
 /// One request: a connection, or a datagram.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::active_requests::DrainReport;
 use crate::address::Address;
 use crate::base_server::{BaseServer, report_error, shut_down};
+use crate::drain_report::DrainReport;
 use crate::error::{Error, catch_panic};
 use crate::logging::{Level, log};
 use crate::request::Request;

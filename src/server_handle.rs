@@ -5,8 +5,11 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-use crate::active_requests::{ActiveRequest, ActiveRequests, Connection, DrainReport};
+use crate::active_request::ActiveRequest;
+use crate::active_requests::ActiveRequests;
 use crate::address::Address;
+use crate::connection::Connection;
+use crate::drain_report::DrainReport;
 use crate::error::Error;
 use crate::lock::lock;
 use crate::wakeup::Wakeup;

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::active_requests::Connection;
+use crate::connection::Connection;
 use crate::wakeup::readable_now;
 
 /// A connection's bytes, both ways, unbuffered: what a [`StreamRequest`](crate::StreamRequest)

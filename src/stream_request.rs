@@ -5,17 +5,16 @@ use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use crate::active_requests::{ActiveRequest, Connection};
+use crate::active_request::ActiveRequest;
 use crate::address::Address;
+use crate::connection::Connection;
+use crate::read_buffer::{ReadBuffer, read_uninterrupted};
 use crate::request::Request;
 use crate::server_handle::ServerHandle;
 use crate::stream::{SocketStream, Stream};
 
 /// The size of both buffers unless set otherwise, as `io.DEFAULT_BUFFER_SIZE` is in Python 3.11.
 const DEFAULT_BUFFER_SIZE: usize = 8192;
-
-/// What a read asks for at first; the rest of a longer message is asked for when this is full.
-const FIRST_READ: usize = 512;
 
 /// One connection: reads, writes, and what is known about the client.
 ///
@@ -203,7 +202,7 @@ impl StreamRequest {
     /// is buffered already stays; 0 counts as 1, since a buffered reader holds at least the byte that
     /// it shows.
     pub fn set_rbufsize(&mut self, rbufsize: usize) {
-        self.read_buffer.limit = rbufsize.max(1);
+        self.read_buffer.set_limit(rbufsize.max(1));
     }
 
     /// The most bytes that wait to be sent; 8192 unless set. 0 sends every write by itself, as
@@ -426,108 +425,5 @@ impl Write for StreamRequest {
     fn flush(&mut self) -> io::Result<()> {
         self.check_writable()?;
         self.send_buffered()
-    }
-}
-
-/// Bytes that have been received and not yet read.
-#[derive(Debug)]
-struct ReadBuffer {
-    /// As long as the longest message so far, up to the limit.
-    storage: Vec<u8>,
-    start: usize,
-    end: usize,
-    limit: usize,
-    /// What failed after bytes had come, for the next fill to report.
-    failure: Option<io::Error>,
-}
-
-impl ReadBuffer {
-    fn new(limit: usize) -> Self {
-        Self {
-            storage: Vec::new(),
-            start: 0,
-            end: 0,
-            limit,
-            failure: None,
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    /// Whether a read of `size` may go to the connection itself: it needs no buffer if it is at least
-    /// as large as the first read of a fill.
-    fn may_be_passed_by(&self, size: usize) -> bool {
-        self.is_empty() && self.failure.is_none() && size >= self.limit.min(FIRST_READ)
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.storage[self.start..self.end]
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.start = (self.start + amount).min(self.end);
-    }
-
-    /// Takes what one read gives into the empty buffer, which stays empty at the end of file.
-    ///
-    /// Where more has arrived than the read asked for, the buffer grows up to its limit and takes
-    /// that too: how much a fill gives depends on the limit and the client alone.
-    fn fill(&mut self, stream: &mut Box<dyn Stream>) -> io::Result<()> {
-        (self.start, self.end) = (0, 0);
-        if let Some(failure) = self.failure.take() {
-            return Err(failure);
-        }
-        let mut size = self.storage.len().min(self.limit);
-        if size <= FIRST_READ {
-            size = self.limit.min(FIRST_READ);
-            self.fill_by_way_of_stack(stream, size)?;
-        } else {
-            self.end = read_uninterrupted(stream, &mut self.storage[..size])?;
-        }
-        while self.end == size && size < self.limit {
-            size = (size * 2).min(self.limit);
-            match self.fill_more(stream, size) {
-                Ok(()) => {}
-                // The bytes that came before it are the handler's first.
-                Err(failure) => self.failure = Some(failure),
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes what has arrived beyond the bytes that there are, up to `size` in all.
-    fn fill_more(&mut self, stream: &mut Box<dyn Stream>, size: usize) -> io::Result<()> {
-        if stream.readable_now()? {
-            self.storage.resize(size, 0);
-            self.end += read_uninterrupted(stream, &mut self.storage[self.end..])?;
-        }
-        Ok(())
-    }
-
-    /// A connection that waits here, and has had short messages only, holds no buffer for the next.
-    fn fill_by_way_of_stack(
-        &mut self,
-        stream: &mut Box<dyn Stream>,
-        size: usize,
-    ) -> io::Result<()> {
-        let mut message = [0; FIRST_READ];
-        let count = read_uninterrupted(stream, &mut message[..size])?;
-        if self.storage.len() < count {
-            self.storage.resize(count, 0);
-        }
-        self.storage[..count].copy_from_slice(&message[..count]);
-        self.end = count;
-        Ok(())
-    }
-}
-
-fn read_uninterrupted(stream: &mut Box<dyn Stream>, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match stream.read(buffer) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result,
-        }
     }
 }

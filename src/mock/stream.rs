@@ -7,8 +7,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::active_requests::Connection;
 use crate::address::Address;
+use crate::connection::Connection;
 use crate::error::HandlerResult;
 use crate::lock::lock;
 use crate::mock::mock_server;
