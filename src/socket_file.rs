@@ -114,8 +114,10 @@ impl SocketFile {
     }
 
     fn end_turn(&self) {
-        // Closing it unlocks it.
-        *lock(&self.turn) = None;
+        if let Some(directory) = lock(&self.turn).take() {
+            // Closing it would do, but for copies that a child forked meanwhile may have.
+            let _ = directory.unlock();
+        }
     }
 
     /// Whether somebody listens behind the socket. The only way to know is to connect: a live server

@@ -9,7 +9,8 @@ use std::io::Read;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use clients::{DatagramClient, LIMIT, StreamClient};
 use running_server::{RunningServer, close};
@@ -241,65 +242,90 @@ fn a_client_s_name_prints_in_one_line_whatever_it_is() {
     assert_eq!(Address::Unix(name.clone()).path(), Some(&*name));
 }
 
-const RACES: usize = 300;
-const STEP: Duration = Duration::from_nanos(500);
+const RACES: u32 = 200;
 
-/// Binds two servers to one path at the same time, again and again: one of the two has it.
-fn race<S: BaseServer>(is_stale: bool, bind: fn(&Path) -> Result<Server<S>, Error>) {
-    let (directory, _) = place();
-    let paths: Vec<_> = (0..RACES)
-        .map(|number| directory.path().join(number.to_string()))
-        .collect();
-    if is_stale {
-        for path in &paths {
-            drop(UnixListener::bind(path).unwrap());
-        }
-    }
+/// What two threads that bind to one path got, and the path, for each race.
+type Outcomes<S> = Vec<(u32, [Result<Server<S>, Error>; 2])>;
+
+/// Runs `one` and `other` against each other, again and again.
+fn race<S: BaseServer>(
+    one: impl Fn(u32) -> Result<Server<S>, Error> + Send,
+    other: impl Fn(u32) -> Result<Server<S>, Error>,
+) -> Outcomes<S> {
     let ready = AtomicU32::new(0);
-    let bind_all = |delay: Duration| {
-        let bind_one = |(number, path): (u32, &PathBuf)| {
-            ready.fetch_add(1, SeqCst);
-            // Not asleep: the two go on at the same moment.
-            while ready.load(SeqCst) < 2 * (number + 1) {
-                std::thread::yield_now();
-            }
-            let begin = Instant::now();
-            while begin.elapsed() < delay * number {}
-            bind(path)
-        };
-        (0..).zip(&paths).map(bind_one).collect::<Vec<_>>()
+    let start = |number| {
+        ready.fetch_add(1, SeqCst);
+        // Not asleep, so that both go on at the same moment.
+        while ready.load(SeqCst) < 2 * (number + 1) {
+            std::thread::yield_now();
+        }
+        number
     };
-    // The one meets the other a little later each time, in the end when that is done.
-    let (some, others) = std::thread::scope(|scope| {
-        let later = scope.spawn(|| bind_all(STEP));
-        (bind_all(Duration::ZERO), later.join().unwrap())
+    let (some, others): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
+        let some = scope.spawn(|| (0..RACES).map(start).map(one).collect());
+        let others = (0..RACES).map(start).map(other).collect();
+        (some.join().unwrap(), others)
     });
-    for ((one, other), path) in some.into_iter().zip(others).zip(&paths) {
-        let error = match (&one, &other) {
-            (Ok(_), Err(error)) | (Err(error), Ok(_)) => error,
-            neither_or_both => panic!("{neither_or_both:?}"),
+    let outcomes = some.into_iter().zip(others);
+    let outcomes = outcomes.map(|(one, other)| [one, other]);
+    (0..).zip(outcomes).collect()
+}
+
+fn assert_one_has_it<S: BaseServer>(outcomes: Outcomes<S>, directory: &Path) {
+    for (number, servers) in outcomes {
+        let error = match &servers {
+            [Ok(_), Err(error)] | [Err(error), Ok(_)] => error,
+            both_or_neither => panic!("{both_or_neither:?}"),
         };
         assert!(matches!(error, Error::AddressInUse { .. }), "{error:?}");
-        assert!(path.exists());
+        assert!(directory.join(number.to_string()).exists());
     }
+}
+
+fn one_of_two_has_the_path<S: BaseServer>(is_stale: bool, layers: impl Fn(PathBuf) -> S + Sync) {
+    let (directory, _) = place();
+    let path = |number: u32| directory.path().join(number.to_string());
+    if is_stale {
+        (0..RACES).for_each(|number| drop(UnixListener::bind(path(number)).unwrap()));
+    }
+    let bind = |number| layers(path(number)).bind();
+    assert_one_has_it(race(bind, bind), directory.path());
+}
+
+fn stream_layers(path: PathBuf) -> UnixStreamServer<fn() -> EchoLine> {
+    UnixStreamServer::new(path, EchoLine::default)
+}
+
+fn datagram_layers(path: PathBuf) -> UnixDatagramServer<fn() -> EchoLine> {
+    UnixDatagramServer::new(path, EchoLine::default)
 }
 
 #[test]
 fn of_two_servers_that_start_at_once_one_has_the_path_and_the_other_learns_of_it() {
-    race(false, |path| {
-        UnixStreamServer::new(path, EchoLine::default).bind()
-    });
-    race(false, |path| {
-        UnixDatagramServer::new(path, EchoLine::default).bind()
-    });
+    for is_stale in [true, false] {
+        one_of_two_has_the_path(is_stale, stream_layers);
+        one_of_two_has_the_path(is_stale, datagram_layers);
+    }
 }
 
 #[test]
-fn of_two_servers_that_find_a_stale_file_at_once_one_has_the_path_and_the_other_learns_of_it() {
-    race(true, |path| {
-        UnixStreamServer::new(path, EchoLine::default).bind()
-    });
-    race(true, |path| {
-        UnixDatagramServer::new(path, EchoLine::default).bind()
-    });
+fn a_server_that_is_bound_and_about_to_listen_is_not_taken_for_dead() {
+    let (directory, _) = place();
+    let path = |number: u32| directory.path().join(number.to_string());
+    let (bound, is_bound) = channel();
+    let bind_slowly = |number| {
+        let server = stream_layers(path(number)).unbound()?;
+        let result = server.server_bind();
+        bound.send(()).unwrap();
+        result?;
+        // The other meets it at a different point each time.
+        std::thread::sleep(Duration::from_micros(5) * number);
+        server.server_activate()?;
+        Ok(server)
+    };
+    let bind_after_it = |number| {
+        is_bound.recv().unwrap();
+        stream_layers(path(number)).bind()
+    };
+    assert_one_has_it(race(bind_slowly, bind_after_it), directory.path());
 }
