@@ -72,7 +72,7 @@ pub struct ForkingMixIn<S> {
     max_children: usize,
     block_on_close: bool,
     active_children: Mutex<HashSet<Pid>>,
-    child_signal: Mutex<Option<SigId>>,
+    child_signal: Mutex<Option<ChildSignal>>,
 }
 
 impl<S: BaseServer> ForkingMixIn<S> {
@@ -181,6 +181,16 @@ impl<S: BaseServer> ForkingMixIn<S> {
     }
 }
 
+/// `SIGCHLD` wakes the loop as long as this lives.
+#[derive(Debug)]
+struct ChildSignal(SigId);
+
+impl Drop for ChildSignal {
+    fn drop(&mut self) {
+        low_level::unregister(self.0);
+    }
+}
+
 /// Keeps a panic in a child from unwinding into the frames below, which are copies of the parent's:
 /// the child would go on as a second server.
 struct ExitOnDrop;
@@ -274,8 +284,7 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
         };
         let speaker: OwnedFd = self.handle().wakeup()?.speaker().map_err(failed)?;
         let id = low_level::pipe::register(SIGCHLD, speaker).map_err(failed)?;
-        let before = lock(&self.child_signal).replace(id);
-        before.map(low_level::unregister);
+        *lock(&self.child_signal) = Some(ChildSignal(id));
         Ok(())
     }
 
@@ -349,12 +358,6 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
         }
         let left = lock(&self.active_children).len();
         self.handle().active().leave_children(left);
-        lock(&self.child_signal).take().map(low_level::unregister);
-    }
-}
-
-impl<S> Drop for ForkingMixIn<S> {
-    fn drop(&mut self) {
-        lock(&self.child_signal).take().map(low_level::unregister);
+        *lock(&self.child_signal) = None;
     }
 }

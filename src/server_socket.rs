@@ -210,7 +210,7 @@ fn domain(address: &Address) -> Domain {
     }
 }
 
-pub(crate) fn bind_error(address: Address, source: io::Error) -> Error {
+fn bind_error(address: Address, source: io::Error) -> Error {
     match source.kind() {
         io::ErrorKind::AddrInUse => Error::AddressInUse { address },
         io::ErrorKind::PermissionDenied => Error::PermissionDenied { address },
