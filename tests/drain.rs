@@ -3,6 +3,7 @@
 //! The same for a forking server is in `forking.rs`.
 
 mod clients;
+mod conversation;
 mod reports;
 mod running_server;
 mod services;
@@ -11,13 +12,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
 use clients::{DatagramClient, StreamClient};
+use conversation::Conversation;
 use reports::{Reporter, Reports, gate, reports};
 use running_server::{RunningServer, close, within_limit};
 use services::{datagram_handler, read_line, stream_handler};
 use socketserver::{
-    BaseServer, DrainReport, HandlerFactory, HandlerResult, RequestHandler, Server, StreamRequest,
-    TcpServer, ThreadPoolMixIn, ThreadPoolTcpServer, ThreadingMixIn, ThreadingTcpServer,
-    ThreadingUnixStreamServer, UdpServer,
+    BaseServer, DrainReport, HandlerFactory, Server, StreamRequest, TcpServer, ThreadPoolMixIn,
+    ThreadPoolTcpServer, ThreadingMixIn, ThreadingTcpServer, ThreadingUnixStreamServer, UdpServer,
 };
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -25,22 +26,6 @@ const SOON: Option<Duration> = Some(Duration::from_millis(50));
 
 fn counts(report: DrainReport) -> (usize, usize, usize) {
     (report.ended, report.cut, report.running)
-}
-
-/// Answers each line with itself, and says goodbye when it is told.
-struct Conversation(Reporter);
-
-impl RequestHandler for Conversation {
-    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        request.write_all(b"welcome\n")?;
-        while request.wait()? {
-            let line = read_line(request)?;
-            writeln!(request, "{line}")?;
-        }
-        self.0.say("told");
-        assert!(request.server().is_draining());
-        Ok(request.write_all(b"goodbye\n")?)
-    }
 }
 
 fn conversations() -> (Reports, impl HandlerFactory<StreamRequest>) {

@@ -5,6 +5,7 @@
 //! program with threads, so it prints nothing and takes no lock of the test's.
 
 mod clients;
+mod conversation;
 mod observer;
 mod processes;
 mod reports;
@@ -19,6 +20,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use clients::{DatagramClient, StreamClient};
+use conversation::Conversation;
 use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
@@ -29,8 +31,8 @@ use reports::{Gate, Reporter, gate, reports};
 use running_server::{RunningServer, close, within_limit};
 use services::{EchoLine, datagram_handler, read_line, silent_panic, stream_handler};
 use socketserver::{
-    BaseServer, ForkingMixIn, ForkingTcpServer, ForkingUdpServer, HandlerResult, MixIn,
-    RequestHandler, RequestOf, StreamRequest, TcpServer, UdpServer, UnixStreamServer,
+    BaseServer, ForkingMixIn, ForkingTcpServer, ForkingUdpServer, HandlerFactory, HandlerResult,
+    MixIn, RequestOf, StreamRequest, TcpServer, UdpServer, UnixStreamServer,
 };
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -318,16 +320,21 @@ fn a_handler_in_a_child_can_call_shutdown() {
     assert_eq!(children(), [0; 0]);
 }
 
+/// Its handlers say "held", and answer when the gate lets them pass.
+fn held_at(gate: Gate, reporter: Reporter) -> impl HandlerFactory<StreamRequest> {
+    stream_handler(move |request| {
+        reporter.say("held");
+        gate.pass();
+        Ok(request.write_all(b"to the end")?)
+    })
+}
+
 #[test]
 fn a_child_has_no_copy_of_the_listening_socket() {
     let _alone = forking_alone();
     let (reporter, mut reports) = reports();
     let (gate, key) = gate();
-    let factory = stream_handler(move |request| {
-        reporter.say("held");
-        gate.pass();
-        Ok(request.write_all(b"to the end")?)
-    });
+    let factory = held_at(gate, reporter);
     let layers = TcpServer::new(LOOPBACK, factory)
         .mix_in(ForkingMixIn::new)
         .block_on_close(false);
@@ -349,21 +356,6 @@ fn a_child_has_no_copy_of_the_listening_socket() {
     assert_eq!(client.rest(), b"to the end");
     let child = Pid::from_raw(child);
     assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
-}
-
-/// Says "told" when `wait` is over, without a word from the client.
-struct Conversation(Reporter);
-
-impl RequestHandler for Conversation {
-    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        request.write_all(b"welcome\n")?;
-        while request.wait()? {
-            let line = read_line(request)?;
-            writeln!(request, "{line}")?;
-        }
-        self.0.say("told");
-        Ok(request.write_all(b"goodbye\n")?)
-    }
 }
 
 #[test]
@@ -742,11 +734,7 @@ fn a_busy_child_that_is_not_waited_for_is_reported_as_running() {
     let _alone = forking_alone();
     let (reporter, mut reports) = reports();
     let (gate, key) = gate();
-    let factory = stream_handler(move |request| {
-        reporter.say("held");
-        gate.pass();
-        Ok(request.write_all(b"to the end")?)
-    });
+    let factory = held_at(gate, reporter);
     let layers = TcpServer::new(LOOPBACK, factory)
         .mix_in(ForkingMixIn::new)
         .block_on_close(false);

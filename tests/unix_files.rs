@@ -198,17 +198,19 @@ fn a_path_that_is_too_long_or_leads_nowhere_is_named_in_the_error() {
     }
 }
 
+/// Tells each client its address as it prints.
+fn who_am_i(path: &Path) -> Server<impl BaseServer + use<>> {
+    let factory = stream_handler(|request| {
+        let client = request.client_address().to_string();
+        Ok(std::io::Write::write_all(request, client.as_bytes())?)
+    });
+    UnixStreamServer::new(path, factory).bind().unwrap()
+}
+
 #[test]
 fn a_client_without_a_name_prints_as_unnamed_and_one_with_a_name_by_it() {
     let (_directory, path) = place();
-    let factory = stream_handler(|request| {
-        let client = request.client_address().clone();
-        Ok(std::io::Write::write_all(
-            request,
-            client.to_string().as_bytes(),
-        )?)
-    });
-    let running = RunningServer::start(UnixStreamServer::new(&path, factory).bind().unwrap());
+    let running = RunningServer::start(who_am_i(&path));
     assert_eq!(
         StreamClient::connect(&running.address()).rest(),
         b"unix:unnamed"
@@ -219,14 +221,7 @@ fn a_client_without_a_name_prints_as_unnamed_and_one_with_a_name_by_it() {
 #[test]
 fn a_client_s_name_prints_in_one_line_whatever_it_is() {
     let (directory, path) = place();
-    let factory = stream_handler(|request| {
-        let client = request.client_address().clone();
-        Ok(std::io::Write::write_all(
-            request,
-            client.to_string().as_bytes(),
-        )?)
-    });
-    let running = RunningServer::start(UnixStreamServer::new(&path, factory).bind().unwrap());
+    let running = RunningServer::start(who_am_i(&path));
     let name = directory.path().join("a\n127.0.0.1:80: lie\r");
     let mut client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
     client.bind(&SockAddr::unix(&name).unwrap()).unwrap();
