@@ -219,7 +219,8 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
         None
     }
 
-    /// Runs once per pass of the loop: after every request, and whenever the loop wakes up.
+    /// Runs once per pass of the loop: after every request, whenever the loop wakes up, and when it
+    /// ends.
     ///
     /// [`Server::set_service_interval`] makes it wake up now and then without a request.
     fn service_actions(&self) {}
