@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Instant;
 
 use crate::active_requests::End;
 use crate::connection::Connection;
@@ -18,6 +19,7 @@ pub struct ActiveRequest {
     connection: Option<Arc<Connection>>,
     key: Option<usize>,
     goes_on_in_child: AtomicBool,
+    accepted: Instant,
 }
 
 impl ActiveRequest {
@@ -28,6 +30,7 @@ impl ActiveRequest {
             connection,
             key,
             goes_on_in_child: AtomicBool::new(false),
+            accepted: Instant::now(),
         }
     }
 
@@ -40,6 +43,11 @@ impl ActiveRequest {
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
         &self.server
+    }
+
+    /// When the request was got.
+    pub(crate) fn accepted(&self) -> Instant {
+        self.accepted
     }
 
     /// The handler is about to wait for the client's next message. False if the server is draining.

@@ -54,11 +54,12 @@ impl ReadBuffer {
         self.start = (self.start + amount).min(self.end);
     }
 
-    /// Takes what one read gives into the empty buffer, which stays empty at the end of file.
+    /// Takes what one read gives into the empty buffer, which stays empty at the end of file, and
+    /// tells how many bytes that were.
     ///
     /// Where more has arrived than the read asked for, the buffer grows up to its limit and takes
     /// that too: how much a fill gives depends on the limit and the client alone.
-    pub(crate) fn fill(&mut self, stream: &mut Box<dyn Stream>) -> io::Result<()> {
+    pub(crate) fn fill(&mut self, stream: &mut Box<dyn Stream>) -> io::Result<usize> {
         (self.start, self.end) = (0, 0);
         if let Some(failure) = self.failure.take() {
             return Err(failure);
@@ -78,7 +79,7 @@ impl ReadBuffer {
                 Err(failure) => self.failure = Some(failure),
             }
         }
-        Ok(())
+        Ok(self.end)
     }
 
     /// Takes what has arrived beyond the bytes that there are, up to `size` in all.

@@ -9,6 +9,7 @@ use crate::active_request::ActiveRequest;
 use crate::active_requests::ActiveRequests;
 use crate::address::Address;
 use crate::connection::Connection;
+use crate::deadlines::Deadlines;
 use crate::drain_report::DrainReport;
 use crate::error::Error;
 use crate::lock::lock;
@@ -50,6 +51,7 @@ struct Shared {
     serving: Mutex<Serving>,
     serving_ended: Condvar,
     close_deadline: Mutex<Option<Instant>>,
+    deadlines: Mutex<Deadlines>,
     active: ActiveRequests,
 }
 
@@ -79,6 +81,7 @@ impl ServerHandle {
                 serving: Mutex::default(),
                 serving_ended: Condvar::new(),
                 close_deadline: Mutex::new(None),
+                deadlines: Mutex::default(),
                 active: ActiveRequests::default(),
             }),
         }
@@ -167,6 +170,21 @@ impl ServerHandle {
     #[must_use]
     pub fn active_requests(&self) -> usize {
         self.shared.active.count()
+    }
+
+    /// Gives the clients of every connection that is accepted from now on these deadlines; unless it
+    /// is called they have none.
+    ///
+    /// Connections that there are keep theirs. A handler may set others with
+    /// [`StreamRequest::set_deadlines`](crate::StreamRequest::set_deadlines). Datagrams have no
+    /// deadlines: nobody waits for their rest.
+    pub fn set_deadlines(&self, deadlines: Deadlines) {
+        *lock(&self.shared.deadlines) = deadlines;
+    }
+
+    /// The deadlines of connections that are accepted from now on.
+    pub fn deadlines(&self) -> Deadlines {
+        *lock(&self.shared.deadlines)
     }
 
     /// Enters a request without a connection of its own, such as a datagram, among the running

@@ -3,15 +3,20 @@
 use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
 
 use crate::active_request::ActiveRequest;
 use crate::address::Address;
 use crate::connection::Connection;
+use crate::deadlines::Deadlines;
+use crate::exchange_clock::{Bound, ExchangeClock};
 use crate::read_buffer::{ReadBuffer, read_uninterrupted};
 use crate::request::Request;
 use crate::server_handle::ServerHandle;
-use crate::stream::{SocketStream, Stream};
+use crate::socket_stream::SocketStream;
+use crate::stream::Stream;
 
 /// The size of both buffers unless set otherwise, as `io.DEFAULT_BUFFER_SIZE` is in Python 3.11.
 const DEFAULT_BUFFER_SIZE: usize = 8192;
@@ -74,6 +79,8 @@ pub struct StreamRequest {
     /// sent after the gap meant something else.
     write_failure: Option<ErrorKind>,
     timeout: Option<Duration>,
+    /// If there are deadlines.
+    clock: Option<Box<ExchangeClock>>,
     nagle: Nagle,
     client_address: Address,
     active: ActiveRequest,
@@ -96,17 +103,21 @@ impl StreamRequest {
     /// To test a handler, [`MockStream`](crate::mock::MockStream) is simpler.
     #[must_use]
     pub fn new(stream: Box<dyn Stream>, client_address: Address, active: ActiveRequest) -> Self {
-        Self {
+        let deadlines = active.server().deadlines();
+        let mut request = Self {
             stream,
             read_buffer: ReadBuffer::new(DEFAULT_BUFFER_SIZE),
             write_buffer: Vec::new(),
             wbufsize: DEFAULT_BUFFER_SIZE,
             write_failure: None,
             timeout: None,
+            clock: None,
             nagle: Nagle::OffBeforeSecondWrite,
             client_address,
             active,
-        }
+        };
+        request.set_deadlines(deadlines);
+        request
     }
 
     /// A request over a connected socket of any family: for a bottom layer of one's own that accepts
@@ -154,23 +165,26 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// [`TimedOut`](ErrorKind::TimedOut) when the [timeout](Self::set_timeout) is over, and
-    /// whatever the connection reports, such as
+    /// [`TimedOut`](ErrorKind::TimedOut) when the [timeout](Self::set_timeout) or a
+    /// [deadline](Self::set_deadlines) is over, and whatever the connection reports, such as
     /// [`ConnectionReset`](ErrorKind::ConnectionReset).
     pub fn wait(&mut self) -> io::Result<bool> {
         if !self.read_buffer.is_empty() {
+            if let Some(clock) = &mut self.clock {
+                clock.begin_exchange();
+            }
             return Ok(true);
         }
         self.send_buffered()?;
+        if let Some(clock) = &mut self.clock {
+            clock.end_exchange();
+        }
         if !self.active.begin_wait() && !self.stream.readable_now()? {
             return Ok(false);
         }
-        let filled = self.read_buffer.fill(&mut self.stream);
+        let received = self.receive(|stream, buffer| buffer.fill(stream));
         self.active.end_wait();
-        match filled {
-            Ok(()) => Ok(!self.read_buffer.is_empty()),
-            Err(error) => Err(self.explain_read(error)),
-        }
+        Ok(received? > 0)
     }
 
     /// Bounds every single read and write: one that takes longer fails with
@@ -178,7 +192,8 @@ impl StreamRequest {
     ///
     /// Python's `timeout` of a `StreamRequestHandler`; called in
     /// [`setup`](crate::RequestHandler::setup) it has the same place. The bound is for one system
-    /// call: a client that sends a byte now and then stays within it.
+    /// call: a client that sends a byte now and then stays within it, but not within
+    /// [deadlines](Self::set_deadlines).
     ///
     /// # Errors
     ///
@@ -194,6 +209,49 @@ impl StreamRequest {
         self.stream.set_timeout(timeout)?;
         self.timeout = timeout;
         Ok(())
+    }
+
+    /// Gives the client other deadlines than the [server's](ServerHandle::set_deadlines), from here
+    /// on. What it has used up of the old ones in this exchange does not count; the lifetime still
+    /// begins when the connection was accepted.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use socketserver::{Deadlines, HandlerResult, RequestHandler, StreamRequest};
+    ///
+    /// /// Wants to know the password soon; after that, the client has its time.
+    /// struct Guarded;
+    ///
+    /// impl RequestHandler for Guarded {
+    ///     fn setup(&mut self, request: &mut StreamRequest) -> HandlerResult {
+    ///         let deadlines = request.deadlines();
+    ///         request.set_deadlines(Deadlines::each(Duration::from_secs(5)));
+    ///         // … ask for the password here …
+    ///         request.set_deadlines(deadlines);
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # socketserver::mock::MockStream::new().run(Guarded);
+    /// ```
+    pub fn set_deadlines(&mut self, deadlines: Deadlines) {
+        match &mut self.clock {
+            Some(clock) => clock.set_deadlines(deadlines),
+            None if deadlines == Deadlines::new() => {}
+            None => {
+                let clock = ExchangeClock::new(deadlines, self.active.accepted());
+                self.clock = Some(Box::new(clock));
+            }
+        }
+    }
+
+    /// The deadlines of this connection.
+    pub fn deadlines(&self) -> Deadlines {
+        let clock = self.clock.as_ref();
+        clock.map_or(Deadlines::new(), |clock| clock.deadlines())
     }
 
     /// The most bytes that are read ahead of the handler; 8192 unless set.
@@ -274,6 +332,23 @@ impl StreamRequest {
 
     /// Sends what is buffered, and `more` after it, in as few system calls as it takes.
     fn send(&mut self, more: &[u8]) -> io::Result<()> {
+        let begun = match &self.clock {
+            Some(clock) => {
+                let now = Instant::now();
+                let bound = clock.begin_write(now);
+                self.stream.set_deadline(bound.map(|bound| bound.until))?;
+                Some((now, bound))
+            }
+            None => None,
+        };
+        let sent = self.send_all(more, begun.and_then(|(_, bound)| bound));
+        if let (Some(clock), Some((begun, _))) = (&mut self.clock, begun) {
+            clock.end_write(begun.elapsed());
+        }
+        sent
+    }
+
+    fn send_all(&mut self, more: &[u8], bound: Option<Bound>) -> io::Result<()> {
         let buffered = self.write_buffer.len();
         let total = buffered + more.len();
         let mut sent = 0;
@@ -303,7 +378,7 @@ impl StreamRequest {
                 }
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => failure = Some(self.explain_write(error)),
+                Err(error) => failure = Some(self.explain_write(error, bound)),
             }
             if failure.is_some() {
                 break;
@@ -330,29 +405,61 @@ impl StreamRequest {
         }
     }
 
+    /// Takes in what `read` gets, in the time that the client has for it, and tells how many bytes
+    /// that were.
+    fn receive(
+        &mut self,
+        read: impl FnOnce(&mut Box<dyn Stream>, &mut ReadBuffer) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let Some(clock) = &mut self.clock else {
+            let received = read(&mut self.stream, &mut self.read_buffer);
+            return received.map_err(|error| self.explain_read(error, None));
+        };
+        let begun = Instant::now();
+        let bound = clock.begin_read(begun);
+        self.stream.set_deadline(bound.map(|bound| bound.until))?;
+        let received = read(&mut self.stream, &mut self.read_buffer);
+        clock.end_read(*received.as_ref().unwrap_or(&0), begun.elapsed());
+        received.map_err(|error| self.explain_read(error, bound))
+    }
+
     /// Says of a failed read what it means.
-    fn explain_read(&self, error: io::Error) -> io::Error {
+    fn explain_read(&self, error: io::Error, bound: Option<Bound>) -> io::Error {
         if self.active.is_interrupted() {
             return interrupted();
         }
-        self.explain_timeout(error, "received")
+        self.explain_timeout(error, "received", bound)
     }
 
     /// Says of a failed write what it means.
-    fn explain_write(&self, error: io::Error) -> io::Error {
+    fn explain_write(&self, error: io::Error, bound: Option<Bound>) -> io::Error {
         if self.active.is_cut() {
             return interrupted();
         }
-        self.explain_timeout(error, "taken")
+        self.explain_timeout(error, "taken", bound)
     }
 
-    fn explain_timeout(&self, error: io::Error, what_was_not_done: &str) -> io::Error {
-        match (error.kind(), self.timeout) {
-            (ErrorKind::WouldBlock | ErrorKind::TimedOut, Some(timeout)) => io::Error::new(
-                ErrorKind::TimedOut,
-                format!("nothing was {what_was_not_done} within {timeout:?}"),
-            ),
-            _ => error,
+    fn explain_timeout(
+        &self,
+        error: io::Error,
+        what_was_not_done: &str,
+        bound: Option<Bound>,
+    ) -> io::Error {
+        let network_has_given_up = error.raw_os_error() == Some(Errno::ETIMEDOUT as i32);
+        let is_timeout = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        if network_has_given_up || !is_timeout {
+            return error;
+        }
+        match (self.timeout, bound) {
+            // Where there are both, the timeout has ended it before the deadline.
+            (Some(timeout), bound) if bound.is_none_or(|it| Instant::now() < it.until) => {
+                io::Error::new(
+                    ErrorKind::TimedOut,
+                    format!("nothing was {what_was_not_done} within {timeout:?}"),
+                )
+            }
+            (_, Some(bound)) => bound.exceeded.into_error(),
+            (_, None) => error,
         }
     }
 }
@@ -379,10 +486,8 @@ impl BufRead for StreamRequest {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.read_buffer.is_empty() {
             self.send_buffered()?;
-            if let Err(error) = self.read_buffer.fill(&mut self.stream) {
-                return Err(self.explain_read(error));
-            }
-            if self.read_buffer.is_empty() && self.active.is_interrupted() {
+            let received = self.receive(|stream, buffer| buffer.fill(stream))?;
+            if received == 0 && self.active.is_interrupted() {
                 return Err(interrupted());
             }
         }
@@ -398,8 +503,7 @@ impl Read for StreamRequest {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.read_buffer.may_be_passed_by(buffer.len()) {
             self.send_buffered()?;
-            let count = read_uninterrupted(&mut self.stream, buffer)
-                .map_err(|error| self.explain_read(error))?;
+            let count = self.receive(|stream, _| read_uninterrupted(stream, buffer))?;
             if count == 0 && self.active.is_interrupted() {
                 return Err(interrupted());
             }

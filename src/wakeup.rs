@@ -6,8 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::poll::{PollFd, PollFlags};
+
+use crate::readiness::poll_until;
 
 /// A pair of connected sockets: a byte written to one ends the wait on the other.
 ///
@@ -89,15 +90,7 @@ impl Wakeup {
         } else {
             &mut fds[..1]
         };
-        loop {
-            match nix::poll::poll(fds, poll_timeout(deadline)) {
-                Ok(0) if deadline.is_some_and(|deadline| Instant::now() < deadline) => {}
-                Ok(_) => break,
-                // A signal came; its handler has run.
-                Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        poll_until(fds, deadline)?;
         let happened = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
         Ok(Woken {
             spoken_to: happened(&fds[0]),
@@ -120,29 +113,6 @@ impl Wakeup {
         // the loop looks again after this.
         self.unheard.store(false, SeqCst);
         stop
-    }
-}
-
-/// The time until `deadline` in whole milliseconds, rounded up so that the wait does not spin at
-/// its end.
-fn poll_timeout(deadline: Option<Instant>) -> PollTimeout {
-    let Some(deadline) = deadline else {
-        return PollTimeout::NONE;
-    };
-    let left = deadline.saturating_duration_since(Instant::now());
-    let milliseconds = left.as_nanos().div_ceil(1_000_000);
-    PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX)
-}
-
-/// Whether reading `socket` would give bytes, end of file or an error at once.
-pub(crate) fn readable_now(socket: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut fds = [PollFd::new(socket, PollFlags::POLLIN)];
-    loop {
-        match nix::poll::poll(&mut fds, PollTimeout::ZERO) {
-            Ok(count) => return Ok(count > 0),
-            Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
     }
 }
 

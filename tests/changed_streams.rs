@@ -8,15 +8,15 @@ mod services;
 use std::io::{self, BufRead, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clients::StreamClient;
 use reports::{Reporter, reports};
 use running_server::{RunningServer, close};
 use services::stream_handler;
 use socketserver::{
-    BaseServer, HandlerFactory, MixIn, Stream, StreamRequest, TcpServer, ThreadingMixIn,
-    UnixStreamServer,
+    BaseServer, DeadlineExceeded, Deadlines, HandlerFactory, MixIn, Stream, StreamRequest,
+    TcpServer, ThreadingMixIn, UnixStreamServer,
 };
 
 const KEY: u8 = 0b0101_0101;
@@ -58,6 +58,10 @@ impl Stream for Masked {
 
     fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.0.set_timeout(timeout)
+    }
+
+    fn set_deadline(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        self.0.set_deadline(deadline)
     }
 
     fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
@@ -143,5 +147,25 @@ fn a_mask_over_a_mask_is_none() {
     client.send("hello\n");
     assert_eq!(client.line(), "6");
     assert_eq!(reports.next(), "hello");
+    running.close();
+}
+
+#[test]
+fn deadlines_hold_through_a_mix_in_that_changes_the_bytes() {
+    let (reporter, mut reports) = reports();
+    let factory = stream_handler(move |request| {
+        let error = request.read_until(b'\n', &mut Vec::new()).unwrap_err();
+        reporter.say(error);
+        Ok(())
+    });
+    let layers = TcpServer::new("127.0.0.1:0", factory).mix_in(Masking);
+    let running = RunningServer::start(layers.bind().unwrap());
+    let limit = Duration::from_millis(60);
+    running.handle().set_deadlines(Deadlines::new().read(limit));
+    let mut client = StreamClient::connect(&running.address());
+    client.send("x");
+    let expected = DeadlineExceeded::Read(limit);
+    assert_eq!(reports.next(), expected.to_string());
+    client.wait_for_close();
     running.close();
 }

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::address::Address;
 use crate::connection::Connection;
@@ -62,8 +62,8 @@ impl MockStream {
         self
     }
 
-    /// Then the client is silent for longer than the timeout, whether or not the handler has set
-    /// one: the read fails with [`ErrorKind::TimedOut`].
+    /// Then the client is silent for longer than the timeout, or the deadline, whether or not the
+    /// handler has set one: the read fails with [`ErrorKind::TimedOut`].
     pub fn timeout(self) -> Self {
         self.read_error(ErrorKind::TimedOut)
     }
@@ -345,6 +345,11 @@ impl Stream for Script {
 
     fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.happened(Event::TimeoutSet(timeout));
+        Ok(())
+    }
+
+    fn set_deadline(&mut self, _: Option<Instant>) -> io::Result<()> {
+        // Time passes in a script where it says so.
         Ok(())
     }
 

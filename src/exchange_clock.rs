@@ -1,0 +1,250 @@
+//! How much of its time a client has used up in the exchange under way.
+
+use std::time::{Duration, Instant};
+
+use crate::deadlines::{DeadlineExceeded, Deadlines};
+
+/// The deadlines of one connection, and where it stands between them.
+#[derive(Debug)]
+pub(crate) struct ExchangeClock {
+    deadlines: Deadlines,
+    /// When the connection was accepted.
+    accepted: Instant,
+    phase: Phase,
+    /// Something has been sent in this exchange.
+    answered: bool,
+    /// What the reads and the writes of this exchange have taken.
+    reading: Duration,
+    writing: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing has come yet.
+    Opening,
+    /// An exchange is over, and the next has not begun.
+    Between,
+    /// A message has begun.
+    Within,
+}
+
+/// Until when an operation may take, and what is to be said if it takes longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bound {
+    pub until: Instant,
+    pub exceeded: DeadlineExceeded,
+}
+
+impl ExchangeClock {
+    pub(crate) fn new(deadlines: Deadlines, accepted: Instant) -> Self {
+        Self {
+            deadlines,
+            accepted,
+            phase: Phase::Opening,
+            answered: false,
+            reading: Duration::ZERO,
+            writing: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn deadlines(&self) -> Deadlines {
+        self.deadlines
+    }
+
+    /// Other deadlines from here on; what has been used up is forgiven.
+    pub(crate) fn set_deadlines(&mut self, deadlines: Deadlines) {
+        self.deadlines = deadlines;
+        (self.reading, self.writing) = (Duration::ZERO, Duration::ZERO);
+    }
+
+    /// The handler waits for the next message.
+    pub(crate) fn end_exchange(&mut self) {
+        if self.phase == Phase::Within {
+            self.phase = Phase::Between;
+        }
+    }
+
+    /// The next message begins.
+    pub(crate) fn begin_exchange(&mut self) {
+        self.phase = Phase::Within;
+        self.answered = false;
+        (self.reading, self.writing) = (Duration::ZERO, Duration::ZERO);
+    }
+
+    /// The handler reads what has not arrived yet.
+    pub(crate) fn begin_read(&mut self, now: Instant) -> Option<Bound> {
+        if self.answered {
+            self.end_exchange();
+        }
+        let limits = &self.deadlines;
+        let (limit, used, exceeded): (_, _, fn(_) -> _) = match self.phase {
+            Phase::Opening => (
+                limits.first_byte,
+                Duration::ZERO,
+                DeadlineExceeded::FirstByte,
+            ),
+            Phase::Between => (limits.idle, Duration::ZERO, DeadlineExceeded::Idle),
+            Phase::Within => (limits.read, self.reading, DeadlineExceeded::Read),
+        };
+        self.bound(now, limit, used, exceeded)
+    }
+
+    /// So many bytes have come.
+    pub(crate) fn end_read(&mut self, count: usize, took: Duration) {
+        if self.phase == Phase::Within {
+            self.reading += took;
+        } else if count > 0 {
+            self.begin_exchange();
+        }
+    }
+
+    pub(crate) fn begin_write(&self, now: Instant) -> Option<Bound> {
+        let (limit, used) = (self.deadlines.write, self.writing);
+        self.bound(now, limit, used, DeadlineExceeded::Write)
+    }
+
+    pub(crate) fn end_write(&mut self, took: Duration) {
+        self.answered = true;
+        self.writing += took;
+    }
+
+    /// What ends an operation first: its own limit, or the connection's.
+    fn bound(
+        &self,
+        now: Instant,
+        limit: Option<Duration>,
+        used: Duration,
+        exceeded: fn(Duration) -> DeadlineExceeded,
+    ) -> Option<Bound> {
+        let own = limit.and_then(|limit| {
+            let until = now.checked_add(limit.saturating_sub(used))?;
+            let exceeded = exceeded(limit);
+            Some(Bound { until, exceeded })
+        });
+        let whole = self.deadlines.lifetime.and_then(|limit| {
+            let until = self.accepted.checked_add(limit)?;
+            let exceeded = DeadlineExceeded::Lifetime(limit);
+            Some(Bound { until, exceeded })
+        });
+        [own, whole]
+            .into_iter()
+            .flatten()
+            .min_by_key(|bound| bound.until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST_BYTE: Duration = Duration::from_secs(1);
+    const IDLE: Duration = Duration::from_secs(2);
+    const READ: Duration = Duration::from_secs(3);
+    const WRITE: Duration = Duration::from_secs(4);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn clock() -> (ExchangeClock, Instant) {
+        let deadlines = Deadlines::new()
+            .first_byte(FIRST_BYTE)
+            .idle(IDLE)
+            .read(READ)
+            .write(WRITE);
+        let now = Instant::now();
+        (ExchangeClock::new(deadlines, now), now)
+    }
+
+    fn left(bound: Option<Bound>, now: Instant) -> (Duration, DeadlineExceeded) {
+        let bound = bound.unwrap();
+        (bound.until - now, bound.exceeded)
+    }
+
+    #[test]
+    fn the_first_byte_has_its_own_limit_and_the_rest_of_the_message_another() {
+        let (mut clock, now) = clock();
+        let first = left(clock.begin_read(now), now);
+        assert_eq!(first, (FIRST_BYTE, DeadlineExceeded::FirstByte(FIRST_BYTE)));
+        clock.end_read(1, SECOND);
+        let rest = left(clock.begin_read(now), now);
+        assert_eq!(rest, (READ, DeadlineExceeded::Read(READ)));
+    }
+
+    #[test]
+    fn the_reads_of_a_message_share_one_limit_however_many_bytes_each_gives() {
+        let (mut clock, now) = clock();
+        clock.end_read(1, Duration::ZERO);
+        for used in 0..3 {
+            let left = left(clock.begin_read(now), now).0;
+            assert_eq!(left, READ - used * SECOND);
+            clock.end_read(1, SECOND);
+        }
+        assert_eq!(left(clock.begin_read(now), now).0, Duration::ZERO);
+    }
+
+    #[test]
+    fn the_writes_of_an_answer_share_one_limit() {
+        let (mut clock, now) = clock();
+        clock.end_read(1, Duration::ZERO);
+        clock.end_write(SECOND);
+        let rest = left(clock.begin_write(now), now);
+        assert_eq!(rest, (WRITE - SECOND, DeadlineExceeded::Write(WRITE)));
+    }
+
+    #[test]
+    fn the_next_message_has_its_whole_time_again() {
+        let (mut clock, now) = clock();
+        clock.end_read(1, Duration::ZERO);
+        clock.end_read(1, SECOND);
+        clock.end_write(SECOND);
+        let idle = left(clock.begin_read(now), now);
+        assert_eq!(idle, (IDLE, DeadlineExceeded::Idle(IDLE)));
+        clock.end_read(1, SECOND);
+        assert_eq!(left(clock.begin_read(now), now).0, READ);
+        assert_eq!(left(clock.begin_write(now), now).0, WRITE);
+    }
+
+    #[test]
+    fn a_client_that_has_said_nothing_is_not_idle_but_late_with_its_first_byte() {
+        let (mut clock, now) = clock();
+        clock.end_exchange();
+        clock.end_write(SECOND);
+        let exceeded = left(clock.begin_read(now), now).1;
+        assert_eq!(exceeded, DeadlineExceeded::FirstByte(FIRST_BYTE));
+    }
+
+    #[test]
+    fn an_end_of_file_begins_no_exchange() {
+        let (mut clock, now) = clock();
+        clock.end_read(0, SECOND);
+        let exceeded = left(clock.begin_read(now), now).1;
+        assert_eq!(exceeded, DeadlineExceeded::FirstByte(FIRST_BYTE));
+    }
+
+    #[test]
+    fn the_lifetime_ends_what_would_last_beyond_it() {
+        let now = Instant::now();
+        let lifetime = Duration::from_millis(1500);
+        let deadlines = Deadlines::each(SECOND).lifetime(lifetime);
+        let mut clock = ExchangeClock::new(deadlines, now);
+        let exceeded = left(clock.begin_read(now), now).1;
+        assert_eq!(exceeded, DeadlineExceeded::FirstByte(SECOND));
+        let later = now + SECOND;
+        let bound = left(clock.begin_read(later), later);
+        let half = Duration::from_millis(500);
+        assert_eq!(bound, (half, DeadlineExceeded::Lifetime(lifetime)));
+        let bound = left(clock.begin_write(later), later);
+        assert_eq!(bound, (half, DeadlineExceeded::Lifetime(lifetime)));
+    }
+
+    #[test]
+    fn without_deadlines_and_with_endless_ones_nothing_is_bound() {
+        let now = Instant::now();
+        for deadlines in [
+            Deadlines::new(),
+            Deadlines::each(Duration::MAX).lifetime(Duration::MAX),
+        ] {
+            let mut clock = ExchangeClock::new(deadlines, now);
+            assert_eq!(clock.begin_read(now), None);
+            assert_eq!(clock.begin_write(now), None);
+        }
+    }
+}
