@@ -1,42 +1,66 @@
 //! One running request, as its server counts it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 use std::time::Instant;
 
-use crate::active_requests::End;
+use crate::active_requests::{End, Entry};
+use crate::address::Address;
+use crate::child_report::ChildReport;
 use crate::connection::Connection;
+use crate::error::{HandlerPanic, HandlerResult};
+use crate::request_event::{Outcome, Refusal, RequestEvent};
 use crate::server_handle::ServerHandle;
+use crate::traffic::Traffic;
 
-/// A request's place among the running ones of its server; the request has ended when it is
-/// dropped.
+/// A request's place among the running ones of its server, and who sent it; the request has ended
+/// when this is dropped.
 ///
 /// A bottom layer gets one from [`ServerHandle::begin_request`] for every request, and keeps it in
 /// the request. So the server knows what runs, whichever mix-in runs it.
 #[derive(Debug)]
 pub struct ActiveRequest {
     server: ServerHandle,
+    client_address: Address,
     connection: Option<Arc<Connection>>,
-    key: Option<usize>,
-    goes_on_in_child: AtomicBool,
+    entry: Entry,
     accepted: Instant,
+    /// The bytes of a request without a connection.
+    traffic: Traffic,
+    /// The client has missed a deadline or timeout.
+    client_was_late: AtomicBool,
+    fate: AtomicU8,
 }
 
+// How a request ends, as far as is known; it has failed if nobody says otherwise.
+const FAILED: u8 = 0;
+const FINISHED: u8 = 1;
+const TIMED_OUT: u8 = 2;
+const PANICKED: u8 = 3;
+const REFUSED: u8 = 4;
+const WITH_CHILD: u8 = 5;
+
 impl ActiveRequest {
-    pub(crate) fn begin(server: ServerHandle, connection: Option<Arc<Connection>>) -> Self {
-        let key = server.active().enter(connection.clone());
+    pub(crate) fn begin(
+        server: ServerHandle,
+        client_address: Address,
+        connection: Option<Arc<Connection>>,
+    ) -> Self {
+        let entry = server
+            .active()
+            .enter(connection.clone(), client_address.ip());
+        server.observe(&client_address, &RequestEvent::Accepted);
         Self {
             server,
+            client_address,
             connection,
-            key,
-            goes_on_in_child: AtomicBool::new(false),
+            entry,
             accepted: Instant::now(),
+            traffic: Traffic::default(),
+            client_was_late: AtomicBool::new(false),
+            fate: AtomicU8::new(FAILED),
         }
-    }
-
-    /// A forked child serves the request from now on; this process only drops its copy.
-    pub(crate) fn go_on_in_child(&self) {
-        self.goes_on_in_child.store(true, SeqCst);
     }
 
     /// The server that runs the request.
@@ -45,9 +69,73 @@ impl ActiveRequest {
         &self.server
     }
 
+    /// Who sent the request.
+    #[must_use]
+    pub fn client_address(&self) -> &Address {
+        &self.client_address
+    }
+
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        self.client_address.ip()
+    }
+
     /// When the request was got.
     pub(crate) fn accepted(&self) -> Instant {
         self.accepted
+    }
+
+    /// Its bytes.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        match &self.connection {
+            Some(connection) => connection.traffic(),
+            None => &self.traffic,
+        }
+    }
+
+    /// A handler is about to be made for the request.
+    pub(crate) fn start(&self) {
+        let waited = self.accepted.elapsed();
+        self.observe(&RequestEvent::Started { waited });
+    }
+
+    /// The request will not be served.
+    pub(crate) fn refuse(&self, why: Refusal) {
+        self.fate.store(REFUSED, SeqCst);
+        self.observe(&RequestEvent::Refused(why));
+    }
+
+    /// The client has missed a deadline or timeout.
+    pub(crate) fn note_late_client(&self) {
+        self.client_was_late.store(true, SeqCst);
+    }
+
+    /// The handler, or what was to lead to it, has come to its end.
+    pub(crate) fn note_result(&self, result: &HandlerResult) {
+        let fate = match result {
+            Ok(()) => FINISHED,
+            Err(error) if error.is::<HandlerPanic>() => PANICKED,
+            Err(_) if self.client_was_late.load(SeqCst) => TIMED_OUT,
+            Err(_) => FAILED,
+        };
+        self.fate.store(fate, SeqCst);
+    }
+
+    /// A forked child serves the request from now on; this process drops its copy, and keeps what
+    /// is returned until the child has ended.
+    pub(crate) fn hand_to_child(&mut self) -> RequestInChild {
+        let waited = self.accepted.elapsed();
+        self.observe(&RequestEvent::Started { waited });
+        self.fate.store(WITH_CHILD, SeqCst);
+        RequestInChild {
+            server: self.server.clone(),
+            client_address: self.client_address.clone(),
+            entry: self.server.active().hand_to_child(&mut self.entry),
+            accepted: self.accepted,
+        }
+    }
+
+    fn observe(&self, event: &RequestEvent) {
+        self.server.observe(&self.client_address, event);
     }
 
     /// The handler is about to wait for the client's next message. False if the server is draining.
@@ -89,25 +177,87 @@ impl ActiveRequest {
             connection: self.connection.clone(),
         }
     }
+
+    /// How it ends. `None` if that is not known here: a child has it, or it was refused.
+    fn outcome(&self) -> Option<Outcome> {
+        match self.fate.load(SeqCst) {
+            REFUSED | WITH_CHILD => None,
+            _ if self.is_cut() => Some(Outcome::Cut),
+            FINISHED => Some(Outcome::Finished),
+            TIMED_OUT => Some(Outcome::TimedOut),
+            PANICKED => Some(Outcome::Panicked),
+            _ => Some(Outcome::Failed),
+        }
+    }
+
+    /// What a child, or the server itself, has to say of the end.
+    fn report(&self, outcome: Outcome) -> ChildReport {
+        let connection = self.connection.as_ref();
+        ChildReport {
+            outcome,
+            idle: connection.is_some_and(|connection| connection.was_told()),
+            received: self.traffic().received(),
+            sent: self.traffic().sent(),
+        }
+    }
 }
 
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
+        let outcome = self.outcome();
+        let report = outcome.map(|outcome| self.report(outcome));
         if self.server.is_forked_child() {
             // The table is the parent's, and its lock may be held there by a thread that this
             // process does not have.
+            report.inspect(|report| self.server.report_to_parent(report));
             return;
         }
-        let end = match self.is_cut() {
-            _ if *self.goes_on_in_child.get_mut() => End::GoesOnInChild,
-            true => End::Cut,
-            false => End::ByItself,
-        };
         let active = self.server.active();
-        active.forget(self.key);
+        active.leave(&mut self.entry);
+        if self.connection.is_none() && *self.fate.get_mut() != WITH_CHILD {
+            let (received, sent) = (self.traffic.received(), self.traffic.sent());
+            active.counters().count_traffic(received, sent);
+        }
         // The descriptor is closed before the request counts as ended.
         self.connection = None;
-        active.request_ended(end);
+        if let Some(report) = report {
+            active.count_end(report.end());
+            self.observe(&report.ended(self.accepted));
+        } else if *self.fate.get_mut() == REFUSED {
+            active.count_end(End::Refused);
+        }
+        if active.request_ended() {
+            self.server.look_again();
+        }
+    }
+}
+
+/// A request that a forked child serves, as the parent counts it.
+#[derive(Debug)]
+pub(crate) struct RequestInChild {
+    server: ServerHandle,
+    client_address: Address,
+    entry: Entry,
+    accepted: Instant,
+}
+
+impl RequestInChild {
+    /// The child has been collected.
+    pub(crate) fn end(self, report: ChildReport) {
+        let counters = self.server.active().counters();
+        counters.count_traffic(report.received, report.sent);
+        self.server.active().count_end(report.end());
+        let event = report.ended(self.accepted);
+        self.server.observe(&self.client_address, &event);
+    }
+}
+
+impl Drop for RequestInChild {
+    fn drop(&mut self) {
+        if !self.server.is_forked_child() {
+            self.server.active().leave(&mut self.entry);
+            self.server.active().child_ended();
+        }
     }
 }
 

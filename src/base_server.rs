@@ -5,9 +5,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::address::Address;
+use crate::deadlines::DeadlineExceeded;
 use crate::error::{Error, HandlerError, HandlerResult, catch_panic};
 use crate::logging::{Level, log};
 use crate::request::Request;
+use crate::request_event::RequestEvent;
 use crate::server::Server;
 use crate::server_handle::ServerHandle;
 
@@ -163,7 +166,9 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// For the [`process_request`](Self::process_request) of a mix-in of one's own, which calls it
     /// on `top`, in the thread it likes. Not to be overridden.
     fn process_request_thread(self: &Arc<Self>, mut request: Self::Request) -> bool {
+        request.active().start();
         let finished = catch_panic(|| self.finish_request(&mut request));
+        request.active().note_result(&finished);
         let succeeded = finished.is_ok();
         if let Err(error) = finished {
             report_error(&**self, &mut request, &error);
@@ -180,15 +185,18 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     fn finish_request(&self, request: &mut Self::Request) -> HandlerResult;
 
     /// Is told of an error, or panic, in a handler or hook, in the thread or process where it
-    /// happened. Logs it, with the client's address, unless overridden.
+    /// happened. Logs it, with the client's address, unless overridden: as a warning if the client
+    /// has missed a [deadline](crate::Deadlines), else as an error.
     ///
     /// The request is still open: an override may tell the client.
     fn handle_error(&self, request: &mut Self::Request, error: &HandlerError) {
         let client = request.client_address();
-        log(
-            Level::Error,
-            format_args!("{client}: {}", with_causes(error)),
-        );
+        let level = match DeadlineExceeded::behind(&**error) {
+            // What clients do is no fault of the server's.
+            Some(_) => Level::Warn,
+            None => Level::Error,
+        };
+        log(level, format_args!("{client}: {}", with_causes(error)));
     }
 
     /// Ends the conversation in good order, then calls [`close_request`](Self::close_request) of
@@ -219,6 +227,42 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
         None
     }
 
+    /// Is told of each step in a request's life, whichever layer takes it: for counting, measuring
+    /// and tracing. Does nothing unless overridden.
+    ///
+    /// It runs where the step happens: `Accepted` and `Refused` in the loop's thread, `Started` and
+    /// `Ended` in the one that serves the request, and with [`ForkingMixIn`](crate::ForkingMixIn) all
+    /// of them in the parent. So it should be quick, and wait for nothing. A panic in it is logged and
+    /// changes nothing. Python has no such hook.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use socketserver::{Address, BaseServer, MixIn, RequestEvent};
+    ///
+    /// /// Adds up the time that requests wait before they are served.
+    /// struct WaitingTime<S> {
+    ///     next: S,
+    ///     microseconds: AtomicU64,
+    /// }
+    ///
+    /// impl<S: BaseServer> MixIn for WaitingTime<S> {
+    ///     type Next = S;
+    ///     fn next(&self) -> &S {
+    ///         &self.next
+    ///     }
+    ///     fn observe(&self, client: &Address, event: &RequestEvent) {
+    ///         if let RequestEvent::Started { waited } = event {
+    ///             let waited = waited.as_micros() as u64;
+    ///             self.microseconds.fetch_add(waited, Ordering::Relaxed);
+    ///         }
+    ///         self.next.observe(client, event);
+    ///     }
+    /// }
+    /// ```
+    fn observe(&self, client: &Address, event: &RequestEvent) {
+        let _ = (client, event);
+    }
+
     /// Runs once per pass of the loop: after every request, whenever the loop wakes up, and when it
     /// ends.
     ///
@@ -245,6 +289,37 @@ pub(crate) fn report_error<T: BaseServer>(top: &T, request: &mut T::Request, err
                 with_causes(error)
             ),
         );
+    }
+}
+
+/// Calls `observe`, whose panic must not end what it observes; and writes it down.
+pub(crate) fn observe<T: BaseServer>(top: &T, client: &Address, event: &RequestEvent) {
+    log_event(client, event);
+    let observed = catch_panic(|| {
+        top.observe(client, event);
+        Ok(())
+    });
+    if let Err(panic) = observed {
+        log(Level::Error, format_args!("{client}: observe {panic}"));
+    }
+}
+
+fn log_event(client: &Address, event: &RequestEvent) {
+    match event {
+        RequestEvent::Accepted => log(Level::Debug, format_args!("{client}: accepted")),
+        RequestEvent::Refused(why) => log(Level::Info, format_args!("{client}: refused: {why}")),
+        RequestEvent::Started { .. } => {}
+        RequestEvent::Ended {
+            outcome,
+            lasted,
+            received,
+            sent,
+        } => {
+            let line = format_args!(
+                "{client}: {outcome} after {lasted:?}, {received} bytes received, {sent} sent"
+            );
+            log(Level::Debug, line);
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! A connection as the table of running requests and the request itself share it.
 
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 
 use socket2::Socket;
+
+use crate::traffic::Traffic;
 
 /// The socket, and what the handler does with it.
 ///
@@ -14,7 +16,10 @@ use socket2::Socket;
 pub(crate) struct Connection {
     /// None for a connection without a network.
     socket: Option<Socket>,
+    /// The client's, if it has one.
+    ip: Option<IpAddr>,
     state: AtomicU8,
+    traffic: Traffic,
 }
 
 /// The handler works, or reads the rest of something.
@@ -27,11 +32,21 @@ const TOLD: u8 = 2;
 const CUT: u8 = 3;
 
 impl Connection {
-    pub(crate) fn new(socket: Option<Socket>) -> Arc<Self> {
+    pub(crate) fn new(socket: Option<Socket>, ip: Option<IpAddr>) -> Arc<Self> {
         Arc::new(Self {
             socket,
+            ip,
             state: AtomicU8::new(BUSY),
+            traffic: Traffic::default(),
         })
+    }
+
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        self.ip
+    }
+
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// The socket, for the stream that reads and writes it.
@@ -71,6 +86,16 @@ impl Connection {
     /// The server, not the client, ended the reading side.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.state.load(SeqCst) >= TOLD
+    }
+
+    /// The handler is in `wait()` with nothing to do.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.state.load(SeqCst) == WAITING
+    }
+
+    /// It was idle when the drain began, and was not cut off since.
+    pub(crate) fn was_told(&self) -> bool {
+        self.state.load(SeqCst) == TOLD
     }
 
     /// The server, not the client, ended both sides.

@@ -49,7 +49,6 @@ pub struct DatagramRequest {
     truncated: bool,
     reply: Vec<u8>,
     socket: Arc<dyn DatagramSocket>,
-    client_address: Address,
     active: ActiveRequest,
 }
 
@@ -58,9 +57,9 @@ impl DatagramRequest {
         packet: Box<[u8]>,
         truncated: bool,
         socket: Arc<dyn DatagramSocket>,
-        client_address: Address,
         active: ActiveRequest,
     ) -> Self {
+        active.traffic().count_received(packet.len() as u64);
         let reply = Vec::new();
         Self {
             packet,
@@ -68,7 +67,6 @@ impl DatagramRequest {
             truncated,
             reply,
             socket,
-            client_address,
             active,
         }
     }
@@ -102,7 +100,7 @@ impl DatagramRequest {
     /// Who sent it, and gets the reply.
     #[must_use]
     pub fn client_address(&self) -> &Address {
-        &self.client_address
+        self.active.client_address()
     }
 
     /// The server, as Python's `self.server`: its address, and the word to stop.
@@ -122,12 +120,13 @@ impl DatagramRequest {
     /// socket without a name or has gone, or the system has had no room for it for one second, as
     /// when a Unix client does not take its datagrams.
     pub fn send(&self, packet: &[u8]) -> io::Result<()> {
-        self.socket
-            .send_to(packet, &self.client_address)
-            .map_err(|error| {
-                let what = format!("cannot send a datagram of {} bytes: {error}", packet.len());
-                io::Error::new(error.kind(), what)
-            })
+        let sent = self.socket.send_to(packet, self.client_address());
+        sent.map_err(|error| {
+            let what = format!("cannot send a datagram of {} bytes: {error}", packet.len());
+            io::Error::new(error.kind(), what)
+        })?;
+        self.active.traffic().count_sent(packet.len() as u64);
+        Ok(())
     }
 
     /// Sends what was written, if anything was.
@@ -141,12 +140,20 @@ impl DatagramRequest {
 }
 
 impl Request for DatagramRequest {
-    fn client_address(&self) -> &Address {
-        &self.client_address
-    }
-
     fn active(&self) -> &ActiveRequest {
         &self.active
+    }
+
+    fn active_mut(&mut self) -> &mut ActiveRequest {
+        &mut self.active
+    }
+
+    /// An empty message is none.
+    fn turn_away(&mut self, message: &[u8]) {
+        if !message.is_empty() {
+            // It fails if the client takes none, or has gone.
+            let _ = self.send(message);
+        }
     }
 }
 

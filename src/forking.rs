@@ -1,6 +1,6 @@
 //! The mix-in that serves each request in a process.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering::SeqCst};
@@ -17,13 +17,15 @@ use signal_hook::SigId;
 use signal_hook::consts::SIGCHLD;
 use signal_hook::low_level;
 
-use crate::active_request::DrainNotice;
+use crate::active_request::{DrainNotice, RequestInChild};
 use crate::base_server::{BaseServer, report_error, shut_down};
+use crate::child_report::{ChildReport, ReportsOfChildren};
 use crate::error::Error;
 use crate::lock::lock;
 use crate::logging::{Level, log};
 use crate::mix_in::MixIn;
 use crate::request::Request;
+use crate::request_event::Outcome;
 
 /// While closing, children are looked at so often even if no signal tells of their end: another
 /// part of the program may have taken the signal over.
@@ -71,7 +73,8 @@ pub struct ForkingMixIn<S> {
     next: S,
     max_children: usize,
     block_on_close: bool,
-    active_children: Mutex<HashSet<Pid>>,
+    active_children: Mutex<HashMap<Pid, RequestInChild>>,
+    reports: Mutex<Option<ReportsOfChildren>>,
     child_signal: Mutex<Option<ChildSignal>>,
 }
 
@@ -83,6 +86,7 @@ impl<S: BaseServer> ForkingMixIn<S> {
             max_children: 40,
             block_on_close: true,
             active_children: Mutex::default(),
+            reports: Mutex::new(None),
             child_signal: Mutex::new(None),
         }
     }
@@ -105,7 +109,7 @@ impl<S: BaseServer> ForkingMixIn<S> {
     #[must_use]
     pub fn active_children(&self) -> Vec<i32> {
         lock(&self.active_children)
-            .iter()
+            .keys()
             .map(|pid| pid.as_raw())
             .collect()
     }
@@ -113,28 +117,30 @@ impl<S: BaseServer> ForkingMixIn<S> {
     /// Takes in the children that have ended, without waiting for others. The loop does it after
     /// every pass.
     pub fn collect_children(&self) {
-        let ended = self.collect(WaitPidFlag::WNOHANG);
-        if self.handle().is_draining() {
-            self.handle().active().count_children(ended, 0);
+        self.collect(WaitPidFlag::WNOHANG, Outcome::Failed);
+    }
+
+    /// Waits for each child in turn, as `how` says. One that was killed has ended with `if_killed`.
+    fn collect(&self, how: WaitPidFlag, if_killed: Outcome) {
+        let ended: Vec<_> = lock(&self.active_children)
+            .extract_if(|&child, _| {
+                let status = wait_for(child, how);
+                log_end(&status);
+                status != Ok(WaitStatus::StillAlive)
+            })
+            .collect();
+        for (child, request) in ended {
+            let mut reports = lock(&self.reports);
+            let report = reports
+                .as_mut()
+                .and_then(|it| it.take(child.as_raw() as u32));
+            drop(reports);
+            request.end(report.unwrap_or(ChildReport::of_killed(if_killed)));
         }
     }
 
-    /// Waits for each child in turn, as `how` says, and tells how many were collected.
-    fn collect(&self, how: WaitPidFlag) -> usize {
-        let mut ended = Vec::new();
-        lock(&self.active_children).retain(|&child| {
-            let status = wait_for(child, how);
-            if status != Ok(WaitStatus::StillAlive) {
-                ended.push(status);
-            }
-            status == Ok(WaitStatus::StillAlive)
-        });
-        ended.iter().for_each(log_end);
-        ended.len()
-    }
-
     fn signal_children(&self, signal: Signal) {
-        for &child in &*lock(&self.active_children) {
+        for &child in lock(&self.active_children).keys() {
             // It fails if the child is gone, and cannot reach another process, as long as the child
             // is not collected.
             let _ = kill(child, signal);
@@ -160,8 +166,7 @@ impl<S: BaseServer> ForkingMixIn<S> {
             }
         }
         self.signal_children(Signal::SIGKILL);
-        let killed = self.collect(WaitPidFlag::empty());
-        self.handle().active().count_children(0, killed);
+        self.collect(WaitPidFlag::empty(), Outcome::Cut);
     }
 
     /// The child's whole life: it serves its request and never returns, not even by a panic.
@@ -285,6 +290,9 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
         let speaker: OwnedFd = self.handle().wakeup()?.speaker().map_err(failed)?;
         let id = low_level::pipe::register(SIGCHLD, speaker).map_err(failed)?;
         *lock(&self.child_signal) = Some(ChildSignal(id));
+        let (to_parent, reports) = ReportsOfChildren::new().map_err(failed)?;
+        self.handle().set_report_to_parent(to_parent);
+        *lock(&self.reports) = Some(reports);
         Ok(())
     }
 
@@ -317,8 +325,8 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
             Ok(ForkResult::Child) => Self::live_as_child(top, request, mask),
             Ok(ForkResult::Parent { child }) => {
                 unmask();
-                lock(&self.active_children).insert(child);
-                request.active().go_on_in_child();
+                let in_child = request.active_mut().hand_to_child();
+                lock(&self.active_children).insert(child, in_child);
                 top.close_request(request);
             }
             Err(error) => {
@@ -356,8 +364,6 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
         } else {
             self.collect_children();
         }
-        let left = lock(&self.active_children).len();
-        self.handle().active().leave_children(left);
         *lock(&self.child_signal) = None;
     }
 }

@@ -5,8 +5,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::base_server::BaseServer;
 use crate::error::{Error, HandlerError, HandlerResult};
+use crate::request_event::RequestEvent;
 use crate::server_handle::ServerHandle;
 
 /// What a [`MixIn`] serves: what the layer below it serves.
@@ -125,6 +127,11 @@ pub trait MixIn: Sized + Send + Sync + 'static {
         self.next().timeout()
     }
 
+    /// [`BaseServer::observe`]
+    fn observe(&self, client: &Address, event: &RequestEvent) {
+        self.next().observe(client, event);
+    }
+
     /// [`BaseServer::service_actions`]
     fn service_actions(&self) {
         self.next().service_actions();
@@ -203,6 +210,10 @@ impl<M: MixIn> BaseServer for M {
 
     fn timeout(&self) -> Option<Duration> {
         MixIn::timeout(self)
+    }
+
+    fn observe(&self, client: &Address, event: &RequestEvent) {
+        MixIn::observe(self, client, event);
     }
 
     fn service_actions(&self) {

@@ -14,6 +14,7 @@ use crate::drain_report::DrainReport;
 use crate::error::{Error, catch_panic};
 use crate::logging::{Level, log};
 use crate::request::Request;
+use crate::request_event::Refusal;
 use crate::server_handle::{ServerHandle, ServingGuard};
 
 /// A server, ready to serve: layers around a bottom, and the loop that calls them.
@@ -58,7 +59,6 @@ pub struct Server<S: BaseServer> {
     socket: Option<Arc<OwnedFd>>,
     timeout: Option<Duration>,
     service_interval: Option<Duration>,
-    drain_timeout: Option<Duration>,
 }
 
 /// How a pass of the loop went.
@@ -67,6 +67,8 @@ enum Pass {
     Done,
     /// None has come.
     NoRequest,
+    /// As many run as may, or accepting is suspended; the loop is told when that changes.
+    Full,
     /// The layers take none now.
     NotAccepting,
     /// The system has no means for another one now.
@@ -79,6 +81,9 @@ const PASSES_WITHOUT_LISTENING: u32 = 64;
 /// While the layers take no request they are asked again so often, should nobody say that they do.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
+/// How often the log is told at most that the limit of requests has been reached.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+
 /// The shortest service interval, so that the loop does not spin.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 
@@ -90,12 +95,13 @@ impl<S: BaseServer> Server<S> {
     pub(crate) fn new(stack: S) -> Result<Self, Error> {
         let socket = stack.socket()?;
         stack.handle().wakeup()?;
+        let top = Arc::new(stack);
+        top.handle().set_observer(&top);
         Ok(Self {
-            top: Arc::new(stack),
+            top,
             socket: Some(socket),
             timeout: None,
             service_interval: None,
-            drain_timeout: None,
         })
     }
 
@@ -124,9 +130,13 @@ impl<S: BaseServer> Server<S> {
     /// no system calls. Everything else about a request is in the hooks of [`BaseServer`], in whose
     /// documentation the order is told.
     ///
+    /// No more requests are got than the [limits](crate::Limits) allow, and none while the server is
+    /// [suspended](ServerHandle::suspend).
+    ///
     /// Faults do not end it. A connection that died while it was queued is passed over. When
-    /// descriptors or memory run out it pauses, 10 ms at first and up to a second, and tries again.
-    /// A failing handler is the business of [`handle_error`](BaseServer::handle_error).
+    /// descriptors or memory run out it pauses until a request ends, 10 ms at first and up to a
+    /// second, and tries again. A failing handler is the business of
+    /// [`handle_error`](BaseServer::handle_error).
     ///
     /// After a shutdown it may be called again.
     ///
@@ -145,6 +155,7 @@ impl<S: BaseServer> Server<S> {
         };
         let mut pause = FIRST_PAUSE;
         let mut passes = 0;
+        let mut warned = None;
         while !serving.is_stop_requested() {
             match self.handle_request_noblock()? {
                 Pass::Done => {
@@ -156,12 +167,13 @@ impl<S: BaseServer> Server<S> {
                     }
                 }
                 Pass::NoRequest => self.wait(&serving, true, self.service_interval)?,
+                Pass::Full => {
+                    self.warn_of_limit(&mut warned);
+                    self.wait(&serving, false, self.service_interval)?;
+                }
                 Pass::NotAccepting => {
-                    self.wait(
-                        &serving,
-                        false,
-                        shorter(Some(ASK_AGAIN), self.service_interval),
-                    )?;
+                    let pause = shorter(Some(ASK_AGAIN), self.service_interval);
+                    self.wait(&serving, false, pause)?;
                 }
                 Pass::Exhausted => {
                     self.wait(&serving, false, shorter(Some(pause), self.service_interval))?;
@@ -202,6 +214,7 @@ impl<S: BaseServer> Server<S> {
                     return Ok(());
                 }
                 Pass::NoRequest => self.wait(&serving, true, left)?,
+                Pass::Full => self.wait(&serving, false, left)?,
                 Pass::NotAccepting => {
                     self.wait(&serving, false, shorter(Some(ASK_AGAIN), left))?;
                 }
@@ -211,9 +224,12 @@ impl<S: BaseServer> Server<S> {
         Ok(())
     }
 
-    /// Gets a request if there is one, and sees it on its way.
+    /// Gets a request if there is one and it may be served, and sees it on its way.
     #[doc(alias = "_handle_request_noblock")]
     fn handle_request_noblock(&self) -> Result<Pass, Error> {
+        if self.top.handle().is_full() {
+            return Ok(Pass::Full);
+        }
         let got = catch_panic(|| Ok(self.top.accepting().then(|| self.top.get_request())));
         let mut request = match got {
             Ok(Some(Ok(request))) => request,
@@ -224,18 +240,42 @@ impl<S: BaseServer> Server<S> {
                     Level::Error,
                     format_args!("{}: getting a request {panic}", self.server_address()),
                 );
+                self.top.handle().await_end();
                 return Ok(Pass::Exhausted);
             }
         };
+        if let Some((why, message)) = self.top.handle().is_above_limit(request.active()) {
+            request.active().refuse(why);
+            request.turn_away(&message);
+            shut_down(&self.top, request);
+            return Ok(Pass::Done);
+        }
         match catch_panic(|| Ok(self.top.verify_request(&request))) {
             Ok(true) => self.process_request(request),
-            Ok(false) => shut_down(&self.top, request),
+            Ok(false) => {
+                request.active().refuse(Refusal::NotVerified);
+                shut_down(&self.top, request);
+            }
             Err(panic) => {
-                report_error(&*self.top, &mut request, &panic);
+                let panicked = Err(panic);
+                request.active().note_result(&panicked);
+                let _ = panicked.inspect_err(|panic| report_error(&*self.top, &mut request, panic));
                 shut_down(&self.top, request);
             }
         }
         Ok(Pass::Done)
+    }
+
+    /// Says in the log, once a minute at most, that new clients have to wait.
+    fn warn_of_limit(&self, warned: &mut Option<Instant>) {
+        let handle = self.top.handle();
+        let lately = warned.is_some_and(|warned| warned.elapsed() < BETWEEN_WARNINGS);
+        if !lately && !handle.is_suspended() {
+            *warned = Some(Instant::now());
+            let (address, running) = (self.server_address(), handle.active_requests());
+            let line = format_args!("{address}: {running} requests run, the limit; others wait");
+            log(Level::Warn, line);
+        }
     }
 
     /// A mix-in's own panic finds the request gone: dropping it has closed the connection.
@@ -294,6 +334,7 @@ impl<S: BaseServer> Server<S> {
                     Level::Warn,
                     format_args!("{address}: cannot get a request now, pausing: {error}"),
                 );
+                self.top.handle().await_end();
                 Ok(Pass::Exhausted)
             }
         }
@@ -335,13 +376,13 @@ impl<S: BaseServer> Server<S> {
     /// cut off. The report says how many of each there were.
     #[allow(clippy::must_use_candidate)]
     pub fn server_close(mut self) -> DrainReport {
-        self.close(self.drain_timeout);
+        self.close();
         self.top.handle().drain_report()
     }
 
-    fn close(&mut self, drain_timeout: Option<Duration>) {
+    fn close(&mut self) {
         if self.socket.take().is_some() {
-            self.top.handle().begin_close(drain_timeout);
+            self.top.handle().begin_close();
             self.top.server_close();
         }
     }
@@ -392,10 +433,11 @@ impl<S: BaseServer> Server<S> {
         self.service_interval = interval.map(|interval| interval.max(SHORTEST_INTERVAL));
     }
 
-    /// How long [`server_close`](Self::server_close) gives running requests before it cuts them off;
-    /// `None`, the default, is without end, as in Python.
+    /// How long [`server_close`](Self::server_close), and a [`shutdown`](Self::shutdown) of a server
+    /// without a mix-in, give running requests before they cut them off; 30 seconds unless set. `None`
+    /// is without end, as in Python.
     pub fn set_drain_timeout(&mut self, timeout: Option<Duration>) {
-        self.drain_timeout = timeout;
+        self.top.handle().set_drain_timeout(timeout);
     }
 }
 
@@ -420,12 +462,10 @@ impl<S: BaseServer> AsFd for Server<S> {
 impl<S: BaseServer> Drop for Server<S> {
     fn drop(&mut self) {
         let waiting_would_hide_the_panic = std::thread::panicking();
-        let drain_timeout = if waiting_would_hide_the_panic {
-            Some(Duration::ZERO)
-        } else {
-            self.drain_timeout
-        };
-        self.close(drain_timeout);
+        if waiting_would_hide_the_panic {
+            self.set_drain_timeout(Some(Duration::ZERO));
+        }
+        self.close();
     }
 }
 
@@ -435,7 +475,7 @@ impl<S: BaseServer> fmt::Debug for Server<S> {
             .field("server_address", &self.server_address())
             .field("timeout", &self.timeout)
             .field("service_interval", &self.service_interval)
-            .field("drain_timeout", &self.drain_timeout)
+            .field("drain_timeout", &self.top.handle().drain_timeout())
             .finish_non_exhaustive()
     }
 }

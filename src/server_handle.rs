@@ -1,18 +1,24 @@
 //! What a server's layers, its handlers and other threads share of it.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use crate::active_request::ActiveRequest;
 use crate::active_requests::ActiveRequests;
 use crate::address::Address;
+use crate::base_server::{BaseServer, observe};
+use crate::child_report::{ChildReport, ReportToParent};
 use crate::connection::Connection;
 use crate::deadlines::Deadlines;
 use crate::drain_report::DrainReport;
 use crate::error::Error;
+use crate::limits::Limits;
 use crate::lock::lock;
+use crate::request_event::{Refusal, RequestEvent};
+use crate::statistics::Statistics;
 use crate::wakeup::Wakeup;
 
 /// A server as its handlers and other threads see it: its address, and the word to stop.
@@ -50,10 +56,37 @@ struct Shared {
     forked_child: AtomicBool,
     serving: Mutex<Serving>,
     serving_ended: Condvar,
+    suspended: AtomicBool,
+    drain_timeout: Mutex<Option<Duration>>,
     close_deadline: Mutex<Option<Instant>>,
+    limits: Mutex<Limits>,
     deadlines: Mutex<Deadlines>,
     active: ActiveRequests,
+    /// The outermost layer, while it lives.
+    observer: OnceLock<Weak<dyn Observer>>,
+    /// Set before a child is forked, and used in it.
+    to_parent: OnceLock<ReportToParent>,
 }
+
+/// A stack of layers, as far as events are concerned.
+trait Observer: Send + Sync {
+    fn observe(&self, client: &Address, event: &RequestEvent);
+}
+
+impl<T: BaseServer> Observer for T {
+    fn observe(&self, client: &Address, event: &RequestEvent) {
+        observe(self, client, event);
+    }
+}
+
+impl fmt::Debug for dyn Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the layers")
+    }
+}
+
+/// How long running requests have when a server stops, unless set.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 struct Serving {
@@ -80,9 +113,14 @@ impl ServerHandle {
                 forked_child: AtomicBool::new(false),
                 serving: Mutex::default(),
                 serving_ended: Condvar::new(),
+                suspended: AtomicBool::new(false),
+                drain_timeout: Mutex::new(Some(DRAIN_TIMEOUT)),
                 close_deadline: Mutex::new(None),
+                limits: Mutex::default(),
                 deadlines: Mutex::default(),
                 active: ActiveRequests::default(),
+                observer: OnceLock::new(),
+                to_parent: OnceLock::new(),
             }),
         }
     }
@@ -124,18 +162,35 @@ impl ServerHandle {
     /// It does wait in a thread that a handler of the loop's thread waits for in its turn; such a
     /// thread calls [`request_shutdown`](Self::request_shutdown).
     ///
+    /// A server without a mix-in runs its handlers in the loop's thread. One that has not ended
+    /// after the [drain timeout](crate::Server::set_drain_timeout) is cut off, so that this returns.
+    ///
     /// The counterpart of Python's `shutdown`, which takes effect within half a second.
     pub fn shutdown(&self) {
         let served_before = self.ask_to_stop();
-        if self.is_forked_child() {
+        if self.is_forked_child() || self.wait_for_loop(served_before, self.drain_deadline()) {
             return;
         }
-        let mut serving = lock(&self.shared.serving);
+        self.shared.active.cut_off();
+        self.wait_for_loop(served_before, None);
+    }
+
+    /// Waits until another thread's loop has ended once more; false if it has not at `deadline`.
+    fn wait_for_loop(&self, served_before: u64, deadline: Option<Instant>) -> bool {
         let this = std::thread::current().id();
+        let mut serving = lock(&self.shared.serving);
         while serving.thread.is_some_and(|it| it != this) && serving.times == served_before {
-            let ended = self.shared.serving_ended.wait(serving);
-            serving = ended.unwrap_or_else(PoisonError::into_inner);
+            let ended = &self.shared.serving_ended;
+            serving = match deadline.map(|it| it.saturating_duration_since(Instant::now())) {
+                None => ended.wait(serving).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return false,
+                Some(left) => {
+                    let woken = ended.wait_timeout(serving, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
+        true
     }
 
     /// The same without waiting: for a thread that has other things to do, such as listening for a
@@ -166,10 +221,125 @@ impl ServerHandle {
         self.shared.active.is_draining()
     }
 
-    /// How many requests are running in this process.
+    /// How many requests are running, those of forked children among them.
     #[must_use]
     pub fn active_requests(&self) -> usize {
         self.shared.active.count()
+    }
+
+    /// What the server has done since it was made, and what it is doing.
+    ///
+    /// Counting costs a few instructions per request and system call; asking costs a look at every
+    /// connection. In a forked child the numbers are those of the fork.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.shared.active.statistics()
+    }
+
+    /// Accepts no more requests until [`resume`](Self::resume), while those that run go on. New
+    /// clients wait in the kernel's queue. It takes effect for the next request; in a forked child it
+    /// has none.
+    pub fn suspend(&self) {
+        self.shared.suspended.store(true, SeqCst);
+    }
+
+    /// Accepts requests again after [`suspend`](Self::suspend).
+    pub fn resume(&self) {
+        self.shared.suspended.store(false, SeqCst);
+        self.look_again();
+    }
+
+    /// Whether the server accepts no requests because of [`suspend`](Self::suspend).
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.shared.suspended.load(SeqCst)
+    }
+
+    /// Bounds how many requests run at a time, from now on; see [`Limits`].
+    pub fn set_limits(&self, limits: Limits) {
+        let mut current = lock(&self.shared.limits);
+        let count = limits.max_connections_per_address.is_some();
+        self.shared.active.count_addresses(count);
+        *current = limits;
+        drop(current);
+        self.look_again();
+    }
+
+    /// How many requests may run at a time.
+    pub fn limits(&self) -> Limits {
+        lock(&self.shared.limits).clone()
+    }
+
+    /// Whether no request may be got now, because so many run or accepting is suspended. Who finds it
+    /// true is told by [`look_again`](Self::look_again) when it may have changed.
+    pub(crate) fn is_full(&self) -> bool {
+        let full = || {
+            let limits = lock(&self.shared.limits);
+            let max = limits.max_connections.filter(|_| limits.lets_wait());
+            max.is_some_and(|max| self.shared.active.count() >= max)
+        };
+        if self.is_suspended() {
+            return true;
+        }
+        if !full() {
+            return false;
+        }
+        // Either the request that ends now sees that somebody waits, or we see that it has ended.
+        self.shared.active.await_end();
+        full()
+    }
+
+    /// Whether `request`, which has just been got, is above a limit; and what to tell its client.
+    pub(crate) fn is_above_limit(&self, request: &ActiveRequest) -> Option<(Refusal, Arc<[u8]>)> {
+        let limits = lock(&self.shared.limits);
+        let why = self.shared.active.is_above(&limits, request.ip())?;
+        Some((why, limits.refusal.clone().unwrap_or_default()))
+    }
+
+    /// The loop is about to wait until a request ends and lets something go.
+    pub(crate) fn await_end(&self) {
+        self.shared.active.await_end();
+    }
+
+    /// How long running requests have when the server stops.
+    pub(crate) fn drain_timeout(&self) -> Option<Duration> {
+        *lock(&self.shared.drain_timeout)
+    }
+
+    pub(crate) fn set_drain_timeout(&self, timeout: Option<Duration>) {
+        *lock(&self.shared.drain_timeout) = timeout;
+    }
+
+    fn drain_deadline(&self) -> Option<Instant> {
+        let timeout = self.drain_timeout();
+        timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+    }
+
+    /// Lets `top` observe what happens to requests, as long as somebody else keeps it alive.
+    pub(crate) fn set_observer<T: BaseServer>(&self, top: &Arc<T>) {
+        let top = Arc::downgrade(top);
+        let _ = self.shared.observer.set(top);
+    }
+
+    /// Tells the layers of an event; in a forked child there is nobody to be told.
+    pub(crate) fn observe(&self, client: &Address, event: &RequestEvent) {
+        if self.is_forked_child() {
+            return;
+        }
+        if let Some(top) = self.shared.observer.get().and_then(Weak::upgrade) {
+            top.observe(client, event);
+        }
+    }
+
+    /// Where forked children report to; only the first call has an effect.
+    pub(crate) fn set_report_to_parent(&self, to_parent: ReportToParent) {
+        let _ = self.shared.to_parent.set(to_parent);
+    }
+
+    pub(crate) fn report_to_parent(&self, report: &ChildReport) {
+        if let Some(to_parent) = self.shared.to_parent.get() {
+            to_parent.say(report);
+        }
     }
 
     /// Gives the clients of every connection that is accepted from now on these deadlines; unless it
@@ -187,15 +357,20 @@ impl ServerHandle {
         *lock(&self.shared.deadlines)
     }
 
-    /// Enters a request without a connection of its own, such as a datagram, among the running
-    /// ones. A bottom layer calls it in [`get_request`](crate::BaseServer::get_request).
+    /// Enters a request of this client, without a connection of its own, such as a datagram, among
+    /// the running ones. A bottom layer calls it in
+    /// [`get_request`](crate::BaseServer::get_request).
     #[must_use]
-    pub fn begin_request(&self) -> ActiveRequest {
-        ActiveRequest::begin(self.clone(), None)
+    pub fn begin_request(&self, client_address: Address) -> ActiveRequest {
+        ActiveRequest::begin(self.clone(), client_address, None)
     }
 
-    pub(crate) fn begin_connection(&self, connection: Arc<Connection>) -> ActiveRequest {
-        ActiveRequest::begin(self.clone(), Some(connection))
+    pub(crate) fn begin_connection(
+        &self,
+        client_address: Address,
+        connection: Arc<Connection>,
+    ) -> ActiveRequest {
+        ActiveRequest::begin(self.clone(), client_address, Some(connection))
     }
 
     /// Makes the loop look again at whether it is [`accepting`](crate::BaseServer::accepting). A
@@ -221,9 +396,8 @@ impl ServerHandle {
     }
 
     /// Closing begins: idle requests are told, and the time for the others starts.
-    pub(crate) fn begin_close(&self, drain_timeout: Option<Duration>) {
-        let deadline = drain_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        *lock(&self.shared.close_deadline) = deadline;
+    pub(crate) fn begin_close(&self) {
+        *lock(&self.shared.close_deadline) = self.drain_deadline();
         self.shared.active.begin_drain();
     }
 

@@ -84,17 +84,26 @@ impl SocketStream {
         }
     }
 
-    /// Does `send` with these flags, and waits for room no longer than until the deadline.
-    ///
-    /// Not by the socket's own timeout: over a Unix socket that bounds each part of a long write.
+    /// Does `send` with the flags that it needs, and waits for room no longer than `until`.
     fn send_until(
         &self,
         until: Option<Instant>,
         send: impl Fn(&Socket, nix::libc::c_int) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let Some(until) = until else {
-            return send(self.socket(), NO_SIGNAL);
+        let count = match until {
+            Some(until) => self.send_without_waiting_beyond(until, send)?,
+            None => send(self.socket(), NO_SIGNAL)?,
         };
+        self.connection.traffic().count_sent(count as u64);
+        Ok(count)
+    }
+
+    /// Not by the socket's own timeout: over a Unix socket that bounds each part of a long write.
+    fn send_without_waiting_beyond(
+        &self,
+        until: Instant,
+        send: impl Fn(&Socket, nix::libc::c_int) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         loop {
             match send(self.socket(), NO_SIGNAL | nix::libc::MSG_DONTWAIT) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -117,13 +126,15 @@ const NO_SIGNAL: nix::libc::c_int = 0;
 
 impl Read for SocketStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.until() {
-            Some(until) => self.read_until(buffer, until),
+        let count = match self.until() {
+            Some(until) => self.read_until(buffer, until)?,
             None => {
                 self.set_read_timeout(self.timeout)?;
-                self.socket().read(buffer)
+                self.socket().read(buffer)?
             }
-        }
+        };
+        self.connection.traffic().count_received(count as u64);
+        Ok(count)
     }
 }
 

@@ -82,7 +82,6 @@ pub struct StreamRequest {
     /// If there are deadlines.
     clock: Option<Box<ExchangeClock>>,
     nagle: Nagle,
-    client_address: Address,
     active: ActiveRequest,
 }
 
@@ -102,7 +101,7 @@ impl StreamRequest {
     ///
     /// To test a handler, [`MockStream`](crate::mock::MockStream) is simpler.
     #[must_use]
-    pub fn new(stream: Box<dyn Stream>, client_address: Address, active: ActiveRequest) -> Self {
+    pub fn new(stream: Box<dyn Stream>, active: ActiveRequest) -> Self {
         let deadlines = active.server().deadlines();
         let mut request = Self {
             stream,
@@ -113,7 +112,6 @@ impl StreamRequest {
             timeout: None,
             clock: None,
             nagle: Nagle::OffBeforeSecondWrite,
-            client_address,
             active,
         };
         request.set_deadlines(deadlines);
@@ -127,10 +125,10 @@ impl StreamRequest {
     /// [`TcpServer`](crate::TcpServer) are. The socket is to be in blocking mode.
     #[must_use]
     pub fn from_socket(socket: OwnedFd, client_address: Address, server: &ServerHandle) -> Self {
-        let connection = Connection::new(Some(socket.into()));
+        let connection = Connection::new(Some(socket.into()), client_address.ip());
         let stream = SocketStream::new(connection.clone());
-        let active = server.begin_connection(connection);
-        Self::new(Box::new(stream), client_address, active)
+        let active = server.begin_connection(client_address, connection);
+        Self::new(Box::new(stream), active)
     }
 
     /// The same request over what `layer` makes of its stream: for a mix-in that changes the bytes on
@@ -146,7 +144,7 @@ impl StreamRequest {
     /// Who is at the other end.
     #[must_use]
     pub fn client_address(&self) -> &Address {
-        &self.client_address
+        self.active.client_address()
     }
 
     /// The server, as Python's `self.server`: its address, and the word to stop.
@@ -450,7 +448,7 @@ impl StreamRequest {
         if network_has_given_up || !is_timeout {
             return error;
         }
-        match (self.timeout, bound) {
+        let exceeded = match (self.timeout, bound) {
             // Where there are both, the timeout has ended it before the deadline.
             (Some(timeout), bound) if bound.is_none_or(|it| Instant::now() < it.until) => {
                 io::Error::new(
@@ -459,8 +457,10 @@ impl StreamRequest {
                 )
             }
             (_, Some(bound)) => bound.exceeded.into_error(),
-            (_, None) => error,
-        }
+            (_, None) => return error,
+        };
+        self.active.note_late_client();
+        exceeded
     }
 }
 
@@ -473,12 +473,25 @@ fn interrupted() -> io::Error {
 }
 
 impl Request for StreamRequest {
-    fn client_address(&self) -> &Address {
-        &self.client_address
-    }
-
     fn active(&self) -> &ActiveRequest {
         &self.active
+    }
+
+    fn active_mut(&mut self) -> &mut ActiveRequest {
+        &mut self.active
+    }
+
+    fn turn_away(&mut self, message: &[u8]) {
+        self.set_deadlines(Deadlines::each(Duration::ZERO));
+        // It fails if the client has left, or does not take it at once.
+        let _ = self.write_all(message).and_then(|()| self.flush());
+        // Closing a connection with unread bytes in it is a reset, which takes the message along.
+        let mut unread = [0; 4096];
+        for _ in 0..16 {
+            if !matches!(self.read(&mut unread), Ok(1..)) {
+                break;
+            }
+        }
     }
 }
 

@@ -15,7 +15,8 @@ use crate::mix_in::MixIn;
 /// How long a thread that has nothing to do stays, unless set.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// Serves each request in a thread of its own, without a bound on their number.
+/// Serves each request in a thread of its own: as many at a time as the server's
+/// [`Limits`](crate::Limits) allow.
 ///
 /// Python's `ThreadingMixIn`. One thing is different: a thread that has finished waits a short
 /// while ([`keep_alive`](Self::keep_alive)) for the next request, which is handed to it directly, so

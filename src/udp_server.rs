@@ -151,12 +151,12 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
         let (length, client) =
             SockRef::from(&*socket).recv_from_with_flags(&mut buffer, no_wait)?;
         let packet = &buffer[..length.min(self.max_packet_size)];
-        let active = self.handle().begin_request();
+        let client = Address::from_sockaddr(&client);
+        let active = self.handle().begin_request(client);
         Ok(DatagramRequest::new(
             initialised(packet).into(),
             length > self.max_packet_size,
             socket,
-            Address::from_sockaddr(&client),
             active,
         ))
     }

@@ -4,6 +4,7 @@
 
 mod clients;
 mod conversation;
+mod processes;
 mod reports;
 mod running_server;
 mod services;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use clients::{DatagramClient, StreamClient};
 use conversation::Conversation;
+use processes::eventually;
 use reports::{Reporter, Reports, gate, reports};
 use running_server::{RunningServer, close, within_limit};
 use services::{datagram_handler, read_line, stream_handler};
@@ -24,8 +26,8 @@ use socketserver::{
 const LOOPBACK: &str = "127.0.0.1:0";
 const SOON: Option<Duration> = Some(Duration::from_millis(50));
 
-fn counts(report: DrainReport) -> (usize, usize, usize) {
-    (report.ended, report.cut, report.running)
+fn counts(report: DrainReport) -> (usize, usize, usize, usize) {
+    (report.idle, report.ended, report.cut, report.running)
 }
 
 fn conversations() -> (Reports, impl HandlerFactory<StreamRequest>) {
@@ -79,7 +81,9 @@ fn an_idle_client_s_handler_is_told_of_a_close_without_a_shutdown() {
     let mut client = StreamClient::connect(&server.server_address());
     server.handle_request().unwrap();
     assert_eq!(client.line(), "welcome");
-    assert_eq!(counts(close(server)), (1, 0, 0));
+    let handle = server.handle();
+    eventually("the client is idle", || handle.statistics().idle == 1);
+    assert_eq!(counts(close(server)), (1, 0, 0, 0));
     assert_eq!(reports.next(), "told");
     assert_eq!(client.rest(), b"goodbye\n");
 }
@@ -144,7 +148,7 @@ fn a_busy_request_ends_by_itself_and_is_counted_so() {
     reports.take(3);
     let server = running.stop();
     key.let_pass(3);
-    assert_eq!(counts(close(server)), (3, 0, 0));
+    assert_eq!(counts(close(server)), (0, 3, 0, 0));
     for client in &mut clients {
         assert_eq!(client.rest(), b"served to the end\n");
     }
@@ -170,7 +174,7 @@ fn a_blocked_read_is_cut_off<S: BaseServer>(mut server: Server<S>, reports: &mut
     let running = RunningServer::start(server);
     let mut client = StreamClient::connect(&running.address());
     assert_eq!(reports.next(), "reading");
-    assert_eq!(counts(running.close()), (0, 1, 0));
+    assert_eq!(counts(running.close()), (0, 0, 1, 0));
     assert_eq!(
         reports.next(),
         format!("{:?}", ErrorKind::ConnectionAborted)
@@ -218,7 +222,7 @@ fn a_blocked_write_is_cut_off_at_the_drain_timeout() {
     assert_eq!(reports.next(), "writing");
     // The first bytes: the handler is in the write.
     client.receive_exactly(1);
-    assert_eq!(counts(running.close()), (0, 1, 0));
+    assert_eq!(counts(running.close()), (0, 0, 1, 0));
     assert_eq!(
         reports.next(),
         format!("{:?}", ErrorKind::ConnectionAborted)
@@ -253,11 +257,14 @@ fn those_that_end_and_those_that_are_cut_off_are_told_apart() {
         })
         .collect();
     reports.take(5);
+    eventually("three clients are idle", || {
+        running.handle().statistics().idle == 3
+    });
     // The counting begins with the shutdown in it, so none ends uncounted.
     let report = running.close();
     assert_eq!(report.cut, 2, "{report}");
     assert_eq!(report.running, 0, "{report}");
-    assert_eq!(report.ended, 3, "{report}");
+    assert_eq!(report.idle, 3, "{report}");
     drop(clients);
 }
 
@@ -299,7 +306,7 @@ fn a_datagram_that_is_being_served_is_waited_for() {
     assert_eq!(reports.next(), "busy");
     let server = running.stop();
     key.let_pass(1);
-    assert_eq!(counts(close(server)), (1, 0, 0));
+    assert_eq!(counts(close(server)), (0, 1, 0, 0));
     assert_eq!(client.receive(), b"served");
 }
 
@@ -352,4 +359,23 @@ fn a_panicking_thread_cuts_its_server_s_requests_off() {
         format!("{:?}", ErrorKind::ConnectionAborted)
     );
     client.wait_for_close();
+}
+
+#[test]
+fn a_client_cannot_hold_up_the_shutdown_of_a_server_without_a_mix_in() {
+    let (reporter, mut reports) = reports();
+    let factory = stream_handler(move |request| {
+        reporter.say("reads");
+        reporter.say(read_line(request).unwrap_err().kind());
+        Ok(())
+    });
+    let mut server = TcpServer::new(LOOPBACK, factory).bind().unwrap();
+    server.set_drain_timeout(SOON);
+    let running = RunningServer::start(server);
+    let client = StreamClient::connect(&running.address());
+    client.send("the beginning of a line");
+    assert_eq!(reports.next(), "reads");
+    let server = running.stop();
+    assert_eq!(reports.next(), ErrorKind::ConnectionAborted.to_string());
+    assert_eq!(counts(close(server)), (0, 0, 1, 0));
 }

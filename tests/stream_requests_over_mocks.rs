@@ -407,9 +407,9 @@ impl Stream for SlowOnce {
 fn after_a_failed_write_nothing_reaches_a_client_that_would_take_it() {
     let client = SlowOnce::default();
     let taken = client.taken.clone();
-    let active = ServerHandle::new().begin_request();
     let address = Address::from(([192, 0, 2, 1], 5));
-    let mut request = StreamRequest::new(Box::new(client), address, active);
+    let active = ServerHandle::new().begin_request(address);
+    let mut request = StreamRequest::new(Box::new(client), active);
     request.set_timeout(Some(Duration::from_secs(1))).unwrap();
     request.write_all(b"0123456789").unwrap();
     assert_eq!(request.flush().unwrap_err().kind(), ErrorKind::TimedOut);

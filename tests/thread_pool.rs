@@ -200,7 +200,10 @@ fn closing_waits_for_what_runs_and_for_what_waits_for_a_worker() {
     let server = running.stop();
     held.key.let_pass(3);
     let report = close(server);
-    assert_eq!((report.ended, report.cut, report.running), (3, 0, 0));
+    assert_eq!(
+        (report.idle, report.ended, report.cut, report.running),
+        (0, 3, 0, 0)
+    );
     for mut client in clients {
         assert_eq!(client.rest(), b"served");
     }

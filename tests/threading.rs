@@ -233,7 +233,10 @@ fn closing_waits_for_the_requests_that_run() {
     key.let_pass(1);
     let report = within_limit("server_close", move || closing.join().unwrap());
     assert_eq!(reports.so_far(), ["let go"]);
-    assert_eq!((report.ended, report.cut, report.running), (1, 0, 0));
+    assert_eq!(
+        (report.idle, report.ended, report.cut, report.running),
+        (0, 1, 0, 0)
+    );
 }
 
 #[test]

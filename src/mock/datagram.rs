@@ -68,15 +68,9 @@ impl MockDatagram {
             send_error: self.send_error,
             sent: Mutex::default(),
         });
-        let active = server.begin_request();
+        let active = server.begin_request(self.client_address);
         let packet = self.packet.into_boxed_slice();
-        let request = DatagramRequest::new(
-            packet,
-            self.truncated,
-            client.clone(),
-            self.client_address,
-            active,
-        );
+        let request = DatagramRequest::new(packet, self.truncated, client.clone(), active);
         (
             request,
             DatagramRecording {

@@ -112,7 +112,7 @@ impl MockStream {
     #[must_use]
     pub fn into_request(self) -> (StreamRequest, StreamRecording) {
         let server = mock_server();
-        let connection = Connection::new(None);
+        let connection = Connection::new(None, self.client_address.ip());
         let events = Arc::default();
         let stream = Script {
             steps: self.steps,
@@ -124,8 +124,8 @@ impl MockStream {
             server: server.clone(),
             connection: connection.clone(),
         };
-        let active = server.begin_connection(connection);
-        let request = StreamRequest::new(Box::new(stream), self.client_address, active);
+        let active = server.begin_connection(self.client_address, connection);
+        let request = StreamRequest::new(Box::new(stream), active);
         (
             request,
             StreamRecording {
