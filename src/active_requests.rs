@@ -152,9 +152,11 @@ impl ActiveRequests {
         self.counts_addresses.store(count, SeqCst);
     }
 
-    /// The loop is about to wait for the end of a request; it looks once more after this.
-    pub(crate) fn await_end(&self) {
-        self.loop_waits.store(true, SeqCst);
+    /// The loop is about to wait for the end of a request. True if it has not been waiting yet: one
+    /// may have ended unnoticed until now, so it is to look once more.
+    #[must_use]
+    pub(crate) fn await_end(&self) -> bool {
+        !self.loop_waits.swap(true, SeqCst)
     }
 
     /// From now on `wait()` is false where nothing has arrived; those that are in it are told.

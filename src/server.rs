@@ -65,6 +65,8 @@ pub struct Server<S: BaseServer> {
 enum Pass {
     /// A request was handed on, or refused, or was gone before it could be.
     Done,
+    /// It is to be tried once more.
+    Again,
     /// None has come.
     NoRequest,
     /// As many run as may, or accepting is suspended; the loop is told when that changes.
@@ -166,6 +168,7 @@ impl<S: BaseServer> Server<S> {
                         serving.heard();
                     }
                 }
+                Pass::Again => {}
                 Pass::NoRequest => self.wait(&serving, true, self.service_interval)?,
                 Pass::Full => {
                     self.warn_of_limit(&mut warned);
@@ -213,6 +216,7 @@ impl<S: BaseServer> Server<S> {
                     self.top.handle_timeout();
                     return Ok(());
                 }
+                Pass::Again => {}
                 Pass::NoRequest => self.wait(&serving, true, left)?,
                 Pass::Full => self.wait(&serving, false, left)?,
                 Pass::NotAccepting => {
@@ -240,7 +244,6 @@ impl<S: BaseServer> Server<S> {
                     Level::Error,
                     format_args!("{}: getting a request {panic}", self.server_address()),
                 );
-                self.top.handle().await_end();
                 return Ok(Pass::Exhausted);
             }
         };
@@ -301,7 +304,7 @@ impl<S: BaseServer> Server<S> {
         };
         match error.kind() {
             io::ErrorKind::WouldBlock => return Ok(Pass::NoRequest),
-            io::ErrorKind::Interrupted => return Ok(Pass::Done),
+            io::ErrorKind::Interrupted => return Ok(Pass::Again),
             _ => {}
         }
         let address = || self.server_address();
@@ -329,12 +332,14 @@ impl<S: BaseServer> Server<S> {
             // EMFILE, ENFILE, ENOBUFS and ENOMEM pass when something else is closed. What else there
             // may be is not known, so it neither ends the loop nor makes it spin.
             _ => {
+                if self.top.handle().await_end() {
+                    return Ok(Pass::Again);
+                }
                 let address = address();
                 log(
                     Level::Warn,
                     format_args!("{address}: cannot get a request now, pausing: {error}"),
                 );
-                self.top.handle().await_end();
                 Ok(Pass::Exhausted)
             }
         }

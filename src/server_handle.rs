@@ -285,8 +285,7 @@ impl ServerHandle {
             return false;
         }
         // Either the request that ends now sees that somebody waits, or we see that it has ended.
-        self.shared.active.await_end();
-        full()
+        !self.await_end() || full()
     }
 
     /// Whether `request`, which has just been got, is above a limit; and what to tell its client.
@@ -296,9 +295,11 @@ impl ServerHandle {
         Some((why, limits.refusal.clone().unwrap_or_default()))
     }
 
-    /// The loop is about to wait until a request ends and lets something go.
-    pub(crate) fn await_end(&self) {
-        self.shared.active.await_end();
+    /// The loop is about to wait until a request ends and lets something go. True if it is to look
+    /// once more before it does.
+    #[must_use]
+    pub(crate) fn await_end(&self) -> bool {
+        self.shared.active.await_end()
     }
 
     /// How long running requests have when the server stops.

@@ -1,0 +1,44 @@
+//! Serves no more clients than it can, and none that makes it wait for ever.
+//!
+//! `cargo run --example limits`, then connect with `nc 127.0.0.1 9999` and say nothing, type half a
+//! line, or connect from three terminals.
+
+use std::io::{BufRead, Read, Write};
+use std::time::Duration;
+
+use socketserver::{
+    Deadlines, Error, HandlerResult, Limits, RequestHandler, StreamRequest, ThreadingTcpServer,
+};
+
+/// Sends each line back.
+struct Lines;
+
+impl RequestHandler for Lines {
+    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        while request.wait()? {
+            let mut line = Vec::new();
+            request.take(1000).read_until(b'\n', &mut line)?;
+            request.write_all(&line)?;
+        }
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), Error> {
+    env_logger::init_from_env(env_logger::Env::default().default_filter_or("info"));
+    let server = ThreadingTcpServer::bind("127.0.0.1:9999", || Lines)?;
+    let limits = Limits::none()
+        .max_connections(1000)
+        .max_connections_per_address(2)
+        .refuse_with("too many of you, try again later\n");
+    server.handle().set_limits(limits);
+    let deadlines = Deadlines::new()
+        .first_byte(Duration::from_secs(5))
+        .idle(Duration::from_secs(60))
+        .read(Duration::from_secs(10))
+        .write(Duration::from_secs(10))
+        .lifetime(Duration::from_secs(3600));
+    server.handle().set_deadlines(deadlines);
+    println!("listening on {}", server.server_address());
+    server.serve_forever()
+}
