@@ -245,14 +245,22 @@ impl ActiveRequests {
 
     pub(crate) fn statistics(&self) -> Statistics {
         let table = lock(&self.table);
-        let mut statistics = self.counters.statistics();
-        statistics.active = self.count() as u64;
+        let mut statistics = self.statistics_of_ended();
         for (_, connection) in table.connections.iter() {
             statistics.idle += u64::from(connection.is_waiting());
             statistics.received += connection.traffic().received();
             statistics.sent += connection.traffic().sent();
         }
         statistics
+    }
+
+    /// The same without what only the table knows: of the idle, and of the bytes of the active ones.
+    pub(crate) fn statistics_of_ended(&self) -> Statistics {
+        let active = self.count() as u64;
+        Statistics {
+            active,
+            ..self.counters.statistics()
+        }
     }
 
     pub(crate) fn counters(&self) -> &Counters {

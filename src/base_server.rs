@@ -24,14 +24,17 @@ use crate::server_handle::ServerHandle;
 ///
 /// In this order, called by the loop of [`Server`]:
 ///
-/// 1. [`get_request`](Self::get_request) accepts a connection or receives a datagram.
-/// 2. [`verify_request`](Self::verify_request) may refuse it; go to 6.
+/// 1. [`get_request`](Self::get_request) accepts a connection or receives a datagram, when the
+///    layers are [`accepting`](Self::accepting) and the [limits](crate::Limits) allow one more.
+/// 2. [`verify_request`](Self::verify_request) may refuse it, as a limit may before; go to 6.
 /// 3. [`process_request`](Self::process_request) decides who goes on with it: this thread, another
 ///    one, a child process.
 /// 4. [`finish_request`](Self::finish_request) makes a handler and runs it.
 /// 5. [`handle_error`](Self::handle_error) is told if that failed.
 /// 6. [`shutdown_request`](Self::shutdown_request) ends the conversation and calls
 ///    [`close_request`](Self::close_request), which lets the connection go.
+///
+/// [`observe`](Self::observe) is told of each step.
 ///
 /// # Who is `self`
 ///

@@ -230,10 +230,15 @@ impl ServerHandle {
     /// What the server has done since it was made, and what it is doing.
     ///
     /// Counting costs a few instructions per request and system call; asking costs a look at every
-    /// connection. In a forked child the numbers are those of the fork.
+    /// connection. In a forked child the numbers are those of the fork, without the idle ones.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        self.shared.active.statistics()
+        if self.is_forked_child() {
+            // The table's lock may be held by a thread that this process does not have.
+            self.shared.active.statistics_of_ended()
+        } else {
+            self.shared.active.statistics()
+        }
     }
 
     /// Accepts no more requests until [`resume`](Self::resume), while those that run go on. New
