@@ -63,8 +63,8 @@ impl<S: BaseServer> MixIn for Metrics<S> {
     }
 
     fn observe(&self, client: &Address, event: &RequestEvent) {
-        if let RequestEvent::Ended { lasted, .. } = event {
-            self.lasted.record(*lasted);
+        if let RequestEvent::Ended { accepted, .. } = event {
+            self.lasted.record(accepted.elapsed());
             println!("{client}: {event:?}");
             println!("{:?}", self.handle().statistics());
         }

@@ -10,7 +10,7 @@ use crate::address::Address;
 use crate::child_report::ChildReport;
 use crate::connection::Connection;
 use crate::error::{HandlerPanic, HandlerResult};
-use crate::request_event::{Outcome, Refusal, RequestEvent};
+use crate::request_event::Outcome;
 use crate::server_handle::ServerHandle;
 use crate::traffic::Traffic;
 
@@ -50,7 +50,6 @@ impl ActiveRequest {
         let entry = server
             .active()
             .enter(connection.clone(), client_address.ip());
-        server.observe(&client_address, &RequestEvent::Accepted);
         Self {
             server,
             client_address,
@@ -92,16 +91,9 @@ impl ActiveRequest {
         }
     }
 
-    /// A handler is about to be made for the request.
-    pub(crate) fn start(&self) {
-        let waited = self.accepted.elapsed();
-        self.observe(&RequestEvent::Started { waited });
-    }
-
     /// The request will not be served.
-    pub(crate) fn refuse(&self, why: Refusal) {
+    pub(crate) fn refuse(&self) {
         self.fate.store(REFUSED, SeqCst);
-        self.observe(&RequestEvent::Refused(why));
     }
 
     /// The client has missed a deadline or timeout.
@@ -123,8 +115,6 @@ impl ActiveRequest {
     /// A forked child serves the request from now on; this process drops its copy, and keeps what
     /// is returned until the child has ended.
     pub(crate) fn hand_to_child(&mut self) -> RequestInChild {
-        let waited = self.accepted.elapsed();
-        self.observe(&RequestEvent::Started { waited });
         self.fate.store(WITH_CHILD, SeqCst);
         RequestInChild {
             server: self.server.clone(),
@@ -132,10 +122,6 @@ impl ActiveRequest {
             entry: self.server.active().hand_to_child(&mut self.entry),
             accepted: self.accepted,
         }
-    }
-
-    fn observe(&self, event: &RequestEvent) {
-        self.server.observe(&self.client_address, event);
     }
 
     /// The handler is about to wait for the client's next message. False if the server is draining.
@@ -222,7 +208,8 @@ impl Drop for ActiveRequest {
         self.connection = None;
         if let Some(report) = report {
             active.count_end(report.end());
-            self.observe(&report.ended(self.accepted));
+            let ended = report.ended(self.accepted);
+            self.server.observe(&self.client_address, &ended);
         } else if *self.fate.get_mut() == REFUSED {
             active.count_end(End::Refused);
         }

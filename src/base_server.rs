@@ -1,10 +1,12 @@
 //! The hooks of a server: every step between the loop and the handler.
 
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::active_request::ActiveRequest;
 use crate::address::Address;
 use crate::deadlines::DeadlineExceeded;
 use crate::error::{Error, HandlerError, HandlerResult, catch_panic};
@@ -169,7 +171,10 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// For the [`process_request`](Self::process_request) of a mix-in of one's own, which calls it
     /// on `top`, in the thread it likes. Not to be overridden.
     fn process_request_thread(self: &Arc<Self>, mut request: Self::Request) -> bool {
-        request.active().start();
+        if !self.handle().is_forked_child() {
+            // There the parent has told it.
+            observe_started(&**self, request.active());
+        }
         let finished = catch_panic(|| self.finish_request(&mut request));
         request.active().note_result(&finished);
         let succeeded = finished.is_ok();
@@ -254,8 +259,8 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     ///         &self.next
     ///     }
     ///     fn observe(&self, client: &Address, event: &RequestEvent) {
-    ///         if let RequestEvent::Started { waited } = event {
-    ///             let waited = waited.as_micros() as u64;
+    ///         if let RequestEvent::Started { accepted } = event {
+    ///             let waited = accepted.elapsed().as_micros() as u64;
     ///             self.microseconds.fetch_add(waited, Ordering::Relaxed);
     ///         }
     ///         self.next.observe(client, event);
@@ -314,16 +319,36 @@ fn log_event(client: &Address, event: &RequestEvent) {
         RequestEvent::Started { .. } => {}
         RequestEvent::Ended {
             outcome,
-            lasted,
+            accepted,
             received,
             sent,
         } => {
+            let lasted = ElapsedSince(*accepted);
             let line = format_args!(
-                "{client}: {outcome} after {lasted:?}, {received} bytes received, {sent} sent"
+                "{client}: {outcome} after {lasted}, {received} bytes received, {sent} sent"
             );
             log(Level::Debug, line);
         }
     }
+}
+
+/// Reads the clock only when it is written down.
+struct ElapsedSince(Instant);
+
+impl fmt::Display for ElapsedSince {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0.elapsed())
+    }
+}
+
+/// Tells the layers that a handler is about to be made.
+pub(crate) fn observe_started<T: BaseServer>(top: &T, request: &ActiveRequest) {
+    let accepted = request.accepted();
+    observe(
+        top,
+        request.client_address(),
+        &RequestEvent::Started { accepted },
+    );
 }
 
 /// Calls `shutdown_request`, whose own panic must not end the loop or a worker.

@@ -48,7 +48,7 @@ impl ChildReport {
     pub(crate) fn ended(&self, accepted: Instant) -> RequestEvent {
         RequestEvent::Ended {
             outcome: self.outcome,
-            lasted: accepted.elapsed(),
+            accepted,
             received: self.received,
             sent: self.sent,
         }

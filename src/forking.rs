@@ -18,7 +18,7 @@ use signal_hook::consts::SIGCHLD;
 use signal_hook::low_level;
 
 use crate::active_request::{DrainNotice, RequestInChild};
-use crate::base_server::{BaseServer, report_error, shut_down};
+use crate::base_server::{BaseServer, observe_started, report_error, shut_down};
 use crate::child_report::{ChildReport, ReportsOfChildren};
 use crate::error::Error;
 use crate::lock::lock;
@@ -325,6 +325,7 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
             Ok(ForkResult::Child) => Self::live_as_child(top, request, mask),
             Ok(ForkResult::Parent { child }) => {
                 unmask();
+                observe_started(&**top, request.active());
                 let in_child = request.active_mut().hand_to_child();
                 lock(&self.active_children).insert(child, in_child);
                 top.close_request(request);

@@ -1,7 +1,7 @@
 //! What happens to a request, as a layer sees it that counts or traces.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::Instant;
 
 /// A step in the life of a connection or datagram, as
 /// [`BaseServer::observe`](crate::BaseServer::observe) is told of it.
@@ -17,15 +17,16 @@ pub enum RequestEvent {
     Refused(Refusal),
     /// Its handler is about to be made.
     Started {
-        /// How long it has waited since it was accepted: for a thread, a worker or a process.
-        waited: Duration,
+        /// When it was accepted. What has [elapsed](Instant::elapsed) since, it has waited: for a
+        /// thread, a worker or a process.
+        accepted: Instant,
     },
     /// It is over, and closed.
     Ended {
         /// How it went.
         outcome: Outcome,
-        /// How long it has lasted since it was accepted.
-        lasted: Duration,
+        /// When it was accepted. What has [elapsed](Instant::elapsed) since is how long it has lasted.
+        accepted: Instant,
         /// The bytes that were received, as the transport carried them.
         received: u64,
         /// The bytes that were sent.

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::address::Address;
-use crate::base_server::{BaseServer, report_error, shut_down};
+use crate::base_server::{BaseServer, observe, report_error, shut_down};
 use crate::drain_report::DrainReport;
 use crate::error::{Error, catch_panic};
 use crate::logging::{Level, log};
 use crate::request::Request;
-use crate::request_event::Refusal;
+use crate::request_event::{Refusal, RequestEvent};
 use crate::server_handle::{ServerHandle, ServingGuard};
 
 /// A server, ready to serve: layers around a bottom, and the loop that calls them.
@@ -247,18 +247,15 @@ impl<S: BaseServer> Server<S> {
                 return Ok(Pass::Exhausted);
             }
         };
+        self.observe(&request, &RequestEvent::Accepted);
         if let Some((why, message)) = self.top.handle().is_above_limit(request.active()) {
-            request.active().refuse(why);
             request.turn_away(&message);
-            shut_down(&self.top, request);
+            self.refuse(request, why);
             return Ok(Pass::Done);
         }
         match catch_panic(|| Ok(self.top.verify_request(&request))) {
             Ok(true) => self.process_request(request),
-            Ok(false) => {
-                request.active().refuse(Refusal::NotVerified);
-                shut_down(&self.top, request);
-            }
+            Ok(false) => self.refuse(request, Refusal::NotVerified),
             Err(panic) => {
                 let panicked = Err(panic);
                 request.active().note_result(&panicked);
@@ -267,6 +264,16 @@ impl<S: BaseServer> Server<S> {
             }
         }
         Ok(Pass::Done)
+    }
+
+    fn refuse(&self, request: S::Request, why: Refusal) {
+        request.active().refuse();
+        self.observe(&request, &RequestEvent::Refused(why));
+        shut_down(&self.top, request);
+    }
+
+    fn observe(&self, request: &S::Request, event: &RequestEvent) {
+        observe(&*self.top, request.client_address(), event);
     }
 
     /// Says in the log, once a minute at most, that new clients have to wait.

@@ -44,11 +44,11 @@ impl<S: BaseServer> MixIn for Events<S> {
         self.reporter.say(match event {
             RequestEvent::Ended {
                 outcome,
-                lasted,
+                accepted,
                 received,
                 sent,
             } => {
-                assert!(*lasted > Duration::ZERO);
+                assert!(accepted.elapsed() > Duration::ZERO);
                 format!("{outcome}: {received} in, {sent} out")
             }
             RequestEvent::Started { .. } => "started".to_owned(),
