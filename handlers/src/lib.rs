@@ -8,6 +8,8 @@
 //! | [`Time`] | streams, datagrams | tells the local time in the format that the client asks for |
 //! | [`Greeting`] | streams | greets a client that has said something, and closes |
 //! | [`Hello`] | streams, datagrams | logs one message, answers `hi`, and closes |
+//! | [`auth::Authenticated`] | streams | lets only those who know a key reach the handler behind it |
+//! | [`chat::Chat`] | streams, datagrams | passes messages between clients and a person who answers |
 //!
 //! The `socketserver` command of this package serves any of them. They are as easily served by a
 //! program of one's own:
@@ -23,6 +25,8 @@
 //! # Ok::<(), socketserver::Error>(())
 //! ```
 //!
+//! [`framing`] is for protocols of one's own: a length, or a JSON header, before each message.
+//!
 //! # One read is one message
 //!
 //! The tutorial's clients send commands and lines without an end mark, and its servers take what one
@@ -30,7 +34,10 @@
 //! those clients are understood: a message that arrives in two pieces is cut after the first, and of
 //! one longer than 1024 bytes the rest is not looked at.
 
+pub mod auth;
+pub mod chat;
 mod echo;
+pub mod framing;
 mod greeting;
 mod hello;
 mod one_read;

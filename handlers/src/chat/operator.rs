@@ -1,0 +1,311 @@
+//! The person who answers for the server.
+
+use std::fmt;
+use std::io::{self, BufRead, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use socketserver::{Address, ServerHandle};
+
+use super::keyboard::{Keyboard, Line};
+use super::printable::printable;
+use super::queue::{Place, Queue};
+use crate::one_read::MESSAGE_SIZE;
+
+/// Calls that may wait for the operator, the one that has it included.
+const MAX_CALLS: usize = 64;
+
+/// White on blue, as in the tutorial, and back.
+const HIGHLIGHT: (&str, &str) = ("\x1b[1;37;44m", "\x1b[0m");
+
+/// The person who answers for the server: reads what comes on a screen, and types replies.
+///
+/// There is one, for all clients of a server: clones are the same operator. A handler that wants the
+/// operator's attention [takes a turn](Self::take_turn), and has it alone until it drops the turn;
+/// the others wait, in the order in which they came. At most 64 calls have or wait for a turn.
+///
+/// # The end of the input
+///
+/// An operator whose input has ended, or failed, has left, and answers nobody any more.
+///
+/// # A server that stops
+///
+/// Neither a wait for a turn nor the wait for a typed line outlasts the word to stop: each looks ten
+/// times a second whether it has come, since a read from a terminal cannot be interrupted. The
+/// read itself goes on in a thread of the operator's, which is started when the first line is
+/// wanted, and ends with the input; a line that is typed after all is for the next who asks.
+///
+/// # Processes
+///
+/// Clones in forked processes are different persons at one keyboard, and which of them gets a line is
+/// chance: do not serve it with [`ForkingMixIn`](socketserver::ForkingMixIn).
+#[derive(Clone)]
+pub struct Operator {
+    shared: Arc<Shared>,
+    prompt: &'static str,
+    highlight: bool,
+}
+
+struct Shared {
+    queue: Queue,
+    desk: Mutex<Desk>,
+}
+
+struct Desk {
+    keyboard: Keyboard,
+    screen: Box<dyn Write + Send>,
+}
+
+impl Operator {
+    /// An operator who types `input` and looks at `screen`: standard input and output, or a byte
+    /// slice and a vector.
+    pub fn new(input: impl BufRead + Send + 'static, screen: impl Write + Send + 'static) -> Self {
+        let desk = Desk {
+            keyboard: Keyboard::new(input),
+            screen: Box::new(screen),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                queue: Queue::default(),
+                desk: Mutex::new(desk),
+            }),
+            prompt: "",
+            highlight: false,
+        }
+    }
+
+    /// What stands before a line that is to be typed; nothing unless set. For a terminal.
+    #[must_use]
+    pub fn prompt(mut self, prompt: &'static str) -> Self {
+        self.prompt = prompt;
+        self
+    }
+
+    /// Whether datagrams stand white on blue on the screen; false unless set. For a terminal.
+    #[must_use]
+    pub fn highlight(mut self, highlight: bool) -> Self {
+        self.highlight = highlight;
+        self
+    }
+
+    /// Waits until every call before this one has ended. `None` if `server` is stopping before that.
+    ///
+    /// # Errors
+    ///
+    /// [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) if 64 calls have or wait for a turn already.
+    pub fn take_turn(&self, server: &ServerHandle) -> io::Result<Option<Turn<'_>>> {
+        let Some(place) = self.shared.queue.join(MAX_CALLS) else {
+            return Err(io::Error::new(
+                io::ErrorKind::QuotaExceeded,
+                format!("not answered: {MAX_CALLS} others have or wait for the operator"),
+            ));
+        };
+        let is_first = place.wait(|| !server.is_draining());
+        Ok(is_first.then(|| Turn {
+            operator: self,
+            server: server.clone(),
+            _place: place,
+        }))
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        // A screen that panics in the middle of a line leaves nothing half done here.
+        let desk = self.shared.desk.lock();
+        desk.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The operator's attention, until it is dropped.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    operator: &'a Operator,
+    server: ServerHandle,
+    _place: Place<'a>,
+}
+
+impl Turn<'_> {
+    /// Shows a message in a line of its own, made [`printable`].
+    ///
+    /// # Errors
+    ///
+    /// If the screen takes nothing.
+    pub fn show(&mut self, message: &[u8]) -> io::Result<()> {
+        self.print(&printable(message))
+    }
+
+    /// Shows a message in a line of its own, made [`printable`], after the one who sent it, and
+    /// [highlighted](Operator::highlight) if that was asked for.
+    ///
+    /// # Errors
+    ///
+    /// If the screen takes nothing.
+    pub fn show_from(&mut self, sender: &Address, message: &[u8]) -> io::Result<()> {
+        let (on, off) = match self.operator.highlight {
+            true => HIGHLIGHT,
+            false => ("", ""),
+        };
+        self.print(&format!("from {sender}: {on}{}{off}", printable(message)))
+    }
+
+    /// Waits for a line that the operator types, and gives it without its end. `None` if the operator
+    /// has left, or the server is stopping.
+    ///
+    /// A line of more than 1024 bytes is more than a peer takes for one message: the operator is told
+    /// so on the screen, and asked again.
+    ///
+    /// # Errors
+    ///
+    /// If the input fails, the screen takes nothing, or the thread that reads cannot be started. The
+    /// operator has left after the first and the last.
+    pub fn ask(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let prompt = self.operator.prompt;
+        let mut desk = self.operator.desk();
+        let Desk { keyboard, screen } = &mut *desk;
+        loop {
+            screen.write_all(prompt.as_bytes())?;
+            screen.flush()?;
+            let is_wanted = || !self.server.is_draining();
+            match keyboard.next_line(MESSAGE_SIZE, is_wanted)? {
+                Some(Line::Text(line)) => return Ok(Some(line)),
+                Some(Line::TooLong) => {
+                    let message = "not sent: a message has at most";
+                    writeln!(screen, "{message} {MESSAGE_SIZE} bytes")?;
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn print(&mut self, line: &str) -> io::Result<()> {
+        let screen = &mut self.operator.desk().screen;
+        writeln!(screen, "{line}")?;
+        screen.flush()
+    }
+}
+
+impl fmt::Debug for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operator")
+            .field("queue", &self.shared.queue)
+            .field("prompt", &self.prompt)
+            .field("highlight", &self.highlight)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A screen that a test looks at.
+    #[derive(Clone, Default)]
+    pub(in crate::chat) struct Screen(Arc<Mutex<Vec<u8>>>);
+
+    impl Screen {
+        pub(in crate::chat) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Screen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// An operator who types this, and the screen.
+    pub(in crate::chat) fn operator(input: &'static [u8]) -> (Operator, Screen) {
+        let screen = Screen::default();
+        (Operator::new(input, screen.clone()), screen)
+    }
+
+    #[test]
+    fn what_is_shown_and_typed_goes_line_by_line() {
+        let (operator, screen) = operator(b"hi\n\nbye\n");
+        let operator = operator.prompt("> ");
+        let server = ServerHandle::new();
+        let mut turn = operator.take_turn(&server).unwrap().unwrap();
+        turn.show(b"hello\n").unwrap();
+        assert_eq!(turn.ask().unwrap().unwrap(), b"hi");
+        assert_eq!(turn.ask().unwrap().unwrap(), b"");
+        turn.show(b"\x1b[2J").unwrap();
+        assert_eq!(turn.ask().unwrap().unwrap(), b"bye");
+        assert_eq!(turn.ask().unwrap(), None);
+        assert_eq!(screen.text(), "hello\n> > \\u{1b}[2J\n> > ");
+    }
+
+    #[test]
+    fn a_datagram_is_highlighted_where_that_is_asked_for() {
+        let (operator, screen) = operator(b"");
+        let sender = Address::from(([127, 0, 0, 1], 49152));
+        for highlight in [false, true] {
+            let operator = operator.clone().highlight(highlight);
+            let turn = operator.take_turn(&ServerHandle::new()).unwrap();
+            turn.unwrap().show_from(&sender, b"hi\x1b[0m").unwrap();
+        }
+        let expected = "from 127.0.0.1:49152: hi\\u{1b}[0m\n\
+             from 127.0.0.1:49152: \x1b[1;37;44mhi\\u{1b}[0m\x1b[0m\n";
+        assert_eq!(screen.text(), expected);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_asked_for_again() {
+        let input = [&[b'a'; 1025][..], b"\n", &[b'b'; 1024], b"\n"].concat();
+        let screen = Screen::default();
+        let operator = Operator::new(io::Cursor::new(input), screen.clone());
+        let mut turn = operator.take_turn(&ServerHandle::new()).unwrap().unwrap();
+        assert_eq!(turn.ask().unwrap().unwrap(), [b'b'; 1024]);
+        assert_eq!(
+            screen.text(),
+            "not sent: a message has at most 1024 bytes\n"
+        );
+    }
+
+    #[test]
+    fn a_server_that_stops_ends_the_wait_for_a_line_and_for_a_turn() {
+        let (keyboard, _typist) = io::pipe().unwrap();
+        let operator = Operator::new(io::BufReader::new(keyboard), io::sink());
+        let server = ServerHandle::new();
+        let mut turn = operator.take_turn(&server).unwrap().unwrap();
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| turn.ask().unwrap());
+            let waiting = scope.spawn(|| operator.take_turn(&server).unwrap().is_none());
+            server.request_shutdown();
+            assert_eq!(asked.join().unwrap(), None);
+            assert!(waiting.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn the_turn_is_the_next_one_s_when_it_is_dropped() {
+        let (operator, _) = operator(b"one\ntwo\n");
+        let server = ServerHandle::new();
+        let mut first = operator.take_turn(&server).unwrap().unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                let mut turn = operator.take_turn(&server).unwrap().unwrap();
+                turn.ask().unwrap().unwrap()
+            });
+            assert_eq!(first.ask().unwrap().unwrap(), b"one");
+            drop(first);
+            assert_eq!(second.join().unwrap(), b"two");
+        });
+    }
+
+    #[test]
+    fn of_too_many_calls_the_last_is_refused() {
+        let (operator, _) = operator(b"");
+        let places = Vec::from_iter((0..64).map(|_| operator.shared.queue.join(MAX_CALLS)));
+        let error = operator.take_turn(&ServerHandle::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
+        assert_eq!(
+            error.to_string(),
+            "not answered: 64 others have or wait for the operator"
+        );
+        drop(places);
+        assert!(operator.take_turn(&ServerHandle::new()).unwrap().is_some());
+    }
+}
