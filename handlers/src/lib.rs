@@ -9,6 +9,8 @@
 //! | [`Greeting`] | streams | greets a client that has said something, and closes |
 //! | [`Hello`] | streams, datagrams | logs one message, answers `hi`, and closes |
 //! | [`auth::Authenticated`] | streams | lets only those who know a key reach the handler behind it |
+//! | [`shell::Shell`] | streams, datagrams | runs what its client sends, and answers with its output |
+//! | [`shell::Commander`] | datagrams | sends its client what a person types, to be run there |
 //! | [`chat::Chat`] | streams, datagrams | passes messages between clients and a person who answers |
 //!
 //! The `socketserver` command of this package serves any of them. They are as easily served by a
@@ -26,6 +28,8 @@
 //! ```
 //!
 //! [`framing`] is for protocols of one's own: a length, or a JSON header, before each message.
+//! [`FileHeader`] goes before a file, and finds what was changed on the way.
+//! [`password`] is for those who store passwords.
 //!
 //! # One read is one message
 //!
@@ -37,15 +41,19 @@
 pub mod auth;
 pub mod chat;
 mod echo;
+mod file_header;
 pub mod framing;
 mod greeting;
 mod hello;
 mod one_read;
+pub mod shell;
+pub mod password;
 mod time;
 mod upper;
 mod upper_loop;
 
 pub use echo::Echo;
+pub use file_header::{ContentError, FileHeader};
 pub use greeting::{GREETING, Greeting};
 pub use hello::Hello;
 pub use time::Time;

@@ -1,0 +1,118 @@
+//! Socket buffers: how large they are, and how to have others.
+//!
+//! `cargo run -p socketserver-handlers --example socket_buffers`
+//!
+//! Every socket has two buffers in the kernel: what is sent waits in one until it is confirmed, what
+//! arrives waits in the other until it is read. A TCP connection's grow by themselves, up to the last
+//! of the three numbers in `/proc/sys/net/ipv4/tcp_rmem` and `tcp_wmem`; once set, they stay as they
+//! are. Linux reserves twice what is asked for, for its own book-keeping, and tells the double.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+
+use socket2::SockRef;
+use socketserver::{
+    BaseServer, DatagramRequest, HandlerResult, RequestHandler, Server, StreamRequest, TcpServer,
+    UdpServer,
+};
+
+/// What is asked for, in bytes.
+const SIZE: usize = 32 * 1024;
+
+/// The sizes of a socket's two buffers, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Buffers {
+    send: usize,
+    receive: usize,
+}
+
+fn buffers(socket: impl AsFd) -> io::Result<Buffers> {
+    let socket = SockRef::from(&socket);
+    Ok(Buffers {
+        send: socket.send_buffer_size()?,
+        receive: socket.recv_buffer_size()?,
+    })
+}
+
+/// Sets both buffers of a server's socket. Before bind, so that the connections that are accepted
+/// have them from their first segment on.
+fn set_buffers<S: BaseServer>(server: &Server<S>) -> io::Result<()> {
+    let socket = SockRef::from(server);
+    socket.set_send_buffer_size(SIZE)?;
+    socket.set_recv_buffer_size(SIZE)
+}
+
+/// Tells the client what buffers its connection, or the server's socket, has.
+struct Tell;
+
+impl RequestHandler for Tell {
+    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        let socket = request.as_fd().ok_or("there is no socket")?;
+        let Buffers { send, receive } = buffers(socket)?;
+        write!(request, "{send} {receive}")?;
+        Ok(())
+    }
+}
+
+impl RequestHandler<DatagramRequest> for Tell {
+    fn handle(&mut self, _: &mut DatagramRequest) -> HandlerResult {
+        Ok(())
+    }
+}
+
+/// What a connection to a server with set buffers has.
+fn of_connection() -> Result<Buffers, Box<dyn std::error::Error>> {
+    let server = TcpServer::new("127.0.0.1:0", || Tell).unbound()?;
+    set_buffers(&server)?;
+    server.server_bind()?;
+    server.server_activate()?;
+    let mut client = TcpStream::connect(server.local_addr().ok_or("there is an address")?)?;
+    server.handle_request()?;
+    let mut told = String::new();
+    client.read_to_string(&mut told)?;
+    let (send, receive) = told.split_once(' ').ok_or("two numbers")?;
+    Ok(Buffers {
+        send: send.parse()?,
+        receive: receive.parse()?,
+    })
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let tcp = TcpServer::new("127.0.0.1:0", || Tell).unbound()?;
+    let udp = UdpServer::new("127.0.0.1:0", || Tell).unbound()?;
+    println!("TCP, as the system makes it: {:?}", buffers(&tcp)?);
+    println!("UDP, as the system makes it: {:?}", buffers(&udp)?);
+    set_buffers(&tcp)?;
+    set_buffers(&udp)?;
+    println!("TCP, {SIZE} bytes asked for: {:?}", buffers(&tcp)?);
+    println!("UDP, {SIZE} bytes asked for: {:?}", buffers(&udp)?);
+    println!("a connection to such a server: {:?}", of_connection()?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_have_at_least_the_size_that_was_set() {
+        let tcp = TcpServer::new("127.0.0.1:0", || Tell).unbound().unwrap();
+        let udp = UdpServer::new("127.0.0.1:0", || Tell).unbound().unwrap();
+        set_buffers(&tcp).unwrap();
+        set_buffers(&udp).unwrap();
+        for buffers in [buffers(&tcp).unwrap(), buffers(&udp).unwrap()] {
+            assert!(
+                buffers.send >= SIZE && buffers.receive >= SIZE,
+                "{buffers:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_connection_has_the_buffers_that_the_listening_socket_had_before_bind() {
+        let server = TcpServer::new("127.0.0.1:0", || Tell).unbound().unwrap();
+        set_buffers(&server).unwrap();
+        assert_eq!(of_connection().unwrap(), buffers(&server).unwrap());
+    }
+}

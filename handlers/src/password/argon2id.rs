@@ -1,0 +1,118 @@
+//! The way to store a password today.
+
+use std::fmt;
+use std::str::FromStr;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2};
+
+use crate::password::PasswordError;
+
+/// A password as it is stored with Argon2id: written as text, and parsed again.
+///
+/// The text has the form `$argon2id$v=19$m=…,t=…,p=…$salt$hash`, which Python's `argon2-cffi` and
+/// others read too. What is formatted of it with `{:?}` does not show the hash.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredPassword(PasswordHash);
+
+impl StoredPassword {
+    /// Hashes a password with a random salt, which takes some tens of milliseconds and 19 MiB while it
+    /// lasts: the costs that OWASP recommends.
+    ///
+    /// # Errors
+    ///
+    /// If there are no random bytes, or the password is longer than Argon2 takes, 4 GiB.
+    pub fn new(password: impl AsRef<[u8]>) -> Result<Self, PasswordError> {
+        let hashed = Argon2::default().hash_password(password.as_ref());
+        hashed.map(Self).map_err(PasswordError::Hashing)
+    }
+
+    /// Whether this is the password, at the costs that the entry names; the comparison takes the same
+    /// time wherever they differ.
+    #[must_use]
+    pub fn is(&self, password: impl AsRef<[u8]>) -> bool {
+        let verified = Argon2::default().verify_password(password.as_ref(), &self.0);
+        verified.is_ok()
+    }
+}
+
+impl fmt::Display for StoredPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for StoredPassword {
+    type Err = PasswordError;
+
+    fn from_str(entry: &str) -> Result<Self, PasswordError> {
+        let hash = PasswordHash::new(entry).map_err(PasswordError::Parse)?;
+        match Algorithm::try_from(hash.algorithm.as_str()) {
+            Ok(_) => Ok(Self(hash)),
+            Err(_) => Err(PasswordError::UnknownFunction(hash.algorithm.to_string())),
+        }
+    }
+}
+
+impl fmt::Debug for StoredPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredPassword").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_password_is_known_again_and_no_other() {
+        let stored = StoredPassword::new("open sesame").unwrap();
+        assert!(stored.is("open sesame"));
+        for other in ["", "open sesam", "open sesame ", "Open sesame"] {
+            assert!(!stored.is(other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn it_survives_being_written_down() {
+        let stored = StoredPassword::new(b"\xff\0 any bytes").unwrap();
+        let entry = stored.to_string();
+        assert!(
+            entry.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{entry}"
+        );
+        let read: StoredPassword = entry.parse().unwrap();
+        assert_eq!(read, stored);
+        assert!(read.is(b"\xff\0 any bytes"));
+    }
+
+    #[test]
+    fn the_same_password_has_two_entries_that_differ() {
+        let [one, other] = [(); 2].map(|()| StoredPassword::new("open sesame").unwrap());
+        assert_ne!(one.to_string(), other.to_string());
+    }
+
+    #[test]
+    fn an_entry_of_another_function_says_so() {
+        let entry = "$scrypt$ln=15,r=8,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo";
+        let error = entry.parse::<StoredPassword>().unwrap_err();
+        assert!(error.to_string().contains("scrypt"), "{error}");
+    }
+
+    #[test]
+    fn the_debug_form_does_not_show_the_hash() {
+        let stored = StoredPassword::new("open sesame").unwrap();
+        assert_eq!(format!("{stored:?}"), "StoredPassword { .. }");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_an_entry_or_an_error(text: String) {
+            let _ = text.parse::<StoredPassword>();
+            let _ = format!("$argon2id$v=19${text}").parse::<StoredPassword>();
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! How a user's password is stored, so that who reads the store does not know it.
+//!
+//! [`TutorialPassword`] is the tutorial's way: an HMAC-MD5 under a random key of the user's own. No
+//! two users with the same password have the same entry, and no table made in advance helps. But MD5
+//! is made to be fast: whoever steals the store tries many millions of passwords a second.
+//!
+//! [`StoredPassword`] is the way to do it today: Argon2id, which is slow and takes memory by design, so
+//! that each try costs the thief what it costs the server. Its entry is one line of text that names
+//! the function and its costs, so they can be raised later without making old entries useless.
+//!
+//! ```
+//! use socketserver_handlers::password::StoredPassword;
+//!
+//! let stored = StoredPassword::new("open sesame")?;
+//! let line = stored.to_string(); // Goes into a file or a database.
+//! let stored: StoredPassword = line.parse()?;
+//! assert!(stored.is("open sesame"));
+//! assert!(!stored.is("open barley"));
+//! # Ok::<(), socketserver_handlers::password::PasswordError>(())
+//! ```
+
+mod argon2id;
+mod hmac_md5;
+
+pub use argon2id::StoredPassword;
+pub use hmac_md5::TutorialPassword;
+
+/// Why a password cannot be stored, or an entry not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PasswordError {
+    /// The operating system has no random bytes.
+    #[error("cannot store a password: no random bytes: {0}")]
+    NoRandomness(#[source] getrandom::Error),
+
+    /// Argon2 does not take the password, or got no random bytes.
+    #[error("cannot store a password: {0}")]
+    Hashing(#[source] argon2::password_hash::Error),
+
+    /// The text is not the entry of a password.
+    #[error("not the entry of a stored password: {0}")]
+    Parse(#[source] argon2::password_hash::phc::Error),
+
+    /// The entry was made in another way than Argon2.
+    #[error("the password was stored with {0}, which is not known here; it has to be set anew")]
+    UnknownFunction(String),
+}

@@ -1,0 +1,106 @@
+//! The shell over datagrams.
+
+use socketserver::{DatagramRequest, HandlerResult, RequestHandler};
+
+use super::{Ending, Output, Refusal, Shell, run};
+
+impl RequestHandler<DatagramRequest> for Shell {
+    fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
+        let (client, packet) = (request.client_address(), request.packet());
+        let output = if request.truncated() {
+            Output::nothing(Ending::NotRun(Refusal::TooLong(packet.len())))
+        } else {
+            log::info!("{client} runs {:?}", String::from_utf8_lossy(packet));
+            run(packet, &self.limits, None)
+        };
+        if let Some(note) = output.note() {
+            log::warn!("{client}: {note}");
+        }
+        // What is only written is not sent if it is empty.
+        Ok(request.send(&output.into_datagram())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::time::Duration;
+
+    use socketserver::mock::MockDatagram;
+
+    use super::*;
+    use crate::shell::{Limits, MAX_DATAGRAM};
+
+    fn ask(client: MockDatagram) -> Vec<Vec<u8>> {
+        let recording = client.run(Shell::default());
+        recording.result().as_ref().unwrap();
+        recording.sent()
+    }
+
+    #[test]
+    fn errors_and_output_come_back_in_one_datagram() {
+        let client = MockDatagram::new("echo hi; echo oops >&2");
+        assert_eq!(ask(client), [b"oops\nhi\n"]);
+    }
+
+    #[test]
+    fn a_command_that_writes_nothing_is_answered_with_an_empty_datagram() {
+        assert_eq!(ask(MockDatagram::new("true")), [b""]);
+    }
+
+    #[test]
+    fn what_is_no_command_is_answered_with_the_reason() {
+        for (client, reason) in [
+            (MockDatagram::new(""), "the command is empty"),
+            (MockDatagram::new(" \n"), "the command is empty"),
+            (MockDatagram::new(b"ls \xff"), "the command is not utf-8"),
+            (MockDatagram::new("ls\0"), "the command contains a NUL byte"),
+            (
+                MockDatagram::new("echo hi").truncated(),
+                "the command is longer than 7 bytes",
+            ),
+        ] {
+            let expected = format!("[not run: {reason}]\n");
+            assert_eq!(ask(client), [expected.as_bytes()]);
+        }
+    }
+
+    #[test]
+    fn a_command_may_be_as_long_as_a_datagram() {
+        let line = format!("{:65507}", "echo hi");
+        assert_eq!(ask(MockDatagram::new(line)), [b"hi\n"]);
+    }
+
+    #[test]
+    fn an_output_that_does_not_fit_a_datagram_is_cut_and_the_last_line_says_how_much() {
+        let client = MockDatagram::new("head -c 65507 /dev/zero");
+        assert!(ask(client) == [[0; 65_507]]);
+        let client = MockDatagram::new("head -c 65508 /dev/zero");
+        let sent = ask(client);
+        let [answer] = &sent[..] else {
+            panic!("{} datagrams", sent.len());
+        };
+        let last_line = b"\n[cut: 51 bytes did not fit into the datagram]\n";
+        assert_eq!(answer.strip_suffix(last_line).unwrap().len(), 65_508 - 51);
+        assert!(answer.len() <= MAX_DATAGRAM);
+    }
+
+    #[test]
+    fn the_end_of_a_command_that_meets_a_limit_is_told() {
+        let shell = Shell::default().limits(Limits {
+            timeout: Duration::from_secs(3600),
+            output: 3,
+        });
+        let recording = MockDatagram::new("yes").run(shell);
+        assert_eq!(
+            recording.sent(),
+            [b"y\ny\n[ended: it wrote more than 3 bytes]\n"]
+        );
+    }
+
+    #[test]
+    fn a_client_that_takes_no_datagram_is_reported() {
+        let client = MockDatagram::new("echo hi").send_error(ErrorKind::ConnectionRefused);
+        assert!(client.run(Shell::default()).result().is_err());
+    }
+}

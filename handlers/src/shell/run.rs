@@ -1,0 +1,267 @@
+//! Runs one command, within bounds.
+
+use std::ffi::OsStr;
+use std::io::{self, PipeReader, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
+
+use crate::shell::outputs::{Outputs, TooMuch};
+use crate::shell::{Ending, Limits, Output, Refusal};
+
+/// Runs one line in the system's shell, `/bin/sh`, and gives what it wrote.
+///
+/// Several lines are a script. The working directory and the environment are those of this process,
+/// and a `cd` lasts as long as the command. Its standard input is empty. Both outputs are read at
+/// once, so it may write as much as it likes to either.
+///
+/// It is over when the shell has ended, however many programs it has left running: what has come by
+/// then is its output. It is ended before that
+///
+/// * after [`Limits::timeout`],
+/// * when its two outputs together have more than [`Limits::output`] bytes,
+/// * when `client`, a connected socket, has been closed by its other end. A client that ends its
+///   writing side only has left, too: the two cannot be told apart. Without one it runs for nobody
+///   in particular.
+///
+/// The shell has a process group of its own, which is killed (`SIGKILL`) in every case, also when the
+/// shell has ended by itself: programs in the background end with the command. What has left the
+/// group (`setsid`, or a job of a shell with job control) is beyond reach; it does not hold
+/// the command up though it may hold the outputs open. Should this process be killed, the command
+/// goes on.
+///
+/// A line that is empty, not utf-8 or has a NUL byte in it is not run, and its
+/// [`Ending`] says so, as it does of everything else that may go wrong. The
+/// counterpart of the tutorial's `subprocess.Popen(line, shell=True, stdout=PIPE, stderr=PIPE)`.
+///
+/// It starts a thread, which has ended when it returns, and may be called in a forked child.
+///
+/// ```
+/// use socketserver_handlers::shell::{Limits, run};
+///
+/// let output = run(b"echo fine; echo oops >&2", &Limits::default(), None);
+/// assert_eq!(output.stdout, b"fine\n");
+/// assert_eq!(output.stderr, b"oops\n");
+/// assert_eq!(output.note(), None);
+/// ```
+///
+/// # Panics
+///
+/// If the thread that waits for the shell's end panics, which it has no reason to.
+#[must_use]
+#[doc(alias = "Popen")]
+pub fn run(line: &[u8], limits: &Limits, client: Option<BorrowedFd<'_>>) -> Output {
+    if let Some(refusal) = Refusal::of(line) {
+        return Output::nothing(Ending::NotRun(refusal));
+    }
+    let deadline = Instant::now().checked_add(limits.timeout);
+    match Running::start(line, limits) {
+        Ok(running) => running.until_its_end(deadline, client),
+        Err(error) => Output::nothing(Ending::Failed(error)),
+    }
+}
+
+/// A shell that runs a command. When it is dropped, its group is killed and it is reaped.
+#[derive(Debug)]
+struct Running {
+    shell: Child,
+    limits: Limits,
+    outputs: Outputs,
+    /// Readable once the shell has ended.
+    end: PipeReader,
+    /// Waits for that end. Poll cannot: a process is no descriptor everywhere, and the outputs may
+    /// end sooner or later than it does.
+    waiting: Option<JoinHandle<()>>,
+    /// It has been reaped, and its id may be that of another group.
+    reaped: bool,
+}
+
+/// Why a command is ended before it ends by itself, or that it has.
+enum Stop {
+    Exited,
+    TimedOut,
+    TooMuchOutput,
+    ClientLeft,
+}
+
+/// What a socket shows when its other end has closed; asking for input would show every message too.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const LEFT: PollFlags = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
+/// Elsewhere the end of both directions, which shows without asking.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const LEFT: PollFlags = PollFlags::empty();
+
+impl Running {
+    fn start(line: &[u8], limits: &Limits) -> io::Result<Self> {
+        let (end, mut ended) = io::pipe()?;
+        let mut shell = Command::new("/bin/sh")
+            // What follows is the command, also where it begins with a dash.
+            .args(["-c", "--"])
+            .arg(OsStr::from_bytes(line))
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| {
+                let what = format!("cannot start /bin/sh: {error}");
+                io::Error::new(error.kind(), what)
+            })?;
+        let [stderr, stdout] = [
+            shell.stderr.take().map(OwnedFd::from),
+            shell.stdout.take().map(OwnedFd::from),
+        ]
+        .map(|pipe| pipe.expect("both outputs are pipes").into());
+        let mut running = Self {
+            shell,
+            limits: *limits,
+            outputs: Outputs::new(stderr, stdout, limits.output),
+            end,
+            waiting: None,
+            reaped: false,
+        };
+        let shell = running.pid();
+        let wait = move || {
+            // Without reaping it: as long as nobody has, its id cannot become another group's.
+            let how = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+            while waitid(Id::Pid(shell), how) == Err(Errno::EINTR) {}
+            // It fails if nobody wants to know any more.
+            let _ = ended.write_all(b"!");
+        };
+        let thread = thread::Builder::new().name("shell".to_owned());
+        running.waiting = Some(thread.spawn(wait)?);
+        Ok(running)
+    }
+
+    fn pid(&self) -> Pid {
+        let id = self.shell.id().try_into();
+        Pid::from_raw(id.expect("a process id is a positive i32"))
+    }
+
+    fn until_its_end(
+        mut self,
+        deadline: Option<Instant>,
+        client: Option<BorrowedFd<'_>>,
+    ) -> Output {
+        let stopped = self.watch(deadline, client);
+        let status = self.end();
+        let ending = match (stopped, self.read_the_rest(), status) {
+            (Err(error), _, _) | (_, Err(error), _) => Ending::Failed(error),
+            (Ok(Stop::TimedOut), _, _) => Ending::TimedOut(self.limits.timeout),
+            (Ok(Stop::ClientLeft), _, _) => Ending::ClientLeft,
+            (Ok(Stop::TooMuchOutput), _, _) | (_, Ok(Err(TooMuch)), _) => {
+                Ending::TooMuchOutput(self.limits.output)
+            }
+            (_, _, Err(error)) => Ending::Failed(error),
+            (Ok(Stop::Exited), _, Ok(status)) => Ending::Exited(status),
+        };
+        let [stderr, stdout] = self.outputs.take();
+        Output {
+            stderr,
+            stdout,
+            ending,
+        }
+    }
+
+    /// Reads what comes until there is a reason to stop.
+    fn watch(
+        &mut self,
+        deadline: Option<Instant>,
+        client: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Stop> {
+        loop {
+            let timeout = poll_timeout(deadline);
+            let mut watched = vec![PollFd::new(self.end.as_fd(), PollFlags::POLLIN)];
+            watched.extend(client.map(|client| PollFd::new(client, LEFT)));
+            let (outputs, pipes): (Vec<_>, Vec<_>) = self.outputs.open().unzip();
+            watched.extend(pipes.iter().map(|&it| PollFd::new(it, PollFlags::POLLIN)));
+            match poll(&mut watched, timeout) {
+                Ok(_) => {}
+                Err(Errno::EINTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            // Flags that the library does not know are something that happened, too.
+            let mut happened = watched.iter().map(|it| it.any().unwrap_or(true));
+            let exited = happened.next() == Some(true);
+            let client_left = client.is_some() && happened.next() == Some(true);
+            let ready = Vec::from_iter(happened);
+            for (which, _) in outputs.into_iter().zip(ready).filter(|(_, ready)| *ready) {
+                if self.outputs.read(which)? == Err(TooMuch) {
+                    return Ok(Stop::TooMuchOutput);
+                }
+            }
+            if exited {
+                return Ok(Stop::Exited);
+            }
+            if client_left {
+                return Ok(Stop::ClientLeft);
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Ok(Stop::TimedOut);
+            }
+        }
+    }
+
+    /// Ends the whole group, and reaps the shell.
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        // It fails if nobody is in the group any more.
+        let _ = killpg(self.pid(), Signal::SIGKILL);
+        // A command may have left its group in place of the shell; this reaches it all the same.
+        self.shell.kill()?;
+        if let Some(waiting) = self.waiting.take() {
+            waiting.join().expect("it does nothing that panics");
+        }
+        let status = self.shell.wait()?;
+        self.reaped = true;
+        Ok(status)
+    }
+
+    /// Reads what is in the pipes when nobody of the group is left to write into them. Somebody who
+    /// has left the group may still: they are not waited for.
+    fn read_the_rest(&mut self) -> io::Result<Result<(), TooMuch>> {
+        loop {
+            let (outputs, pipes): (Vec<_>, Vec<_>) = self.outputs.open().unzip();
+            let to_watch = |&pipe| PollFd::new(pipe, PollFlags::POLLIN);
+            let mut watched = Vec::from_iter(pipes.iter().map(to_watch));
+            match poll(&mut watched, PollTimeout::ZERO) {
+                Ok(0) => return Ok(Ok(())),
+                Ok(_) => {}
+                Err(Errno::EINTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            let ready = Vec::from_iter(watched.iter().map(|it| it.any().unwrap_or(true)));
+            for (which, _) in outputs.into_iter().zip(ready).filter(|(_, ready)| *ready) {
+                if self.outputs.read(which)? == Err(TooMuch) {
+                    return Ok(Err(TooMuch));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.reaped {
+            let _ = self.end();
+        }
+    }
+}
+
+/// The time until `deadline` in whole milliseconds, rounded up.
+fn poll_timeout(deadline: Option<Instant>) -> PollTimeout {
+    let Some(deadline) = deadline else {
+        return PollTimeout::NONE;
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    let milliseconds = left.as_nanos().div_ceil(1_000_000);
+    PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX)
+}
