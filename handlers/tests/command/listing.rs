@@ -8,11 +8,25 @@ fn the_list_has_a_line_per_handler_in_aligned_columns() {
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stderr.is_empty());
     let list = String::from_utf8(output.stdout).unwrap();
-    let names = ["echo", "upper", "upper-loop", "time", "greeting", "hello"];
+    let names = [
+        "echo",
+        "upper",
+        "upper-loop",
+        "time",
+        "greeting",
+        "hello",
+        "chat",
+        "shell",
+        "operator",
+    ];
     assert_eq!(list.lines().count(), names.len());
     for (line, name) in list.lines().zip(names) {
         assert!(line.starts_with(&format!("{name} ")), "{line}");
-        assert!(line[12..].starts_with("tcp unix"), "{line}");
+        let transports = line[12..33].trim_end();
+        assert!(
+            transports.ends_with("unix") || transports.ends_with("unixgram"),
+            "{line}"
+        );
         assert!(
             !line[35..].starts_with(' ') && &line[33..35] == "  ",
             "{line}"
@@ -32,6 +46,9 @@ fn the_list_shows_the_tutorial_s_ports_and_what_each_handler_speaks() {
         ("time", "tcp unix udp unixgram", "udp://127.0.0.1:9000"),
         ("greeting", "tcp unix", "tcp://127.0.0.1:8090"),
         ("hello", "tcp unix udp unixgram", "tcp://127.0.0.1:8898"),
+        ("chat", "tcp unix udp unixgram", "tcp://127.0.0.1:8090"),
+        ("shell", "tcp unix udp unixgram", "tcp://127.0.0.1:8080"),
+        ("operator", "udp unixgram", "udp://127.0.0.1:8090"),
     ] {
         let mut lines = list.lines();
         let line = lines

@@ -4,6 +4,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::handler_options::HandlerOptions;
 use crate::registry::{Entry, HANDLERS};
 use crate::url::Url;
 
@@ -41,8 +42,10 @@ pub struct Serve {
     pub listen: Option<Url>,
 
     /// How requests run beside one another
-    #[arg(long, value_enum, default_value_t)]
-    pub mixin: MixIn,
+    ///
+    /// Unless set it is threading, or none for a handler that allows nothing else.
+    #[arg(long, value_enum)]
+    pub mixin: Option<MixIn>,
 
     /// How many requests run at a time, with "--mixin pool" or "--mixin forking"
     ///
@@ -50,14 +53,16 @@ pub struct Serve {
     /// set. The forking server has at most so many children: 40 unless set.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub workers: Option<u16>,
+
+    #[command(flatten, next_help_heading = "Options of some handlers")]
+    pub for_handler: HandlerOptions,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum MixIn {
     /// One request at a time
     None,
     /// A thread per request
-    #[default]
     Threading,
     /// A child process per request
     Forking,
@@ -100,8 +105,10 @@ mod tests {
             panic!("it is the task that was asked for");
         };
         assert_eq!(options.handler.name, "upper");
-        assert_eq!(options.mixin, MixIn::Threading);
+        assert_eq!(options.mixin, None);
+        assert_eq!(options.handler.mixins[0], MixIn::Threading);
         assert_eq!(options.listen, None);
         assert_eq!(options.workers, None);
+        assert!(options.for_handler.given().is_empty());
     }
 }

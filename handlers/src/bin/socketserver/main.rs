@@ -8,10 +8,16 @@
 //! could not be started, or its loop failed; 2 if the command line makes no sense; and 128 plus the
 //! signal's number if a second signal ended a server that was still stopping.
 
+mod amounts;
 mod boxed_handler;
 mod command_line;
+mod console;
+mod exposure;
+mod handler_options;
 mod registry;
 mod serve;
+mod service;
+mod shell_options;
 mod signals;
 mod url;
 

@@ -8,7 +8,10 @@ use socketserver::{
 };
 
 use crate::command_line::{MixIn, Serve};
+use crate::exposure::Exposure;
+use crate::handler_options::HandlerOptions;
 use crate::registry::Entry;
+use crate::service::{Factory, Service};
 use crate::signals::StopSignals;
 use crate::url::Url;
 
@@ -33,23 +36,32 @@ pub enum Failure {
 pub fn serve(options: Serve) -> Result<(), Failure> {
     let entry = options.handler;
     let concurrency = Concurrency::new(&options)?;
+    let for_handler = &options.for_handler;
     let url = options.listen.unwrap_or(entry.default_address.clone());
-    match (&url, entry.stream, entry.datagram) {
-        (Url::Tcp(place), Some(handler), _) => {
-            concurrency.run(TcpServer::new(place.to_string(), handler), &url)
+    let place = Place {
+        exposure: entry.exposure.or_anywhere(for_handler.allow_remote()),
+        url,
+    };
+    match (&place.url, &entry.stream, &entry.datagram) {
+        (Url::Tcp(address), Some(service), _) => {
+            let handler = place.factory(entry, service, for_handler)?;
+            concurrency.run(TcpServer::new(address.to_string(), handler), &place)
         }
-        (Url::Unix(path), Some(handler), _) => {
-            concurrency.run(UnixStreamServer::new(path, handler), &url)
+        (Url::Unix(path), Some(service), _) => {
+            let handler = place.factory(entry, service, for_handler)?;
+            concurrency.run(UnixStreamServer::new(path, handler), &place)
         }
-        (Url::Udp(place), _, Some(handler)) => {
-            let server = UdpServer::new(place.to_string(), handler);
-            concurrency.run(server.max_packet_size(MAX_PACKET_SIZE), &url)
+        (Url::Udp(address), _, Some(service)) => {
+            let handler = place.factory(entry, service, for_handler)?;
+            let server = UdpServer::new(address.to_string(), handler);
+            concurrency.run(server.max_packet_size(MAX_PACKET_SIZE), &place)
         }
-        (Url::Unixgram(path), _, Some(handler)) => {
+        (Url::Unixgram(path), _, Some(service)) => {
+            let handler = place.factory(entry, service, for_handler)?;
             let server = UnixDatagramServer::new(path, handler);
-            concurrency.run(server.max_packet_size(MAX_PACKET_SIZE), &url)
+            concurrency.run(server.max_packet_size(MAX_PACKET_SIZE), &place)
         }
-        _ => Err(does_not_speak(entry, &url)),
+        _ => Err(does_not_speak(entry, &place.url)),
     }
 }
 
@@ -60,6 +72,37 @@ fn does_not_speak(entry: &Entry, url: &Url) -> Failure {
         url.scheme(),
         entry.transports()
     ))
+}
+
+/// Where a handler is served, and to whom.
+struct Place {
+    url: Url,
+    exposure: Exposure,
+}
+
+impl Place {
+    /// The factory, once the options and the address have been found to make sense.
+    fn factory<R>(
+        &self,
+        entry: &Entry,
+        service: &Service<R>,
+        options: &HandlerOptions,
+    ) -> Result<Factory<R>, Failure> {
+        let checked = entry.check_options(options.given(), &self.url);
+        checked.map_err(Failure::Usage)?;
+        self.exposure.check_url(&self.url).map_err(Failure::Usage)?;
+        (service.factory)(options)
+    }
+}
+
+fn does_not_mix(entry: &Entry, mixin: MixIn) -> String {
+    let name = |mixin: &MixIn| format!("{mixin:?}").to_lowercase();
+    let possible = Vec::from_iter(entry.mixins.iter().map(name)).join(", ");
+    format!(
+        "{} cannot be served with --mixin {}; what can be: {possible}",
+        entry.name,
+        name(&mixin)
+    )
 }
 
 /// A mix-in with its options.
@@ -73,7 +116,12 @@ enum Concurrency {
 
 impl Concurrency {
     fn new(options: &Serve) -> Result<Self, Failure> {
-        match (options.mixin, options.workers) {
+        let entry = options.handler;
+        let mixin = options.mixin.unwrap_or(entry.mixins[0]);
+        if !entry.mixins.contains(&mixin) {
+            return Err(Failure::Usage(does_not_mix(entry, mixin)));
+        }
+        match (mixin, options.workers) {
             (MixIn::None, None) => Ok(Self::None),
             (MixIn::Threading, None) => Ok(Self::Threading),
             (MixIn::Forking, workers) => Ok(Self::Forking(workers)),
@@ -86,29 +134,32 @@ impl Concurrency {
     }
 
     /// Puts the mix-in around the bottom layer, and serves.
-    fn run<S: BaseServer>(self, bottom: S, url: &Url) -> Result<(), Failure> {
+    fn run<S: BaseServer>(self, bottom: S, place: &Place) -> Result<(), Failure> {
         match self {
-            Self::None => run(bottom, url),
-            Self::Threading => run(bottom.mix_in(ThreadingMixIn::new), url),
-            Self::Forking(None) => run(bottom.mix_in(ForkingMixIn::new), url),
+            Self::None => run(bottom, place),
+            Self::Threading => run(bottom.mix_in(ThreadingMixIn::new), place),
+            Self::Forking(None) => run(bottom.mix_in(ForkingMixIn::new), place),
             Self::Forking(Some(children)) => {
                 let server = bottom.mix_in(ForkingMixIn::new);
-                run(server.max_children(children.into()), url)
+                run(server.max_children(children.into()), place)
             }
-            Self::Pool(None) => run(bottom.mix_in(ThreadPoolMixIn::new), url),
+            Self::Pool(None) => run(bottom.mix_in(ThreadPoolMixIn::new), place),
             Self::Pool(Some(workers)) => {
                 let server = bottom.mix_in(ThreadPoolMixIn::new);
-                run(server.workers(workers.into()), url)
+                run(server.workers(workers.into()), place)
             }
         }
     }
 }
 
-fn run<S: BaseServer>(stack: S, url: &Url) -> Result<(), Failure> {
+fn run<S: BaseServer>(stack: S, place: &Place) -> Result<(), Failure> {
     let signals = StopSignals::catch().map_err(Failure::Signals)?;
     let server = stack.bind()?;
+    // What a name stands for may have changed since it was looked up.
+    let checked = place.exposure.check(&server.server_address());
+    checked.map_err(Failure::Usage)?;
     signals.stop(server.handle()).map_err(Failure::Signals)?;
-    announce(&server, url).map_err(Failure::Output)?;
+    announce(&server, &place.url).map_err(Failure::Output)?;
     server.serve_forever()?;
     log::info!("stopping; a second signal does not wait for running requests");
     let report = server.server_close();

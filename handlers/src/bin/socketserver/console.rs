@@ -1,0 +1,16 @@
+//! The operator at standard input and output.
+
+use std::io::{self, BufReader, IsTerminal};
+
+use socketserver_handlers::chat::Operator;
+
+/// The person at the keyboard: asked with this prompt, and shown colours, in a terminal only.
+pub fn operator(prompt: &'static str) -> Operator {
+    let (stdin, stdout) = (io::stdin(), io::stdout());
+    let at_terminal = stdin.is_terminal() && stdout.is_terminal();
+    let highlight = stdout.is_terminal();
+    let operator = Operator::new(BufReader::new(stdin), stdout);
+    operator
+        .prompt(if at_terminal { prompt } else { "" })
+        .highlight(highlight)
+}
