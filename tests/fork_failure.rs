@@ -1,6 +1,7 @@
 //! Where the system gives no process, the one client is closed, and the server serves on.
 
 mod clients;
+mod own_process;
 mod processes;
 mod reports;
 mod running_server;
@@ -10,6 +11,7 @@ mod task_limit;
 use std::io::Write;
 
 use clients::{DatagramClient, StreamClient};
+use own_process::alone;
 use processes::children;
 use reports::reports;
 use running_server::RunningServer;
@@ -17,7 +19,7 @@ use services::{EchoLine, read_line, stream_handler};
 use socketserver::{
     BaseServer, ForkingMixIn, HandlerResult, Statistics, StreamRequest, TcpServer, UdpServer,
 };
-use task_limit::{ErrorReports, NoMoreTasks, alone};
+use task_limit::{ErrorReports, NoMoreTasks, drop_privileges};
 
 const LOOPBACK: &str = "127.0.0.1:0";
 
@@ -32,7 +34,9 @@ fn answer_lines(request: &mut StreamRequest) -> HandlerResult {
 
 #[test]
 fn a_connection_for_which_there_is_no_process_is_closed_and_others_go_on() {
-    if !alone("a_connection_for_which_there_is_no_process_is_closed_and_others_go_on") {
+    if !alone("a_connection_for_which_there_is_no_process_is_closed_and_others_go_on")
+        || !drop_privileges()
+    {
         return;
     }
     let (reporter, mut reports) = reports();
@@ -79,7 +83,9 @@ fn a_connection_for_which_there_is_no_process_is_closed_and_others_go_on() {
 
 #[test]
 fn a_datagram_for_which_there_is_no_process_has_failed_and_the_next_is_answered() {
-    if !alone("a_datagram_for_which_there_is_no_process_has_failed_and_the_next_is_answered") {
+    if !alone("a_datagram_for_which_there_is_no_process_has_failed_and_the_next_is_answered")
+        || !drop_privileges()
+    {
         return;
     }
     let (reporter, mut reports) = reports();

@@ -1,6 +1,7 @@
 //! Where the system gives no thread, the one client is closed, and the server serves on.
 
 mod clients;
+mod own_process;
 mod processes;
 mod reports;
 mod running_server;
@@ -10,6 +11,7 @@ mod task_limit;
 use std::io::Write;
 
 use clients::{DatagramClient, StreamClient};
+use own_process::alone;
 use processes::descriptors;
 use reports::reports;
 use running_server::RunningServer;
@@ -18,7 +20,7 @@ use socketserver::{
     BaseServer, Error, HandlerResult, Statistics, StreamRequest, TcpServer, ThreadPoolMixIn,
     ThreadPoolTcpServer, ThreadingMixIn, UdpServer,
 };
-use task_limit::{ErrorReports, NoMoreTasks, alone};
+use task_limit::{ErrorReports, NoMoreTasks, drop_privileges};
 
 const LOOPBACK: &str = "127.0.0.1:0";
 
@@ -33,7 +35,9 @@ fn answer_lines(request: &mut StreamRequest) -> HandlerResult {
 
 #[test]
 fn a_connection_for_which_there_is_no_thread_is_closed_and_others_go_on() {
-    if !alone("a_connection_for_which_there_is_no_thread_is_closed_and_others_go_on") {
+    if !alone("a_connection_for_which_there_is_no_thread_is_closed_and_others_go_on")
+        || !drop_privileges()
+    {
         return;
     }
     let (reporter, mut reports) = reports();
@@ -78,7 +82,9 @@ fn a_connection_for_which_there_is_no_thread_is_closed_and_others_go_on() {
 
 #[test]
 fn a_datagram_for_which_there_is_no_thread_has_failed_and_the_next_is_answered() {
-    if !alone("a_datagram_for_which_there_is_no_thread_has_failed_and_the_next_is_answered") {
+    if !alone("a_datagram_for_which_there_is_no_thread_has_failed_and_the_next_is_answered")
+        || !drop_privileges()
+    {
         return;
     }
     let (reporter, mut reports) = reports();
@@ -110,7 +116,9 @@ fn a_datagram_for_which_there_is_no_thread_has_failed_and_the_next_is_answered()
 
 #[test]
 fn a_pool_for_which_there_are_no_threads_cannot_be_made_and_leaves_nothing() {
-    if !alone("a_pool_for_which_there_are_no_threads_cannot_be_made_and_leaves_nothing") {
+    if !alone("a_pool_for_which_there_are_no_threads_cannot_be_made_and_leaves_nothing")
+        || !drop_privileges()
+    {
         return;
     }
     let before = descriptors();

@@ -3,28 +3,18 @@
 // Each test program includes this file and uses its own part of it.
 #![allow(dead_code)]
 
-use std::process::Command;
-
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Uid, setuid};
 use socketserver::{BaseServer, HandlerError, MixIn, Request, RequestOf};
 
 use super::reports::Reporter;
 
-/// Set in the process in which a test runs again.
-const IS_ALONE: &str = "SOCKETSERVER_TEST_IS_ALONE";
-
-/// True in a process in which the test called `name` is alone and without privileges, which it needs
-/// since the limit is that of a whole process, and the superuser is exempt from it. Elsewhere this
-/// runs the test again in such a process, and is false.
+/// Makes an ordinary user of the superuser, who is exempt from the limit. False if that is not
+/// permitted.
 #[must_use]
-pub fn alone(name: &str) -> bool {
-    if std::env::var_os(IS_ALONE).is_none() {
-        run_again(name);
-        return false;
-    }
+pub fn drop_privileges() -> bool {
     if Uid::effective().is_root() {
-        // Nobody's, so that nothing else counts for this limit.
+        // Nobody's, so that nothing else counts for the limit.
         let unused = Uid::from_raw(60_000 + std::process::id() % 5_000);
         if let Err(error) = setuid(unused) {
             println!("skipped: the superuser may not become another user: {error}");
@@ -32,16 +22,6 @@ pub fn alone(name: &str) -> bool {
         }
     }
     true
-}
-
-fn run_again(name: &str) {
-    let program = std::env::current_exe().unwrap();
-    let mut again = Command::new(program);
-    let again = again.args(["--exact", name]).env(IS_ALONE, "1");
-    let output = again.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("1 passed"), "{said}");
 }
 
 /// As long as this lives, the process gets no further thread or child.
