@@ -11,8 +11,8 @@ mod services;
 
 use std::fs;
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -89,10 +89,10 @@ impl Drop for Storm {
     }
 }
 
-/// More than the system sends at once.
-const MUCH: usize = 3 << 20;
+/// More than the system sends at once, with a byte for each position.
+static MUCH: LazyLock<Vec<u8>> = LazyLock::new(|| Vec::from_iter((0..251).cycle().take(1 << 20)));
 
-/// Answers lines, "much" with much, and reports what fails.
+/// Answers lines, some with much, and reports what fails.
 fn lines(reporter: Reporter) -> impl HandlerFactory<StreamRequest> {
     stream_handler(move |request| {
         let answered = answer_lines(request);
@@ -106,19 +106,12 @@ fn lines(reporter: Reporter) -> impl HandlerFactory<StreamRequest> {
 fn answer_lines(request: &mut StreamRequest) -> HandlerResult {
     while request.wait()? {
         match read_line(request)?.as_str() {
-            "much" => request.write_all(&content())?,
+            "much" => request.write_all(&MUCH)?,
+            "more than any buffer holds" => request.write_all(&vec![0; 64 << 20])?,
             line => writeln!(request, "{line}")?,
         }
     }
     Ok(())
-}
-
-/// Asks for more than the buffers of a connection hold, many times.
-const FLOOD: &str = "much\nmuch\nmuch\nmuch\nmuch\nmuch\nmuch\nmuch\nmuch\nmuch\nmuch\nmuch\nmuch\n\
-     much\nmuch\nmuch\nmuch\nmuch\nmuch\nmuch\n";
-
-fn content() -> Vec<u8> {
-    Vec::from_iter((0..MUCH).map(|position| (position % 251) as u8))
 }
 
 fn converse(address: &socketserver::Address) {
@@ -130,7 +123,7 @@ fn converse(address: &socketserver::Address) {
         assert_eq!(client.line(), line);
     }
     client.send("much\n");
-    assert!(client.receive_exactly(MUCH) == content());
+    assert!(client.receive_exactly(MUCH.len()) == *MUCH);
     client.finish_sending();
     assert_eq!(client.rest(), b"");
 }
@@ -268,7 +261,12 @@ fn a_silent_client_is_given_up_at_its_deadline() {
 fn a_client_that_takes_nothing_is_given_up_at_its_deadline() {
     if alone("a_client_that_takes_nothing_is_given_up_at_its_deadline") {
         let deadlines = Deadlines::new().write(SHORT);
-        gives_up(deadlines, None, FLOOD, "write deadline");
+        gives_up(
+            deadlines,
+            None,
+            "more than any buffer holds\n",
+            "write deadline",
+        );
     }
 }
 
@@ -286,7 +284,12 @@ fn a_silent_client_is_given_up_at_its_timeout() {
 fn a_client_that_takes_nothing_is_given_up_at_its_timeout() {
     if alone("a_client_that_takes_nothing_is_given_up_at_its_timeout") {
         let deadlines = Deadlines::new();
-        gives_up(deadlines, TIMEOUT, FLOOD, "nothing was taken within");
+        gives_up(
+            deadlines,
+            TIMEOUT,
+            "more than any buffer holds\n",
+            "nothing was taken within",
+        );
     }
 }
 
