@@ -143,7 +143,9 @@ impl<S: BaseServer> Server<S> {
     /// # Errors
     ///
     /// [`Error::AlreadyServing`] if another thread is in the loop, and [`Error::GetRequest`] if the
-    /// socket gives no requests any more.
+    /// socket gives no requests any more: it has been shut down, or its descriptor closed or replaced
+    /// behind the server's back. A closed one wakes nobody, so the loop learns of that from the next
+    /// client or [`look_again`](ServerHandle::look_again).
     ///
     /// # Panics
     ///
