@@ -89,7 +89,10 @@ fn children_that_are_killed_from_outside_have_failed_and_the_next_client_is_serv
         client
     };
     let mut clients: Vec<_> = (0..10).map(|_| converse()).collect();
-    for child in running.server().stack().active_children() {
+    let children_now = || running.server().stack().active_children();
+    // The last child may have answered before its parent knows of it.
+    eventually("all children are known", || children_now().len() == 10);
+    for child in children_now() {
         kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
     }
     for client in &mut clients {
