@@ -145,7 +145,9 @@ impl<S: BaseServer> Server<S> {
     /// # Errors
     ///
     /// [`Error::AlreadyServing`] if another thread is in the loop, and [`Error::GetRequest`] if the
-    /// socket gives no requests any more.
+    /// socket gives no requests any more: it has been shut down, or its descriptor closed or replaced
+    /// behind the server's back. A closed one wakes nobody, so the loop learns of that from the next
+    /// client or [`look_again`](ServerHandle::look_again).
     ///
     /// # Panics
     ///
@@ -158,6 +160,7 @@ impl<S: BaseServer> Server<S> {
         let mut pause = FIRST_PAUSE;
         let mut passes = 0;
         let mut warned = None;
+        let mut shut_down = false;
         while !serving.is_stop_requested() {
             match self.handle_request_noblock()? {
                 Pass::Done => {
@@ -169,7 +172,8 @@ impl<S: BaseServer> Server<S> {
                     }
                 }
                 Pass::Again => {}
-                Pass::NoRequest => self.wait(&serving, true, self.service_interval)?,
+                Pass::NoRequest if shut_down => return Err(self.socket_is_shut_down()),
+                Pass::NoRequest => shut_down = self.wait(&serving, true, self.service_interval)?,
                 Pass::Full => {
                     self.warn_of_limit(&mut warned);
                     self.wait(&serving, false, self.service_interval)?;
@@ -207,6 +211,7 @@ impl<S: BaseServer> Server<S> {
         serving.heard();
         let timeout = self.timeout.or_else(|| self.top.timeout());
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut shut_down = false;
         while !serving.is_stop_requested() {
             let pass = self.handle_request_noblock()?;
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -217,12 +222,17 @@ impl<S: BaseServer> Server<S> {
                     return Ok(());
                 }
                 Pass::Again => {}
-                Pass::NoRequest => self.wait(&serving, true, left)?,
-                Pass::Full => self.wait(&serving, false, left)?,
+                Pass::NoRequest if shut_down => return Err(self.socket_is_shut_down()),
+                Pass::NoRequest => shut_down = self.wait(&serving, true, left)?,
+                Pass::Full => {
+                    self.wait(&serving, false, left)?;
+                }
                 Pass::NotAccepting => {
                     self.wait(&serving, false, shorter(Some(ASK_AGAIN), left))?;
                 }
-                Pass::Exhausted => self.wait(&serving, false, shorter(Some(FIRST_PAUSE), left))?,
+                Pass::Exhausted => {
+                    self.wait(&serving, false, shorter(Some(FIRST_PAUSE), left))?;
+                }
             }
         }
         Ok(())
@@ -307,7 +317,8 @@ impl<S: BaseServer> Server<S> {
     fn without_request(&self, error: io::Error) -> Result<Pass, Error> {
         use Errno::{
             EBADF, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, EINVAL,
-            ENETDOWN, ENETUNREACH, ENOPROTOOPT, ENOTSOCK, EOPNOTSUPP, EPERM, EPROTO, ETIMEDOUT,
+            ENETDOWN, ENETUNREACH, ENOPROTOOPT, ENOTCONN, ENOTSOCK, EOPNOTSUPP, EPERM, EPROTO,
+            ETIMEDOUT,
         };
         match error.kind() {
             io::ErrorKind::WouldBlock => return Ok(Pass::NoRequest),
@@ -317,7 +328,7 @@ impl<S: BaseServer> Server<S> {
         let address = || self.server_address();
         match error.raw_os_error().map(Errno::from_raw) {
             // Not a socket that requests come from, and it will not become one.
-            Some(EBADF | EINVAL | ENOTSOCK) => Err(Error::GetRequest {
+            Some(EBADF | EINVAL | ENOTCONN | ENOTSOCK) => Err(Error::GetRequest {
                 address: address(),
                 source: error,
             }),
@@ -352,13 +363,24 @@ impl<S: BaseServer> Server<S> {
         }
     }
 
+    /// What ends the loop where the socket itself says no more than that nothing has come: one that
+    /// is shut down and takes datagrams, whose being readable would wake the loop for ever.
+    fn socket_is_shut_down(&self) -> Error {
+        let message = "the socket has been shut down";
+        Error::GetRequest {
+            address: self.server_address(),
+            source: io::Error::new(io::ErrorKind::BrokenPipe, message),
+        }
+    }
+
     /// Waits for a request, unless there is no use in one now, for a word to the loop, or `timeout`.
+    /// True if the socket has been shut down, and there is no request behind those that it has.
     fn wait(
         &self,
         serving: &ServingGuard<'_>,
         for_request: bool,
         timeout: Option<Duration>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let socket = for_request.then(|| self.as_fd());
         let woken = serving
             .wakeup()
@@ -370,7 +392,7 @@ impl<S: BaseServer> Server<S> {
         if woken.spoken_to {
             serving.heard();
         }
-        Ok(())
+        Ok(woken.shut_down)
     }
 
     /// Stops [`serve_forever`](Self::serve_forever) and waits until it has returned, unless it is

@@ -39,7 +39,7 @@ impl SocketStream {
         self.connection.socket()
     }
 
-    /// Until when the next operation may take.
+    /// Until when the next operation may take, if there is a deadline.
     fn until(&self) -> Option<Instant> {
         let by_timeout = || self.timeout.and_then(|it| Instant::now().checked_add(it));
         let deadline = self.deadline?;
@@ -71,8 +71,36 @@ impl SocketStream {
             }
             match self.socket().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => had_to_wait_again = true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => return result,
             }
+        }
+    }
+
+    /// Reads with the socket's own timeout, which the system begins anew after a signal.
+    fn read_within(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
+        let begun = Instant::now();
+        self.set_read_timeout(Some(timeout))?;
+        match (self.socket().read(buffer), begun.checked_add(timeout)) {
+            (Err(error), Some(until)) if error.kind() == ErrorKind::Interrupted => {
+                self.read_until(buffer, until)
+            }
+            (result, _) => result,
+        }
+    }
+
+    /// Sends with the socket's own timeout, in the same way.
+    fn send_within(
+        &self,
+        timeout: Duration,
+        send: impl Fn(&Socket, nix::libc::c_int) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let begun = Instant::now();
+        match (send(self.socket(), NO_SIGNAL), begun.checked_add(timeout)) {
+            (Err(error), Some(until)) if error.kind() == ErrorKind::Interrupted => {
+                self.send_without_waiting_beyond(until, send)
+            }
+            (result, _) => result,
         }
     }
 
@@ -90,9 +118,10 @@ impl SocketStream {
         until: Option<Instant>,
         send: impl Fn(&Socket, nix::libc::c_int) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let count = match until {
-            Some(until) => self.send_without_waiting_beyond(until, send)?,
-            None => send(self.socket(), NO_SIGNAL)?,
+        let count = match (until, self.timeout) {
+            (Some(until), _) => self.send_without_waiting_beyond(until, send)?,
+            (None, Some(timeout)) => self.send_within(timeout, send)?,
+            (None, None) => send(self.socket(), NO_SIGNAL)?,
         };
         self.connection.traffic().count_sent(count as u64);
         Ok(count)
@@ -126,10 +155,11 @@ const NO_SIGNAL: nix::libc::c_int = 0;
 
 impl Read for SocketStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = match self.until() {
-            Some(until) => self.read_until(buffer, until)?,
-            None => {
-                self.set_read_timeout(self.timeout)?;
+        let count = match (self.until(), self.timeout) {
+            (Some(until), _) => self.read_until(buffer, until)?,
+            (None, Some(timeout)) => self.read_within(buffer, timeout)?,
+            (None, None) => {
+                self.set_read_timeout(None)?;
                 self.socket().read(buffer)?
             }
         };

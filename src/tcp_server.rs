@@ -7,7 +7,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use socket2::{SockRef, Type};
+use nix::errno::Errno;
+use socket2::{SockRef, Socket, Type};
 
 use crate::address::{Address, InetAddress};
 use crate::base_server::BaseServer;
@@ -133,7 +134,10 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
 
     fn get_request(&self) -> io::Result<StreamRequest> {
         let socket = self.socket.opened()?;
-        let (accepted, client) = SockRef::from(&*socket).accept()?;
+        let socket = SockRef::from(&*socket);
+        let (accepted, client) = socket
+            .accept()
+            .map_err(|error| explain_accept(&socket, error))?;
         // Linux leaves it behind; elsewhere a connection inherits it from the listening socket.
         #[cfg(not(any(target_os = "android", target_os = "linux")))]
         accepted.set_nonblocking(false)?;
@@ -168,6 +172,17 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
 
     fn server_close(&self) {
         self.socket.close();
+    }
+}
+
+/// Says of a failed accept what it means: by the same error Linux tells that a single connection was
+/// lost to the network, and that connections cannot come from a socket of this type at all.
+fn explain_accept(socket: &Socket, error: io::Error) -> io::Error {
+    let may_be_of_the_type = error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32);
+    if may_be_of_the_type && socket.r#type().is_ok_and(|it| it != Type::STREAM) {
+        Errno::EINVAL.into()
+    } else {
+        error
     }
 }
 

@@ -32,7 +32,15 @@ pub(crate) struct Woken {
     pub ready: bool,
     /// Somebody spoke.
     pub spoken_to: bool,
+    /// The socket has been shut down: what can be got from it now is the last.
+    pub shut_down: bool,
 }
+
+/// What a half-closed socket of datagrams tells on Linux, if it is asked, besides being readable.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const HALF_CLOSED: PollFlags = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+const HALF_CLOSED: PollFlags = PollFlags::empty();
 
 /// Says only: look again.
 const LOOK_AGAIN: u8 = b'w';
@@ -73,17 +81,18 @@ impl Wakeup {
         Ok(self.speaker.try_clone()?.into())
     }
 
-    /// Waits until `socket` is readable, somebody speaks, or the time is over (all false).
-    /// Without a socket it waits for a word only.
+    /// Waits until `socket` is readable or shut down, somebody speaks, or the time is over (all
+    /// false). Without a socket it waits for a word only.
     pub(crate) fn wait(
         &self,
         socket: Option<BorrowedFd<'_>>,
         timeout: Option<Duration>,
     ) -> io::Result<Woken> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let what_ends_it = PollFlags::POLLIN | HALF_CLOSED;
         let mut fds = [
             PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
-            PollFd::new(socket.unwrap_or(self.listener.as_fd()), PollFlags::POLLIN),
+            PollFd::new(socket.unwrap_or(self.listener.as_fd()), what_ends_it),
         ];
         let fds = if socket.is_some() {
             &mut fds[..]
@@ -92,9 +101,15 @@ impl Wakeup {
         };
         poll_until(fds, deadline)?;
         let happened = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
+        // `nix` has no name for the half-closed socket's event, and gives none where it is among them.
+        let shut_down = |fd: &PollFd<'_>| {
+            let events = fd.revents();
+            events.is_none_or(|events| events.contains(PollFlags::POLLHUP))
+        };
         Ok(Woken {
             spoken_to: happened(&fds[0]),
             ready: fds.get(1).is_some_and(happened),
+            shut_down: fds.get(1).is_some_and(shut_down),
         })
     }
 
@@ -137,7 +152,8 @@ mod tests {
             woken,
             Woken {
                 ready: false,
-                spoken_to: false
+                spoken_to: false,
+                shut_down: false
             }
         );
     }

@@ -6,13 +6,14 @@ mod services;
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::time::Duration;
 
 use clients::{DatagramClient, StreamClient};
-use running_server::{RunningServer, close};
+use running_server::{RunningServer, close, within_limit};
 use services::EchoLine;
 use socketserver::{
-    Address, BaseServer, DrainReport, Server, TcpServer, ThreadPoolTcpServer, ThreadPoolUdpServer,
-    ThreadingTcpServer, ThreadingUdpServer, UdpServer,
+    Address, BaseServer, Deadlines, DrainReport, Limits, Server, TcpServer, ThreadPoolTcpServer,
+    ThreadPoolUdpServer, ThreadingTcpServer, ThreadingUdpServer, UdpServer,
 };
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -122,4 +123,44 @@ fn a_datagram_server_that_is_closed_frees_its_address() {
     assert_eq!(client.receive(), b"hello");
     running.close();
     std::net::UdpSocket::bind(address).unwrap();
+}
+
+#[test]
+fn a_handle_does_no_harm_when_its_server_is_gone() {
+    let server = ThreadingTcpServer::bind(LOOPBACK, EchoLine::default).unwrap();
+    let running = RunningServer::start(server);
+    let (address, handle) = (running.address(), running.handle());
+    let mut client = StreamClient::connect(&address);
+    client.send("hello\n");
+    assert_eq!(client.rest(), b"hello\n");
+    drop(client);
+    running.close();
+    let other = ThreadingTcpServer::bind(LOOPBACK, EchoLine::default).unwrap();
+    let other = RunningServer::start(other);
+    handle.suspend();
+    assert!(handle.is_suspended());
+    handle.resume();
+    handle.set_limits(
+        Limits::none()
+            .max_connections(0)
+            .max_connections_per_address(0),
+    );
+    handle.set_deadlines(Deadlines::each(Duration::ZERO));
+    handle.look_again();
+    handle.request_shutdown();
+    let at_once = handle.clone();
+    within_limit("shutdown", move || at_once.shutdown());
+    let at_once = handle.clone();
+    assert!(within_limit("wait", move || at_once.wait_for_requests()));
+    assert_eq!(handle.server_address(), address);
+    assert_eq!(handle.active_requests(), 0);
+    let statistics = handle.statistics();
+    assert_eq!((statistics.accepted, statistics.finished), (1, 1));
+    assert!(handle.is_draining());
+    // None of it reaches another server.
+    let mut client = StreamClient::connect(&other.address());
+    client.send("hello\n");
+    assert_eq!(client.rest(), b"hello\n");
+    assert_eq!(other.handle().limits(), Limits::default());
+    other.close();
 }

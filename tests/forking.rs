@@ -762,7 +762,10 @@ fn a_busy_child_that_is_not_waited_for_is_reported_as_running() {
     let running = RunningServer::start(layers.bind().unwrap());
     let mut client = StreamClient::connect(&running.address());
     assert_eq!(reports.next(), "held");
-    let child = Pid::from_raw(running.server().stack().active_children()[0]);
+    let children_now = || running.server().stack().active_children();
+    // The child may have spoken before its parent knows of it.
+    eventually("the child is known", || children_now().len() == 1);
+    let child = Pid::from_raw(children_now()[0]);
     let report = running.close();
     assert_eq!(
         (report.idle + report.ended, report.cut, report.running),

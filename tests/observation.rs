@@ -272,11 +272,16 @@ fn a_child_that_is_killed_has_failed() {
     client.send("hello\n");
     assert_eq!(client.line(), "hello");
     assert_eq!(reports.take(2), ["Accepted", "started"]);
-    let child = running.server().stack().active_children()[0];
-    let child = nix::unistd::Pid::from_raw(child);
+    let children_now = || running.server().stack().active_children();
+    // The child may have spoken before its parent knows of it.
+    eventually("the child is known", || children_now().len() == 1);
+    let child = nix::unistd::Pid::from_raw(children_now()[0]);
     nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).unwrap();
     assert_eq!(reports.next(), "failed: 0 in, 0 out");
     client.wait_for_close();
-    assert_eq!(running.handle().active_requests(), 0);
+    // It is observed just before it ceases to count.
+    eventually("the request has ended", || {
+        running.handle().active_requests() == 0
+    });
     running.close();
 }

@@ -5,16 +5,16 @@ mod reports;
 mod running_server;
 mod services;
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use clients::{LIMIT, StreamClient};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use reports::{gate, reports};
+use reports::{Reporter, gate, reports};
 use running_server::{RunningServer, close};
 use services::{EchoLine, read_line, stream_handler};
 use socketserver::{
-    BaseServer, HandlerResult, Server, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
-    UnixStreamServer,
+    BaseServer, HandlerFactory, HandlerResult, Server, StreamRequest, TcpServer, ThreadPoolMixIn,
+    ThreadingMixIn, UnixStreamServer,
 };
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -134,4 +134,68 @@ fn what_was_sent_before_a_reset_is_read_before_the_reset_is_seen() {
         assert_eq!(reports.next(), expected);
     }
     close(server);
+}
+
+/// Reads as many bytes as the first line says, or writes as many as it says after a "-".
+fn count_told(reporter: &Reporter, request: &mut StreamRequest) -> io::Result<()> {
+    let line = read_line(request)?;
+    let count = line.trim_start_matches('-').parse().unwrap();
+    let mut bytes = vec![b'x'; count];
+    if line.starts_with('-') {
+        return request.write_all(&bytes);
+    }
+    request.read_exact(&mut bytes[..1])?;
+    reporter.say("reads");
+    request.read_exact(&mut bytes[1..])?;
+    request.write_all(&bytes)
+}
+
+fn counting(reporter: Reporter) -> TcpServer<impl HandlerFactory<StreamRequest>> {
+    let factory = stream_handler(move |request: &mut StreamRequest| {
+        let ended = count_told(&reporter, request);
+        if let Err(error) = &ended {
+            reporter.say(format_args!("{:?}", error.kind()));
+        }
+        Ok(ended?)
+    });
+    TcpServer::new(LOOPBACK, factory)
+}
+
+/// A client resets in the midst of a read, and one in the midst of a write.
+fn survives_resets_in_the_midst<S: BaseServer>(layers: impl FnOnce(Reporter) -> S) {
+    let (reporter, mut reports) = reports();
+    let running = RunningServer::start(layers(reporter).bind().unwrap());
+    let client = StreamClient::connect(&running.address());
+    client.send("1000000\nthe beginning");
+    assert_eq!(reports.next(), "reads");
+    client.reset();
+    assert_eq!(reports.next(), "ConnectionReset");
+    let mut client = StreamClient::connect(&running.address());
+    // More than the buffers of both sides hold: the handler cannot have sent it all.
+    client.send("-67108864\n");
+    assert_eq!(client.receive_exactly(100), [b'x'; 100]);
+    client.reset();
+    let kind = reports.next();
+    assert!(
+        ["ConnectionReset", "BrokenPipe"].contains(&&*kind),
+        "{kind}"
+    );
+    let mut client = StreamClient::connect(&running.address());
+    client.send("5\nhello");
+    assert_eq!(client.rest(), b"hello");
+    assert_eq!(reports.next(), "reads");
+    let handle = running.handle();
+    assert_eq!(running.close().running, 0);
+    let statistics = handle.statistics();
+    assert_eq!((statistics.failed, statistics.finished), (2, 1));
+    assert_eq!((statistics.panicked, statistics.active), (0, 0));
+}
+
+#[test]
+fn a_client_that_resets_in_the_midst_of_a_read_or_write_costs_its_own_request_alone() {
+    survives_resets_in_the_midst(counting);
+    survives_resets_in_the_midst(|reporter| counting(reporter).mix_in(ThreadingMixIn::new));
+    survives_resets_in_the_midst(|reporter| {
+        counting(reporter).mix_in(ThreadPoolMixIn::new).workers(1)
+    });
 }
