@@ -1,5 +1,7 @@
 //! The `socketserver` command, run as a user runs it.
 
+mod auth;
+mod bounds;
 mod exposure;
 mod listing;
 mod operator;

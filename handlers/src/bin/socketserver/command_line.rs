@@ -4,6 +4,8 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::auth_options::AuthOptions;
+use crate::bounds::Bounds;
 use crate::handler_options::HandlerOptions;
 use crate::registry::{Entry, HANDLERS};
 use crate::url::Url;
@@ -23,7 +25,7 @@ pub enum Task {
     /// Serves a handler until SIGINT or SIGTERM
     ///
     /// When it is ready it prints "listening on URL". SIGINT and SIGTERM stop it: it accepts no
-    /// more, lets running requests end, and exits with 0. A second signal ends it at once, with 128
+    /// more, lets running requests end, for as long as --drain-timeout says, and exits with 0. A second signal ends it at once, with 128
     /// plus the signal's number; the children of a forking server still finish their requests.
     Serve(Serve),
 }
@@ -53,6 +55,12 @@ pub struct Serve {
     /// set. The forking server has at most so many children: 40 unless set.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub workers: Option<u16>,
+
+    #[command(flatten)]
+    pub bounds: Bounds,
+
+    #[command(flatten)]
+    pub auth: AuthOptions,
 
     #[command(flatten, next_help_heading = "Options of some handlers")]
     pub for_handler: HandlerOptions,

@@ -9,6 +9,8 @@
 //! signal's number if a second signal ended a server that was still stopping.
 
 mod amounts;
+mod auth_options;
+mod bounds;
 mod boxed_handler;
 mod command_line;
 mod console;

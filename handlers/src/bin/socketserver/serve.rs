@@ -6,7 +6,9 @@ use socketserver::{
     Address, BaseServer, ForkingMixIn, Server, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
     UdpServer, UnixDatagramServer, UnixStreamServer,
 };
+use socketserver_handlers::auth::KeyError;
 
+use crate::bounds::Bounds;
 use crate::command_line::{MixIn, Serve};
 use crate::exposure::Exposure;
 use crate::handler_options::HandlerOptions;
@@ -28,6 +30,8 @@ pub enum Failure {
     Signals(io::Error),
     #[error(transparent)]
     Server(#[from] socketserver::Error),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
 }
@@ -38,17 +42,22 @@ pub fn serve(options: Serve) -> Result<(), Failure> {
     let concurrency = Concurrency::new(&options)?;
     let for_handler = &options.for_handler;
     let url = options.listen.unwrap_or(entry.default_address.clone());
+    options.auth.check(&url).map_err(Failure::Usage)?;
+    options.bounds.check(&url).map_err(Failure::Usage)?;
     let place = Place {
         exposure: entry.exposure.or_anywhere(for_handler.allow_remote()),
         url,
+        bounds: options.bounds,
     };
     match (&place.url, &entry.stream, &entry.datagram) {
         (Url::Tcp(address), Some(service), _) => {
             let handler = place.factory(entry, service, for_handler)?;
+            let handler = options.auth.guard(handler)?;
             concurrency.run(TcpServer::new(address.to_string(), handler), &place)
         }
         (Url::Unix(path), Some(service), _) => {
             let handler = place.factory(entry, service, for_handler)?;
+            let handler = options.auth.guard(handler)?;
             concurrency.run(UnixStreamServer::new(path, handler), &place)
         }
         (Url::Udp(address), _, Some(service)) => {
@@ -74,10 +83,11 @@ fn does_not_speak(entry: &Entry, url: &Url) -> Failure {
     ))
 }
 
-/// Where a handler is served, and to whom.
+/// Where a handler is served, to whom, and within which bounds.
 struct Place {
     url: Url,
     exposure: Exposure,
+    bounds: Bounds,
 }
 
 impl Place {
@@ -154,7 +164,8 @@ impl Concurrency {
 
 fn run<S: BaseServer>(stack: S, place: &Place) -> Result<(), Failure> {
     let signals = StopSignals::catch().map_err(Failure::Signals)?;
-    let server = stack.bind()?;
+    let mut server = stack.bind()?;
+    place.bounds.apply(&mut server);
     // What a name stands for may have changed since it was looked up.
     let checked = place.exposure.check(&server.server_address());
     checked.map_err(Failure::Usage)?;
@@ -163,7 +174,8 @@ fn run<S: BaseServer>(stack: S, place: &Place) -> Result<(), Failure> {
     server.serve_forever()?;
     log::info!("stopping; a second signal does not wait for running requests");
     let report = server.server_close();
-    log::info!("stopped: {report}");
+    // Whatever the log's level is. Where standard error is closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "stopped; requests: {report}");
     Ok(())
 }
 

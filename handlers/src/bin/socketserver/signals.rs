@@ -29,6 +29,9 @@ impl StopSignals {
             let mut signals = self.0.forever();
             if signals.next().is_some() {
                 server.request_shutdown();
+                // Cuts off what holds the loop of a server without a mix-in when its time is over, while
+                // this thread listens on. Without it the second signal is what is left.
+                let _ = thread::Builder::new().spawn(move || server.shutdown());
             }
             if let Some(second) = signals.next() {
                 // Neither destructors nor handlers at exit: they might wait for what hangs.
