@@ -84,6 +84,9 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(doctest)]
+mod book;
+
 mod active_request;
 mod active_requests;
 mod address;
