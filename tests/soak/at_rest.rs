@@ -1,0 +1,82 @@
+//! What a server's process has when no client is there, and whether it is what it had before.
+
+use socket2::SockAddr;
+
+use crate::census::Census;
+use crate::phase::Server;
+use crate::process::ServerProcess;
+
+/// By how much a process may grow, in KiB, between the end of the warm-up and the end.
+///
+/// What is left over for each request would be far above it: a server sees thousands of requests a
+/// minute. Below it is what the allocator keeps for the most threads, connections and largest messages
+/// that there have been at a time, of which the warm-up has not seen the worst.
+const ALLOWED_GROWTH: u64 = 8 << 10;
+
+/// A process at rest: with its server open, and without.
+#[derive(Debug, Clone, Copy)]
+pub struct AtRest {
+    pub open: Census,
+    pub closed: Census,
+}
+
+impl AtRest {
+    /// What the process has before its first server has seen a client, and where that server is, which
+    /// is open afterwards.
+    pub fn fresh(process: &mut ServerProcess) -> Result<(Self, SockAddr), String> {
+        // Before the server: of one that is closed, ended threads may be there for a moment.
+        let closed = process.census()?;
+        let address = process.open()?;
+        let open = process.census()?;
+        Ok((Self { open, closed }, address))
+    }
+
+    /// Waits until the process has the threads and children that it had `before`, and counts. What is
+    /// made once and then kept may have been added. The server is open afterwards.
+    pub fn after_warm_up(server: &mut Server<'_>, before: &Self) -> Result<Self, String> {
+        let like = |now: &Census, before: &Census| {
+            let descriptors = now.descriptors;
+            now.equals_but_for_memory(&Census {
+                descriptors,
+                ..*before
+            })
+        };
+        let now = Self::when(server, before, like)?;
+        server.open()?;
+        Ok(now)
+    }
+
+    /// Waits until the process has what it had `before`, and counts. The server is closed afterwards.
+    pub fn at_the_end(server: &mut Server<'_>, before: &Self) -> Result<Self, String> {
+        let now = Self::when(server, before, Census::equals_but_for_memory)?;
+        for (now, before) in [(now.open, before.open), (now.closed, before.closed)] {
+            if now.memory > before.memory + ALLOWED_GROWTH {
+                let (before, now) = (before.memory, now.memory);
+                server.site.fail(format_args!(
+                    "it had {before} KiB and has {now} KiB, which is {ALLOWED_GROWTH} more or above"
+                ));
+            }
+        }
+        Ok(now)
+    }
+
+    fn when(
+        server: &mut Server<'_>,
+        before: &Self,
+        like: impl Fn(&Census, &Census) -> bool,
+    ) -> Result<Self, String> {
+        server.process.order("limits default")?;
+        let count = |server: &mut Server<'_>, what, before: &Census| {
+            let now = server.process.census_when(|now| like(now, before))?;
+            if !like(&now, before) {
+                let what = format!("{what}, nobody there: first {before}, then {now}");
+                server.site.fail(what);
+            }
+            Ok::<_, String>(now)
+        };
+        let open = count(server, "open", &before.open)?;
+        server.close()?;
+        let closed = count(server, "closed", &before.closed)?;
+        Ok(Self { open, closed })
+    }
+}

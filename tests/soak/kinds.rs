@@ -1,0 +1,87 @@
+//! The servers that there are: each transport with each mix-in.
+
+use std::fmt;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    Tcp,
+    Udp,
+    UnixStream,
+    UnixDatagram,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MixIn {
+    None,
+    Threading,
+    Forking,
+    Pool,
+}
+
+/// Which server it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    pub transport: Transport,
+    pub mix_in: MixIn,
+}
+
+impl Transport {
+    const ALL: [Self; 4] = [Self::Tcp, Self::Udp, Self::UnixStream, Self::UnixDatagram];
+
+    pub fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp | Self::UnixStream)
+    }
+
+    pub fn is_unix(self) -> bool {
+        matches!(self, Self::UnixStream | Self::UnixDatagram)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::UnixStream => "unix-stream",
+            Self::UnixDatagram => "unix-datagram",
+        }
+    }
+}
+
+impl MixIn {
+    const ALL: [Self; 4] = [Self::None, Self::Threading, Self::Forking, Self::Pool];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "alone",
+            Self::Threading => "threading",
+            Self::Forking => "forking",
+            Self::Pool => "pool",
+        }
+    }
+}
+
+impl Kind {
+    /// Every kind, in the order of the table.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Transport::ALL.into_iter().flat_map(|transport| {
+            MixIn::ALL
+                .into_iter()
+                .map(move |mix_in| Self { transport, mix_in })
+        })
+    }
+
+    /// The kind that is displayed as `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|kind| kind.to_string() == name)
+    }
+
+    pub fn forks(self) -> bool {
+        self.mix_in == MixIn::Forking
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = format!("{}/{}", self.transport.name(), self.mix_in.name());
+        f.pad(&name)
+    }
+}
