@@ -52,9 +52,8 @@ impl AtRest {
         for (now, before) in [(now.open, before.open), (now.closed, before.closed)] {
             if now.memory > before.memory + ALLOWED_GROWTH {
                 let (before, now) = (before.memory, now.memory);
-                server.site.fail(format_args!(
-                    "it had {before} KiB and has {now} KiB, which is {ALLOWED_GROWTH} more or above"
-                ));
+                let what = format!("grown from {before} to {now} KiB, more than {ALLOWED_GROWTH}");
+                server.site.fail(what);
             }
         }
         Ok(now)

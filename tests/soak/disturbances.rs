@@ -1,6 +1,7 @@
 //! What is done to a server while it serves.
 
 use crate::closing::Closing;
+use crate::phase::close;
 use crate::process::ServerProcess;
 use crate::site::Site;
 
@@ -71,7 +72,7 @@ fn take(
                 // A stranger who gets the port is to be left alone.
                 site.set_address(None);
             }
-            closings.add(&process.close()?);
+            close(site, process, closings)?;
             site.pause(rng.u64(..50));
             site.set_address(Some(process.open()?));
         }

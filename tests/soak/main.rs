@@ -147,8 +147,20 @@ fn start<'a>(
 fn at_rest(
     servers: &mut [Server<'_>],
     before: &[AtRest],
-    count: impl Fn(&mut Server<'_>, &AtRest) -> Result<AtRest, String>,
+    count: impl Fn(&mut Server<'_>, &AtRest) -> Result<AtRest, String> + Sync,
 ) -> Result<Vec<AtRest>, String> {
-    let both = servers.iter_mut().zip(before);
-    both.map(|(server, before)| count(server, before)).collect()
+    let count = &count;
+    // All at once, since each may wait for a while.
+    std::thread::scope(|scope| {
+        let both = servers.iter_mut().zip(before);
+        let counting = both.map(|(server, before)| scope.spawn(move || count(server, before)));
+        Vec::from_iter(counting)
+            .into_iter()
+            .map(|counting| {
+                counting
+                    .join()
+                    .map_err(|_| "a census panicked".to_owned())?
+            })
+            .collect()
+    })
 }

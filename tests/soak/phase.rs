@@ -54,9 +54,22 @@ impl Server<'_> {
 
     /// Closes the server, and keeps what it says.
     pub fn close(&mut self) -> Result<(), String> {
-        self.closings.add(&self.process.close()?);
-        Ok(())
+        close(&self.site, &mut self.process, &mut self.closings)
     }
+}
+
+/// Closes a server, and adds what it says, which has to add up in itself.
+pub fn close(
+    site: &Site<'_>,
+    process: &mut ServerProcess,
+    closings: &mut Closing,
+) -> Result<(), String> {
+    let closing = process.close()?;
+    if !closing.adds_up() {
+        site.fail(format_args!("closed, but it does not add up: {closing:?}"));
+    }
+    closings.add(&closing);
+    Ok(())
 }
 
 /// Lets all clients loose on all servers for a time, and waits until the last has come to its end.
