@@ -162,7 +162,10 @@ impl Loop {
             }
             self.closing.store(false, SeqCst);
             let report = server.server_close();
-            let _ = self.events.send(Event::Closed(handle.statistics(), report));
+            let statistics = handle.statistics();
+            // It holds descriptors, which are counted as soon as the server is said to be closed.
+            drop(handle);
+            let _ = self.events.send(Event::Closed(statistics, report));
         }
         Ok(())
     }
