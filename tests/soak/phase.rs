@@ -109,8 +109,12 @@ fn send_clients<'scope>(
         false => &DATAGRAM_CLIENTS,
     };
     for client in clients {
-        let rng = rng.fork();
-        scope.spawn(move || client(site, rng));
+        let mut rng = rng.fork();
+        scope.spawn(move || {
+            // For what is decided where no generator is at hand.
+            fastrand::seed(rng.u64(..));
+            client(site, rng);
+        });
     }
 }
 
