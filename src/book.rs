@@ -50,6 +50,9 @@ struct GuideFromPython;
 #[doc = include_str!("../docs/guide/troubleshooting.md")]
 struct GuideTroubleshooting;
 
+#[doc = include_str!("../docs/guide/soak.md")]
+struct GuideSoak;
+
 #[doc = include_str!("../docs/basics/client-server.md")]
 struct BasicsClientServer;
 
