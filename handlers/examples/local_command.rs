@@ -12,14 +12,11 @@ use socketserver_handlers::shell::{Limits, run};
 
 /// The two outputs of a line, each under its name.
 fn shown(line: &str, limits: &Limits) -> Vec<u8> {
-    let output = run(line.as_bytes(), limits, None);
+    let [stderr, stdout] = run(line.as_bytes(), limits, None).into_parts();
     let mut shown = b"standard error:\n".to_vec();
-    shown.extend(&output.stderr);
+    shown.extend(stderr);
     shown.extend(b"standard output:\n");
-    shown.extend(&output.stdout);
-    if let Some(note) = output.note() {
-        shown.extend(note.as_bytes());
-    }
+    shown.extend(stdout);
     shown
 }
 
