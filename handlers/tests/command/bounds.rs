@@ -76,9 +76,10 @@ fn an_idle_timeout_for_datagrams_is_refused() {
 
 #[test]
 fn the_last_line_counts_those_that_were_idle_and_those_that_ended() {
-    let served = Served::start("time", LOOPBACK, &[]);
+    let mut served = Served::start("time", LOOPBACK, &[]);
     let mut busy = busy_client(&served);
     served.signal(Signal::SIGTERM);
+    served.wait_for_log("stopping");
     busy.write_all(b"finished\n").unwrap();
     assert_eq!(rest(busy), b"unfinished\n");
     let last = last_line(served);
