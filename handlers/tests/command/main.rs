@@ -2,6 +2,12 @@
 
 mod auth;
 mod bounds;
+mod client;
+mod client_chat;
+mod client_faults;
+mod client_messages;
+mod client_operated;
+mod client_shell;
 mod exposure;
 mod listing;
 mod operator;

@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::auth_options::AuthOptions;
 use crate::bounds::Bounds;
+use crate::client;
 use crate::handler_options::HandlerOptions;
 use crate::registry::{Entry, HANDLERS};
 use crate::url::Url;
@@ -25,9 +26,15 @@ pub enum Task {
     /// Serves a handler until SIGINT or SIGTERM
     ///
     /// When it is ready it prints "listening on URL". SIGINT and SIGTERM stop it: it accepts no
-    /// more, lets running requests end, for as long as --drain-timeout says, and exits with 0. A second signal ends it at once, with 128
-    /// plus the signal's number; the children of a forking server still finish their requests.
+    /// more, lets running requests end for as long as --drain-timeout says, and exits with 0. A
+    /// second signal ends it at once, with 128 plus the signal's number; the children of a forking
+    /// server still finish their requests.
     Serve(Serve),
+    /// Talks with a server: lines from standard input, answers to standard output
+    ///
+    /// "quit" or the end of the input ends it. The exit status is 1 if the server is not there, leaves
+    /// before the end, or makes no sense.
+    Client(client::Options),
 }
 
 #[derive(Debug, Args)]
@@ -88,11 +95,11 @@ fn handler() -> impl TypedValueParser<Value = &'static Entry> {
 }
 
 /// Ends the program as clap does where it finds the mistake itself: with the usage, and status 2.
-pub fn refuse(message: &str) -> ! {
+pub fn refuse(task: &str, message: &str) -> ! {
     let mut command = CommandLine::command();
     command.build();
     let command = command
-        .find_subcommand_mut("serve")
+        .find_subcommand_mut(task)
         .expect("it is a variant of `Task`");
     command.error(ErrorKind::ArgumentConflict, message).exit()
 }

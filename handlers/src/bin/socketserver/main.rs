@@ -1,17 +1,20 @@
-//! The `socketserver` command: lists the handlers of this package, and serves any of them.
+//! The `socketserver` command: lists the handlers of this package, serves any of them, and is the
+//! client of most.
 //!
-//! Standard output has what was asked for: the list, or the one line `listening on URL`. Everything
-//! else goes to standard error, through the log: `RUST_LOG` sets its level, which is `info` unless
-//! set.
+//! Standard output has what was asked for: the list, the one line `listening on URL`, or the answers
+//! to a client. Everything else goes to standard error, through the log: `RUST_LOG` sets its level,
+//! which is `info` unless set.
 //!
-//! The exit status is 0 after the list, or when a signal has stopped the server; 1 if the server
-//! could not be started, or its loop failed; 2 if the command line makes no sense; and 128 plus the
-//! signal's number if a second signal ended a server that was still stopping.
+//! The exit status is 0 after the list, after a conversation, or when a signal has stopped the server;
+//! 1 if the server could not be started, or its loop failed, or the server of a client was not there,
+//! left, or made no sense; 2 if the command line makes no sense; and 128 plus the signal's number if a
+//! second signal ended a server that was still stopping.
 
 mod amounts;
 mod auth_options;
 mod bounds;
 mod boxed_handler;
+mod client;
 mod command_line;
 mod console;
 mod exposure;
@@ -39,10 +42,20 @@ fn main() -> ExitCode {
     let done = match task {
         Task::List => list().map_err(Failure::Output),
         Task::Serve(options) => serve::serve(options),
+        Task::Client(options) => return client(options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(message)) => command_line::refuse(&message),
+        Err(Failure::Usage(message)) => command_line::refuse("serve", &message),
+        Err(failure) => failed(&failure),
+    }
+}
+
+/// Has a conversation with a server.
+fn client(options: client::Options) -> ExitCode {
+    match client::run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(client::Failure::Usage(message)) => command_line::refuse("client", &message),
         Err(failure) => failed(&failure),
     }
 }

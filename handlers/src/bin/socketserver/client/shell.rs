@@ -1,0 +1,263 @@
+//! The shell's client over a stream, in every framing.
+
+use std::io::{BufRead, Read, Write};
+
+use serde::Deserialize;
+use socketserver_handlers::framing::{Body, LengthPrefix};
+use socketserver_handlers::shell::Framing;
+
+use super::call::read_message;
+use super::failure::Problem;
+use super::user::User;
+
+/// Lengths are signed 32-bit numbers; what they announce is passed on as it comes.
+const ANY_LENGTH: LengthPrefix = LengthPrefix::little_endian().max_length(u32::MAX);
+
+/// A header is held in memory: 1 MiB at most.
+const HEADER: LengthPrefix = LengthPrefix::little_endian();
+
+/// What the client says when it has the length.
+const READY: &[u8] = b"recv_ready";
+
+/// The JSON object before an answer.
+#[derive(Debug, Deserialize)]
+struct Header {
+    data_size: u64,
+}
+
+/// Sends a command in one piece, and passes the answer on as it comes. Nothing of it is held, so it may
+/// have any length.
+///
+/// In [`Framing::Raw`] it is what one read of 1024 bytes gives, as in the tutorial: of a longer answer the
+/// rest comes out after the next command, and a command that writes nothing has no answer, which is
+/// told on standard error when the time for it is over.
+pub fn exchange<R: BufRead, W: Write>(
+    user: &mut User<R, W>,
+    stream: &mut (impl Read + Write),
+    framing: Framing,
+    command: &[u8],
+) -> Result<(), Problem> {
+    stream.write_all(command)?;
+    stream.flush()?;
+    let length = match framing {
+        Framing::Raw => return pass_one_read(user, stream),
+        Framing::Ready => {
+            let length = parse_length(&read_message(stream)?)?;
+            stream.write_all(READY)?;
+            stream.flush()?;
+            length
+        }
+        Framing::Header => ANY_LENGTH.read_length(stream)?.ok_or(Problem::Left)?.into(),
+        _ => {
+            let header: Option<Header> = HEADER.read_json_header(stream)?;
+            header.ok_or(Problem::Left)?.data_size
+        }
+    };
+    user.write_all_of(Body::new(stream, length))
+}
+
+fn pass_one_read<R: BufRead, W: Write>(
+    user: &mut User<R, W>,
+    stream: &mut impl Read,
+) -> Result<(), Problem> {
+    match read_message(stream) {
+        Err(Problem::NoAnswer) => {
+            log::warn!("nothing has come; a command without output has no answer in raw framing");
+            Ok(())
+        }
+        answer => {
+            user.write(&answer?)?;
+            user.flush()
+        }
+    }
+}
+
+/// The decimal digits before an answer.
+fn parse_length(digits: &[u8]) -> Result<u64, Problem> {
+    let number = str::from_utf8(digits).ok();
+    let number = number.filter(|it| it.bytes().all(|digit| digit.is_ascii_digit()));
+    number.and_then(|it| it.parse().ok()).ok_or_else(|| {
+        let shown = String::from_utf8_lossy(&digits[..digits.len().min(20)]).into_owned();
+        Problem::Nonsense(format!("it begins with {shown:?} where a length should be"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use socketserver::mock::MockStream;
+
+    use super::super::conversation::{Manner, converse};
+    use super::super::user::tests::piped;
+    use super::*;
+
+    /// What is sent, what is shown, and how it ends.
+    fn talk(
+        framing: Framing,
+        input: &str,
+        server: MockStream,
+    ) -> (Vec<Vec<u8>>, Vec<u8>, Result<(), Problem>) {
+        let (mut stream, recording) = server.into_request();
+        let (shown, result) = piped(input, |user| {
+            converse(user, Manner::trimmed("> "), |user, line| {
+                exchange(user, &mut stream, framing, line)
+            })
+        });
+        (recording.writes(), shown, result)
+    }
+
+    const INPUT: &str = " ls -l \n\necho hi\nquit\nlost\n";
+
+    /// Row 10 of the tutorial.
+    #[test]
+    fn without_a_frame_an_answer_is_what_one_read_of_1024_bytes_gives() {
+        let server = MockStream::new().chunk([b'x'; 1500]).chunk("hi\n");
+        let (sent, shown, result) = talk(Framing::Raw, INPUT, server);
+        result.unwrap();
+        assert_eq!(sent, [b"ls -l".as_slice(), b"echo hi"]);
+        // What is left of the first answer stands for the second.
+        assert_eq!(shown, [b'x'; 1500]);
+    }
+
+    #[test]
+    fn without_a_frame_a_command_without_output_has_no_answer_and_the_next_one_has() {
+        let server = MockStream::new().timeout().chunk("hi\n");
+        let (sent, shown, result) = talk(Framing::Raw, "true\necho hi\n", server);
+        result.unwrap();
+        assert_eq!(sent, [b"true".as_slice(), b"echo hi"]);
+        assert_eq!(shown, b"hi\n");
+    }
+
+    /// Row 14.
+    #[test]
+    fn the_client_says_that_it_is_ready_when_it_has_the_length() {
+        let server = MockStream::new();
+        let server = server.chunk("8").chunk("tot").chunk("al 0\n").chunk("0");
+        let (sent, shown, result) = talk(Framing::Ready, INPUT, server);
+        result.unwrap();
+        let expected = [
+            b"ls -l".as_slice(),
+            b"recv_ready",
+            b"echo hi",
+            b"recv_ready",
+        ];
+        assert_eq!(sent, expected);
+        assert_eq!(shown, b"total 0\n");
+    }
+
+    /// Row 15.
+    #[test]
+    fn four_bytes_have_the_length() {
+        let server = MockStream::new()
+            .chunk("\x08\0")
+            .chunk("\0\0total 0\n\x03\0\0\0hi\n");
+        let (sent, shown, result) = talk(Framing::Header, INPUT, server);
+        result.unwrap();
+        assert_eq!(sent, [b"ls -l".as_slice(), b"echo hi"]);
+        assert_eq!(shown, b"total 0\nhi\n");
+    }
+
+    /// Row 16, with the space that Python's `json.dumps` puts there.
+    #[test]
+    fn a_json_object_has_the_length() {
+        let server = MockStream::new()
+            .chunk("\x10\0\0\0{\"data_size\": 8}total 0\n")
+            .chunk("\x0f\0\0\0{\"data_size\":3}hi\n");
+        let (sent, shown, result) = talk(Framing::Json, INPUT, server);
+        result.unwrap();
+        assert_eq!(sent, [b"ls -l".as_slice(), b"echo hi"]);
+        assert_eq!(shown, b"total 0\nhi\n");
+    }
+
+    #[test]
+    fn an_answer_that_makes_no_sense_is_told() {
+        for (framing, answer, reason) in [
+            (
+                Framing::Ready,
+                "hello\x1b[2J",
+                r#"it begins with "hello\u{1b}[2J""#,
+            ),
+            (Framing::Ready, "-5", "it begins with \"-5\""),
+            (Framing::Ready, "+5", "it begins with \"+5\""),
+            (
+                Framing::Ready,
+                "99999999999999999999999",
+                "it begins with \"99999999999999999999\"",
+            ),
+            (Framing::Header, "\u{7f}\u{7f}\u{7f}\x7f", "the server left"),
+            (Framing::Json, "HTTP/1.1 400", "above the limit"),
+            (Framing::Json, "\x04\0\0\0oops", "the header is not JSON"),
+            (
+                Framing::Json,
+                "\x02\0\0\0{}",
+                "the header is not of the expected form",
+            ),
+            (
+                Framing::Json,
+                "\x10\0\0\0{\"data_size\":-1}",
+                "the header is not of the expected form",
+            ),
+        ] {
+            let (_, shown, result) = talk(framing, "ls\n", MockStream::new().chunk(answer));
+            let message = result.unwrap_err().to_string();
+            assert!(message.contains(reason), "{framing} {answer:?}: {message}");
+            assert_eq!(shown, b"");
+        }
+        let negative = MockStream::new().chunk([0xff; 4]);
+        let message = talk(Framing::Header, "ls\n", negative).2.unwrap_err();
+        assert!(message.to_string().contains("negative: -1"), "{message}");
+    }
+
+    #[test]
+    fn what_has_come_is_shown_of_a_server_that_leaves_at_any_point() {
+        for (framing, answer) in [
+            (Framing::Ready, "8"),
+            (Framing::Header, "\x08\0\0\0total 0\n"),
+            (Framing::Json, "\x0f\0\0\0{\"data_size\":8}total 0\n"),
+        ] {
+            for length in 0..answer.len() {
+                let server = MockStream::new().chunk(&answer[..length]);
+                let (_, shown, result) = talk(framing, "ls\n", server);
+                assert!(
+                    matches!(result, Err(Problem::Left)),
+                    "{framing} after {length}"
+                );
+                let body = answer.find("total").unwrap_or(answer.len());
+                assert_eq!(shown, &answer.as_bytes()[body.min(length)..length]);
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_announced_as_endless_is_passed_on_as_it_comes() {
+        for (framing, length) in [
+            (Framing::Header, b"\xff\xff\xff\x7f".to_vec()),
+            (
+                Framing::Json,
+                b"\x21\0\0\0{\"data_size\":9223372036854775807}".to_vec(),
+            ),
+        ] {
+            let server = MockStream::new().chunk(length).chunk("some");
+            let (_, shown, result) = talk(framing, "ls\n", server);
+            assert!(
+                matches!(result, Err(Problem::Left)),
+                "{framing}: {result:?}"
+            );
+            assert_eq!(shown, b"some");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_server_sends_is_shown_or_an_error(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..4),
+        ) {
+            for framing in Framing::ALL {
+                let server = MockStream::new();
+                let server = chunks.iter().fold(server, |server, chunk| server.chunk(chunk));
+                let (_, shown, _) = talk(framing, "ls\nls\n", server);
+                prop_assert!(shown.len() <= chunks.concat().len());
+            }
+        }
+    }
+}

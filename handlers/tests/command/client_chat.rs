@@ -1,0 +1,98 @@
+//! `socketserver client chat`.
+
+use std::io::{self, PipeWriter, Write};
+
+use nix::sys::signal::Signal;
+
+use crate::client::Client;
+use crate::served::{Served, socketserver};
+
+/// A chat server, and the keyboard of its operator.
+fn serve(url: &str) -> (Served, PipeWriter) {
+    let (keyboard, operator) = io::pipe().unwrap();
+    let mut command = socketserver(&["serve", "chat", "--listen", url]);
+    command.stdin(keyboard);
+    (Served::run(command), operator)
+}
+
+/// Rows 1 and 4 of the tutorial.
+#[test]
+fn a_call_goes_to_and_fro_until_this_side_says_bye() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = format!("unix://{}", directory.path().join("chat").display());
+    for url in ["tcp://127.0.0.1:0", &file] {
+        let (served, mut operator) = serve(url);
+        let mut client = Client::start(&["chat", served.url()]);
+        client.type_in("hello\n");
+        operator.write_all("你好\n".as_bytes()).unwrap();
+        assert_eq!(client.line(), "你好\n");
+        client.type_in("bye\nlost\n");
+        client.end().showed("");
+        // The next call begins where this one has ended.
+        operator.write_all(b"bye\n").unwrap();
+        Client::run(&["chat", served.url()], "again\n").showed("bye\n");
+        served.signal(Signal::SIGTERM);
+        assert_eq!(served.exit().1, "hello\nbye\nagain\n");
+    }
+}
+
+#[test]
+fn the_operator_s_bye_ends_the_call() {
+    let (served, mut operator) = serve("tcp://127.0.0.1:0");
+    let mut client = Client::start(&["chat", served.url()]);
+    client.type_in("hello\n");
+    operator.write_all(b"bye\n").unwrap();
+    assert_eq!(client.line(), "bye\n");
+    client.end().showed("");
+    served.signal(Signal::SIGTERM);
+    assert_eq!(served.exit().1, "hello\n");
+}
+
+#[test]
+fn the_end_of_the_input_says_bye() {
+    let (served, mut operator) = serve("tcp://127.0.0.1:0");
+    Client::run(&["chat", served.url()], "").showed("");
+    operator.write_all(b"bye\n").unwrap();
+    Client::run(&["chat", served.url()], "again\n").showed("bye\n");
+    served.signal(Signal::SIGTERM);
+    assert_eq!(served.exit().1, "bye\nagain\n");
+}
+
+/// Row 6 of the tutorial.
+#[test]
+fn friends_are_picked_by_name_and_each_gets_what_is_for_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = format!("unixgram://{}", directory.path().join("chat").display());
+    let (jack, mut jacks) = serve("udp://127.0.0.1:0");
+    let (jedan, mut jedans) = serve(&file);
+    let friends = [("Jack", &jack), ("Jedan", &jedan)];
+    let friends = friends.map(|(name, served)| format!("{name}={}", served.url()));
+    let mut client = Client::start(&["chat", "--friend", &friends[0], "--friend", &friends[1]]);
+    client.type_in("\nNobody\nJack\n hi \n");
+    jacks.write_all("你好\n".as_bytes()).unwrap();
+    assert_eq!(client.line(), format!("from {}: 你好\n", jack.url()));
+    client.type_in("\nq\nJedan\nhello\n");
+    jedans.write_all(b"\x1b[2J\n").unwrap();
+    let expected = format!("from {}: \\u{{1b}}[2J\n", jedan.url());
+    assert_eq!(client.line(), expected);
+    client.end().showed("");
+    for (served, message) in [(jack, ": hi\n"), (jedan, ": hello\n")] {
+        served.signal(Signal::SIGTERM);
+        let (_, screen, _) = served.exit();
+        assert!(screen.ends_with(message), "{screen}");
+        assert_eq!(screen.lines().count(), 1, "{screen}");
+    }
+}
+
+#[test]
+fn one_friend_needs_no_name() {
+    let (served, mut operator) = serve("udp://127.0.0.1:0");
+    let mut client = Client::start(&["chat", served.url()]);
+    client.type_in("hello\n");
+    operator.write_all(b"hi\n").unwrap();
+    assert_eq!(client.line(), format!("from {}: hi\n", served.url()));
+    client.type_in("q\nlost\n");
+    client.end().showed("");
+    served.signal(Signal::SIGTERM);
+    assert_eq!(served.exit().0, Some(0));
+}
