@@ -5,6 +5,9 @@
 #[doc = include_str!("../docs/README.md")]
 struct FrontPage;
 
+#[doc = include_str!("../docs/tutorial.md")]
+struct Tutorial;
+
 #[doc = include_str!("../docs/guide/getting-started.md")]
 struct GuideGettingStarted;
 
