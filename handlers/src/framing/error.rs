@@ -15,7 +15,7 @@ use std::str::Utf8Error;
 #[non_exhaustive]
 pub enum FramingError {
     /// The four bytes of a length are a negative number.
-    #[error("the announced length is negative: {0}; check that both sides use the same byte order")]
+    #[error("the announced length is negative: {0}; the two sides may use different byte orders")]
     NegativeLength(i32),
 
     /// A length, received or to be sent, is above the limit.
@@ -134,7 +134,7 @@ mod tests {
         for (error, message) in [
             (
                 FramingError::NegativeLength(-1),
-                "the announced length is negative: -1; check that both sides use the same byte order",
+                "the announced length is negative: -1; the two sides may use different byte orders",
             ),
             (
                 too_long,
