@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use socket2::{SockAddr, Socket, Type};
 
+use crate::port_history;
 use crate::site::{Count, LIMIT, Site};
-use crate::wire::{Kind, Question, REFUSAL};
+use crate::wire::{HEADER, Kind, Question, REFUSAL};
 
 /// Answers are taken in such pieces.
 const PIECE: usize = 64 << 10;
@@ -222,12 +223,26 @@ impl<'a> DatagramSocket<'a> {
     pub fn send(&self, packet: &[u8], time: Duration) -> io::Result<bool> {
         self.socket.set_write_timeout(Some(time))?;
         self.site.count(Count::Attempts, 1);
+        let question = packet.get(..HEADER).and_then(Question::from_header);
+        if packet.is_empty() || question.is_some() {
+            port_history::remember(&self.socket, question.map(|it| it.salt));
+        }
         match self.socket.send(packet) {
             Err(error) if is_timeout(&error) => Ok(false),
             // No memory for it in the kernel, now.
             Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => Ok(false),
             sent => sent.map(|_| true),
         }
+    }
+
+    /// Whether `packet` is the right answer to what an earlier owner of the port has asked.
+    pub fn is_for_predecessor(&self, packet: &[u8]) -> bool {
+        let question = Question::answered_by(packet);
+        let is_right = match question {
+            Some(question) => packet == question.answer(),
+            None => packet.is_empty(),
+        };
+        is_right && port_history::was_asked(&self.socket, question.map(|it| it.salt))
     }
 
     /// The next packet; `None` if there is none until then.

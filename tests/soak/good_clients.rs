@@ -250,6 +250,9 @@ impl Asked {
                 Some(known) => packet == known.answer(),
                 None => packet.is_empty() && self.empty,
             };
+            if !is_right && socket.is_for_predecessor(&packet) {
+                continue;
+            }
             if !is_right {
                 let begin = packet[..packet.len().min(2 * HEADER)].escape_ascii();
                 let length = packet.len();

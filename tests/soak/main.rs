@@ -16,6 +16,7 @@ mod handler;
 mod hostile_clients;
 mod kinds;
 mod phase;
+mod port_history;
 mod process;
 mod report;
 mod servers;
