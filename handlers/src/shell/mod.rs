@@ -7,6 +7,7 @@ mod commander;
 mod conversation_error;
 mod datagram;
 mod framing;
+mod group;
 mod limits;
 mod one_datagram;
 mod output;

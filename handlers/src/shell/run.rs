@@ -11,10 +11,10 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
+use crate::shell::group::Group;
 use crate::shell::outputs::{Outputs, TooMuch};
 use crate::shell::{Ending, Limits, Output, Refusal};
 
@@ -33,17 +33,18 @@ use crate::shell::{Ending, Limits, Output, Refusal};
 ///   writing side only has left, too: the two cannot be told apart. Without one it runs for nobody
 ///   in particular.
 ///
-/// The shell has a process group of its own, which is killed (`SIGKILL`) in every case, also when the
-/// shell has ended by itself: programs in the background end with the command. What has left the
-/// group (`setsid`, or a job of a shell with job control) is beyond reach; it does not hold
-/// the command up though it may hold the outputs open. Should this process be killed, the command
-/// goes on.
+/// The command has a process group of its own, which is killed (`SIGKILL`) in every case, also when
+/// the shell has ended by itself: programs in the background end with the command. So they do when
+/// this process ends meanwhile, however it does: the group is led by a second shell, which waits for
+/// that. What has left the group (`setsid`, or a job of a shell with job control) is beyond reach; it
+/// does not hold the command up though it may hold the outputs open.
 ///
 /// A line that is empty, not utf-8 or has a NUL byte in it is not run, and its
 /// [`Ending`] says so, as it does of everything else that may go wrong. The
 /// counterpart of the tutorial's `subprocess.Popen(line, shell=True, stdout=PIPE, stderr=PIPE)`.
 ///
-/// It starts a thread, which has ended when it returns, and may be called in a forked child.
+/// It starts a thread and the second shell, which have ended when it returns, and may be called in a
+/// forked child.
 ///
 /// ```
 /// use socketserver_handlers::shell::{Limits, run};
@@ -74,6 +75,7 @@ pub fn run(line: &[u8], limits: &Limits, client: Option<BorrowedFd<'_>>) -> Outp
 #[derive(Debug)]
 struct Running {
     shell: Child,
+    group: Group,
     limits: Limits,
     outputs: Outputs,
     /// Readable once the shell has ended.
@@ -81,8 +83,6 @@ struct Running {
     /// Waits for that end. Poll cannot: a process is no descriptor everywhere, and the outputs may
     /// end sooner or later than it does.
     waiting: Option<JoinHandle<()>>,
-    /// It has been reaped, and its id may be that of another group.
-    reaped: bool,
 }
 
 /// Why a command is ended before it ends by itself, or that it has.
@@ -102,20 +102,22 @@ const LEFT: PollFlags = PollFlags::empty();
 
 impl Running {
     fn start(line: &[u8], limits: &Limits) -> io::Result<Self> {
+        let explain = |error: io::Error| {
+            let what = format!("cannot start /bin/sh: {error}");
+            io::Error::new(error.kind(), what)
+        };
         let (end, mut ended) = io::pipe()?;
+        let group = Group::new().map_err(explain)?;
         let mut shell = Command::new("/bin/sh")
             // What follows is the command, also where it begins with a dash.
             .args(["-c", "--"])
             .arg(OsStr::from_bytes(line))
-            .process_group(0)
+            .process_group(group.id().as_raw())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|error| {
-                let what = format!("cannot start /bin/sh: {error}");
-                io::Error::new(error.kind(), what)
-            })?;
+            .map_err(explain)?;
         let [stderr, stdout] = [
             shell.stderr.take().map(OwnedFd::from),
             shell.stdout.take().map(OwnedFd::from),
@@ -123,11 +125,11 @@ impl Running {
         .map(|pipe| pipe.expect("both outputs are pipes").into());
         let mut running = Self {
             shell,
+            group,
             limits: *limits,
             outputs: Outputs::new(stderr, stdout, limits.output),
             end,
             waiting: None,
-            reaped: false,
         };
         let shell = running.pid();
         let wait = move || {
@@ -213,16 +215,13 @@ impl Running {
 
     /// Ends the whole group, and reaps the shell.
     fn end(&mut self) -> io::Result<ExitStatus> {
-        // It fails if nobody is in the group any more.
-        let _ = killpg(self.pid(), Signal::SIGKILL);
+        self.group.kill();
         // A command may have left its group in place of the shell; this reaches it all the same.
         self.shell.kill()?;
         if let Some(waiting) = self.waiting.take() {
             waiting.join().expect("it does nothing that panics");
         }
-        let status = self.shell.wait()?;
-        self.reaped = true;
-        Ok(status)
+        self.shell.wait()
     }
 
     /// Reads what is in the pipes when nobody of the group is left to write into them. Somebody who
@@ -250,9 +249,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.reaped {
-            let _ = self.end();
-        }
+        // Where it has been done it does nothing.
+        let _ = self.end();
     }
 }
 

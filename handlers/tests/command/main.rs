@@ -1,5 +1,6 @@
 //! The `socketserver` command, run as a user runs it.
 
+mod abandoned_commands;
 mod auth;
 mod bounds;
 mod client;
