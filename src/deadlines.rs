@@ -111,6 +111,29 @@ impl Deadlines {
             .read(limit)
             .write(limit)
     }
+
+    /// All but [`lifetime`](Self::lifetime) no longer than `limit`, which is also what those become
+    /// that were not set: for a handler that has less patience in a part of its conversation than its
+    /// server has.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use socketserver::Deadlines;
+    /// let (short, long) = (Duration::from_secs(5), Duration::from_secs(60));
+    /// let deadlines = Deadlines::new().idle(short).read(long);
+    /// let expected = Deadlines::each(Duration::from_secs(10)).idle(short);
+    /// assert_eq!(deadlines.at_most(Duration::from_secs(10)), expected);
+    /// ```
+    pub fn at_most(self, limit: Duration) -> Self {
+        let shorter = |own: Option<Duration>| Some(own.map_or(limit, |own| own.min(limit)));
+        Self {
+            first_byte: shorter(self.first_byte),
+            idle: shorter(self.idle),
+            read: shorter(self.read),
+            write: shorter(self.write),
+            lifetime: self.lifetime,
+        }
+    }
 }
 
 /// Which of the [`Deadlines`] a client has missed, and how long it was.
@@ -182,6 +205,18 @@ impl DeadlineExceeded {
             };
         }
         None
+    }
+
+    /// How long the client had.
+    #[must_use]
+    pub fn limit(self) -> Duration {
+        match self {
+            Self::FirstByte(limit)
+            | Self::Idle(limit)
+            | Self::Read(limit)
+            | Self::Write(limit)
+            | Self::Lifetime(limit) => limit,
+        }
     }
 
     pub(crate) fn into_error(self) -> io::Error {

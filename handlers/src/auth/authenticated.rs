@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
 
-use socketserver::{HandlerResult, RequestHandler, StreamRequest};
+use socketserver::{DeadlineExceeded, HandlerResult, RequestHandler, StreamRequest};
 
 use crate::auth::CHALLENGE_LENGTH;
 use crate::auth::digest::Digest;
@@ -52,8 +52,9 @@ impl<H> Authenticated<H> {
     }
 
     /// How long a client has to begin its answer, how long to end it, and how long to take the
-    /// challenge; [`AUTHENTICATION_TIMEOUT`] unless set. A client that sends a byte now and then does
-    /// not get longer.
+    /// challenge; [`AUTHENTICATION_TIMEOUT`] unless set, and no longer than the server's own
+    /// [`Deadlines`](socketserver::Deadlines). A client that sends a byte now and then does not get
+    /// longer.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -78,7 +79,8 @@ impl<H> Authenticated<H> {
                 ErrorKind::TimedOut => AuthenticationError::TooLate {
                     received,
                     expected,
-                    timeout: self.timeout,
+                    timeout: DeadlineExceeded::behind(&error)
+                        .map_or(self.timeout, DeadlineExceeded::limit),
                 },
                 _ => AuthenticationError::Io(error),
             }),
@@ -110,14 +112,7 @@ impl<H: RequestHandler> RequestHandler for Authenticated<H> {
     /// Fails, and so ends the request, if the client does not know the key.
     fn setup(&mut self, request: &mut StreamRequest) -> HandlerResult {
         let deadlines = request.deadlines();
-        // The lifetime, if there is one, stays as it is.
-        request.set_deadlines(
-            deadlines
-                .first_byte(self.timeout)
-                .idle(self.timeout)
-                .read(self.timeout)
-                .write(self.timeout),
-        );
+        request.set_deadlines(deadlines.at_most(self.timeout));
         self.authenticate(request)?;
         request.set_deadlines(deadlines);
         self.handler.setup(request)

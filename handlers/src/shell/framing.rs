@@ -14,7 +14,8 @@ pub enum Framing {
     Raw,
     /// The length in decimal ASCII digits, which nothing ends. The client reads it, and says
     /// `recv_ready`; then exactly so many bytes come. Should it say anything else, or nothing for as
-    /// long as a command may run, the connection is closed, and the log has the reason.
+    /// long as a command may run, or as the server's [`Deadlines`](socketserver::Deadlines) say if that
+    /// is less, the connection is closed, and the log has the reason.
     Ready,
     /// The length in four bytes, a signed number with the lowest byte first, as of Python's
     /// `struct.pack('<i', n)`; then so many bytes.

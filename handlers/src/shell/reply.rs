@@ -21,7 +21,8 @@ struct JsonHeader {
     data_size: usize,
 }
 
-/// Sends what a command wrote. A client that is to say that it is ready has `patience` for it.
+/// Sends what a command wrote. A client that is to say that it is ready has `patience` for it, if the
+/// server has not less.
 pub(super) fn send(
     request: &mut StreamRequest,
     framing: Framing,
@@ -56,7 +57,7 @@ pub(super) fn send(
 
 fn wait_until_ready(request: &mut StreamRequest, patience: Duration) -> HandlerResult {
     let deadlines = request.deadlines();
-    request.set_deadlines(deadlines.first_byte(patience).idle(patience).read(patience));
+    request.set_deadlines(deadlines.at_most(patience));
     let ready = read_ready(request);
     request.set_deadlines(deadlines);
     Ok(ready??)

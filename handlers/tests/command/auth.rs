@@ -115,6 +115,19 @@ fn a_short_answer_is_closed_and_logged_with_the_address() {
 }
 
 #[test]
+fn a_client_does_not_get_more_time_to_answer_than_any_has() {
+    let file = key_file(KEY);
+    let options = ["--auth-key-file", path(&file), "--idle-timeout", "0.3"];
+    let mut served = Served::start("upper-loop", LOOPBACK, &options);
+    let mut client = served.connect();
+    challenge(&mut client);
+    assert_eq!(rest(client), b"");
+    let line = served.wait_for_log("of 32 bytes");
+    assert!(line.contains("within 300ms"), "{line}");
+    served.stop();
+}
+
+#[test]
 fn the_link_goes_before_any_handler_over_a_unix_socket_too() {
     let file = key_file(KEY);
     let directory = tempfile::tempdir().unwrap();

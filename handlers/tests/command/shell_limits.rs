@@ -107,6 +107,24 @@ fn a_client_that_says_nothing_after_the_length_is_closed_and_logged() {
 }
 
 #[test]
+fn a_client_does_not_get_more_time_to_be_ready_than_any_has() {
+    let options = [
+        "--framing",
+        "ready",
+        "--command-timeout",
+        "3600",
+        "--idle-timeout",
+        "0.3",
+    ];
+    let mut served = Served::start("shell", "tcp://127.0.0.1:0", &options);
+    let mut client = served.connect();
+    client.write_all(b":").unwrap();
+    assert_eq!(rest(&client), b"0");
+    served.wait_for_log("300ms");
+    served.stop();
+}
+
+#[test]
 fn a_client_that_says_anything_else_after_the_length_is_closed_and_logged() {
     let options = ["--framing", "ready"];
     let mut served = Served::start("shell", "tcp://127.0.0.1:0", &options);

@@ -17,7 +17,8 @@ pub struct ShellOptions {
 
     /// How long a command may run; it is ended then, and the client is told
     ///
-    /// With "--framing ready" a client has as long to say that it is ready.
+    /// With "--framing ready" a client has as long to say that it is ready, or --idle-timeout if that is
+    /// less.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     command_timeout: Duration,
 
