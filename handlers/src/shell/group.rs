@@ -18,7 +18,9 @@ const SCRIPT: &str = "trap '' HUP INT QUIT TERM USR1 USR2; read -r _; kill -s KI
 /// and the end of that input is the word.
 #[derive(Debug)]
 pub(super) struct Group {
-    leader: Child,
+    id: Pid,
+    /// None once it has been killed.
+    leader: Option<Child>,
 }
 
 impl Group {
@@ -31,25 +33,29 @@ impl Group {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        Ok(Self { leader })
+        let id = leader.id().try_into();
+        Ok(Self {
+            id: Pid::from_raw(id.expect("a process id is a positive i32")),
+            leader: Some(leader),
+        })
     }
 
-    /// Its id, which is no other group's as long as this one is not dropped.
+    /// Its id, which is no other group's until it is killed.
     pub(super) fn id(&self) -> Pid {
-        let id = self.leader.id().try_into();
-        Pid::from_raw(id.expect("a process id is a positive i32"))
+        self.id
     }
 
     /// Kills all who are in it.
-    pub(super) fn kill(&self) {
-        // It fails if all of them have ended.
-        let _ = killpg(self.id(), Signal::SIGKILL);
+    pub(super) fn kill(&mut self) {
+        if let Some(mut leader) = self.leader.take() {
+            let _ = killpg(self.id, Signal::SIGKILL);
+            let _ = leader.wait();
+        }
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
         self.kill();
-        let _ = self.leader.wait();
     }
 }

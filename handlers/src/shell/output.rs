@@ -22,7 +22,8 @@ pub struct Output {
 #[non_exhaustive]
 pub enum Ending {
     /// The shell ended by itself. A command that it does not know has status 127, and the shell says
-    /// so on standard error.
+    /// so on standard error. Where this process ignores `SIGCHLD` the status is lost, and is given as
+    /// success, as Python's `subprocess` gives it.
     Exited(ExitStatus),
     /// It ran for more than this, and was ended.
     TimedOut(Duration),

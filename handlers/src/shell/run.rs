@@ -213,15 +213,22 @@ impl Running {
         }
     }
 
-    /// Ends the whole group, and reaps the shell.
+    /// Ends the whole group, and reaps the shell, unless the system has: it does where `SIGCHLD` is
+    /// ignored, and nobody is told the status then.
     fn end(&mut self) -> io::Result<ExitStatus> {
         self.group.kill();
         // A command may have left its group in place of the shell; this reaches it all the same.
-        self.shell.kill()?;
+        match self.shell.kill() {
+            Err(error) if is(&error, Errno::ESRCH) => {}
+            killed => killed?,
+        }
         if let Some(waiting) = self.waiting.take() {
             waiting.join().expect("it does nothing that panics");
         }
-        self.shell.wait()
+        match self.shell.wait() {
+            Err(error) if is(&error, Errno::ECHILD) => Ok(ExitStatus::default()),
+            status => status,
+        }
     }
 
     /// Reads what is in the pipes when nobody of the group is left to write into them. Somebody who
@@ -252,6 +259,10 @@ impl Drop for Running {
         // Where it has been done it does nothing.
         let _ = self.end();
     }
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno as i32)
 }
 
 /// The time until `deadline` in whole milliseconds, rounded up.

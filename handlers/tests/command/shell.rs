@@ -203,3 +203,24 @@ fn a_stopping_server_lets_the_command_end_and_sends_its_answer() {
     let (status, _, log) = served.exit();
     assert_eq!(status, Some(0), "{log}");
 }
+
+/// Some programs ignore the end of their children, and what they start inherits that.
+#[test]
+fn a_server_whose_children_the_system_reaps_answers_like_any_other() {
+    let mut command = std::process::Command::new("env");
+    command.arg("--ignore-signal=CHLD");
+    command.arg(env!("CARGO_BIN_EXE_socketserver"));
+    command.args(["serve", "shell", "--listen", ANYWHERE, "--framing", "raw"]);
+    let served = Served::run(command);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", served.process_id())).unwrap();
+    let mut lines = status.lines();
+    let ignored = lines.find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+    let bit = nix::sys::signal::Signal::SIGCHLD as i32 - 1;
+    assert_eq!(ignored >> bit & 1, 1, "the test does not test what it says");
+
+    let mut client = served.connect();
+    assert_eq!(exchange(&mut client, b"echo a", 2), b"a\n");
+    leave(client);
+    served.stop();
+}
