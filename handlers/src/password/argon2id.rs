@@ -5,14 +5,22 @@ use std::str::FromStr;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2};
+use argon2::{Algorithm, Argon2, Params};
 
 use crate::password::PasswordError;
+
+/// The most memory that an entry may ask for, in KiB: 2 GiB, as RFC 9106 recommends where there is so much.
+const MAX_MEMORY: u32 = 2 << 20;
+
+/// The most memory times passes, in KiB: some ten seconds' work.
+const MAX_WORK: u64 = 16 << 20;
 
 /// A password as it is stored with Argon2id: written as text, and parsed again.
 ///
 /// The text has the form `$argon2id$v=19$m=…,t=…,p=…$salt$hash`, which Python's `argon2-cffi` and
-/// others read too. What is formatted of it with `{:?}` does not show the hash.
+/// others read too. An entry that asks for more than 2 GiB, or for passes that write more than 16 GiB
+/// together, is refused when it is parsed, since each check would take as much. What is formatted of
+/// it with `{:?}` does not show the hash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredPassword(PasswordHash);
 
@@ -48,11 +56,33 @@ impl FromStr for StoredPassword {
 
     fn from_str(entry: &str) -> Result<Self, PasswordError> {
         let hash = PasswordHash::new(entry).map_err(PasswordError::Parse)?;
-        match Algorithm::try_from(hash.algorithm.as_str()) {
-            Ok(_) => Ok(Self(hash)),
-            Err(_) => Err(PasswordError::UnknownFunction(hash.algorithm.to_string())),
+        if Algorithm::try_from(hash.algorithm.as_str()).is_err() {
+            return Err(PasswordError::UnknownFunction(hash.algorithm.to_string()));
         }
+        check_parts(&hash)?;
+        check_costs(&hash)?;
+        Ok(Self(hash))
     }
+}
+
+/// An entry without them is no password's at all.
+fn check_parts(hash: &PasswordHash) -> Result<(), PasswordError> {
+    let missing = match (&hash.salt, &hash.hash) {
+        (None, _) => "salt",
+        (_, None) => "hash",
+        _ => return Ok(()),
+    };
+    Err(PasswordError::Incomplete(missing))
+}
+
+fn check_costs(hash: &PasswordHash) -> Result<(), PasswordError> {
+    let costs = Params::try_from(hash).map_err(PasswordError::Costs)?;
+    let (memory, passes) = (costs.m_cost(), costs.t_cost());
+    let work = u64::from(memory) * u64::from(passes);
+    if memory > MAX_MEMORY || work > MAX_WORK {
+        return Err(PasswordError::TooCostly { memory, passes });
+    }
+    Ok(())
 }
 
 impl fmt::Debug for StoredPassword {
@@ -106,6 +136,47 @@ mod tests {
     fn the_debug_form_does_not_show_the_hash() {
         let stored = StoredPassword::new("open sesame").unwrap();
         assert_eq!(format!("{stored:?}"), "StoredPassword { .. }");
+    }
+
+    const SALT: &str = "wmdXlCCHiWQWzURktywvtg";
+    const HASH: &str = "rkiJ8eyigr92+TDPBnsXC6e8+DYyHyURJN6cEpHUkF4";
+
+    fn refusal(entry: &str) -> String {
+        entry.parse::<StoredPassword>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_entry_that_lacks_a_part_says_which() {
+        let costs = "$argon2id$v=19$m=19456,t=2,p=1";
+        for (entry, missing) in [
+            ("$argon2id", "salt"),
+            (costs, "salt"),
+            (&format!("{costs}${SALT}"), "hash"),
+        ] {
+            let expected = format!("the entry of the stored password has no {missing}");
+            assert_eq!(refusal(entry), expected, "{entry}");
+        }
+    }
+
+    /// Such an entry is damaged, or made to keep the server busy for years.
+    #[test]
+    fn an_entry_whose_costs_cannot_have_been_meant_is_refused() {
+        for costs in [
+            "m=4294967295,t=1,p=1",
+            "m=2097153,t=1,p=1",
+            "m=2097152,t=9,p=1",
+            "m=19456,t=4294967295,p=1",
+            "m=19456,t=0,p=1",
+            "m=1,t=1,p=1",
+            "m=19456,t=1,p=0",
+            "m=19456,t=x,p=1",
+        ] {
+            let refusal = refusal(&format!("$argon2id$v=19${costs}${SALT}${HASH}"));
+            assert!(refusal.contains("costs"), "{costs}: {refusal}");
+        }
+        // The highest costs that RFC 9106 recommends.
+        let entry = format!("$argon2id$v=19$m=2097152,t=1,p=4${SALT}${HASH}");
+        assert!(entry.parse::<StoredPassword>().is_ok());
     }
 
     proptest! {

@@ -41,6 +41,23 @@ pub enum PasswordError {
     #[error("not the entry of a stored password: {0}")]
     Parse(#[source] argon2::password_hash::phc::Error),
 
+    /// The entry lacks this part.
+    #[error("the entry of the stored password has no {0}")]
+    Incomplete(&'static str),
+
+    /// The entry names costs that Argon2 does not know.
+    #[error("the entry of the stored password has costs that Argon2 does not take: {0}")]
+    Costs(#[source] argon2::password_hash::Error),
+
+    /// The entry names costs that nobody can have meant.
+    #[error("the stored password is not checked at such costs: {memory} KiB, {passes} passes")]
+    TooCostly {
+        /// The memory, in KiB.
+        memory: u32,
+        /// How often all of it is written.
+        passes: u32,
+    },
+
     /// The entry was made in another way than Argon2.
     #[error("the password was stored with {0}, which is not known here; it has to be set anew")]
     UnknownFunction(String),
