@@ -12,7 +12,8 @@ use crate::connection::Connection;
 use crate::readiness::{readable_now, writable_by};
 use crate::stream::Stream;
 
-/// The shortest time that a socket is told to wait; for none it takes zero.
+/// The shortest time that a socket is told to wait: it counts microseconds, and takes zero of them
+/// for a wait without end.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// A connected socket of any family.
@@ -196,6 +197,7 @@ impl Stream for SocketStream {
     }
 
     fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.map(|timeout| timeout.max(SHORTEST_WAIT));
         self.set_read_timeout(timeout)?;
         self.socket().set_write_timeout(timeout)?;
         self.timeout = timeout;

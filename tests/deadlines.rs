@@ -313,3 +313,21 @@ fn connections_accepted_before_the_deadlines_were_set_have_none() {
     assert_eq!(reports.next(), "client");
     running.close();
 }
+
+#[test]
+fn a_timeout_shorter_than_the_system_can_count_is_kept_too() {
+    let (reporter, mut reports) = reports();
+    let factory = stream_handler(move |request: &mut StreamRequest| {
+        request.set_timeout(Some(Duration::from_nanos(1)))?;
+        let error = request.wait().unwrap_err();
+        reporter.say(error.kind());
+        let error = request.write_all(&vec![b'm'; 64 << 20]).unwrap_err();
+        reporter.say(error.kind());
+        Ok(())
+    });
+    let running = threading(Deadlines::new(), factory);
+    let _takes_nothing = StreamClient::connect(&running.address());
+    let expected = ErrorKind::TimedOut.to_string();
+    assert_eq!(reports.take(2), [expected.clone(), expected]);
+    running.close();
+}
