@@ -31,6 +31,9 @@ use crate::request_event::Outcome;
 /// part of the program may have taken the signal over.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
 
+/// How long `handle_request` waits, unless set.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
 /// Serves each request in a child process of its own.
 ///
 /// Python's `ForkingMixIn`. The child has a copy of everything, so a handler cannot change the
@@ -344,9 +347,10 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
         self.next.handle_timeout();
     }
 
-    /// 300 seconds, as in Python, so that ended children are collected now and then.
+    /// 300 seconds, as in Python, so that ended children are collected now and then; unless a layer
+    /// below has a timeout.
     fn timeout(&self) -> Option<Duration> {
-        Some(Duration::from_secs(300))
+        self.next.timeout().or(Some(TIMEOUT))
     }
 
     fn service_actions(&self) {
