@@ -199,7 +199,8 @@ impl<S: BaseServer> Server<S> {
     ///
     /// For a program that has a loop of its own. A mix-in may still be at work on the request when
     /// it returns. A [`shutdown`](Self::shutdown) ends the wait; a request that is refused, or whose
-    /// handler fails, counts as the one.
+    /// handler fails, counts as the one. A panic in a hook is logged and survived, as in
+    /// `serve_forever`; in `handle_timeout` too.
     ///
     /// # Errors
     ///
@@ -218,7 +219,7 @@ impl<S: BaseServer> Server<S> {
             match pass {
                 Pass::Done => return Ok(()),
                 _ if left == Some(Duration::ZERO) => {
-                    self.top.handle_timeout();
+                    self.handle_timeout();
                     return Ok(());
                 }
                 Pass::Again => {}
@@ -259,7 +260,7 @@ impl<S: BaseServer> Server<S> {
         };
         self.observe(&request, &RequestEvent::Accepted);
         if let Some((why, message)) = self.top.handle().is_above_limit(request.active()) {
-            request.turn_away(&message);
+            self.turn_away(&mut request, &message);
             self.refuse(request, why);
             return Ok(Pass::Done);
         }
@@ -274,6 +275,32 @@ impl<S: BaseServer> Server<S> {
             }
         }
         Ok(Pass::Done)
+    }
+
+    /// Tells the client, by way of layers that may panic.
+    fn turn_away(&self, request: &mut S::Request, message: &[u8]) {
+        let told = catch_panic(|| {
+            request.turn_away(message);
+            Ok(())
+        });
+        if let Err(panic) = told {
+            let client = request.client_address();
+            log(Level::Error, format_args!("{client}: turn_away {panic}"));
+        }
+    }
+
+    fn handle_timeout(&self) {
+        let handled = catch_panic(|| {
+            self.top.handle_timeout();
+            Ok(())
+        });
+        if let Err(panic) = handled {
+            let address = self.server_address();
+            log(
+                Level::Error,
+                format_args!("{address}: handle_timeout {panic}"),
+            );
+        }
     }
 
     fn refuse(&self, request: S::Request, why: Refusal) {

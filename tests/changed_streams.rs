@@ -1,6 +1,7 @@
 //! A mix-in that changes the bytes on their way, as encryption does, over a real socket.
 
 mod clients;
+mod processes;
 mod reports;
 mod running_server;
 mod services;
@@ -11,11 +12,12 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use clients::StreamClient;
+use processes::eventually;
 use reports::{Reporter, reports};
 use running_server::{RunningServer, close};
-use services::stream_handler;
+use services::{silent_panic, stream_handler};
 use socketserver::{
-    BaseServer, DeadlineExceeded, Deadlines, HandlerFactory, MixIn, Stream, StreamRequest,
+    BaseServer, DeadlineExceeded, Deadlines, HandlerFactory, Limits, MixIn, Stream, StreamRequest,
     TcpServer, ThreadingMixIn, UnixStreamServer,
 };
 
@@ -170,5 +172,82 @@ fn deadlines_hold_through_a_mix_in_that_changes_the_bytes() {
     let expected = DeadlineExceeded::Read(limit);
     assert_eq!(reports.next(), expected.to_string());
     client.wait_for_close();
+    running.close();
+}
+
+#[test]
+fn a_stream_that_panics_while_its_client_is_refused_does_not_cost_the_loop() {
+    /// Fits no stream of bytes at all.
+    #[derive(Debug)]
+    struct Panics(Box<dyn Stream>);
+
+    impl Read for Panics {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            silent_panic("read")
+        }
+    }
+
+    impl Write for Panics {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            silent_panic("written")
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    impl Stream for Panics {
+        fn readable_now(&mut self) -> io::Result<bool> {
+            self.0.readable_now()
+        }
+
+        fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
+            self.0.shutdown(how)
+        }
+
+        fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+            self.0.set_timeout(timeout)
+        }
+
+        fn set_deadline(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+            self.0.set_deadline(deadline)
+        }
+
+        fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
+            self.0.set_nodelay(nodelay)
+        }
+
+        fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+            self.0.as_fd()
+        }
+    }
+
+    struct Panicking<S>(S);
+
+    impl<S: BaseServer<Request = StreamRequest>> MixIn for Panicking<S> {
+        type Next = S;
+
+        fn next(&self) -> &S {
+            &self.0
+        }
+
+        fn get_request(&self) -> io::Result<StreamRequest> {
+            let request = self.0.get_request()?;
+            Ok(request.map_stream(|stream| Box::new(Panics(stream))))
+        }
+    }
+
+    let (reporter, _reports) = reports();
+    let layers = TcpServer::new("127.0.0.1:0", counting(reporter)).mix_in(Panicking);
+    let running = RunningServer::start(layers.bind().unwrap());
+    let nobody = Limits::none().max_connections(0).refuse_with("too busy");
+    running.handle().set_limits(nobody);
+    for refused in 1..=2 {
+        StreamClient::connect(&running.address()).wait_for_close();
+        eventually("it is counted as refused", || {
+            running.handle().statistics().refused == refused
+        });
+    }
     running.close();
 }

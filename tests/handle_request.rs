@@ -13,10 +13,10 @@ use clients::{DatagramClient, StreamClient};
 use processes::eventually;
 use reports::{Reporter, Reports, reports};
 use running_server::{RunningServer, close, within_limit};
-use services::{EchoLine, stream_handler};
+use services::{EchoLine, silent_panic, stream_handler};
 use socketserver::{
-    BaseServer, MixIn, Server, TcpServer, ThreadPoolMixIn, ThreadingMixIn, ThreadingTcpServer,
-    UdpServer,
+    BaseServer, ForkingMixIn, MixIn, Server, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
+    ThreadingTcpServer, UdpServer,
 };
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -291,4 +291,48 @@ fn without_a_service_interval_an_idle_loop_sleeps() {
     });
     busy.close();
     idle.close();
+}
+
+#[test]
+fn a_panic_in_handle_timeout_is_survived() {
+    struct Panics<S>(S);
+
+    impl<S: BaseServer> MixIn for Panics<S> {
+        type Next = S;
+
+        fn next(&self) -> &S {
+            &self.0
+        }
+
+        fn handle_timeout(&self) {
+            silent_panic("tired of waiting");
+        }
+    }
+
+    let layers = TcpServer::new(LOOPBACK, EchoLine::default).mix_in(Panics);
+    let mut server = layers.bind().unwrap();
+    server.set_timeout(Some(Duration::ZERO));
+    server.handle_request().unwrap();
+    server.set_timeout(None);
+    exchange(&server);
+}
+
+#[test]
+fn a_forking_server_s_layers_may_have_a_timeout_shorter_than_its_own() {
+    let (reporter, mut reports) = reports();
+    let server = TcpServer::new(LOOPBACK, EchoLine::default)
+        .mix_in(|next| Clock {
+            next,
+            timeout: Some(Duration::from_millis(10)),
+            reporter,
+        })
+        .mix_in(ForkingMixIn::new)
+        .bind()
+        .unwrap();
+    let server = within_limit("handle_request", move || {
+        server.handle_request().unwrap();
+        server
+    });
+    assert_eq!(reports.next(), "handle_timeout");
+    drop(server);
 }
