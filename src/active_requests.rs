@@ -52,6 +52,8 @@ struct Table {
     connections: Slab<Arc<Connection>>,
     /// How many requests there are from each address, while that is bounded.
     by_address: Option<HashMap<IpAddr, usize>>,
+    /// How often such counting has begun.
+    countings: u64,
 }
 
 /// Where a request stands in the table.
@@ -59,8 +61,16 @@ struct Table {
 pub(crate) struct Entry {
     /// Of its connection, if it has one.
     key: Option<usize>,
-    /// The address that it is counted for by itself, without a connection in this process.
-    counted: Option<IpAddr>,
+    /// How it is counted by itself, without a connection in this process.
+    counted: Option<Counted>,
+}
+
+/// A request that is counted for its address.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    ip: IpAddr,
+    /// Which counting it is in: one that has begun later does not know of it.
+    counting: u64,
 }
 
 impl ActiveRequests {
@@ -99,7 +109,11 @@ impl ActiveRequests {
             return;
         }
         let mut table = lock(&self.table);
-        table.discount(counted);
+        if let Some(Counted { ip, counting }) = counted
+            && counting == table.countings
+        {
+            table.discount(Some(ip));
+        }
         if let Some(key) = key {
             let connection = table.connections.remove(key);
             table.discount(connection.ip());
@@ -119,7 +133,7 @@ impl ActiveRequests {
         };
         let mut table = lock(&self.table);
         let ip = table.connections.remove(key).ip();
-        let counted = ip.filter(|_| table.by_address.is_some());
+        let counted = table.counted(ip);
         Entry { key: None, counted }
     }
 
@@ -145,6 +159,7 @@ impl ActiveRequests {
         } else if table.by_address.is_none() {
             let ips = Vec::from_iter(table.connections.iter().map(|(_, it)| it.ip()));
             table.by_address = Some(HashMap::new());
+            table.countings += 1;
             for ip in ips {
                 table.count(ip);
             }
@@ -304,18 +319,24 @@ impl ActiveRequests {
 }
 
 impl Table {
-    /// Counts a request from `ip`, if such are counted, and says for which address.
-    fn count(&mut self, ip: Option<IpAddr>) -> Option<IpAddr> {
+    /// Counts a request from `ip`, if such are counted, and says how.
+    fn count(&mut self, ip: Option<IpAddr>) -> Option<Counted> {
         let by_address = self.by_address.as_mut()?;
         *by_address.entry(ip?).or_default() += 1;
-        ip
+        self.counted(ip)
+    }
+
+    /// How a request from `ip` is counted, if such are.
+    fn counted(&self, ip: Option<IpAddr>) -> Option<Counted> {
+        self.by_address.as_ref()?;
+        let counting = self.countings;
+        ip.map(|ip| Counted { ip, counting })
     }
 
     fn discount(&mut self, ip: Option<IpAddr>) {
         let (Some(by_address), Some(ip)) = (&mut self.by_address, ip) else {
             return;
         };
-        // It is missing where counting has begun, or begun anew, after the request came.
         if let Some(count) = by_address.get_mut(&ip) {
             *count -= 1;
             if *count == 0 {
