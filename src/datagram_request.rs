@@ -13,6 +13,11 @@ use crate::server_handle::ServerHandle;
 pub(crate) trait DatagramSocket: fmt::Debug + Send + Sync {
     /// Sends `packet` whole, or fails.
     fn send_to(&self, packet: &[u8], client: &Address) -> io::Result<()>;
+
+    /// The same without waiting for room, where there is such a wait.
+    fn send_to_now(&self, packet: &[u8], client: &Address) -> io::Result<()> {
+        self.send_to(packet, client)
+    }
 }
 
 /// One datagram: the packet, who sent it, and the reply.
@@ -151,8 +156,11 @@ impl Request for DatagramRequest {
     /// An empty message is none.
     fn turn_away(&mut self, message: &[u8]) {
         if !message.is_empty() {
-            // It fails if the client takes none, or has gone.
-            let _ = self.send(message);
+            // It fails if the client takes none now, or has gone.
+            let sent = self.socket.send_to_now(message, self.client_address());
+            if sent.is_ok() {
+                self.active.traffic().count_sent(message.len() as u64);
+            }
         }
     }
 }

@@ -190,21 +190,35 @@ fn initialised(bytes: &[MaybeUninit<u8>]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
 }
 
+/// Sends one datagram, whatever signals come in between.
+fn send(
+    socket: &OwnedFd,
+    packet: &[u8],
+    client: &Address,
+    flags: nix::libc::c_int,
+) -> io::Result<()> {
+    let client = client.to_sockaddr()?;
+    loop {
+        match SockRef::from(socket).send_to_with_flags(packet, &client, flags) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            sent => return sent.map(drop),
+        }
+    }
+}
+
 impl DatagramSocket for OwnedFd {
     fn send_to(&self, packet: &[u8], client: &Address) -> io::Result<()> {
-        let client = client.to_sockaddr()?;
-        loop {
-            match SockRef::from(self).send_to(packet, &client) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        format!("the client has not taken its datagrams for {REPLY_TIMEOUT:?}"),
-                    ));
-                }
-                sent => return sent.map(drop),
-            }
-        }
+        send(self, packet, client, 0).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("the client has not taken its datagrams for {REPLY_TIMEOUT:?}"),
+            ),
+            _ => error,
+        })
+    }
+
+    fn send_to_now(&self, packet: &[u8], client: &Address) -> io::Result<()> {
+        send(self, packet, client, nix::libc::MSG_DONTWAIT)
     }
 }
 

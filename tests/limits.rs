@@ -9,15 +9,16 @@ mod services;
 use std::io::Write;
 use std::time::Duration;
 
-use clients::{DatagramClient, StreamClient};
+use clients::{DatagramClient, LIMIT, StreamClient};
 use processes::{eventually, forking_alone};
 use reports::{Gate, Reporter, Reports, gate, reports};
 use running_server::{RunningServer, within_limit};
 use services::{EchoLine, datagram_handler, read_line, stream_handler};
+use socket2::SockRef;
 use socketserver::{
     BaseServer, ForkingTcpServer, HandlerFactory, Limits, Server, StreamRequest, TcpServer,
     ThreadPoolTcpServer, ThreadingMixIn, ThreadingTcpServer, ThreadingUdpServer,
-    ThreadingUnixStreamServer,
+    ThreadingUnixDatagramServer, ThreadingUnixStreamServer,
 };
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -314,6 +315,64 @@ fn a_datagram_above_the_limit_of_its_address_is_refused() {
     assert_eq!(clients[1].receive(), b"one each");
     key.let_pass(1);
     assert_eq!(clients[0].receive(), b"served");
+    running.close();
+}
+
+#[test]
+fn a_client_that_takes_no_refused_datagrams_does_not_hold_the_loop() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let server = ThreadingUnixDatagramServer::bind(path, EchoLine::default).unwrap();
+    let message = [b'm'; 4096];
+    // More refusals than the server's socket holds, and then as many as there is time for, if each
+    // is waited for.
+    let buffer = SockRef::from(&server).send_buffer_size().unwrap();
+    let refused = (buffer / message.len()) as u64 + 2 * LIMIT.as_secs();
+    let nobody = Limits::none().max_connections(0).refuse_with(message);
+    let running = start(server, nobody);
+    let silent = DatagramClient::connect(&running.address());
+    within_limit("refusing", {
+        let handle = running.handle();
+        move || {
+            (0..refused).for_each(|_| silent.send(b"?"));
+            eventually("all are refused", || handle.statistics().refused == refused);
+        }
+    });
+    running.close();
+}
+
+#[test]
+fn who_came_before_addresses_are_counted_anew_is_not_counted_when_it_ends() {
+    let (reporter, mut reports) = reports();
+    let (first_gate, first_key) = gate();
+    let (second_gate, second_key) = gate();
+    let factory = datagram_handler(move |request| {
+        reporter.say("runs");
+        match request.packet() {
+            b"first" => first_gate.pass(),
+            b"second" => second_gate.pass(),
+            _ => {}
+        }
+        Ok(request.write_all(b"served")?)
+    });
+    let one_each = || Limits::none().max_connections_per_address(1);
+    let server = ThreadingUdpServer::bind(LOOPBACK, factory).unwrap();
+    let running = start(server, one_each());
+    let clients = [(); 3].map(|()| DatagramClient::connect(&running.address()));
+    clients[0].send(b"first");
+    assert_eq!(reports.next(), "runs");
+    running.handle().set_limits(Limits::none());
+    let limits = one_each().refuse_with("one each");
+    running.handle().set_limits(limits);
+    clients[1].send(b"second");
+    assert_eq!(reports.next(), "runs");
+    first_key.let_pass(1);
+    assert_eq!(clients[0].receive(), b"served");
+    eventually("it has ended", || running.handle().active_requests() == 1);
+    clients[2].send(b"third");
+    assert_eq!(clients[2].receive(), b"one each");
+    second_key.let_pass(1);
+    assert_eq!(clients[1].receive(), b"served");
     running.close();
 }
 
