@@ -83,6 +83,10 @@ impl ActiveRequests {
         self.running.load(SeqCst) + self.in_children.load(SeqCst)
     }
 
+    pub(crate) fn has_children(&self) -> bool {
+        self.in_children.load(SeqCst) > 0
+    }
+
     /// Enters a request, with its connection if it has one.
     pub(crate) fn enter(&self, connection: Option<Arc<Connection>>, ip: Option<IpAddr>) -> Entry {
         self.counters.count_accepted();

@@ -126,6 +126,7 @@ mod udp_server;
 mod unix_datagram_server;
 mod unix_stream_server;
 mod wakeup;
+mod warning;
 
 pub use active_request::ActiveRequest;
 pub use address::{Address, InetAddress};

@@ -16,6 +16,7 @@ use crate::logging::{Level, log};
 use crate::request::Request;
 use crate::request_event::{Refusal, RequestEvent};
 use crate::server_handle::{ServerHandle, ServingGuard};
+use crate::warning::Warning;
 
 /// A server, ready to serve: layers around a bottom, and the loop that calls them.
 ///
@@ -73,8 +74,9 @@ enum Pass {
     Full,
     /// The layers take none now.
     NotAccepting,
-    /// The system has no means for another one now.
-    Exhausted,
+    /// The system has no means for another one now, which is what the error says; the log has been
+    /// told already where there is none.
+    Exhausted(Option<io::Error>),
 }
 
 /// After so many passes without a wait the loop listens to what a forked child may have said.
@@ -82,9 +84,6 @@ const PASSES_WITHOUT_LISTENING: u32 = 64;
 
 /// While the layers take no request they are asked again so often, should nobody say that they do.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-
-/// How often the log is told at most that the limit of requests has been reached.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
 /// The shortest service interval, so that the loop does not spin.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
@@ -137,7 +136,7 @@ impl<S: BaseServer> Server<S> {
     ///
     /// Faults do not end it. A connection that died while it was queued is passed over. When
     /// descriptors or memory run out it pauses until a request ends, 10 ms at first and up to a
-    /// second, and tries again. A failing handler is the business of
+    /// second, and tries again; the log has a warning of it once a minute at most. A failing handler is the business of
     /// [`handle_error`](BaseServer::handle_error).
     ///
     /// After a shutdown it may be called again.
@@ -159,7 +158,7 @@ impl<S: BaseServer> Server<S> {
         };
         let mut pause = FIRST_PAUSE;
         let mut passes = 0;
-        let mut warned = None;
+        let (mut at_limit, mut exhausted) = (Warning::default(), Warning::default());
         let mut shut_down = false;
         while !serving.is_stop_requested() {
             match self.handle_request_noblock()? {
@@ -175,14 +174,16 @@ impl<S: BaseServer> Server<S> {
                 Pass::NoRequest if shut_down => return Err(self.socket_is_shut_down()),
                 Pass::NoRequest => shut_down = self.wait(&serving, true, self.service_interval)?,
                 Pass::Full => {
-                    self.warn_of_limit(&mut warned);
-                    self.wait(&serving, false, self.service_interval)?;
+                    self.warn_of_limit(&mut at_limit);
+                    let pause = shorter(self.ask_again(), self.service_interval);
+                    self.wait(&serving, false, pause)?;
                 }
                 Pass::NotAccepting => {
                     let pause = shorter(Some(ASK_AGAIN), self.service_interval);
                     self.wait(&serving, false, pause)?;
                 }
-                Pass::Exhausted => {
+                Pass::Exhausted(error) => {
+                    self.log_pause(&mut exhausted, error);
                     self.wait(&serving, false, shorter(Some(pause), self.service_interval))?;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -212,6 +213,7 @@ impl<S: BaseServer> Server<S> {
         serving.heard();
         let timeout = self.timeout.or_else(|| self.top.timeout());
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut exhausted = Warning::default();
         let mut shut_down = false;
         while !serving.is_stop_requested() {
             let pass = self.handle_request_noblock()?;
@@ -226,12 +228,13 @@ impl<S: BaseServer> Server<S> {
                 Pass::NoRequest if shut_down => return Err(self.socket_is_shut_down()),
                 Pass::NoRequest => shut_down = self.wait(&serving, true, left)?,
                 Pass::Full => {
-                    self.wait(&serving, false, left)?;
+                    self.wait(&serving, false, shorter(self.ask_again(), left))?;
                 }
                 Pass::NotAccepting => {
                     self.wait(&serving, false, shorter(Some(ASK_AGAIN), left))?;
                 }
-                Pass::Exhausted => {
+                Pass::Exhausted(error) => {
+                    self.log_pause(&mut exhausted, error);
                     self.wait(&serving, false, shorter(Some(FIRST_PAUSE), left))?;
                 }
             }
@@ -251,11 +254,12 @@ impl<S: BaseServer> Server<S> {
             Ok(Some(Err(error))) => return self.without_request(error),
             Ok(None) => return Ok(Pass::NotAccepting),
             Err(panic) => {
+                let address = self.server_address();
                 log(
                     Level::Error,
-                    format_args!("{}: getting a request {panic}", self.server_address()),
+                    format_args!("{address}: getting a request {panic}"),
                 );
-                return Ok(Pass::Exhausted);
+                return Ok(Pass::Exhausted(None));
             }
         };
         self.observe(&request, &RequestEvent::Accepted);
@@ -313,16 +317,34 @@ impl<S: BaseServer> Server<S> {
         observe(&*self.top, request.client_address(), event);
     }
 
-    /// Says in the log, once a minute at most, that new clients have to wait.
-    fn warn_of_limit(&self, warned: &mut Option<Instant>) {
+    /// How soon a loop at its limit looks again by itself. Nobody may have told it of a child's end:
+    /// see `ForkingMixIn`.
+    fn ask_again(&self) -> Option<Duration> {
+        self.top.handle().has_children().then_some(ASK_AGAIN)
+    }
+
+    /// Says in the log, now and then, that new clients have to wait.
+    fn warn_of_limit(&self, at_limit: &mut Warning) {
         let handle = self.top.handle();
-        let lately = warned.is_some_and(|warned| warned.elapsed() < BETWEEN_WARNINGS);
-        if !lately && !handle.is_suspended() {
-            *warned = Some(Instant::now());
+        if !handle.is_suspended() && at_limit.is_due() {
             let (address, running) = (self.server_address(), handle.active_requests());
             let line = format_args!("{address}: {running} requests run, the limit; others wait");
             log(Level::Warn, line);
         }
+    }
+
+    /// Says in the log why new clients have to wait: now and then as a warning.
+    fn log_pause(&self, exhausted: &mut Warning, error: Option<io::Error>) {
+        let Some(error) = error else {
+            return;
+        };
+        let level = match exhausted.is_due() {
+            true => Level::Warn,
+            false => Level::Debug,
+        };
+        let address = self.server_address();
+        let line = format_args!("{address}: cannot get a request now, pausing: {error}");
+        log(level, line);
     }
 
     /// A mix-in's own panic finds the request gone: dropping it has closed the connection.
@@ -380,12 +402,7 @@ impl<S: BaseServer> Server<S> {
                 if self.top.handle().await_end() {
                     return Ok(Pass::Again);
                 }
-                let address = address();
-                log(
-                    Level::Warn,
-                    format_args!("{address}: cannot get a request now, pausing: {error}"),
-                );
-                Ok(Pass::Exhausted)
+                Ok(Pass::Exhausted(Some(error)))
             }
         }
     }

@@ -275,6 +275,11 @@ impl ServerHandle {
         lock(&self.shared.limits).clone()
     }
 
+    /// Whether forked children run, or have ended and not been collected.
+    pub(crate) fn has_children(&self) -> bool {
+        self.shared.active.has_children()
+    }
+
     /// Whether no request may be got now, because so many run or accepting is suspended. Who finds it
     /// true is told by [`look_again`](Self::look_again) when it may have changed.
     pub(crate) fn is_full(&self) -> bool {

@@ -20,7 +20,7 @@ use processes::{children, forking_alone};
 use reports::{gate, reports};
 use running_server::RunningServer;
 use services::stream_handler;
-use socketserver::{BaseServer, ForkingMixIn, TcpServer};
+use socketserver::{BaseServer, ForkingMixIn, Limits, TcpServer};
 
 /// Set in the process whose threads block the signal.
 const IS_BLOCKED: &str = "SOCKETSERVER_TEST_CHILD_SIGNAL_IS_BLOCKED";
@@ -31,7 +31,8 @@ const NAME: &str =
 fn a_server_with_as_many_children_as_it_may_have_sees_without_a_signal_that_one_ended() {
     if std::env::var_os(IS_BLOCKED).is_some() {
         assert!(SigSet::thread_get_mask().unwrap().contains(Signal::SIGCHLD));
-        a_further_client_is_served();
+        a_further_client_is_served(1, Limits::none());
+        a_further_client_is_served(40, Limits::none().max_connections(1));
     } else {
         SigSet::from(Signal::SIGCHLD).thread_block().unwrap();
         let program = std::env::current_exe().unwrap();
@@ -44,7 +45,8 @@ fn a_server_with_as_many_children_as_it_may_have_sees_without_a_signal_that_one_
     }
 }
 
-fn a_further_client_is_served() {
+/// Whichever of the two bounds is one.
+fn a_further_client_is_served(max_children: usize, limits: Limits) {
     let _alone = forking_alone();
     let (reporter, mut begun) = reports();
     let (gate, key) = gate();
@@ -55,8 +57,10 @@ fn a_further_client_is_served() {
     });
     let layers = TcpServer::new("127.0.0.1:0", factory)
         .mix_in(ForkingMixIn::new)
-        .max_children(1);
-    let running = RunningServer::start(layers.bind().unwrap());
+        .max_children(max_children);
+    let server = layers.bind().unwrap();
+    server.handle().set_limits(limits);
+    let running = RunningServer::start(server);
     for _ in 0..2 {
         let mut first = StreamClient::connect(&running.address());
         assert_eq!(begun.next(), "begun");
