@@ -243,7 +243,9 @@ impl Drop for RequestInChild {
     fn drop(&mut self) {
         if !self.server.is_forked_child() {
             self.server.active().leave(&mut self.entry);
-            self.server.active().child_ended();
+            if self.server.active().child_ended() {
+                self.server.look_again();
+            }
         }
     }
 }

@@ -313,12 +313,19 @@ impl ActiveRequests {
             drop(lock(&self.table));
             self.all_ended.notify_all();
         }
-        self.loop_waits.load(SeqCst) && self.loop_waits.swap(false, SeqCst)
+        self.does_loop_wait()
     }
 
-    /// A forked child has been collected, or is left to itself.
-    pub(crate) fn child_ended(&self) {
+    /// A forked child has been collected, or is left to itself. True if the loop waits to be told.
+    #[must_use]
+    pub(crate) fn child_ended(&self) -> bool {
         self.in_children.fetch_sub(1, SeqCst);
+        self.does_loop_wait()
+    }
+
+    /// Whether the loop waits for the end of a request; it is asked by one that is going to wake it.
+    fn does_loop_wait(&self) -> bool {
+        self.loop_waits.load(SeqCst) && self.loop_waits.swap(false, SeqCst)
     }
 }
 

@@ -142,6 +142,10 @@ impl<S: BaseServer> ForkingMixIn<S> {
         }
     }
 
+    fn is_at_its_bound(&self) -> bool {
+        lock(&self.active_children).len() >= self.max_children
+    }
+
     fn signal_children(&self, signal: Signal) {
         for &child in lock(&self.active_children).keys() {
             // It fails if the child is gone, and cannot reach another process, as long as the child
@@ -300,10 +304,10 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
     }
 
     fn accepting(&self) -> bool {
-        if lock(&self.active_children).len() >= self.max_children {
+        if self.is_at_its_bound() || self.handle().is_full() {
             self.collect_children();
         }
-        lock(&self.active_children).len() < self.max_children && self.next.accepting()
+        !self.is_at_its_bound() && self.next.accepting()
     }
 
     #[allow(unsafe_code)]

@@ -245,14 +245,16 @@ impl<S: BaseServer> Server<S> {
     /// Gets a request if there is one and it may be served, and sees it on its way.
     #[doc(alias = "_handle_request_noblock")]
     fn handle_request_noblock(&self) -> Result<Pass, Error> {
-        if self.top.handle().is_full() {
-            return Ok(Pass::Full);
-        }
-        let got = catch_panic(|| Ok(self.top.accepting().then(|| self.top.get_request())));
+        // The layers first: one may let go of requests that have ended unnoticed.
+        let got = catch_panic(|| match self.top.accepting() {
+            false => Ok(Err(Pass::NotAccepting)),
+            true if self.top.handle().is_full() => Ok(Err(Pass::Full)),
+            true => Ok(Ok(self.top.get_request())),
+        });
         let mut request = match got {
-            Ok(Some(Ok(request))) => request,
-            Ok(Some(Err(error))) => return self.without_request(error),
-            Ok(None) => return Ok(Pass::NotAccepting),
+            Ok(Ok(Ok(request))) => request,
+            Ok(Ok(Err(error))) => return self.without_request(error),
+            Ok(Err(pass)) => return Ok(pass),
             Err(panic) => {
                 let address = self.server_address();
                 log(

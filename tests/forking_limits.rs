@@ -1,0 +1,117 @@
+//! A forking server at its limit of requests goes on when a child has ended, whoever collects it.
+
+mod clients;
+mod processes;
+mod reports;
+mod running_server;
+mod services;
+
+use std::thread;
+
+use clients::StreamClient;
+use processes::{eventually, forking_alone};
+use reports::{Gate, Reporter, gate, reports};
+use running_server::{RunningServer, within_limit};
+use services::EchoLine;
+use socketserver::{
+    Address, BaseServer, ForkingMixIn, ForkingTcpServer, Limits, MixIn, RequestEvent, TcpServer,
+};
+
+const LOOPBACK: &str = "127.0.0.1:0";
+
+#[test]
+fn a_single_request_at_the_limit_waits_for_a_child_and_is_served() {
+    let _alone = forking_alone();
+    let server = ForkingTcpServer::bind(LOOPBACK, EchoLine::default).unwrap();
+    let limits = Limits::none().max_connections(1);
+    server.handle().set_limits(limits);
+    let mut clients = [(); 2].map(|()| StreamClient::connect(&server.server_address()));
+    server.handle_request().unwrap();
+    clients[0].send("hello\n");
+    assert_eq!(clients[0].line(), "hello");
+    clients[1].send("hello\n");
+    let server = within_limit("handle_request", move || {
+        server.handle_request().unwrap();
+        server
+    });
+    assert_eq!(clients[1].line(), "hello");
+    drop(server);
+}
+
+/// Reports the passes of the loop and the end of a request, which goes on when it may; and leaves it
+/// to the test to collect children.
+struct Uncollected<S> {
+    next: S,
+    passes: Reporter,
+    ends: Reporter,
+    gate: Gate,
+}
+
+impl<S: BaseServer> MixIn for Uncollected<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.next
+    }
+
+    fn accepting(&self) -> bool {
+        true
+    }
+
+    fn service_actions(&self) {
+        self.passes.say("pass");
+    }
+
+    fn observe(&self, _: &Address, event: &RequestEvent) {
+        if matches!(event, RequestEvent::Ended { .. }) {
+            self.ends.say("ended");
+            self.gate.pass();
+        }
+    }
+}
+
+#[test]
+fn a_loop_at_the_limit_goes_on_when_another_thread_has_collected_a_child() {
+    let _alone = forking_alone();
+    let (passes, mut passed) = reports();
+    let (ends, mut ended) = reports();
+    let (gate, key) = gate();
+    let server = TcpServer::new(LOOPBACK, EchoLine::default)
+        .mix_in(ForkingMixIn::new)
+        .mix_in(|next| Uncollected {
+            next,
+            passes,
+            ends,
+            gate,
+        })
+        .bind()
+        .unwrap();
+    let limits = Limits::none().max_connections(1);
+    server.handle().set_limits(limits);
+    let running = RunningServer::start(server);
+    let mut clients = [(); 2].map(|()| StreamClient::connect(&running.address()));
+    clients[0].send("hello\n");
+    assert_eq!(clients[0].line(), "hello");
+    clients[1].send("hello\n");
+    let forking = &running.server().stack().next;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            eventually("the child is collected", || {
+                forking.collect_children();
+                forking.active_children().is_empty()
+            });
+        });
+        assert_eq!(ended.next(), "ended");
+        // The loop has looked, and waits again.
+        passed.so_far();
+        running.handle().look_again();
+        passed.take(1);
+        key.let_pass(2);
+    });
+    assert_eq!(clients[1].line(), "hello");
+    eventually("the second child is collected", || {
+        forking.collect_children();
+        running.handle().active_requests() == 0
+    });
+    running.close();
+}
