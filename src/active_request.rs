@@ -30,6 +30,8 @@ pub struct ActiveRequest {
     traffic: Traffic,
     /// The client has missed a deadline or timeout.
     client_was_late: AtomicBool,
+    /// The layers have been told of it.
+    announced: AtomicBool,
     fate: AtomicU8,
 }
 
@@ -40,6 +42,7 @@ const TIMED_OUT: u8 = 2;
 const PANICKED: u8 = 3;
 const REFUSED: u8 = 4;
 const WITH_CHILD: u8 = 5;
+const CUT: u8 = 6;
 
 impl ActiveRequest {
     pub(crate) fn begin(
@@ -58,6 +61,7 @@ impl ActiveRequest {
             accepted: Instant::now(),
             traffic: Traffic::default(),
             client_was_late: AtomicBool::new(false),
+            announced: AtomicBool::new(false),
             fate: AtomicU8::new(FAILED),
         }
     }
@@ -94,6 +98,16 @@ impl ActiveRequest {
     /// The request will not be served.
     pub(crate) fn refuse(&self) {
         self.fate.store(REFUSED, SeqCst);
+    }
+
+    /// The layers are being told that it has been accepted.
+    pub(crate) fn announce(&self) {
+        self.announced.store(true, SeqCst);
+    }
+
+    /// The request is given up before it has begun, because the server has been closed.
+    pub(crate) fn give_up(&self) {
+        self.fate.store(CUT, SeqCst);
     }
 
     /// The client has missed a deadline or timeout.
@@ -168,6 +182,7 @@ impl ActiveRequest {
     fn outcome(&self) -> Option<Outcome> {
         match self.fate.load(SeqCst) {
             REFUSED | WITH_CHILD => None,
+            CUT => Some(Outcome::Cut),
             _ if self.is_cut() => Some(Outcome::Cut),
             FINISHED => Some(Outcome::Finished),
             TIMED_OUT => Some(Outcome::TimedOut),

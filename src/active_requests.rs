@@ -23,6 +23,8 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct ActiveRequests {
     draining: AtomicBool,
+    /// The time of those that run when the server is closed is over.
+    too_late: AtomicBool,
     /// Requests of this process.
     running: AtomicUsize,
     /// Requests of forked children that have not been collected.
@@ -199,6 +201,11 @@ impl ActiveRequests {
         }
     }
 
+    /// Whether the server has been closed for so long that what has not begun need not begin.
+    pub(crate) fn is_too_late(&self) -> bool {
+        self.too_late.load(SeqCst)
+    }
+
     /// Cuts off every connection of this process.
     pub(crate) fn cut_off(&self) {
         for (_, connection) in lock(&self.table).connections.iter() {
@@ -217,6 +224,7 @@ impl ActiveRequests {
 
     fn wait_as_waiter(&self, deadline: Option<Instant>) -> bool {
         if !self.wait_until(deadline) {
+            self.too_late.store(true, SeqCst);
             self.cut_off();
             return self.wait_until(Some(Instant::now() + GRACE));
         }

@@ -166,13 +166,19 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
 
     /// Steps 4 to 6 of a request's life, whatever happens in them: errors and panics go to
     /// [`handle_error`](Self::handle_error), and the request is shut down. True if the handler
-    /// succeeded.
+    /// succeeded. A request that has not begun when the server is closed and its [drain
+    /// timeout](Server::set_drain_timeout) is over is shut down without a handler, as cut off.
     ///
     /// For the [`process_request`](Self::process_request) of a mix-in of one's own, which calls it
     /// on `top`, in the thread it likes. Not to be overridden.
     fn process_request_thread(self: &Arc<Self>, mut request: Self::Request) -> bool {
         if !self.handle().is_forked_child() {
-            // There the parent has told it.
+            if self.handle().active().is_too_late() {
+                request.active().give_up();
+                shut_down(self, request);
+                return false;
+            }
+            // In a child the parent has told it.
             observe_started(&**self, request.active());
         }
         let finished = catch_panic(|| self.finish_request(&mut request));

@@ -70,7 +70,7 @@ pub enum Outcome {
     TimedOut,
     /// The handler panicked, or [`verify_request`](crate::BaseServer::verify_request).
     Panicked,
-    /// It ran when the server stopped, and was cut off at the
+    /// It ran, or waited for a worker, when the server stopped, and was cut off at the
     /// [drain timeout](crate::Server::set_drain_timeout).
     Cut,
 }

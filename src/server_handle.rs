@@ -395,8 +395,8 @@ impl ServerHandle {
     ///
     /// Idle handlers have been told before. When the server's
     /// [drain timeout](crate::Server::set_drain_timeout) is over, the connections of those that
-    /// still run are shut down, so that blocked reads and writes end; after a further second it
-    /// returns false.
+    /// still run are shut down, so that blocked reads and writes end, and what has not begun is not
+    /// begun; after a further second it returns false.
     pub fn wait_for_requests(&self) -> bool {
         self.shared.active.wait_for_end(self.close_deadline())
     }

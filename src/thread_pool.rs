@@ -61,7 +61,9 @@ impl<S: BaseServer> ThreadPoolMixIn<S> {
         self
     }
 
-    /// Whether closing waits for the requests that still run or wait; true unless set.
+    /// Whether closing waits for the requests that still run or wait; true unless set. Those that
+    /// still wait for a worker at the [drain timeout](crate::Server::set_drain_timeout) are closed
+    /// without a handler.
     #[must_use]
     pub fn block_on_close(mut self, block: bool) -> Self {
         self.block_on_close = block;

@@ -379,3 +379,34 @@ fn a_client_cannot_hold_up_the_shutdown_of_a_server_without_a_mix_in() {
     assert_eq!(reports.next(), ErrorKind::ConnectionAborted.to_string());
     assert_eq!(counts(close(server)), (0, 0, 1, 0));
 }
+
+#[test]
+fn what_waits_for_a_worker_when_the_time_is_over_is_not_begun() {
+    let (reporter, mut begun) = reports();
+    let (gate, key) = gate();
+    let factory = datagram_handler(move |_| {
+        reporter.say("begun");
+        gate.pass();
+        Ok(())
+    });
+    let layers = UdpServer::new(LOOPBACK, factory)
+        .mix_in(ThreadPoolMixIn::new)
+        .workers(1)
+        .queue_size(2);
+    let mut server = layers.bind().unwrap();
+    server.set_drain_timeout(Some(Duration::from_millis(20)));
+    let running = RunningServer::start(server);
+    let client = DatagramClient::connect(&running.address());
+    (0..3).for_each(|_| client.send(b"?"));
+    assert_eq!(begun.next(), "begun");
+    eventually("two wait", || running.handle().active_requests() == 3);
+    let server = running.stop();
+    let handle = server.handle();
+    // The first neither reads nor writes, and is given up.
+    assert_eq!(counts(close(server)), (0, 0, 0, 3));
+    key.let_pass(3);
+    eventually("all have ended", || handle.active_requests() == 0);
+    assert_eq!(begun.so_far(), [""; 0]);
+    let statistics = handle.statistics();
+    assert_eq!((statistics.finished, statistics.cut), (1, 2));
+}
