@@ -10,7 +10,7 @@ use crate::address::Address;
 use crate::child_report::ChildReport;
 use crate::connection::Connection;
 use crate::error::{HandlerPanic, HandlerResult};
-use crate::request_event::Outcome;
+use crate::request_event::{Outcome, RequestEvent};
 use crate::server_handle::ServerHandle;
 use crate::traffic::Traffic;
 
@@ -223,6 +223,11 @@ impl Drop for ActiveRequest {
         self.connection = None;
         if let Some(report) = report {
             active.count_end(report.end());
+            if !*self.announced.get_mut() {
+                // A layer has given it up before the loop got it.
+                self.server
+                    .observe(&self.client_address, &RequestEvent::Accepted);
+            }
             let ended = report.ended(self.accepted);
             self.server.observe(&self.client_address, &ended);
         } else if *self.fate.get_mut() == REFUSED {

@@ -264,6 +264,7 @@ impl<S: BaseServer> Server<S> {
                 return Ok(Pass::Exhausted(None));
             }
         };
+        request.active().announce();
         self.observe(&request, &RequestEvent::Accepted);
         if let Some((why, message)) = self.top.handle().is_above_limit(request.active()) {
             self.turn_away(&mut request, &message);
