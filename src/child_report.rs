@@ -30,8 +30,9 @@ const OUTCOMES: [Outcome; 5] = [
 ];
 
 impl ChildReport {
-    /// Of a child that has not said anything, because a signal has ended it.
-    pub(crate) fn of_killed(outcome: Outcome) -> Self {
+    /// Of a child that has not said anything: a signal has ended it, or its handler has ended the
+    /// process.
+    pub(crate) fn of_silent(outcome: Outcome) -> Self {
         Self {
             outcome,
             idle: false,
@@ -156,7 +157,7 @@ mod tests {
         for sent in 0..1_000_000 {
             speaker.say(&ChildReport {
                 sent,
-                ..ChildReport::of_killed(Outcome::Failed)
+                ..ChildReport::of_silent(Outcome::Failed)
             });
         }
         assert!(reports.take(std::process::id()).is_some());

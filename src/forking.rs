@@ -69,6 +69,8 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// A handler may start threads itself: in the child, it is the only one. It must not return by
 /// other ways than its end: the child leaves with `_exit`, so neither destructors of `main` nor
 /// buffered standard output are run a second time, and output without a line's end must be flushed.
+/// One that ends the process itself tells its parent no more than the exit status: 0 counts as
+/// success.
 ///
 /// A [shutdown](crate::ServerHandle::shutdown) called in a child stops the parent's loop.
 #[derive(Debug)]
@@ -125,20 +127,26 @@ impl<S: BaseServer> ForkingMixIn<S> {
 
     /// Waits for each child in turn, as `how` says. One that was killed has ended with `if_killed`.
     fn collect(&self, how: WaitPidFlag, if_killed: Outcome) {
+        let mut statuses = Vec::new();
         let ended: Vec<_> = lock(&self.active_children)
             .extract_if(|&child, _| {
                 let status = wait_for(child, how);
-                log_end(&status);
-                status != Ok(WaitStatus::StillAlive)
+                let has_ended = status != Ok(WaitStatus::StillAlive);
+                if has_ended {
+                    statuses.push(status);
+                }
+                has_ended
             })
             .collect();
-        for (child, request) in ended {
+        for ((child, request), status) in ended.into_iter().zip(statuses) {
+            log_end(&status);
             let mut reports = lock(&self.reports);
             let report = reports
                 .as_mut()
                 .and_then(|it| it.take(child.as_raw() as u32));
             drop(reports);
-            request.end(report.unwrap_or(ChildReport::of_killed(if_killed)));
+            let unsaid = || ChildReport::of_silent(outcome(&status, if_killed));
+            request.end(report.unwrap_or_else(unsaid));
         }
     }
 
@@ -261,6 +269,15 @@ fn wait_for(child: Pid, how: WaitPidFlag) -> nix::Result<WaitStatus> {
             Err(Errno::EINTR) => {}
             result => return result,
         }
+    }
+}
+
+/// What the status of a child that has said nothing tells of its request.
+fn outcome(status: &nix::Result<WaitStatus>, if_killed: Outcome) -> Outcome {
+    match status {
+        Ok(WaitStatus::Exited(_, 0)) => Outcome::Finished,
+        Ok(WaitStatus::Exited(..)) => Outcome::Failed,
+        _ => if_killed,
     }
 }
 

@@ -63,7 +63,8 @@ impl fmt::Display for Refusal {
 pub enum Outcome {
     /// The handler succeeded.
     Finished,
-    /// The handler failed, its child process was killed, or there was no thread or process for it.
+    /// The handler failed, its child process was killed or left with another status than 0, a layer
+    /// gave it up, or there was no thread or process for it.
     Failed,
     /// The handler failed after its client had missed a [deadline](crate::Deadlines) or a
     /// [timeout](crate::StreamRequest::set_timeout).

@@ -1,7 +1,7 @@
 //! What a server's layers, its handlers and other threads share of it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -53,7 +53,8 @@ struct Shared {
     bound_address: OnceLock<Address>,
     wakeup: OnceLock<Wakeup>,
     stop_requested: AtomicBool,
-    forked_child: AtomicBool,
+    /// The process id of a forked child in that child, else 0.
+    forked_child: AtomicU32,
     serving: Mutex<Serving>,
     serving_ended: Condvar,
     suspended: AtomicBool,
@@ -110,7 +111,7 @@ impl ServerHandle {
                 bound_address: OnceLock::new(),
                 wakeup: OnceLock::new(),
                 stop_requested: AtomicBool::new(false),
-                forked_child: AtomicBool::new(false),
+                forked_child: AtomicU32::new(0),
                 serving: Mutex::default(),
                 serving_ended: Condvar::new(),
                 suspended: AtomicBool::new(false),
@@ -347,8 +348,13 @@ impl ServerHandle {
         let _ = self.shared.to_parent.set(to_parent);
     }
 
+    /// Tells the parent how this forked child's request has ended. A process that the child has
+    /// forked in its turn says nothing: the parent does not know it.
     pub(crate) fn report_to_parent(&self, report: &ChildReport) {
-        if let Some(to_parent) = self.shared.to_parent.get() {
+        let this = std::process::id();
+        if let Some(to_parent) = self.shared.to_parent.get()
+            && self.shared.forked_child.load(SeqCst) == this
+        {
             to_parent.say(report);
         }
     }
@@ -422,11 +428,11 @@ impl ServerHandle {
 
     /// This process is a forked child, which has one request and neither loop nor other threads.
     pub(crate) fn set_forked_child(&self) {
-        self.shared.forked_child.store(true, SeqCst);
+        self.shared.forked_child.store(std::process::id(), SeqCst);
     }
 
     pub(crate) fn is_forked_child(&self) -> bool {
-        self.shared.forked_child.load(SeqCst)
+        self.shared.forked_child.load(SeqCst) != 0
     }
 
     /// What wakes the loop; made when the server is.

@@ -6,7 +6,7 @@ mod reports;
 mod running_server;
 mod services;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use clients::{DatagramClient, StreamClient};
@@ -283,5 +283,52 @@ fn a_child_that_is_killed_has_failed() {
     eventually("the request has ended", || {
         running.handle().active_requests() == 0
     });
+    running.close();
+}
+
+#[test]
+fn a_request_that_a_layer_gives_up_while_it_gets_it_was_accepted_and_has_failed() {
+    struct Fails<S>(S);
+
+    impl<S: BaseServer> MixIn for Fails<S> {
+        type Next = S;
+
+        fn next(&self) -> &S {
+            &self.0
+        }
+
+        fn get_request(&self) -> io::Result<RequestOf<Self>> {
+            drop(self.0.get_request()?);
+            Err(io::Error::other("no agreement with the client"))
+        }
+    }
+
+    let (reporter, mut reports) = reports();
+    let bottom = events(TcpServer::new(LOOPBACK, obedient()), reporter);
+    let running = RunningServer::start(bottom.mix_in(Fails).bind().unwrap());
+    for _ in 0..2 {
+        StreamClient::connect(&running.address()).wait_for_close();
+        assert_eq!(reports.take(2), ["Accepted", "failed: 0 in, 0 out"]);
+    }
+    running.close();
+}
+
+#[test]
+fn a_child_that_leaves_without_a_word_has_ended_as_its_exit_status_says() {
+    let _alone = forking_alone();
+    let (reporter, mut reports) = reports();
+    let leaves = stream_handler(|request| match &*read_line(request)? {
+        "succeed" => signal_hook::low_level::exit(0),
+        _ => signal_hook::low_level::exit(2),
+    });
+    let bottom = events(TcpServer::new(LOOPBACK, leaves), reporter);
+    let running = RunningServer::start(bottom.mix_in(ForkingMixIn::new).bind().unwrap());
+    for (line, end) in [("succeed\n", "finished"), ("fail\n", "failed")] {
+        let mut client = StreamClient::connect(&running.address());
+        client.send(line);
+        client.wait_for_close();
+        let end = format!("{end}: 0 in, 0 out");
+        assert_eq!(reports.take(3), ["Accepted", "started", &end]);
+    }
     running.close();
 }
