@@ -261,8 +261,13 @@ impl ServerHandle {
         self.shared.suspended.load(SeqCst)
     }
 
-    /// Bounds how many requests run at a time, from now on; see [`Limits`].
+    /// Bounds how many requests run at a time, from now on; see [`Limits`]. In a forked child it has
+    /// no effect.
     pub fn set_limits(&self, limits: Limits) {
+        if self.is_forked_child() {
+            // A lock may be held by a thread that this process does not have.
+            return;
+        }
         let mut current = lock(&self.shared.limits);
         let count = limits.max_connections_per_address.is_some();
         self.shared.active.count_addresses(count);
