@@ -55,8 +55,11 @@ pub enum Error {
 
     /// Somebody listens there already.
     #[error(
-        "address {address} is in use; stop the program that listens there, or choose another \
-         address (port 0 takes any free port)"
+        "address {address} is in use; stop the program that listens there, or choose {}",
+        match address {
+            Address::Inet(_) => "another address (port 0 takes any free port)",
+            _ => "another path",
+        }
     )]
     AddressInUse {
         /// The address that was asked for.
@@ -65,8 +68,11 @@ pub enum Error {
 
     /// The operating system does not let this program listen there.
     #[error(
-        "no permission to listen on {address}; ports below 1024 are for privileged programs: \
-         choose a higher one, or for a Unix socket a directory that this program may write to"
+        "no permission to listen on {address}; {}",
+        match address {
+            Address::Inet(_) => "ports below 1024 are for privileged programs: choose a higher one",
+            _ => "choose a directory that this program may write to",
+        }
     )]
     PermissionDenied {
         /// The address that was asked for.
