@@ -153,9 +153,11 @@ impl ServerHandle {
     /// Stops [`serve_forever`](crate::Server::serve_forever), and waits until it has returned.
     ///
     /// It takes effect at once: the loop wakes up, and handlers that are idle in
-    /// [`wait`](crate::StreamRequest::wait) are told. It does not deadlock where Python's does:
+    /// [`wait`](crate::StreamRequest::wait) are told. It returns where Python's waits for something
+    /// that may never come:
     ///
     /// * *Before* `serve_forever`, it returns at once, and the next `serve_forever` does too.
+    ///   Python's waits until somebody enters the loop.
     /// * *From inside* the loop's thread, as a handler of a server without a mix-in does, it
     ///   returns at once, and the loop ends when the handler has returned.
     /// * *From a forked child*, it returns at once and stops the parent's loop.
