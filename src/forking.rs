@@ -103,7 +103,8 @@ impl<S: BaseServer> ForkingMixIn<S> {
         self
     }
 
-    /// Whether closing waits for the children that still run; true unless set.
+    /// Whether closing waits for the children that still run; true unless set. Those that it does not
+    /// wait for go on by themselves, and are in no count from then on.
     #[must_use]
     pub fn block_on_close(mut self, block: bool) -> Self {
         self.block_on_close = block;

@@ -10,7 +10,9 @@ use crate::traffic::Traffic;
 ///
 /// A request is a connection or a datagram. Each one that was `accepted` is in exactly one of
 /// `refused`, `active`, `finished`, `failed`, `timed_out`, `panicked` and `cut`, once what is under
-/// way between two of them has settled.
+/// way between two of them has settled. The exception are forked children that a closed server has
+/// left to themselves ([`block_on_close`](crate::ForkingMixIn::block_on_close)): how they end is not
+/// known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {
