@@ -4,7 +4,8 @@
 //!
 //! The side of a TCP connection that closes first keeps the connection's addresses for a minute
 //! (the state TIME_WAIT), so that late segments do not reach a new connection. As long as that lasts,
-//! nobody may bind the port, unless with `SO_REUSEADDR`.
+//! nobody may bind the port, unless with `SO_REUSEADDR`; on Linux the server whose connections linger
+//! must have set it too.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
