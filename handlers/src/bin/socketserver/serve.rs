@@ -171,12 +171,14 @@ fn run<S: BaseServer>(stack: S, place: &Place) -> Result<(), Failure> {
     checked.map_err(Failure::Usage)?;
     signals.stop(server.handle()).map_err(Failure::Signals)?;
     announce(&server, &place.url).map_err(Failure::Output)?;
-    server.serve_forever()?;
-    log::info!("stopping; a second signal does not wait for running requests");
+    let served = server.serve_forever();
+    if served.is_ok() {
+        log::info!("stopping; a second signal does not wait for running requests");
+    }
     let report = server.server_close();
     // Whatever the log's level is. Where standard error is closed there is nobody to tell.
     let _ = writeln!(io::stderr(), "stopped; requests: {report}");
-    Ok(())
+    Ok(served?)
 }
 
 /// Prints the line that tells that clients may come, and where to: with the real port.
