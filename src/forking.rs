@@ -341,12 +341,16 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
         let unmask = || {
             let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
         };
+        // No other thread has them at the fork, so the handler can ask for them in the child.
+        let bounds = self.handle().hold_bounds();
         // SAFETY: fork is unsafe because in a child of a program with threads only functions that
         // are async-signal-safe may be called until exec. The type's documentation tells the user
         // under which conditions the child may do more, and that they are theirs to keep. The child
         // itself runs `live_as_child`, which neither returns nor unwinds into the parent's frames, and
         // waits for no lock of this crate that another thread of the parent may have held at the fork.
-        match unsafe { fork() } {
+        let forked = unsafe { fork() };
+        drop(bounds);
+        match forked {
             Ok(ForkResult::Child) => Self::live_as_child(top, request, mask),
             Ok(ForkResult::Parent { child }) => {
                 unmask();

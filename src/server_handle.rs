@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
@@ -281,6 +281,11 @@ impl ServerHandle {
     /// How many requests may run at a time.
     pub fn limits(&self) -> Limits {
         lock(&self.shared.limits).clone()
+    }
+
+    /// Keeps other threads from the limits and deadlines, over a fork.
+    pub(crate) fn hold_bounds(&self) -> (MutexGuard<'_, Limits>, MutexGuard<'_, Deadlines>) {
+        (lock(&self.shared.limits), lock(&self.shared.deadlines))
     }
 
     /// Whether forked children run, or have ended and not been collected.

@@ -1,4 +1,5 @@
-//! A forking server at its limit of requests goes on when a child has ended, whoever collects it.
+//! A forking server and its bounds: it goes on when a child has ended, whoever collects it, and the
+//! child may ask for them.
 
 mod clients;
 mod processes;
@@ -6,15 +7,18 @@ mod reports;
 mod running_server;
 mod services;
 
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
-use clients::StreamClient;
+use clients::{LIMIT, StreamClient};
 use processes::{eventually, forking_alone};
 use reports::{Gate, Reporter, gate, reports};
 use running_server::{RunningServer, within_limit};
-use services::EchoLine;
+use services::{EchoLine, stream_handler};
 use socketserver::{
-    Address, BaseServer, ForkingMixIn, ForkingTcpServer, Limits, MixIn, RequestEvent, TcpServer,
+    Address, BaseServer, Deadlines, ForkingMixIn, ForkingTcpServer, Limits, MixIn, RequestEvent,
+    TcpServer,
 };
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -112,6 +116,43 @@ fn a_loop_at_the_limit_goes_on_when_another_thread_has_collected_a_child() {
     eventually("the second child is collected", || {
         forking.collect_children();
         running.handle().active_requests() == 0
+    });
+    running.close();
+}
+
+/// Ends the other thread also where the test fails.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+#[test]
+fn a_child_may_ask_for_the_bounds_that_another_thread_was_changing_at_the_fork() {
+    let _alone = forking_alone();
+    let factory = stream_handler(|request| {
+        let _ = (request.server().limits(), request.server().deadlines());
+        Ok(request.write_all(b"told")?)
+    });
+    let server = ForkingTcpServer::bind(LOOPBACK, factory).unwrap();
+    let running = RunningServer::start(server);
+    let handle = running.handle();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(SeqCst) {
+                handle.set_limits(Limits::none().refuse_with("too busy"));
+                handle.set_deadlines(Deadlines::each(LIMIT));
+            }
+        });
+        let _done = SetOnDrop(&done);
+        let address = running.address();
+        // A child that hangs exceeds the time that the client has for its read.
+        for _ in 0..200 {
+            assert_eq!(StreamClient::connect(&address).rest(), b"told");
+        }
     });
     running.close();
 }
