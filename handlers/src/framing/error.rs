@@ -8,7 +8,7 @@ use std::str::Utf8Error;
 ///
 /// As a handler's error, `?` is enough. Where an [`io::Error`] is wanted, [`From`] makes one: of the
 /// kind [`UnexpectedEof`](ErrorKind::UnexpectedEof) for [`Truncated`](Self::Truncated),
-/// [`InvalidInput`](ErrorKind::InvalidInput) for what cannot be written,
+/// [`InvalidInput`](ErrorKind::InvalidInput) for what JSON cannot be made of,
 /// [`InvalidData`](ErrorKind::InvalidData) for what cannot have been meant by the other side, and the
 /// very error inside [`Io`](Self::Io).
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,8 @@ use crate::served::{Served, socketserver};
 /// A chat server, and the keyboard of its operator.
 fn serve(url: &str) -> (Served, PipeWriter) {
     let (keyboard, operator) = io::pipe().unwrap();
-    let mut command = socketserver(&["serve", "chat", "--listen", url]);
+    // One at a time, as the tutorial serves, so that messages are shown in the order in which they came.
+    let mut command = socketserver(&["serve", "chat", "--listen", url, "--mixin", "none"]);
     command.stdin(keyboard);
     (Served::run(command), operator)
 }

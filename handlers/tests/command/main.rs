@@ -3,6 +3,7 @@
 mod abandoned_commands;
 mod auth;
 mod bounds;
+mod chat;
 mod client;
 mod client_chat;
 mod client_faults;

@@ -92,6 +92,13 @@ impl Served {
         kill(self.pid(), signal).unwrap();
     }
 
+    /// The next line that it prints.
+    pub fn shown(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line
+    }
+
     /// Reads the log up to a line that contains `text`.
     pub fn wait_for_log(&mut self, text: &str) -> String {
         let mut line = String::new();
