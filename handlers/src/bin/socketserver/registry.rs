@@ -173,6 +173,16 @@ impl Entry {
         Vec::from_iter(stream.into_iter().chain(datagram)).join(" ")
     }
 
+    /// Says that it is not for URLs such as this one, and for which it is.
+    pub fn does_not_speak(&self, url: &Url) -> String {
+        format!(
+            "{} does not speak {}; it speaks: {}",
+            self.name,
+            url.scheme(),
+            self.transports()
+        )
+    }
+
     /// The options that it has a use for over the transport of `url`.
     fn options_over(&self, url: &Url) -> &'static [&'static str] {
         let options = match url {

@@ -70,17 +70,8 @@ pub fn serve(options: Serve) -> Result<(), Failure> {
             let server = UnixDatagramServer::new(path, handler);
             concurrency.run(server.max_packet_size(MAX_PACKET_SIZE), &place)
         }
-        _ => Err(does_not_speak(entry, &place.url)),
+        _ => Err(Failure::Usage(entry.does_not_speak(&place.url))),
     }
-}
-
-fn does_not_speak(entry: &Entry, url: &Url) -> Failure {
-    Failure::Usage(format!(
-        "{} does not speak {}; it speaks: {}",
-        entry.name,
-        url.scheme(),
-        entry.transports()
-    ))
 }
 
 /// Where a handler is served, to whom, and within which bounds.

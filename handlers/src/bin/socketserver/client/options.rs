@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::friends::Friend;
 use crate::amounts::{seconds, size};
 use crate::auth_options::AuthOptions;
-use crate::registry::{Entry, HANDLERS};
+use crate::registry::HANDLERS;
 use crate::shell_options::framing;
 use crate::url::Url;
 
@@ -155,16 +155,7 @@ impl Place {
         };
         match spoken {
             true => Ok(url.clone()),
-            false => Err(does_not_speak(entry, url)),
+            false => Err(Failure::Usage(entry.does_not_speak(url))),
         }
     }
-}
-
-fn does_not_speak(entry: &Entry, url: &Url) -> Failure {
-    Failure::Usage(format!(
-        "{} does not speak {}; it speaks: {}",
-        entry.name,
-        url.scheme(),
-        entry.transports()
-    ))
 }
