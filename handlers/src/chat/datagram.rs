@@ -27,7 +27,7 @@ mod tests {
 
     use socketserver::mock::MockDatagram;
 
-    use super::super::operator::tests::operator;
+    use super::super::operator;
     use super::*;
 
     #[test]

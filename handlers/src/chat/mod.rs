@@ -10,6 +10,8 @@ mod printable;
 mod queue;
 mod stream;
 
+#[cfg(test)]
+pub(crate) use operator::tests::{Screen, operator};
 pub use operator::{Operator, Turn};
 pub use printable::printable;
 

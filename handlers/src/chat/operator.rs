@@ -193,15 +193,15 @@ impl fmt::Debug for Operator {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A screen that a test looks at.
     #[derive(Clone, Default)]
-    pub(in crate::chat) struct Screen(Arc<Mutex<Vec<u8>>>);
+    pub(crate) struct Screen(Arc<Mutex<Vec<u8>>>);
 
     impl Screen {
-        pub(in crate::chat) fn text(&self) -> String {
+        pub(crate) fn text(&self) -> String {
             String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
         }
     }
@@ -217,7 +217,7 @@ pub(super) mod tests {
     }
 
     /// An operator who types this, and the screen.
-    pub(in crate::chat) fn operator(input: &'static [u8]) -> (Operator, Screen) {
+    pub(crate) fn operator(input: &'static [u8]) -> (Operator, Screen) {
         let screen = Screen::default();
         (Operator::new(input, screen.clone()), screen)
     }

@@ -73,8 +73,8 @@ mod tests {
     use socketserver::ServerHandle;
     use socketserver::mock::MockStream;
 
+    use super::super::operator;
     use super::super::operator::Operator;
-    use super::super::operator::tests::operator;
     use super::*;
 
     /// What a client and the screen get in a call that ends without an error.

@@ -78,36 +78,15 @@ fn show(turn: &mut Turn<'_>, request: &DatagramRequest) -> HandlerResult {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, ErrorKind, Write};
-    use std::sync::{Arc, Mutex};
+    use std::io::ErrorKind;
 
     use socketserver::mock::MockDatagram;
 
     use super::*;
-
-    /// A screen that a test looks at.
-    #[derive(Clone, Default)]
-    struct Screen(Arc<Mutex<Vec<u8>>>);
-
-    impl Screen {
-        fn text(&self) -> String {
-            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-        }
-    }
-
-    impl Write for Screen {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::chat::{Screen, operator};
 
     fn commander(input: &'static str) -> (Commander, Screen) {
-        let screen = Screen::default();
-        let operator = Operator::new(input.as_bytes(), screen.clone());
+        let (operator, screen) = operator(input.as_bytes());
         (Commander::new(operator), screen)
     }
 
