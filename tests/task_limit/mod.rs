@@ -1,13 +1,22 @@
-//! A process that gets neither threads nor children from the system, for as long as a test wants.
+//! A process that gets neither threads nor children from the system, for as long as a test wants, and
+//! what a server does then.
 
 // Each test program includes this file and uses its own part of it.
 #![allow(dead_code)]
 
+use std::io::Write;
+
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Uid, setuid};
-use socketserver::{BaseServer, HandlerError, MixIn, Request, RequestOf};
+use socketserver::{
+    BaseServer, HandlerError, HandlerResult, MixIn, Request, RequestOf, ServerHandle, StreamRequest,
+};
 
-use super::reports::Reporter;
+use super::clients::{DatagramClient, StreamClient};
+use super::processes::children;
+use super::reports::{Reporter, Reports};
+use super::running_server::RunningServer;
+use super::services::read_line;
 
 /// Makes an ordinary user of the superuser, who is exempt from the limit. False if that is not
 /// permitted.
@@ -71,4 +80,88 @@ impl<S: BaseServer> MixIn for ErrorReports<S> {
         let client = request.client_address();
         self.reporter.say(format_args!("{client}: {error}"));
     }
+}
+
+/// A connection that gets no task is closed, and what was wrong is told with its client's address;
+/// those that were there before and those that come when there are tasks again are served.
+///
+/// `layers` report to `reports`, `reason` is what is told, and `children_of_one` how many children
+/// serve one client.
+pub fn only_connections_without_a_task_are_closed<S: BaseServer>(
+    layers: S,
+    reports: &mut Reports,
+    reason: &str,
+    children_of_one: usize,
+) {
+    let running = RunningServer::start(layers.bind().unwrap());
+    let mut early = StreamClient::connect(&running.address());
+    early.send("hello\n");
+    assert_eq!(early.line(), "hello");
+    let none = NoMoreTasks::begin();
+    for _ in 0..3 {
+        let mut client = StreamClient::connect(&running.address());
+        let name = client.socket().local_addr().unwrap().as_socket().unwrap();
+        client.wait_for_close();
+        let report = reports.next();
+        assert!(
+            report.starts_with(&format!("{name}: {reason}: ")),
+            "{report}"
+        );
+        early.send("still here\n");
+        assert_eq!(early.line(), "still here");
+    }
+    assert_eq!(children().len(), children_of_one);
+    drop(none);
+    let mut late = StreamClient::connect(&running.address());
+    late.send("hello\n");
+    assert_eq!(late.line(), "hello");
+    for client in [&mut early, &mut late] {
+        client.finish_sending();
+        assert_eq!(client.rest(), b"");
+    }
+    let handle = running.handle();
+    assert_eq!(running.close().running, 0);
+    assert_eq!(counts(&handle), (5, 2, 3, 0));
+    assert_eq!(children(), [0; 0]);
+    assert_eq!(reports.so_far(), [""; 0]);
+}
+
+/// A datagram that gets no task has failed, and the next that gets one is answered.
+pub fn only_datagrams_without_a_task_fail<S: BaseServer>(
+    layers: S,
+    reports: &mut Reports,
+    reason: &str,
+) {
+    let running = RunningServer::start(layers.bind().unwrap());
+    let client = DatagramClient::connect(&running.address());
+    let name = client.socket().local_addr().unwrap().as_socket().unwrap();
+    let none = NoMoreTasks::begin();
+    client.send(b"lost");
+    let report = reports.next();
+    assert!(
+        report.starts_with(&format!("{name}: {reason}: ")),
+        "{report}"
+    );
+    drop(none);
+    client.send(b"answered");
+    assert_eq!(client.receive(), b"answered");
+    let handle = running.handle();
+    running.close();
+    assert_eq!(counts(&handle), (2, 1, 1, 0));
+    assert_eq!(children(), [0; 0]);
+}
+
+/// What was accepted, has finished, has failed, and is active.
+fn counts(handle: &ServerHandle) -> (u64, u64, u64, u64) {
+    let it = handle.statistics();
+    (it.accepted, it.finished, it.failed, it.active)
+}
+
+/// Answers lines until the client has sent the last.
+pub fn answer_lines(request: &mut StreamRequest) -> HandlerResult {
+    while request.wait()? {
+        let line = read_line(request)?;
+        writeln!(request, "{line}")?;
+    }
+    Ok(())
 }
