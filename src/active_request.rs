@@ -9,7 +9,7 @@ use crate::active_requests::{End, Entry};
 use crate::address::Address;
 use crate::child_report::ChildReport;
 use crate::connection::Connection;
-use crate::error::{HandlerPanic, HandlerResult};
+use crate::error::{HandlerError, HandlerPanic};
 use crate::request_event::{Outcome, RequestEvent};
 use crate::server_handle::ServerHandle;
 use crate::traffic::Traffic;
@@ -116,7 +116,7 @@ impl ActiveRequest {
     }
 
     /// The handler, or what was to lead to it, has come to its end.
-    pub(crate) fn note_result(&self, result: &HandlerResult) {
+    pub(crate) fn note_result(&self, result: Result<(), &HandlerError>) {
         let fate = match result {
             Ok(()) => FINISHED,
             Err(error) if error.is::<HandlerPanic>() => PANICKED,

@@ -182,7 +182,7 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
             observe_started(&**self, request.active());
         }
         let finished = catch_panic(|| self.finish_request(&mut request));
-        request.active().note_result(&finished);
+        request.active().note_result(finished.as_ref().copied());
         let succeeded = finished.is_ok();
         if let Err(error) = finished {
             report_error(&**self, &mut request, &error);
@@ -309,13 +309,7 @@ pub(crate) fn report_error<T: BaseServer>(top: &T, request: &mut T::Request, err
 /// Calls `observe`, whose panic must not end what it observes; and writes it down.
 pub(crate) fn observe<T: BaseServer>(top: &T, client: &Address, event: &RequestEvent) {
     log_event(client, event);
-    let observed = catch_panic(|| {
-        top.observe(client, event);
-        Ok(())
-    });
-    if let Err(panic) = observed {
-        log(Level::Error, format_args!("{client}: observe {panic}"));
-    }
+    survive(client, "observe", || top.observe(client, event));
 }
 
 fn log_event(client: &Address, event: &RequestEvent) {
@@ -360,15 +354,19 @@ pub(crate) fn observe_started<T: BaseServer>(top: &T, request: &ActiveRequest) {
 /// Calls `shutdown_request`, whose own panic must not end the loop or a worker.
 pub(crate) fn shut_down<T: BaseServer>(top: &Arc<T>, request: T::Request) {
     let client = request.client_address().clone();
-    let shut_down = catch_panic(|| {
+    survive(&client, "shutdown_request", || {
         top.shutdown_request(top, request);
+    });
+}
+
+/// Calls a hook whose panic is logged, with the address that it was about, and ends nothing else.
+pub(crate) fn survive(about: &Address, hook: &str, call: impl FnOnce()) {
+    let called = catch_panic(|| {
+        call();
         Ok(())
     });
-    if let Err(panic) = shut_down {
-        log(
-            Level::Error,
-            format_args!("{client}: shutdown_request {panic}"),
-        );
+    if let Err(panic) = called {
+        log(Level::Error, format_args!("{about}: {hook} {panic}"));
     }
 }
 

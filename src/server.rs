@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::address::Address;
-use crate::base_server::{BaseServer, observe, report_error, shut_down};
+use crate::base_server::{BaseServer, observe, report_error, shut_down, survive};
 use crate::drain_report::DrainReport;
 use crate::error::{Error, catch_panic};
 use crate::logging::{Level, log};
@@ -275,9 +275,8 @@ impl<S: BaseServer> Server<S> {
             Ok(true) => self.process_request(request),
             Ok(false) => self.refuse(request, Refusal::NotVerified),
             Err(panic) => {
-                let panicked = Err(panic);
-                request.active().note_result(&panicked);
-                let _ = panicked.inspect_err(|panic| report_error(&*self.top, &mut request, panic));
+                request.active().note_result(Err(&panic));
+                report_error(&*self.top, &mut request, &panic);
                 shut_down(&self.top, request);
             }
         }
@@ -286,28 +285,14 @@ impl<S: BaseServer> Server<S> {
 
     /// Tells the client, by way of layers that may panic.
     fn turn_away(&self, request: &mut S::Request, message: &[u8]) {
-        let told = catch_panic(|| {
-            request.turn_away(message);
-            Ok(())
-        });
-        if let Err(panic) = told {
-            let client = request.client_address();
-            log(Level::Error, format_args!("{client}: turn_away {panic}"));
-        }
+        let client = request.client_address().clone();
+        survive(&client, "turn_away", || request.turn_away(message));
     }
 
     fn handle_timeout(&self) {
-        let handled = catch_panic(|| {
+        survive(&self.server_address(), "handle_timeout", || {
             self.top.handle_timeout();
-            Ok(())
         });
-        if let Err(panic) = handled {
-            let address = self.server_address();
-            log(
-                Level::Error,
-                format_args!("{address}: handle_timeout {panic}"),
-            );
-        }
     }
 
     fn refuse(&self, request: S::Request, why: Refusal) {
@@ -353,16 +338,9 @@ impl<S: BaseServer> Server<S> {
     /// A mix-in's own panic finds the request gone: dropping it has closed the connection.
     fn process_request(&self, request: S::Request) {
         let client = request.client_address().clone();
-        let processed = catch_panic(|| {
+        survive(&client, "process_request", || {
             self.top.process_request(&self.top, request);
-            Ok(())
         });
-        if let Err(panic) = processed {
-            log(
-                Level::Error,
-                format_args!("{client}: process_request {panic}"),
-            );
-        }
     }
 
     /// Tells the reasons apart for which `get_request` gave none.
