@@ -6,15 +6,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::active_request::ActiveRequest;
-use crate::address::Address;
-use crate::deadlines::DeadlineExceeded;
-use crate::error::{Error, HandlerError, HandlerResult, catch_panic};
-use crate::logging::{Level, log};
-use crate::request::Request;
-use crate::request_event::RequestEvent;
+use crate::requests::request::Request;
+use crate::running::active_request::ActiveRequest;
+use crate::running::server_handle::ServerHandle;
 use crate::server::Server;
-use crate::server_handle::ServerHandle;
+use crate::support::log::{Level, log};
+use crate::values::address::Address;
+use crate::values::deadlines::DeadlineExceeded;
+use crate::values::error::{Error, HandlerError, HandlerResult, catch_panic};
+use crate::values::request_event::RequestEvent;
 
 /// A server as its steps, each of which a layer may change: Python's `BaseServer`.
 ///

@@ -5,11 +5,11 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::address::Address;
 use crate::base_server::BaseServer;
-use crate::error::{Error, HandlerError, HandlerResult};
-use crate::request_event::RequestEvent;
-use crate::server_handle::ServerHandle;
+use crate::running::server_handle::ServerHandle;
+use crate::values::address::Address;
+use crate::values::error::{Error, HandlerError, HandlerResult};
+use crate::values::request_event::RequestEvent;
 
 /// What a [`MixIn`] serves: what the layer below it serves.
 pub type RequestOf<M> = <<M as MixIn>::Next as BaseServer>::Request;

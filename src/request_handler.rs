@@ -1,7 +1,7 @@
 //! The service: what a user writes.
 
-use crate::error::{HandlerResult, catch_panic};
-use crate::stream_request::StreamRequest;
+use crate::requests::stream_request::StreamRequest;
+use crate::values::error::{HandlerResult, catch_panic};
 
 /// A service, as one value per request.
 ///
@@ -112,7 +112,7 @@ pub(crate) fn run_handler<R>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::HandlerPanic;
+    use crate::values::error::HandlerPanic;
 
     /// A handler whose steps fail or panic as told, and which writes down that they ran.
     #[derive(Default)]

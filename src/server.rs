@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::address::Address;
 use crate::base_server::{BaseServer, observe, report_error, shut_down, survive};
-use crate::drain_report::DrainReport;
-use crate::error::{Error, catch_panic};
-use crate::logging::{Level, log};
-use crate::request::Request;
-use crate::request_event::{Refusal, RequestEvent};
-use crate::server_handle::{ServerHandle, ServingGuard};
-use crate::warning::Warning;
+use crate::requests::request::Request;
+use crate::running::server_handle::{ServerHandle, ServingGuard};
+use crate::support::log::{Level, log};
+use crate::support::throttle::Warning;
+use crate::values::address::Address;
+use crate::values::drain_report::DrainReport;
+use crate::values::error::{Error, catch_panic};
+use crate::values::request_event::{Refusal, RequestEvent};
 
 /// A server, ready to serve: layers around a bottom, and the loop that calls them.
 ///

@@ -2,20 +2,20 @@
 
 use std::path::PathBuf;
 
-use crate::address::InetAddress;
 use crate::base_server::BaseServer;
-use crate::datagram_request::DatagramRequest;
-use crate::error::Error;
-use crate::forking::ForkingMixIn;
+use crate::mix_ins::forking::ForkingMixIn;
+use crate::mix_ins::thread_pool::ThreadPoolMixIn;
+use crate::mix_ins::threading::ThreadingMixIn;
 use crate::request_handler::HandlerFactory;
+use crate::requests::datagram_request::DatagramRequest;
+use crate::requests::stream_request::StreamRequest;
 use crate::server::Server;
-use crate::stream_request::StreamRequest;
-use crate::tcp_server::TcpServer;
-use crate::thread_pool::ThreadPoolMixIn;
-use crate::threading::ThreadingMixIn;
-use crate::udp_server::UdpServer;
-use crate::unix_datagram_server::UnixDatagramServer;
-use crate::unix_stream_server::UnixStreamServer;
+use crate::servers::tcp::TcpServer;
+use crate::servers::udp::UdpServer;
+use crate::servers::unix_datagram::UnixDatagramServer;
+use crate::servers::unix_stream::UnixStreamServer;
+use crate::values::address::InetAddress;
+use crate::values::error::Error;
 
 /// TCP, each connection in a thread.
 #[doc(alias = "ThreadingTCPServer")]

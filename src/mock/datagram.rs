@@ -3,14 +3,14 @@
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
 
-use crate::address::Address;
-use crate::datagram_request::{DatagramRequest, DatagramSocket};
-use crate::error::HandlerResult;
-use crate::lock::lock;
 use crate::mock::mock_server;
 use crate::request_handler::RequestHandler;
-use crate::server_handle::ServerHandle;
-use crate::udp_server::serve_datagram;
+use crate::requests::datagram_request::{DatagramRequest, DatagramSocket};
+use crate::running::server_handle::ServerHandle;
+use crate::servers::udp::serve_datagram;
+use crate::support::lock::lock;
+use crate::values::address::Address;
+use crate::values::error::HandlerResult;
 
 /// A datagram from a client that keeps what it gets.
 #[derive(Debug, Clone)]

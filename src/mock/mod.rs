@@ -31,8 +31,8 @@
 mod datagram;
 mod stream;
 
-use crate::address::Address;
-use crate::server_handle::ServerHandle;
+use crate::running::server_handle::ServerHandle;
+use crate::values::address::Address;
 pub use datagram::{DatagramRecording, MockDatagram};
 
 pub use stream::{Event, MockStream, StreamRecording};

@@ -7,16 +7,16 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::address::Address;
-use crate::connection::Connection;
-use crate::error::HandlerResult;
-use crate::lock::lock;
 use crate::mock::mock_server;
 use crate::request_handler::RequestHandler;
-use crate::server_handle::ServerHandle;
-use crate::stream::Stream;
-use crate::stream_request::StreamRequest;
-use crate::tcp_server::serve_stream;
+use crate::requests::stream_request::StreamRequest;
+use crate::running::server_handle::ServerHandle;
+use crate::servers::tcp::serve_stream;
+use crate::support::lock::lock;
+use crate::transport::connection::Connection;
+use crate::transport::stream::Stream;
+use crate::values::address::Address;
+use crate::values::error::HandlerResult;
 
 /// A client as a script: what it sends, in which pieces, and how it fails.
 ///

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::address::Address;
+use crate::values::address::Address;
 
 /// What stopped a server from being set up, or its loop from going on.
 ///

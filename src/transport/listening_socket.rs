@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use crate::address::{Address, InetAddress};
-use crate::error::Error;
-use crate::lock::lock;
-use crate::server_handle::ServerHandle;
+use crate::running::server_handle::ServerHandle;
+use crate::support::lock::lock;
+use crate::values::address::{Address, InetAddress};
+use crate::values::error::Error;
 
 /// A socket that is created, bound and closed step by step.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::deadlines::{DeadlineExceeded, Deadlines};
+use crate::values::deadlines::{DeadlineExceeded, Deadlines};
 
 /// The deadlines of one connection, and where it stands between them.
 #[derive(Debug)]

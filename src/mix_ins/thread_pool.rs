@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use threadpool::ThreadPool;
 
 use crate::base_server::BaseServer;
-use crate::error::{Error, catch_panic};
-use crate::lock::lock;
 use crate::mix_in::MixIn;
+use crate::support::lock::lock;
+use crate::values::error::{Error, catch_panic};
 
 /// Serves requests with a fixed number of threads, and lets a bounded number of them wait.
 ///

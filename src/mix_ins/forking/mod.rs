@@ -1,5 +1,7 @@
 //! The mix-in that serves each request in a process.
 
+pub(crate) mod reports;
+
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::ptr;
@@ -17,15 +19,15 @@ use signal_hook::SigId;
 use signal_hook::consts::SIGCHLD;
 use signal_hook::low_level;
 
-use crate::active_request::{DrainNotice, RequestInChild};
+use self::reports::{ChildReport, ReportsOfChildren};
 use crate::base_server::{BaseServer, observe_started, report_error, shut_down};
-use crate::child_report::{ChildReport, ReportsOfChildren};
-use crate::error::Error;
-use crate::lock::lock;
-use crate::logging::{Level, log};
 use crate::mix_in::MixIn;
-use crate::request::Request;
-use crate::request_event::Outcome;
+use crate::requests::request::Request;
+use crate::running::active_request::{DrainNotice, RequestInChild};
+use crate::support::lock::lock;
+use crate::support::log::{Level, log};
+use crate::values::error::Error;
+use crate::values::request_event::Outcome;
 
 /// While closing, children are looked at so often even if no signal tells of their end: another
 /// part of the program may have taken the signal over.

@@ -4,10 +4,10 @@ use std::fmt;
 use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
 
-use crate::active_request::ActiveRequest;
-use crate::address::Address;
-use crate::request::Request;
-use crate::server_handle::ServerHandle;
+use crate::requests::request::Request;
+use crate::running::active_request::ActiveRequest;
+use crate::running::server_handle::ServerHandle;
+use crate::values::address::Address;
 
 /// What sends a datagram to a client: the server's socket, or a mock.
 pub(crate) trait DatagramSocket: fmt::Debug + Send + Sync {

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use crate::connection::Connection;
-use crate::drain_report::DrainReport;
-use crate::limits::Limits;
-use crate::lock::lock;
-use crate::request_event::{Outcome, Refusal};
-use crate::statistics::{Counters, Statistics};
+use crate::support::lock::lock;
+use crate::transport::connection::Connection;
+use crate::values::drain_report::DrainReport;
+use crate::values::limits::Limits;
+use crate::values::request_event::{Outcome, Refusal};
+use crate::values::statistics::{Counters, Statistics};
 
 /// How long requests that were cut off may take to notice, before they are given up as running.
 const GRACE: Duration = Duration::from_secs(1);

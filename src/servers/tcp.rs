@@ -10,13 +10,13 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use socket2::{SockRef, Socket, Type};
 
-use crate::address::{Address, InetAddress};
 use crate::base_server::BaseServer;
-use crate::error::{Error, HandlerResult};
 use crate::request_handler::{HandlerFactory, run_handler};
-use crate::server_handle::ServerHandle;
-use crate::server_socket::ServerSocket;
-use crate::stream_request::StreamRequest;
+use crate::requests::stream_request::StreamRequest;
+use crate::running::server_handle::ServerHandle;
+use crate::transport::listening_socket::ServerSocket;
+use crate::values::address::{Address, InetAddress};
+use crate::values::error::{Error, HandlerResult};
 
 /// Serves TCP connections, over IPv4, IPv6 or both, one at a time unless a mix-in is around it.
 ///

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::catch_panic;
+use crate::values::error::catch_panic;
 
 pub(crate) use log::Level;
 

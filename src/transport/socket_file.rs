@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::address::Address;
 use crate::base_server::BaseServer;
-use crate::error::Error;
-use crate::lock::lock;
-use crate::logging::{Level, log};
+use crate::support::lock::lock;
+use crate::support::log::{Level, log};
+use crate::values::address::Address;
+use crate::values::error::Error;
 
 /// How long a server waits for others that are being set up in the same directory.
 const LONGEST_TURN: Duration = Duration::from_secs(1);

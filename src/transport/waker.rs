@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
-use crate::readiness::poll_until;
+use crate::transport::poll::poll_until;
 
 /// A pair of connected sockets: a byte written to one ends the wait on the other.
 ///

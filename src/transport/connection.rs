@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 
 use socket2::Socket;
 
-use crate::traffic::Traffic;
+use crate::transport::traffic::Traffic;
 
 /// The socket, and what the handler does with it.
 ///

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::request_event::Outcome;
-use crate::traffic::Traffic;
+use crate::transport::traffic::Traffic;
+use crate::values::request_event::Outcome;
 
 /// The numbers of a server since it was made, as
 /// [`ServerHandle::statistics`](crate::ServerHandle::statistics) gives them.

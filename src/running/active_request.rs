@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 use std::time::Instant;
 
-use crate::active_requests::{End, Entry};
-use crate::address::Address;
-use crate::child_report::ChildReport;
-use crate::connection::Connection;
-use crate::error::{HandlerError, HandlerPanic};
-use crate::request_event::{Outcome, RequestEvent};
-use crate::server_handle::ServerHandle;
-use crate::traffic::Traffic;
+use crate::mix_ins::forking::reports::ChildReport;
+use crate::running::active_requests::{End, Entry};
+use crate::running::server_handle::ServerHandle;
+use crate::transport::connection::Connection;
+use crate::transport::traffic::Traffic;
+use crate::values::address::Address;
+use crate::values::error::{HandlerError, HandlerPanic};
+use crate::values::request_event::{Outcome, RequestEvent};
 
 /// A request's place among the running ones of its server, and who sent it; the request has ended
 /// when this is dropped.

@@ -5,8 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use crate::active_requests::End;
-use crate::request_event::{Outcome, RequestEvent};
+use crate::running::active_requests::End;
+use crate::values::request_event::{Outcome, RequestEvent};
 
 /// How a request has ended, and what it has carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

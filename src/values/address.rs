@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::SockAddr;
 
-use crate::error::Error;
+use crate::values::error::Error;
 
 /// The address of a client or of a server.
 ///

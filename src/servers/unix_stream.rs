@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use socket2::Type;
 
-use crate::error::Error;
 use crate::mix_in::MixIn;
 use crate::request_handler::HandlerFactory;
-use crate::socket_file::SocketFile;
-use crate::stream_request::StreamRequest;
-use crate::tcp_server::TcpServer;
+use crate::requests::stream_request::StreamRequest;
+use crate::servers::tcp::TcpServer;
+use crate::transport::socket_file::SocketFile;
+use crate::values::error::Error;
 
 /// Serves the connections of a Unix stream socket, one at a time unless a mix-in is around it.
 ///

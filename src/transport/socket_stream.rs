@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
-use crate::connection::Connection;
-use crate::readiness::{readable_now, writable_by};
-use crate::stream::Stream;
+use crate::transport::connection::Connection;
+use crate::transport::poll::{readable_now, writable_by};
+use crate::transport::stream::Stream;
 
 /// The shortest time that a socket is told to wait: it counts microseconds, and takes zero of them
 /// for a wait without end.

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::active_request::ActiveRequest;
-use crate::address::Address;
-use crate::connection::Connection;
-use crate::deadlines::Deadlines;
-use crate::exchange_clock::{Bound, ExchangeClock};
-use crate::read_buffer::{ReadBuffer, read_uninterrupted};
-use crate::request::Request;
-use crate::server_handle::ServerHandle;
-use crate::socket_stream::SocketStream;
-use crate::stream::Stream;
+use crate::requests::exchange_clock::{Bound, ExchangeClock};
+use crate::requests::read_buffer::{ReadBuffer, read_uninterrupted};
+use crate::requests::request::Request;
+use crate::running::active_request::ActiveRequest;
+use crate::running::server_handle::ServerHandle;
+use crate::transport::connection::Connection;
+use crate::transport::socket_stream::SocketStream;
+use crate::transport::stream::Stream;
+use crate::values::address::Address;
+use crate::values::deadlines::Deadlines;
 
 /// The size of both buffers unless set otherwise, as `io.DEFAULT_BUFFER_SIZE` is in Python 3.11.
 const DEFAULT_BUFFER_SIZE: usize = 8192;

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use socket2::{SockRef, Type};
 
-use crate::address::{Address, InetAddress};
 use crate::base_server::BaseServer;
-use crate::datagram_request::{DatagramRequest, DatagramSocket};
-use crate::error::{Error, HandlerResult};
-use crate::lock::lock;
 use crate::request_handler::{HandlerFactory, RequestHandler, run_handler};
-use crate::server_handle::ServerHandle;
-use crate::server_socket::ServerSocket;
+use crate::requests::datagram_request::{DatagramRequest, DatagramSocket};
+use crate::running::server_handle::ServerHandle;
+use crate::support::lock::lock;
+use crate::transport::listening_socket::ServerSocket;
+use crate::values::address::{Address, InetAddress};
+use crate::values::error::{Error, HandlerResult};
 
 /// How long a reply may wait for room at the client. Over UDP there always is; a Unix client that
 /// does not read its datagrams must not hold the server.

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use socket2::Type;
 
-use crate::datagram_request::DatagramRequest;
-use crate::error::Error;
 use crate::mix_in::MixIn;
 use crate::request_handler::HandlerFactory;
-use crate::socket_file::SocketFile;
-use crate::udp_server::UdpServer;
+use crate::requests::datagram_request::DatagramRequest;
+use crate::servers::udp::UdpServer;
+use crate::transport::socket_file::SocketFile;
+use crate::values::error::Error;
 
 /// Serves the datagrams of a Unix socket, one at a time unless a mix-in is around it.
 ///

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use crate::stream::Stream;
+use crate::transport::stream::Stream;
 
 /// What a read asks for at first; the rest of a longer message is asked for when this is full.
 const FIRST_READ: usize = 512;

@@ -1,7 +1,7 @@
 //! What every kind of request has in common.
 
-use crate::active_request::ActiveRequest;
-use crate::address::Address;
+use crate::running::active_request::ActiveRequest;
+use crate::values::address::Address;
 
 /// One request: a connection, or a datagram.
 ///

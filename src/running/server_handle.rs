@@ -6,20 +6,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-use crate::active_request::ActiveRequest;
-use crate::active_requests::ActiveRequests;
-use crate::address::Address;
 use crate::base_server::{BaseServer, observe};
-use crate::child_report::{ChildReport, ReportToParent};
-use crate::connection::Connection;
-use crate::deadlines::Deadlines;
-use crate::drain_report::DrainReport;
-use crate::error::Error;
-use crate::limits::Limits;
-use crate::lock::lock;
-use crate::request_event::{Refusal, RequestEvent};
-use crate::statistics::Statistics;
-use crate::wakeup::Wakeup;
+use crate::mix_ins::forking::reports::{ChildReport, ReportToParent};
+use crate::running::active_request::ActiveRequest;
+use crate::running::active_requests::ActiveRequests;
+use crate::support::lock::lock;
+use crate::transport::connection::Connection;
+use crate::transport::waker::Wakeup;
+use crate::values::address::Address;
+use crate::values::deadlines::Deadlines;
+use crate::values::drain_report::DrainReport;
+use crate::values::error::Error;
+use crate::values::limits::Limits;
+use crate::values::request_event::{Refusal, RequestEvent};
+use crate::values::statistics::Statistics;
 
 /// A server as its handlers and other threads see it: its address, and the word to stop.
 ///

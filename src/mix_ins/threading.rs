@@ -9,8 +9,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
 use crate::base_server::{BaseServer, report_error, shut_down};
-use crate::lock::lock;
 use crate::mix_in::MixIn;
+use crate::support::lock::lock;
 
 /// How long a thread that has nothing to do stays, unless set.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);

@@ -1,0 +1,7 @@
+//! What a handler serves: a connection, or a datagram.
+
+pub(crate) mod datagram_request;
+pub(crate) mod exchange_clock;
+pub(crate) mod read_buffer;
+pub(crate) mod request;
+pub(crate) mod stream_request;

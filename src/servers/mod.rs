@@ -1,0 +1,6 @@
+//! The bottom layers: what each of them gets requests from.
+
+pub(crate) mod tcp;
+pub(crate) mod udp;
+pub(crate) mod unix_datagram;
+pub(crate) mod unix_stream;

@@ -1,0 +1,10 @@
+//! What touches the operating system: sockets, the bytes that they carry, and waiting for them.
+
+pub(crate) mod connection;
+pub(crate) mod listening_socket;
+pub(crate) mod poll;
+pub(crate) mod socket_file;
+pub(crate) mod socket_stream;
+pub(crate) mod stream;
+pub(crate) mod traffic;
+pub(crate) mod waker;

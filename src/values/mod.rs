@@ -1,0 +1,10 @@
+//! The words of the whole framework: addresses, errors, settings, events and reports. Values, which
+//! do nothing.
+
+pub(crate) mod address;
+pub(crate) mod deadlines;
+pub(crate) mod drain_report;
+pub(crate) mod error;
+pub(crate) mod limits;
+pub(crate) mod request_event;
+pub(crate) mod statistics;
