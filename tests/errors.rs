@@ -340,6 +340,7 @@ fn a_socket_that_gives_no_requests_any_more_ends_the_loop_with_an_error() {
             Error::GetRequest {
                 address: named,
                 source,
+                ..
             } => {
                 assert_eq!(named, address);
                 assert_eq!(source.raw_os_error(), Some(errno as i32));

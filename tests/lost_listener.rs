@@ -99,6 +99,7 @@ fn loses<S: BaseServer>(
     let Err(Error::GetRequest {
         address: named,
         source,
+        ..
     }) = result
     else {
         panic!("{loss:?}: {result:?}");

@@ -60,10 +60,8 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for Inherited<F> {
     }
 
     fn socket(&self) -> Result<Arc<OwnedFd>, Error> {
-        self.listener().map_err(|source| Error::CreateSocket {
-            address: self.handle.server_address(),
-            source,
-        })
+        let failed = |source| Error::create_socket(self.handle.server_address(), source);
+        self.listener().map_err(failed)
     }
 
     fn server_bind(&self) -> Result<(), Error> {

@@ -240,7 +240,7 @@ fn a_second_loop_on_the_same_server_is_refused() {
         running.server().handle_request(),
     ] {
         match second {
-            Err(Error::AlreadyServing { address: named }) => assert_eq!(named, address),
+            Err(Error::AlreadyServing { address: named, .. }) => assert_eq!(named, address),
             other => panic!("{other:?}"),
         }
     }

@@ -66,7 +66,9 @@ fn a_pool_for_which_there_are_no_threads_cannot_be_made_and_leaves_nothing() {
     let made = ThreadPoolTcpServer::bind(LOOPBACK, EchoLine::default);
     drop(none);
     match made {
-        Err(Error::Activate { address, source }) => {
+        Err(Error::Activate {
+            address, source, ..
+        }) => {
             assert!(address.to_string().starts_with("127.0.0.1:"), "{address}");
             assert!(source.to_string().contains("workers"), "{source}");
         }

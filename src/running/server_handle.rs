@@ -450,7 +450,7 @@ impl ServerHandle {
     /// What wakes the loop; made when the server is.
     pub(crate) fn wakeup(&self) -> Result<&Wakeup, Error> {
         if self.shared.wakeup.get().is_none() {
-            let wakeup = Wakeup::new().map_err(|source| Error::CreateSocket {
+            let wakeup = Wakeup::new().map_err(|source| Error::CreateWaker {
                 address: self.server_address(),
                 source,
             })?;

@@ -74,10 +74,8 @@ impl ServerSocket {
         match &*state {
             State::Open(socket, _) => return Ok(socket.clone()),
             State::Closed => {
-                let source = closed();
-                return Err(Error::CreateSocket {
+                return Err(Error::Closed {
                     address: self.handle.server_address(),
-                    source,
                 });
             }
             State::NotCreated => {}
@@ -136,7 +134,7 @@ impl ServerSocket {
                     return Ok(());
                 }
                 Err(source) => {
-                    failure.get_or_insert_with(|| bind_error(address, source));
+                    failure.get_or_insert_with(|| Error::bind(address, source));
                 }
             }
         }
@@ -207,14 +205,5 @@ fn domain(address: &Address) -> Domain {
     match address {
         Address::Inet(address) => SockAddr::from(*address).domain(),
         _ => Domain::UNIX,
-    }
-}
-
-fn bind_error(address: Address, source: io::Error) -> Error {
-    match source.kind() {
-        io::ErrorKind::AddrInUse => Error::AddressInUse { address },
-        io::ErrorKind::PermissionDenied => Error::PermissionDenied { address },
-        io::ErrorKind::AddrNotAvailable => Error::AddressNotAvailable { address },
-        _ => Error::Bind { address, source },
     }
 }

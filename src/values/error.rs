@@ -14,6 +14,7 @@ use crate::values::address::Address;
 #[non_exhaustive]
 pub enum Error {
     /// The text given as an address has no meaning.
+    #[non_exhaustive]
     #[error(
         "{address:?} is not an address: {source}; write HOST:PORT, with an IPv6 address in brackets"
     )]
@@ -25,35 +26,57 @@ pub enum Error {
     },
 
     /// The host name has no address.
+    #[non_exhaustive]
     #[error("cannot find the host of {address:?}: {source}; check the name, or use an IP address")]
     Resolve {
         /// The address as it was given.
         address: String,
-        /// What the resolver said.
+        /// The resolver's error.
         source: io::Error,
     },
 
-    /// The operating system gave no socket, or not the pair that wakes the loop.
+    /// The operating system gave no socket.
+    #[non_exhaustive]
     #[error("cannot create a socket for {address}: {source}")]
     CreateSocket {
-        /// The address the socket was for.
+        /// The address that the socket was for.
         address: Address,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
+    },
+
+    /// The operating system gave no pair of sockets to wake the loop with.
+    #[non_exhaustive]
+    #[error("cannot create the sockets that wake the loop of {address}: {source}")]
+    CreateWaker {
+        /// The server's address.
+        address: Address,
+        /// The operating system's error.
+        source: io::Error,
+    },
+
+    /// The server has been closed, so its socket cannot be opened again.
+    #[non_exhaustive]
+    #[error("the server on {address} has been closed; make another one")]
+    Closed {
+        /// The server's address.
+        address: Address,
     },
 
     /// A socket option could not be set before bind.
+    #[non_exhaustive]
     #[error("cannot set {option} on the socket for {address}: {source}")]
     SetOption {
         /// The option by its name in C, such as `SO_REUSEADDR`.
         option: &'static str,
-        /// The address the socket is for.
+        /// The address that the socket is for.
         address: Address,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
 
     /// Somebody listens there already.
+    #[non_exhaustive]
     #[error(
         "address {address} is in use; stop the program that listens there, or choose {}",
         match address {
@@ -67,6 +90,7 @@ pub enum Error {
     },
 
     /// The operating system does not let this program listen there.
+    #[non_exhaustive]
     #[error(
         "no permission to listen on {address}; {}",
         match address {
@@ -80,6 +104,7 @@ pub enum Error {
     },
 
     /// The address belongs to another machine.
+    #[non_exhaustive]
     #[error(
         "address {address} is not an address of this machine; use 127.0.0.1 for local clients \
          only, or 0.0.0.0 or [::] for all"
@@ -90,43 +115,48 @@ pub enum Error {
     },
 
     /// Binding failed for another reason.
+    #[non_exhaustive]
     #[error("cannot bind to {address}: {source}")]
     Bind {
         /// The address that was asked for.
         address: Address,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
 
     /// The path of a Unix socket is taken by something that is not a socket, or cannot be looked at.
+    #[non_exhaustive]
     #[error("cannot use {} for a Unix socket: {source}", path.display())]
     SocketFile {
         /// The path that was asked for.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
 
-    /// The socket is bound, but cannot be told to listen.
+    /// The socket is bound, but listen(2) failed.
+    #[non_exhaustive]
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address that was asked for.
         address: Address,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
 
     /// A layer could not get ready to process requests.
+    #[non_exhaustive]
     #[error("cannot get ready to serve {address}: {source}")]
     Activate {
         /// The server's address.
         address: Address,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
 
     /// The loop was entered while it runs, by another thread or by a handler: one at a time may be in
     /// `serve_forever` or `handle_request`.
+    #[non_exhaustive]
     #[error("the server on {address} is already serving")]
     AlreadyServing {
         /// The server's address.
@@ -134,13 +164,49 @@ pub enum Error {
     },
 
     /// Waiting for requests, or getting one, failed in a way that will not pass by itself.
+    #[non_exhaustive]
     #[error("cannot get requests on {address} any more: {source}")]
     GetRequest {
         /// The server's address.
         address: Address,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
+}
+
+/// What a bottom layer of a program's own reports from its hooks; a mix-in has [`Error::activate`].
+impl Error {
+    /// No socket could be created for `address`.
+    #[must_use]
+    pub fn create_socket(address: Address, source: io::Error) -> Self {
+        Self::CreateSocket { address, source }
+    }
+
+    /// The socket could not be bound to `address`: [`AddressInUse`](Self::AddressInUse),
+    /// [`PermissionDenied`](Self::PermissionDenied),
+    /// [`AddressNotAvailable`](Self::AddressNotAvailable) or, for any other reason,
+    /// [`Bind`](Self::Bind).
+    #[must_use]
+    pub fn bind(address: Address, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::AddressInUse { address },
+            io::ErrorKind::PermissionDenied => Self::PermissionDenied { address },
+            io::ErrorKind::AddrNotAvailable => Self::AddressNotAvailable { address },
+            _ => Self::Bind { address, source },
+        }
+    }
+
+    /// The socket is bound to `address`, but listen(2) failed.
+    #[must_use]
+    pub fn listen(address: Address, source: io::Error) -> Self {
+        Self::Listen { address, source }
+    }
+
+    /// A layer could not get ready to serve `address`.
+    #[must_use]
+    pub fn activate(address: Address, source: io::Error) -> Self {
+        Self::Activate { address, source }
+    }
 }
 
 /// What a handler reports: any error at all, so that `?` works on everything.
