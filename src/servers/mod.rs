@@ -1,5 +1,6 @@
 //! The bottom layers: what each of them gets requests from.
 
+pub(crate) mod server_socket;
 pub(crate) mod tcp;
 pub(crate) mod udp;
 pub(crate) mod unix_datagram;

@@ -7,15 +7,14 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nix::errno::Errno;
-use socket2::{SockRef, Socket, Type};
+use socket2::Type;
 
 use crate::base_server::BaseServer;
 use crate::request_handler::{HandlerFactory, run_handler};
 use crate::requests::stream_request::StreamRequest;
 use crate::running::server_handle::ServerHandle;
-use crate::transport::listening_socket::ServerSocket;
-use crate::values::address::{Address, InetAddress};
+use crate::servers::server_socket::ServerSocket;
+use crate::values::address::InetAddress;
 use crate::values::error::{Error, HandlerResult};
 
 /// Serves TCP connections, over IPv4, IPv6 or both, one at a time unless a mix-in is around it.
@@ -83,7 +82,7 @@ impl<F> TcpServer<F> {
     /// minute of serving a client fails.
     #[must_use]
     pub fn allow_reuse_address(mut self, allow: bool) -> Self {
-        self.socket.allow_reuse_address = allow;
+        self.socket.listening.options.reuse_address = allow;
         self
     }
 
@@ -91,15 +90,15 @@ impl<F> TcpServer<F> {
     /// (`SO_REUSEPORT`); false unless set.
     #[must_use]
     pub fn allow_reuse_port(mut self, allow: bool) -> Self {
-        self.socket.allow_reuse_port = allow;
+        self.socket.listening.options.reuse_port = allow;
         self
     }
 
-    /// Whether a server on an IPv6 address keeps IPv4 clients out (`IPV6_V6ONLY`); false unless set,
-    /// on every system. In Python the system decides.
+    /// Whether a server on an IPv6 address keeps IPv4 clients out (`IPV6_V6ONLY`); false unless
+    /// set, on every system. In Python the system decides.
     #[must_use]
     pub fn only_v6(mut self, only: bool) -> Self {
-        self.socket.only_v6 = only;
+        self.socket.listening.options.only_v6 = only;
         self
     }
 }
@@ -120,30 +119,15 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
     }
 
     fn server_activate(&self) -> Result<(), Error> {
-        let socket = self.socket.open()?;
-        let socket = SockRef::from(&*socket);
-        // A client that is gone again when it is accepted must not make the loop wait for another.
-        socket
-            .set_nonblocking(true)
-            .and_then(|()| socket.listen(self.request_queue_size))
-            .map_err(|source| Error::Listen {
-                address: self.handle().server_address(),
-                source,
-            })
+        self.socket.open()?;
+        let listens = self.socket.listening.listen(self.request_queue_size);
+        listens.map_err(|source| Error::listen(self.socket.address(), source))
     }
 
     fn get_request(&self) -> io::Result<StreamRequest> {
-        let socket = self.socket.opened()?;
-        let socket = SockRef::from(&*socket);
-        let (accepted, client) = socket
-            .accept()
-            .map_err(|error| explain_accept(&socket, error))?;
-        // Linux leaves it behind; elsewhere a connection inherits it from the listening socket.
-        #[cfg(not(any(target_os = "android", target_os = "linux")))]
-        accepted.set_nonblocking(false)?;
-        let client = Address::from_sockaddr(&client);
+        let (connection, client) = self.socket.listening.accept()?;
         Ok(StreamRequest::from_socket(
-            accepted.into(),
+            connection.into(),
             client,
             self.handle(),
         ))
@@ -167,22 +151,11 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
     fn after_fork_in_child(&self) {
         // Else clients could connect to a server that has ended, and wait for ever, as long as one
         // of its children serves on.
-        self.socket.close_in_child();
+        self.socket.listening.close_in_child();
     }
 
     fn server_close(&self) {
-        self.socket.close();
-    }
-}
-
-/// Says of a failed accept what it means: by the same error Linux tells that a single connection was
-/// lost to the network, and that connections cannot come from a socket of this type at all.
-fn explain_accept(socket: &Socket, error: io::Error) -> io::Error {
-    let may_be_of_the_type = error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32);
-    if may_be_of_the_type && socket.r#type().is_ok_and(|it| it != Type::STREAM) {
-        Errno::EINVAL.into()
-    } else {
-        error
+        self.socket.listening.close();
     }
 }
 

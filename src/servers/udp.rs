@@ -14,8 +14,9 @@ use crate::base_server::BaseServer;
 use crate::request_handler::{HandlerFactory, RequestHandler, run_handler};
 use crate::requests::datagram_request::{DatagramRequest, DatagramSocket};
 use crate::running::server_handle::ServerHandle;
+use crate::servers::server_socket::ServerSocket;
 use crate::support::lock::lock;
-use crate::transport::listening_socket::ServerSocket;
+use crate::transport::socket_address::{from_sockaddr, to_sockaddr};
 use crate::values::address::{Address, InetAddress};
 use crate::values::error::{Error, HandlerResult};
 
@@ -93,7 +94,7 @@ impl<F> UdpServer<F> {
     /// for multicast; false unless set.
     #[must_use]
     pub fn allow_reuse_address(mut self, allow: bool) -> Self {
-        self.socket.allow_reuse_address = allow;
+        self.socket.listening.options.reuse_address = allow;
         self
     }
 
@@ -101,15 +102,15 @@ impl<F> UdpServer<F> {
     /// false unless set.
     #[must_use]
     pub fn allow_reuse_port(mut self, allow: bool) -> Self {
-        self.socket.allow_reuse_port = allow;
+        self.socket.listening.options.reuse_port = allow;
         self
     }
 
-    /// Whether a server on an IPv6 address keeps IPv4 clients out (`IPV6_V6ONLY`); false unless set,
-    /// on every system. In Python the system decides.
+    /// Whether a server on an IPv6 address keeps IPv4 clients out (`IPV6_V6ONLY`); false unless
+    /// set, on every system. In Python the system decides.
     #[must_use]
     pub fn only_v6(mut self, only: bool) -> Self {
-        self.socket.only_v6 = only;
+        self.socket.listening.options.only_v6 = only;
         self
     }
 }
@@ -132,16 +133,13 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
     fn server_activate(&self) -> Result<(), Error> {
         // There is nothing to listen for.
         let socket = self.socket.open()?;
-        SockRef::from(&*socket)
-            .set_write_timeout(Some(REPLY_TIMEOUT))
-            .map_err(|source| Error::Activate {
-                address: self.handle().server_address(),
-                source,
-            })
+        let ready = SockRef::from(&*socket).set_write_timeout(Some(REPLY_TIMEOUT));
+        self.socket.listening.claim_ends();
+        ready.map_err(|source| Error::activate(self.socket.address(), source))
     }
 
     fn get_request(&self) -> io::Result<DatagramRequest> {
-        let socket = self.socket.opened()?;
+        let socket = self.socket.listening.opened()?;
         let mut buffer = lock(&self.packet);
         if buffer.is_empty() {
             buffer.resize(self.max_packet_size + 1, MaybeUninit::new(0));
@@ -151,7 +149,7 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
         let (length, client) =
             SockRef::from(&*socket).recv_from_with_flags(&mut buffer, no_wait)?;
         let packet = &buffer[..length.min(self.max_packet_size)];
-        let client = Address::from_sockaddr(&client);
+        let client = from_sockaddr(&client);
         let active = self.handle().begin_request(client);
         Ok(DatagramRequest::new(
             initialised(packet).into(),
@@ -167,7 +165,7 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
     }
 
     fn server_close(&self) {
-        self.socket.close();
+        self.socket.listening.close();
     }
 }
 
@@ -185,8 +183,8 @@ pub(crate) fn serve_datagram(
 #[allow(unsafe_code)]
 fn initialised(bytes: &[MaybeUninit<u8>]) -> &[u8] {
     // SAFETY: `get_request` makes the buffer of `MaybeUninit::new(0)`, and `recv_from_with_flags`
-    // promises to write initialised bytes only, so every byte of it is initialised. `MaybeUninit<u8>`
-    // has the layout of `u8`, and the slice keeps its length and lifetime.
+    // promises to write initialised bytes only, so every byte of it is initialised.
+    // `MaybeUninit<u8>` has the layout of `u8`, and the slice keeps its length and lifetime.
     unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
 }
 
@@ -197,7 +195,7 @@ fn send(
     client: &Address,
     flags: nix::libc::c_int,
 ) -> io::Result<()> {
-    let client = client.to_sockaddr()?;
+    let client = to_sockaddr(client)?;
     loop {
         match SockRef::from(socket).send_to_with_flags(packet, &client, flags) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -2,14 +2,10 @@
 
 use std::path::PathBuf;
 
-use socket2::Type;
-
 use crate::mix_in::MixIn;
 use crate::request_handler::HandlerFactory;
 use crate::requests::datagram_request::DatagramRequest;
 use crate::servers::udp::UdpServer;
-use crate::transport::socket_file::SocketFile;
-use crate::values::error::Error;
 
 /// Serves the datagrams of a Unix socket, one at a time unless a mix-in is around it.
 ///
@@ -19,8 +15,8 @@ use crate::values::error::Error;
 /// way, and a client gets a reply only if it has bound its own socket to a path.
 ///
 /// What a client has been sent and not yet read fills the server's own send buffer: a client that
-/// never reads its replies slows those of others down to the one second after which a reply is given
-/// up.
+/// never reads its replies slows those of others down to the one second after which a reply is
+/// given up.
 ///
 /// ```
 /// use socketserver::{BaseServer, UnixDatagramServer};
@@ -37,7 +33,6 @@ use crate::values::error::Error;
 #[derive(Debug)]
 pub struct UnixDatagramServer<F> {
     next: UdpServer<F>,
-    file: SocketFile,
 }
 
 impl<F> UnixDatagramServer<F> {
@@ -45,12 +40,8 @@ impl<F> UnixDatagramServer<F> {
     ///
     /// Nothing happens before [`bind`](crate::BaseServer::bind), so nothing can fail yet.
     pub fn new(path: impl Into<PathBuf>, handler_factory: F) -> Self {
-        let path = path.into();
-        let file = SocketFile::new(path.clone(), Type::DGRAM);
-        Self {
-            next: UdpServer::unix(path, handler_factory),
-            file,
-        }
+        let next = UdpServer::unix(path.into(), handler_factory);
+        Self { next }
     }
 
     /// As [`UdpServer::max_packet_size`].
@@ -66,17 +57,5 @@ impl<F: HandlerFactory<DatagramRequest>> MixIn for UnixDatagramServer<F> {
 
     fn next(&self) -> &UdpServer<F> {
         &self.next
-    }
-
-    fn server_bind(&self) -> Result<(), Error> {
-        self.file.bind(&self.next)
-    }
-
-    fn server_activate(&self) -> Result<(), Error> {
-        self.file.activate(&self.next)
-    }
-
-    fn server_close(&self) {
-        self.file.close(&self.next);
     }
 }

@@ -2,14 +2,10 @@
 
 use std::path::PathBuf;
 
-use socket2::Type;
-
 use crate::mix_in::MixIn;
 use crate::request_handler::HandlerFactory;
 use crate::requests::stream_request::StreamRequest;
 use crate::servers::tcp::TcpServer;
-use crate::transport::socket_file::SocketFile;
-use crate::values::error::Error;
 
 /// Serves the connections of a Unix stream socket, one at a time unless a mix-in is around it.
 ///
@@ -36,7 +32,6 @@ use crate::values::error::Error;
 #[derive(Debug)]
 pub struct UnixStreamServer<F> {
     next: TcpServer<F>,
-    file: SocketFile,
 }
 
 impl<F> UnixStreamServer<F> {
@@ -44,12 +39,8 @@ impl<F> UnixStreamServer<F> {
     ///
     /// Nothing happens before [`bind`](crate::BaseServer::bind), so nothing can fail yet.
     pub fn new(path: impl Into<PathBuf>, handler_factory: F) -> Self {
-        let path = path.into();
-        let file = SocketFile::new(path.clone(), Type::STREAM);
-        Self {
-            next: TcpServer::unix(path, handler_factory),
-            file,
-        }
+        let next = TcpServer::unix(path.into(), handler_factory);
+        Self { next }
     }
 
     /// As [`TcpServer::request_queue_size`].
@@ -65,17 +56,5 @@ impl<F: HandlerFactory<StreamRequest>> MixIn for UnixStreamServer<F> {
 
     fn next(&self) -> &TcpServer<F> {
         &self.next
-    }
-
-    fn server_bind(&self) -> Result<(), Error> {
-        self.file.bind(&self.next)
-    }
-
-    fn server_activate(&self) -> Result<(), Error> {
-        self.file.activate(&self.next)
-    }
-
-    fn server_close(&self) {
-        self.file.close(&self.next);
     }
 }

@@ -6,204 +6,303 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use nix::errno::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use crate::running::server_handle::ServerHandle;
 use crate::support::lock::lock;
-use crate::values::address::{Address, InetAddress};
-use crate::values::error::Error;
+use crate::transport::socket_address::{from_sockaddr, to_sockaddr};
+use crate::transport::socket_file::{BoundFile, Claim, ClaimError, SocketFile};
+use crate::transport::sys;
+use crate::values::address::{Address, AddressError, InetAddress};
 
-/// A socket that is created, bound and closed step by step.
+/// A socket that is opened, bound and closed step by step: a socket that listens for connections,
+/// or one that receives datagrams.
 #[derive(Debug)]
-pub(crate) struct ServerSocket {
-    requested: Requested,
+pub(crate) struct ListeningSocket {
+    endpoint: Endpoint,
     kind: Type,
-    pub(crate) allow_reuse_address: bool,
-    pub(crate) allow_reuse_port: bool,
-    pub(crate) only_v6: bool,
-    handle: ServerHandle,
+    pub(crate) options: SocketOptions,
     state: Mutex<State>,
 }
 
-/// What the user asked for.
+/// What the socket is to be bound to.
 #[derive(Debug)]
-enum Requested {
+enum Endpoint {
     Inet(InetAddress),
-    Unix(PathBuf),
+    Unix(SocketFile),
+    UnixAbstract(Vec<u8>),
+}
+
+/// The options that bind sets before bind(2).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SocketOptions {
+    /// `SO_REUSEADDR`.
+    pub(crate) reuse_address: bool,
+    /// `SO_REUSEPORT`.
+    pub(crate) reuse_port: bool,
+    /// `IPV6_V6ONLY`, which only a socket of that family has.
+    pub(crate) only_v6: bool,
+}
+
+/// What failed in opening or binding the socket.
+#[derive(Debug)]
+pub(crate) enum SocketError {
+    /// The socket has been closed.
+    Closed,
+    /// The requested address stands for no socket address.
+    Address(AddressError),
+    /// socket(2) failed.
+    Create(Address, io::Error),
+    /// An option, by its name in C, could not be set.
+    Option(&'static str, Address, io::Error),
+    /// The path of a Unix socket could not be claimed.
+    Claim(PathBuf, ClaimError),
+    /// bind(2) failed.
+    Bind(Address, io::Error),
 }
 
 #[derive(Debug)]
 enum State {
-    NotCreated,
-    /// The socket, and the addresses of its family that the requested one stands for.
-    Open(Arc<OwnedFd>, Vec<Address>),
+    NotOpened,
+    Open(Open),
     Closed,
 }
 
-impl ServerSocket {
+#[derive(Debug)]
+struct Open {
+    socket: Arc<OwnedFd>,
+    /// The addresses of the socket's family that the endpoint stands for; never none.
+    addresses: Vec<Address>,
+    /// The claim to the path of a Unix socket, until the server listens.
+    claim: Option<Claim>,
+    /// The file that bind has made, if any.
+    file: Option<BoundFile>,
+}
+
+impl ListeningSocket {
     pub(crate) fn inet(address: InetAddress, kind: Type) -> Self {
-        // Python leaves it off; on, a server can be started again while old connections linger. UDP
-        // has nothing that lingers, and there it would let two servers share a port.
-        let allow_reuse_address = kind == Type::STREAM;
-        Self::new(Requested::Inet(address), kind, allow_reuse_address)
+        // Python leaves SO_REUSEADDR off; on, a server can be started again while old connections
+        // linger. UDP has nothing that lingers, and there two servers could share a port.
+        let options = SocketOptions {
+            reuse_address: kind == Type::STREAM,
+            ..SocketOptions::default()
+        };
+        Self::new(Endpoint::Inet(address), kind, options)
     }
 
     pub(crate) fn unix(path: PathBuf, kind: Type) -> Self {
-        Self::new(Requested::Unix(path), kind, false)
+        let endpoint = match Address::from_unix_path(path) {
+            Address::UnixAbstract(name) => Endpoint::UnixAbstract(name),
+            Address::Unix(path) => Endpoint::Unix(SocketFile::new(path)),
+            other => unreachable!("{other} is not made of a path"),
+        };
+        Self::new(endpoint, kind, SocketOptions::default())
     }
 
-    fn new(requested: Requested, kind: Type, allow_reuse_address: bool) -> Self {
+    fn new(endpoint: Endpoint, kind: Type, options: SocketOptions) -> Self {
         Self {
-            requested,
+            endpoint,
             kind,
-            allow_reuse_address,
-            allow_reuse_port: false,
-            only_v6: false,
-            handle: ServerHandle::new(),
-            state: Mutex::new(State::NotCreated),
+            options,
+            state: Mutex::new(State::NotOpened),
         }
     }
 
-    pub(crate) fn handle(&self) -> &ServerHandle {
-        &self.handle
+    /// The socket, which the first call creates, and the requested address.
+    pub(crate) fn open(&self) -> Result<(Arc<OwnedFd>, Address), SocketError> {
+        self.with_open(|open| Ok((open.socket.clone(), open.addresses[0].clone())))
     }
 
-    /// The socket, created by the first call.
-    pub(crate) fn open(&self) -> Result<Arc<OwnedFd>, Error> {
+    /// Runs `step` on the open socket, which the first call creates.
+    fn with_open<T>(
+        &self,
+        step: impl FnOnce(&mut Open) -> Result<T, SocketError>,
+    ) -> Result<T, SocketError> {
         let mut state = lock(&self.state);
-        match &*state {
-            State::Open(socket, _) => return Ok(socket.clone()),
-            State::Closed => {
-                return Err(Error::Closed {
-                    address: self.handle.server_address(),
-                });
-            }
-            State::NotCreated => {}
+        if let State::NotOpened = *state {
+            *state = State::Open(self.create()?);
         }
-        let (socket, addresses) = self.create()?;
-        self.handle.set_requested_address(addresses[0].clone());
-        let socket = Arc::new(OwnedFd::from(socket));
-        *state = State::Open(socket.clone(), addresses);
-        Ok(socket)
+        match &mut *state {
+            State::Open(open) => step(open),
+            _ => Err(SocketError::Closed),
+        }
     }
 
     /// A socket of the first family that this system has, with those addresses that are of it.
-    fn create(&self) -> Result<(Socket, Vec<Address>), Error> {
-        let addresses = match &self.requested {
-            Requested::Unix(path) => vec![Address::from_unix_path(path.clone())],
-            Requested::Inet(address) => address.resolve()?.into_iter().map(Address::from).collect(),
-        };
+    fn create(&self) -> Result<Open, SocketError> {
+        let mut addresses = self.endpoint.addresses().map_err(SocketError::Address)?;
         let mut failure = None;
         for first in &addresses {
-            match Socket::new(domain(first), self.kind, None) {
+            let family = domain(first);
+            match Socket::new(family, self.kind, None) {
                 Ok(socket) => {
-                    let family = domain(first);
-                    let of_family = |address: &&Address| domain(address) == family;
-                    return Ok((
-                        socket,
-                        addresses.iter().filter(of_family).cloned().collect(),
-                    ));
+                    addresses.retain(|address| domain(address) == family);
+                    return Ok(Open {
+                        socket: Arc::new(OwnedFd::from(socket)),
+                        addresses,
+                        claim: None,
+                        file: None,
+                    });
                 }
                 Err(source) => {
-                    let address = first.clone();
-                    failure.get_or_insert(Error::CreateSocket { address, source });
+                    failure.get_or_insert_with(|| SocketError::Create(first.clone(), source));
                 }
             }
         }
-        Err(failure.expect("an address stands for at least one"))
+        Err(failure.expect("an endpoint stands for at least one address"))
     }
 
-    /// Sets the options, binds, and makes the real address known.
-    pub(crate) fn bind(&self) -> Result<(), Error> {
-        let socket = self.open()?;
-        let socket = SockRef::from(&*socket);
-        let candidates = match &*lock(&self.state) {
-            State::Open(_, addresses) => addresses.clone(),
-            _ => Vec::new(),
-        };
-        self.set_options(&socket, &candidates)?;
-        let mut failure = None;
-        for address in candidates {
-            match address
-                .to_sockaddr()
-                .and_then(|sockaddr| socket.bind(&sockaddr))
-            {
-                Ok(()) => {
-                    let bound = socket.local_addr().map(|it| Address::from_sockaddr(&it));
-                    self.handle.set_server_address(bound.unwrap_or(address));
-                    return Ok(());
-                }
-                Err(source) => {
-                    failure.get_or_insert_with(|| Error::bind(address, source));
-                }
+    /// Sets the options and binds. Returns the real address.
+    ///
+    /// From here on until [`listen`](Self::listen) or [`claim_ends`](Self::claim_ends), the
+    /// directory of a Unix socket's file is locked.
+    pub(crate) fn bind(&self) -> Result<Address, SocketError> {
+        self.with_open(|open| {
+            let socket = SockRef::from(&*open.socket);
+            // A claim from before would keep the new one from the lock.
+            open.claim = None;
+            if let Endpoint::Unix(file) = &self.endpoint {
+                let claim = file.claim(self.kind);
+                let failed = |error| SocketError::Claim(file.path().to_owned(), error);
+                open.claim = Some(claim.map_err(failed)?);
             }
-        }
-        Err(failure.expect("an address stands for at least one"))
+            let bound = self
+                .set_options(&socket, &open.addresses[0])
+                .and_then(|()| bind_to_first(&socket, &open.addresses));
+            match (&bound, &self.endpoint) {
+                (Ok(_), Endpoint::Unix(file)) => open.file = file.bound(),
+                (Ok(_), _) => {}
+                (Err(_), _) => open.claim = None,
+            }
+            bound
+        })
     }
 
-    fn set_options(&self, socket: &Socket, candidates: &[Address]) -> Result<(), Error> {
-        let failed = |option| {
-            move |source| {
-                let address = self.handle.server_address();
-                Error::SetOption {
-                    option,
-                    address,
-                    source,
-                }
-            }
-        };
-        if self.allow_reuse_address {
-            socket
-                .set_reuse_address(true)
-                .map_err(failed("SO_REUSEADDR"))?;
+    fn set_options(&self, socket: &Socket, address: &Address) -> Result<(), SocketError> {
+        let failed = |option| move |source| SocketError::Option(option, address.clone(), source);
+        if self.options.reuse_address {
+            let set = socket.set_reuse_address(true);
+            set.map_err(failed("SO_REUSEADDR"))?;
         }
-        if self.allow_reuse_port {
-            socket
-                .set_reuse_port(true)
-                .map_err(failed("SO_REUSEPORT"))?;
+        if self.options.reuse_port {
+            let set = socket.set_reuse_port(true);
+            set.map_err(failed("SO_REUSEPORT"))?;
         }
-        if let [Address::Inet(SocketAddr::V6(_)), ..] = candidates {
-            // Systems differ in their default, so it is set either way.
-            socket
-                .set_only_v6(self.only_v6)
-                .map_err(failed("IPV6_V6ONLY"))?;
+        if let Address::Inet(SocketAddr::V6(_)) = address {
+            // Systems differ in their default, so the option is set to either value.
+            let set = socket.set_only_v6(self.options.only_v6);
+            set.map_err(failed("IPV6_V6ONLY"))?;
         }
         Ok(())
     }
 
-    /// Closes it, unless others still use it. It cannot be opened again.
+    /// Lets clients connect, of whom `backlog` may wait to be accepted. Then
+    /// [`accept`](Self::accept) does not block, and the claim to a path ends.
+    pub(crate) fn listen(&self, backlog: i32) -> io::Result<()> {
+        let socket = self.opened()?;
+        let socket = SockRef::from(&*socket);
+        // A client that is gone again when it is accepted must not make the loop wait for another.
+        let listens = socket
+            .set_nonblocking(true)
+            .and_then(|()| socket.listen(backlog));
+        self.claim_ends();
+        listens
+    }
+
+    /// Ends the claim to the path of a Unix socket: others see by now that the file is not stale.
+    pub(crate) fn claim_ends(&self) {
+        if let State::Open(open) = &mut *lock(&self.state) {
+            open.claim = None;
+        }
+    }
+
+    /// The next connection, which blocks, and its client; `WouldBlock` if none waits.
+    pub(crate) fn accept(&self) -> io::Result<(Socket, Address)> {
+        let socket = self.opened()?;
+        let socket = SockRef::from(&*socket);
+        let (connection, client) =
+            sys::accept(&socket).map_err(|error| explain_accept(&socket, error))?;
+        Ok((connection, from_sockaddr(&client)))
+    }
+
+    /// The socket, for a hook that reports an `io::Error`.
+    pub(crate) fn opened(&self) -> io::Result<Arc<OwnedFd>> {
+        match &*lock(&self.state) {
+            State::Open(open) => Ok(open.socket.clone()),
+            // EBADF is what Python's closed socket gives, and what ends the loop.
+            _ => Err(Errno::EBADF.into()),
+        }
+    }
+
+    /// Closes the socket, unless others still use it, and removes the file that bind has made. The
+    /// socket cannot be opened again.
     pub(crate) fn close(&self) {
-        *lock(&self.state) = State::Closed;
+        let state = std::mem::replace(&mut *lock(&self.state), State::Closed);
+        if let State::Open(open) = state {
+            drop(open.claim);
+            drop(open.socket);
+            if let Some(file) = open.file {
+                file.remove();
+            }
+        }
     }
 
     /// Closes a forked child's copy. The parent's stays as it is.
     pub(crate) fn close_in_child(&self) {
-        // It is never locked for longer than a look; but who was looking at the fork is not here.
+        // Not by waiting: a thread that held the lock at the fork is not here.
         if let Ok(state) = self.state.try_lock()
-            && let State::Open(socket, _) = &*state
+            && let State::Open(open) = &*state
         {
             // The `Arc`s that own it are never dropped here: this process ends with `_exit`.
-            let _ = nix::unistd::close(socket.as_fd().as_raw_fd());
-        }
-    }
-
-    /// The socket, for a hook that reports in `io::Error`.
-    pub(crate) fn opened(&self) -> io::Result<Arc<OwnedFd>> {
-        match &*lock(&self.state) {
-            State::Open(socket, _) => Ok(socket.clone()),
-            _ => Err(closed()),
+            let _ = nix::unistd::close(open.socket.as_fd().as_raw_fd());
         }
     }
 }
 
-fn closed() -> io::Error {
-    // EBADF is what Python's closed socket says, and what ends the loop.
-    io::Error::from_raw_os_error(nix::libc::EBADF)
+impl Endpoint {
+    /// The addresses that the endpoint stands for, never none.
+    fn addresses(&self) -> Result<Vec<Address>, AddressError> {
+        Ok(match self {
+            Self::Inet(address) => address.resolve()?.into_iter().map(Address::from).collect(),
+            Self::Unix(file) => vec![Address::Unix(file.path().to_owned())],
+            Self::UnixAbstract(name) => vec![Address::UnixAbstract(name.clone())],
+        })
+    }
+}
+
+/// Binds to the first of the addresses that can be had, and returns it as the system has it. Of
+/// several failures, the first is the one that is reported.
+fn bind_to_first(socket: &Socket, addresses: &[Address]) -> Result<Address, SocketError> {
+    let mut failure = None;
+    for address in addresses {
+        match to_sockaddr(address).and_then(|it| socket.bind(&it)) {
+            Ok(()) => {
+                let bound = socket.local_addr().map(|it| from_sockaddr(&it));
+                return Ok(bound.unwrap_or_else(|_| address.clone()));
+            }
+            Err(source) => {
+                failure.get_or_insert_with(|| SocketError::Bind(address.clone(), source));
+            }
+        }
+    }
+    Err(failure.expect("an endpoint stands for at least one address"))
 }
 
 fn domain(address: &Address) -> Domain {
     match address {
         Address::Inet(address) => SockAddr::from(*address).domain(),
         _ => Domain::UNIX,
+    }
+}
+
+/// Tells two meanings of `EOPNOTSUPP` apart: Linux has it for a single connection that was lost to
+/// the network, and for a socket of a type that has no connections. The second becomes `EINVAL`,
+/// which ends the loop.
+fn explain_accept(socket: &Socket, error: io::Error) -> io::Error {
+    let may_be_of_the_type = error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32);
+    if may_be_of_the_type && socket.r#type().is_ok_and(|it| it != Type::STREAM) {
+        Errno::EINVAL.into()
+    } else {
+        error
     }
 }

@@ -3,8 +3,10 @@
 pub(crate) mod connection;
 pub(crate) mod listening_socket;
 pub(crate) mod poll;
+pub(crate) mod socket_address;
 pub(crate) mod socket_file;
 pub(crate) mod socket_stream;
 pub(crate) mod stream;
+pub(crate) mod sys;
 pub(crate) mod traffic;
 pub(crate) mod waker;

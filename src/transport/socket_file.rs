@@ -1,109 +1,84 @@
-//! The file of a Unix socket: taken over if stale, removed in the end.
+//! The file of a Unix socket: a stale one is replaced, and the server's own is removed in the end.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::base_server::BaseServer;
-use crate::support::lock::lock;
 use crate::support::log::{Level, log};
-use crate::values::address::Address;
-use crate::values::error::Error;
 
-/// How long a server waits for others that are being set up in the same directory.
-const LONGEST_TURN: Duration = Duration::from_secs(1);
+/// How long a server waits for others that lock the same directory.
+const LONGEST_WAIT_FOR_LOCK: Duration = Duration::from_secs(1);
 
 /// The path that a Unix server binds to.
 ///
-/// A server that was killed leaves its file behind, and bind fails on it ever after. So a file with
-/// nobody listening behind it is removed before bind. What is not a socket, or has a live server,
-/// stays as it is.
-///
-/// Between the look and the time when it listens itself, a server has a lock on the directory: else
-/// two that start at once could each take the other for stale.
+/// A server that was killed leaves its file behind, and bind(2) fails on the file ever after. So
+/// [`claim`](Self::claim) removes a socket with no listener before bind. What is not a socket, or
+/// has a live server, stays as it is.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
-    kind: Type,
-    /// The file that bind made, so that no other is removed.
-    ours: Mutex<Option<Bound>>,
-    /// The locked directory, until the server listens.
-    turn: Mutex<Option<File>>,
 }
 
-/// A file by its path from the root, whatever directory the program is in by now, and its identity.
+/// Why a path cannot be claimed.
+#[derive(Debug)]
+pub(crate) enum ClaimError {
+    /// A live server has the path.
+    InUse,
+    /// The path leads to a file that is not a socket, or the system does not show the file.
+    Unusable(io::Error),
+}
+
+/// A path that is free to bind to: a lock (flock) on its directory, from the check for a stale file
+/// until the server listens.
+///
+/// Without the lock, each of two servers that start at once could take the other's file for stale.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    directory: Option<File>,
+}
+
+/// The file that bind(2) has made, by its path from the root and its identity. So the server
+/// removes no other, whatever the working directory is by then.
 #[derive(Debug, PartialEq, Eq)]
-struct Bound {
+pub(crate) struct BoundFile {
     path: PathBuf,
     device: u64,
     inode: u64,
 }
 
 impl SocketFile {
-    pub(crate) fn new(path: PathBuf, kind: Type) -> Self {
-        Self {
-            path,
-            kind,
-            ours: Mutex::new(None),
-            turn: Mutex::new(None),
-        }
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
     }
 
-    /// Makes room for bind.
-    fn claim(&self) -> Result<(), Error> {
-        let failed = |source| Error::SocketFile {
-            path: self.path.clone(),
-            source,
-        };
-        if self.is_abstract() {
-            return Ok(());
-        }
-        let file_type = match fs::symlink_metadata(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed(error)),
-            Ok(metadata) => metadata.file_type(),
-        };
-        if !file_type.is_socket() {
-            let what = "a file that is not a socket is there; remove it, or choose another path";
-            return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, what)));
-        }
-        if self.is_live().map_err(failed)? {
-            return Err(Error::AddressInUse {
-                address: Address::Unix(self.path.clone()),
-            });
-        }
-        log(
-            Level::Info,
-            format_args!(
-                "removing {}, a socket that nobody listens behind",
-                self.path.display()
-            ),
-        );
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
-            _ => Ok(()),
-        }
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Waits for other servers that are being set up in the same directory, a short while: one that is
-    /// never activated must not keep others from starting. Where the directory cannot be locked, it
-    /// goes without.
-    fn take_turn(&self) -> Option<File> {
-        if self.is_abstract() {
-            return None;
-        }
+    /// Locks the directory and removes a stale socket, so that a socket of type `kind` can be
+    /// bound.
+    pub(crate) fn claim(&self, kind: Type) -> Result<Claim, ClaimError> {
+        let claim = Claim {
+            directory: self.lock_directory(),
+        };
+        self.remove_if_stale(kind)?;
+        Ok(claim)
+    }
+
+    /// Waits a short while for other servers that lock the directory: a server that is bound and
+    /// never activated must not keep others from starting. Where the directory cannot be locked,
+    /// the server goes on without the lock.
+    fn lock_directory(&self) -> Option<File> {
         let directory = match self.path.parent() {
             Some(parent) if parent != "" => parent,
             _ => Path::new("."),
         };
         let directory = File::open(directory).ok()?;
-        let give_up = Instant::now() + LONGEST_TURN;
+        let give_up = Instant::now() + LONGEST_WAIT_FOR_LOCK;
         while let Err(TryLockError::WouldBlock) = directory.try_lock() {
             if Instant::now() >= give_up {
                 return None;
@@ -113,84 +88,63 @@ impl SocketFile {
         Some(directory)
     }
 
-    fn end_turn(&self) {
-        if let Some(directory) = lock(&self.turn).take() {
-            // Closing it would do, but for copies that a child forked meanwhile may have.
-            let _ = directory.unlock();
+    fn remove_if_stale(&self, kind: Type) -> Result<(), ClaimError> {
+        let unusable = ClaimError::Unusable;
+        let file_type = match fs::symlink_metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(unusable(error)),
+            Ok(metadata) => metadata.file_type(),
+        };
+        if !file_type.is_socket() {
+            let what = "a file that is not a socket is there; remove it, or choose another path";
+            return Err(unusable(io::Error::new(io::ErrorKind::AlreadyExists, what)));
+        }
+        if self.is_live(kind).map_err(unusable)? {
+            return Err(ClaimError::InUse);
+        }
+        let path = self.path.display();
+        log(
+            Level::Info,
+            format_args!("removing {path}, a socket that has no listener"),
+        );
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(error)),
+            _ => Ok(()),
         }
     }
 
-    /// Whether somebody listens behind the socket. The only way to know is to connect: a live server
-    /// sees a client that leaves without a word.
-    fn is_live(&self) -> io::Result<bool> {
+    /// Whether a server listens on the socket. The only way to know is connect(2): a live server
+    /// sees a client that leaves without sending anything.
+    fn is_live(&self, kind: Type) -> io::Result<bool> {
         let address = SockAddr::unix(&self.path)?;
-        let probe = Socket::new(Domain::UNIX, self.kind, None)?;
-        // A server whose queue is full is alive as well; it is not to be waited for.
+        let probe = Socket::new(Domain::UNIX, kind, None)?;
+        // A server whose queue is full is alive as well, and connect would wait for it.
         probe.set_nonblocking(true)?;
         match probe.connect(&address) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            // Connected; or it is busy, of another type, or not for us: all of them signs of life.
+            // Connected; or the server is busy, of another type, or closed to this user: alive.
             _ => Ok(true),
         }
     }
 
-    /// Binds the layer below to the path: `server_bind` of both Unix servers.
-    pub(crate) fn bind(&self, next: &impl BaseServer) -> Result<(), Error> {
-        *lock(&self.turn) = self.take_turn();
-        let bound = self.claim().and_then(|()| next.server_bind());
-        match bound {
-            Ok(()) => self.bound(),
-            Err(_) => self.end_turn(),
-        }
-        bound
-    }
-
-    /// Activates the layer below, after which others see that the file is not stale.
-    pub(crate) fn activate(&self, next: &impl BaseServer) -> Result<(), Error> {
-        let activated = next.server_activate();
-        self.end_turn();
-        activated
-    }
-
-    /// Closes the layer below, then removes the file: `server_close` of both Unix servers.
-    pub(crate) fn close(&self, next: &impl BaseServer) {
-        self.end_turn();
-        next.server_close();
-        self.remove();
-    }
-
-    /// Remembers the file that bind has made.
-    fn bound(&self) {
-        if !self.is_abstract() {
-            let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
-            *lock(&self.ours) = Bound::at(path);
-        }
-    }
-
-    /// Removes the file, if it is still the one that bind made.
-    fn remove(&self) {
-        let Some(ours) = lock(&self.ours).take() else {
-            return;
-        };
-        let there_is = Bound::at(ours.path.clone());
-        if there_is.as_ref() == Some(&ours)
-            && let Err(error) = fs::remove_file(&ours.path)
-        {
-            let path = ours.path.display();
-            log(
-                Level::Warn,
-                format_args!("cannot remove the socket {path}: {error}"),
-            );
-        }
-    }
-
-    fn is_abstract(&self) -> bool {
-        self.path.as_os_str().as_bytes().first() == Some(&0)
+    /// The file at the path, which bind(2) has just made. `None` if the file is gone already.
+    pub(crate) fn bound(&self) -> Option<BoundFile> {
+        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        BoundFile::at(path)
     }
 }
 
-impl Bound {
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(directory) = &self.directory {
+            // Closing the descriptor would not do: a child that was forked meanwhile has a copy.
+            let _ = directory.unlock();
+        }
+    }
+}
+
+impl BoundFile {
     fn at(path: PathBuf) -> Option<Self> {
         let metadata = fs::symlink_metadata(&path).ok()?;
         let (device, inode) = (metadata.dev(), metadata.ino());
@@ -200,6 +154,18 @@ impl Bound {
             inode,
         })
     }
+
+    /// Removes the file, unless another has taken its place.
+    pub(crate) fn remove(self) {
+        let is_ours = Self::at(self.path.clone()).as_ref() == Some(&self);
+        if is_ours && let Err(error) = fs::remove_file(&self.path) {
+            let path = self.path.display();
+            log(
+                Level::Warn,
+                format_args!("cannot remove the socket {path}: {error}"),
+            );
+        }
+    }
 }
 
 #[cfg(test)]
@@ -208,17 +174,17 @@ mod tests {
 
     use super::*;
 
-    fn file(directory: &tempfile::TempDir, kind: Type) -> SocketFile {
-        SocketFile::new(directory.path().join("socket"), kind)
+    fn file(directory: &tempfile::TempDir) -> SocketFile {
+        SocketFile::new(directory.path().join("socket"))
     }
 
     #[test]
     fn a_stale_socket_makes_way() {
         let directory = tempfile::tempdir().unwrap();
-        let file = file(&directory, Type::STREAM);
+        let file = file(&directory);
         drop(UnixListener::bind(&file.path).unwrap());
         assert!(file.path.exists());
-        file.claim().unwrap();
+        file.claim(Type::STREAM).unwrap();
         assert!(!file.path.exists());
     }
 
@@ -226,7 +192,7 @@ mod tests {
     fn a_live_socket_of_either_type_is_in_use() {
         for kind in [Type::STREAM, Type::DGRAM] {
             let directory = tempfile::tempdir().unwrap();
-            let file = file(&directory, kind);
+            let file = file(&directory);
             let _stream;
             let _datagram;
             if kind == Type::DGRAM {
@@ -234,8 +200,8 @@ mod tests {
             } else {
                 _datagram = UnixDatagram::bind(&file.path).unwrap();
             }
-            let error = file.claim().unwrap_err();
-            assert!(matches!(error, Error::AddressInUse { .. }), "{error}");
+            let error = file.claim(kind).unwrap_err();
+            assert!(matches!(error, ClaimError::InUse), "{error:?}");
             assert!(file.path.exists());
         }
     }
@@ -243,9 +209,12 @@ mod tests {
     #[test]
     fn a_file_that_is_no_socket_stays() {
         let directory = tempfile::tempdir().unwrap();
-        let file = file(&directory, Type::STREAM);
+        let file = file(&directory);
         fs::write(&file.path, "precious").unwrap();
-        let error = file.claim().unwrap_err().to_string();
+        let Err(ClaimError::Unusable(error)) = file.claim(Type::STREAM) else {
+            panic!("the file was claimed");
+        };
+        let error = error.to_string();
         assert!(error.contains("not a socket"), "{error}");
         assert_eq!(fs::read_to_string(&file.path).unwrap(), "precious");
     }
@@ -253,12 +222,22 @@ mod tests {
     #[test]
     fn a_successor_s_file_is_not_removed() {
         let directory = tempfile::tempdir().unwrap();
-        let file = file(&directory, Type::STREAM);
+        let file = file(&directory);
         let _ours = UnixListener::bind(&file.path).unwrap();
-        file.bound();
+        let bound = file.bound().unwrap();
         fs::remove_file(&file.path).unwrap();
         let _successor = UnixListener::bind(&file.path).unwrap();
-        file.remove();
+        bound.remove();
         assert!(file.path.exists());
+    }
+
+    #[test]
+    fn a_claim_keeps_the_directory_locked_until_it_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let claim = file(&directory).claim(Type::STREAM).unwrap();
+        let other = File::open(directory.path()).unwrap();
+        assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
+        drop(claim);
+        other.try_lock().unwrap();
     }
 }

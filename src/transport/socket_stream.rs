@@ -11,6 +11,7 @@ use socket2::Socket;
 use crate::transport::connection::Connection;
 use crate::transport::poll::{readable_now, writable_by};
 use crate::transport::stream::Stream;
+use crate::transport::sys::NO_SIGNAL;
 
 /// The shortest time that a socket is told to wait: it counts microseconds, and takes zero of them
 /// for a wait without end.
@@ -146,13 +147,6 @@ impl SocketStream {
         }
     }
 }
-
-/// A client that has left is an error of this write, not a signal to the whole process. Where the
-/// flag is missing, `socket2` has set the option that does the same on the socket.
-#[cfg(not(target_vendor = "apple"))]
-const NO_SIGNAL: nix::libc::c_int = nix::libc::MSG_NOSIGNAL;
-#[cfg(target_vendor = "apple")]
-const NO_SIGNAL: nix::libc::c_int = 0;
 
 impl Read for SocketStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

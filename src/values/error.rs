@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::values::address::Address;
+use crate::values::address::{Address, AddressError};
 
 /// What stopped a server from being set up, or its loop from going on.
 ///
@@ -124,7 +124,8 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// The path of a Unix socket is taken by something that is not a socket, or cannot be looked at.
+    /// The path of a Unix socket is taken by something that is not a socket, or cannot be looked
+    /// at.
     #[non_exhaustive]
     #[error("cannot use {} for a Unix socket: {source}", path.display())]
     SocketFile {
@@ -154,7 +155,8 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// The loop was entered while it runs, by another thread or by a handler: one at a time may be in
+    /// The loop was entered while it runs, by another thread or by a handler: one at a time may be
+    /// in
     /// `serve_forever` or `handle_request`.
     #[non_exhaustive]
     #[error("the server on {address} is already serving")]
@@ -206,6 +208,15 @@ impl Error {
     #[must_use]
     pub fn activate(address: Address, source: io::Error) -> Self {
         Self::Activate { address, source }
+    }
+}
+
+impl From<AddressError> for Error {
+    fn from(error: AddressError) -> Self {
+        match error {
+            AddressError::Invalid { address, source } => Self::InvalidAddress { address, source },
+            AddressError::Unresolved { address, source } => Self::Resolve { address, source },
+        }
     }
 }
 
@@ -265,4 +276,19 @@ pub(crate) fn catch_panic<T>(
     // user, who sees the panic reported.
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(step))
         .unwrap_or_else(|payload| Err(HandlerPanic::new(payload).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::address::InetAddress;
+
+    #[test]
+    fn an_address_without_a_port_is_refused_with_what_to_write() {
+        for text in ["localhost", "", "127.0.0.1:http", "127.0.0.1:65536"] {
+            let error = Error::from(InetAddress::from(text).resolve().unwrap_err()).to_string();
+            assert!(error.contains(&format!("{text:?}")), "{error}");
+            assert!(error.contains("HOST:PORT"), "{error}");
+        }
+    }
 }

@@ -1,0 +1,126 @@
+//! The socket of a bottom layer together with the handle that reports its address.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use socket2::Type;
+
+use crate::running::server_handle::ServerHandle;
+use crate::transport::listening_socket::{ListeningSocket, SocketError};
+use crate::transport::socket_file::ClaimError;
+use crate::values::address::{Address, InetAddress};
+use crate::values::error::Error;
+
+/// What [`TcpServer`](crate::TcpServer) and [`UdpServer`](crate::UdpServer) have in common: a
+/// handle, and a socket whose addresses the handle reports and whose failures become an [`Error`].
+#[derive(Debug)]
+pub(crate) struct ServerSocket {
+    handle: ServerHandle,
+    pub(crate) listening: ListeningSocket,
+}
+
+impl ServerSocket {
+    pub(crate) fn inet(address: InetAddress, kind: Type) -> Self {
+        Self::over(ListeningSocket::inet(address, kind))
+    }
+
+    pub(crate) fn unix(path: PathBuf, kind: Type) -> Self {
+        Self::over(ListeningSocket::unix(path, kind))
+    }
+
+    fn over(listening: ListeningSocket) -> Self {
+        Self {
+            handle: ServerHandle::new(),
+            listening,
+        }
+    }
+
+    pub(crate) fn handle(&self) -> &ServerHandle {
+        &self.handle
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        self.handle.server_address()
+    }
+
+    /// The socket, which the first call creates. The handle reports the requested address.
+    pub(crate) fn open(&self) -> Result<Arc<OwnedFd>, Error> {
+        let (socket, address) = self.listening.open().map_err(|error| self.explain(error))?;
+        self.handle.set_requested_address(address);
+        Ok(socket)
+    }
+
+    /// Binds the socket. The handle reports the real address.
+    pub(crate) fn bind(&self) -> Result<(), Error> {
+        self.open()?;
+        let address = self.listening.bind().map_err(|error| self.explain(error))?;
+        self.handle.set_server_address(address);
+        Ok(())
+    }
+
+    fn explain(&self, error: SocketError) -> Error {
+        match error {
+            SocketError::Closed => Error::Closed {
+                address: self.address(),
+            },
+            SocketError::Address(error) => error.into(),
+            SocketError::Create(address, source) => Error::create_socket(address, source),
+            SocketError::Option(option, address, source) => Error::SetOption {
+                option,
+                address,
+                source,
+            },
+            SocketError::Claim(path, ClaimError::InUse) => Error::AddressInUse {
+                address: Address::Unix(path),
+            },
+            SocketError::Claim(path, ClaimError::Unusable(source)) => {
+                Error::SocketFile { path, source }
+            }
+            SocketError::Bind(address, source) => Error::bind(address, source),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_socket_is_not_opened_again_and_the_error_names_its_address() {
+        let socket = ServerSocket::inet("127.0.0.1:0".into(), Type::STREAM);
+        socket.bind().unwrap();
+        let address = socket.address();
+        socket.listening.close();
+        let error = socket.open().unwrap_err();
+        assert!(
+            matches!(&error, Error::Closed { address: named } if *named == address),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains(&address.to_string()), "{error}");
+    }
+
+    #[test]
+    fn the_handle_reports_the_requested_address_and_once_bound_the_real_one() {
+        let socket = ServerSocket::inet("127.0.0.1:0".into(), Type::STREAM);
+        socket.open().unwrap();
+        assert_eq!(socket.address(), Address::from(([127, 0, 0, 1], 0)));
+        socket.bind().unwrap();
+        assert_ne!(socket.address().port(), Some(0));
+    }
+
+    #[test]
+    fn a_server_that_is_closed_before_it_listens_gives_its_path_and_directory_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let socket = ServerSocket::unix(path.clone(), Type::STREAM);
+        socket.bind().unwrap();
+        assert!(path.exists());
+        socket.listening.close();
+        assert!(!path.exists());
+        std::fs::File::open(directory.path())
+            .unwrap()
+            .try_lock()
+            .unwrap();
+    }
+}

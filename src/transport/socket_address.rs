@@ -1,0 +1,62 @@
+//! Addresses in the form that the operating system has for them.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use socket2::SockAddr;
+
+use crate::transport::sys;
+use crate::values::address::Address;
+
+/// Makes an address of the operating system's form.
+pub(crate) fn from_sockaddr(address: &SockAddr) -> Address {
+    if let Some(inet) = address.as_socket() {
+        Address::Inet(inet)
+    } else if let Some(path) = address.as_pathname() {
+        Address::Unix(path.to_owned())
+    } else if let Some(name) = sys::abstract_name(address) {
+        Address::UnixAbstract(name.to_owned())
+    } else {
+        Address::UnixUnnamed
+    }
+}
+
+/// Makes the operating system's form of an address. Fails if a path is too long for it, and for a
+/// Unix socket without a name.
+pub(crate) fn to_sockaddr(address: &Address) -> io::Result<SockAddr> {
+    match address {
+        Address::Inet(address) => Ok(SockAddr::from(*address)),
+        Address::Unix(path) => SockAddr::unix(path),
+        Address::UnixAbstract(name) => {
+            let path = [&[0], name.as_slice()].concat();
+            SockAddr::unix(PathBuf::from(OsString::from_vec(path)))
+        }
+        Address::UnixUnnamed => Err(io::Error::new(
+            io::ErrorKind::AddrNotAvailable,
+            "the client's socket has no name, so nothing can be sent to it; a client that wants a \
+             reply binds its own socket first",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    #[test]
+    fn every_address_survives_the_way_through_the_operating_system_s_form() {
+        for address in [
+            Address::from(([127, 0, 0, 1], 80)),
+            Address::from("[::1]:80".parse::<SocketAddr>().unwrap()),
+            Address::from_unix_path("/run/s".into()),
+            #[cfg(target_os = "linux")]
+            Address::from_unix_path("\0name".into()),
+        ] {
+            assert_eq!(from_sockaddr(&to_sockaddr(&address).unwrap()), address);
+        }
+    }
+}
