@@ -1,0 +1,24 @@
+//! Tests that run beside each other in one process, one module for each subject.
+//!
+//! None of them forks, starts a program, or changes or counts what belongs to the whole process;
+//! those that do are in `tests/own_process`.
+
+mod addresses;
+mod changed_streams;
+mod close;
+mod conversations;
+mod datagram_requests_over_mocks;
+mod datagrams;
+mod drain;
+mod errors;
+mod handle_request;
+mod mix_ins;
+mod own_bottom_layer;
+mod resets;
+mod shutdown;
+mod stream_requests_over_mocks;
+mod thread_pool;
+mod threading;
+mod unix_files;
+mod verify_request;
+mod writes;

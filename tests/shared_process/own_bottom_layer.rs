@@ -1,0 +1,166 @@
+//! A bottom layer of a user's own, over the standard library's listener.
+
+use std::io::{self, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use socketserver::{
+    Address, BaseServer, Error, HandlerFactory, HandlerResult, RequestHandler, ServerHandle,
+    StreamRequest, ThreadPoolMixIn, ThreadingMixIn,
+};
+use support::clients::StreamClient;
+use support::reports::{Reporter, reports};
+use support::running_server::{RunningServer, close};
+use support::services::{read_line, stream_handler};
+
+/// Serves what a listener accepts that somebody else has bound, as a supervisor does.
+struct Inherited<F> {
+    handle: ServerHandle,
+    listener: Mutex<Option<Arc<OwnedFd>>>,
+    handler_factory: F,
+}
+
+impl<F> Inherited<F> {
+    fn new(handler_factory: F) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let handle = ServerHandle::new();
+        handle.set_server_address(Address::from(listener.local_addr().unwrap()));
+        Self {
+            handle,
+            listener: Mutex::new(Some(Arc::new(listener.into()))),
+            handler_factory,
+        }
+    }
+
+    fn listener(&self) -> io::Result<Arc<OwnedFd>> {
+        let listener = self.listener.lock().unwrap().clone();
+        listener.ok_or_else(|| io::Error::other("the listener is closed"))
+    }
+
+    fn accept(&self) -> io::Result<(OwnedFd, SocketAddr)> {
+        let listener = TcpListener::from(self.listener()?.try_clone()?);
+        let (connection, client) = listener.accept()?;
+        Ok((connection.into(), client))
+    }
+}
+
+impl<F: HandlerFactory<StreamRequest>> BaseServer for Inherited<F> {
+    type Request = StreamRequest;
+
+    fn handle(&self) -> &ServerHandle {
+        &self.handle
+    }
+
+    fn socket(&self) -> Result<Arc<OwnedFd>, Error> {
+        let failed = |source| Error::create_socket(self.handle.server_address(), source);
+        self.listener().map_err(failed)
+    }
+
+    fn server_bind(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn server_activate(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn get_request(&self) -> io::Result<StreamRequest> {
+        let (connection, client) = self.accept()?;
+        let client = Address::from(client);
+        Ok(StreamRequest::from_socket(connection, client, &self.handle))
+    }
+
+    fn finish_request(&self, request: &mut StreamRequest) -> HandlerResult {
+        let mut handler = self.handler_factory.make_handler();
+        handler.setup(request)?;
+        let handled = handler.handle(request);
+        handled.and(handler.finish(request))
+    }
+
+    fn shutdown_request<T>(&self, top: &Arc<T>, mut request: StreamRequest)
+    where
+        T: BaseServer<Request = StreamRequest>,
+    {
+        let _ = request.shutdown(Shutdown::Write);
+        top.close_request(request);
+    }
+
+    fn server_close(&self) {
+        *self.listener.lock().unwrap() = None;
+    }
+}
+
+/// Answers each line, waits or reads without end as the line says, and reports how that ended.
+fn conversation(reporter: Reporter) -> impl HandlerFactory<StreamRequest> {
+    stream_handler(move |request| {
+        while request.wait()? {
+            let line = read_line(request)?;
+            writeln!(request, "{line}")?;
+            if line == "read" {
+                let error = read_line(request).unwrap_err();
+                reporter.say(format_args!("{:?}", error.kind()));
+                return Err(error.into());
+            }
+        }
+        reporter.say("told");
+        Ok(request.write_all(b"goodbye\n")?)
+    })
+}
+
+fn serves_and_drains<S: BaseServer>(layers: impl Fn(Reporter) -> S) {
+    let (reporter, mut reports) = reports();
+    let running = RunningServer::start(layers(reporter.clone()).bind().unwrap());
+    let mut client = StreamClient::connect(&running.address());
+    client.send("hello\n");
+    assert_eq!(client.line(), "hello");
+    assert_eq!(running.handle().active_requests(), 1);
+    // Told by the shutdown alone, and counted by the close.
+    let server = running.stop();
+    assert_eq!(reports.next_report(), "told");
+    assert_eq!(client.rest(), b"goodbye\n");
+    let report = close(server);
+    assert_eq!(
+        (report.idle + report.ended, report.cut, report.running),
+        (1, 0, 0)
+    );
+
+    let mut server = layers(reporter).bind().unwrap();
+    server.set_drain_timeout(Some(Duration::from_millis(50)));
+    let running = RunningServer::start(server);
+    let mut client = StreamClient::connect(&running.address());
+    client.send("read\n");
+    assert_eq!(client.line(), "read");
+    let report = running.close();
+    assert_eq!(
+        (report.idle + report.ended, report.cut, report.running),
+        (0, 1, 0)
+    );
+    assert_eq!(reports.next_report(), "ConnectionAborted");
+    client.wait_for_close();
+}
+
+#[test]
+fn connections_that_a_bottom_layer_of_one_s_own_accepts_are_served_told_and_cut_off() {
+    serves_and_drains(|reporter| {
+        Inherited::new(conversation(reporter)).mix_in(ThreadingMixIn::new)
+    });
+    serves_and_drains(|reporter| {
+        Inherited::new(conversation(reporter)).mix_in(ThreadPoolMixIn::new)
+    });
+}
+
+#[test]
+fn a_bottom_layer_of_one_s_own_knows_its_clients() {
+    let factory = stream_handler(|request| {
+        let client = request.client_address().clone();
+        Ok(write!(request, "{client}")?)
+    });
+    let running = RunningServer::start(Inherited::new(factory).bind().unwrap());
+    let mut client = StreamClient::connect(&running.address());
+    let name = client.socket().local_addr().unwrap().as_socket().unwrap();
+    assert_eq!(client.rest(), name.to_string().as_bytes());
+    running.close();
+}

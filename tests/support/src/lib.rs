@@ -1,0 +1,15 @@
+//! What the framework's test programs `shared_process` and `own_process` share.
+//!
+//! A crate and not a module of each program: a program that uses half of a module would have to allow
+//! the other half as dead code.
+
+pub mod clients;
+pub mod conversation;
+pub mod observer;
+pub mod own_process;
+pub mod processes;
+pub mod reports;
+pub mod running_server;
+pub mod services;
+pub mod task_limit;
+pub mod waiting;

@@ -1,0 +1,76 @@
+//! The handlers of the servers under test.
+
+use std::io::{BufRead, Write};
+
+use socketserver::{DatagramRequest, HandlerResult, RequestHandler, StreamRequest};
+
+/// Sends the first line back, and a datagram whole.
+#[derive(Debug, Default)]
+pub struct EchoLine;
+
+impl RequestHandler for EchoLine {
+    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        let mut line = Vec::new();
+        request.read_until(b'\n', &mut line)?;
+        Ok(request.write_all(&line)?)
+    }
+}
+
+impl RequestHandler<DatagramRequest> for EchoLine {
+    fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
+        let packet = request.packet().to_owned();
+        Ok(request.write_all(&packet)?)
+    }
+}
+
+/// A handler that is one function.
+#[derive(Debug)]
+pub struct Handle<F>(F);
+
+impl<F> RequestHandler for Handle<F>
+where
+    F: Fn(&mut StreamRequest) -> HandlerResult + Send,
+{
+    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        (self.0)(request)
+    }
+}
+
+impl<F> RequestHandler<DatagramRequest> for Handle<F>
+where
+    F: Fn(&mut DatagramRequest) -> HandlerResult + Send,
+{
+    fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
+        (self.0)(request)
+    }
+}
+
+/// Makes handlers that call `handle`.
+pub fn stream_handler<F>(handle: F) -> impl Fn() -> Handle<F> + Send + Sync + 'static
+where
+    F: Fn(&mut StreamRequest) -> HandlerResult + Clone + Send + Sync + 'static,
+{
+    move || Handle(handle.clone())
+}
+
+/// Makes handlers that call `handle`.
+pub fn datagram_handler<F>(handle: F) -> impl Fn() -> Handle<F> + Send + Sync + 'static
+where
+    F: Fn(&mut DatagramRequest) -> HandlerResult + Clone + Send + Sync + 'static,
+{
+    move || Handle(handle.clone())
+}
+
+/// Reads a line, without its end; empty at the end of file.
+pub fn read_line(request: &mut StreamRequest) -> std::io::Result<String> {
+    let mut line = String::new();
+    request.read_line(&mut line)?;
+    line.truncate(line.trim_end_matches('\n').len());
+    Ok(line)
+}
+
+/// Panics and prints nothing: in a forked child the lock of standard error, or of the test harness that
+/// captures it, may belong to a thread that the child does not have.
+pub fn silent_panic(message: &'static str) -> ! {
+    std::panic::resume_unwind(Box::new(message))
+}

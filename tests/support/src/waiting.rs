@@ -1,0 +1,32 @@
+//! Waiting, never for longer than a limit.
+
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+/// The longest that a test waits for anything. The limit is no part of a test's meaning: a test that
+/// would hang fails.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// Evaluates `condition` again and again until it holds, where there is no event to wait for; panics
+/// after [`LIMIT`].
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Runs `step` in a thread, and returns its result; panics if the step takes longer than [`LIMIT`].
+pub fn within_limit<T: Send + 'static>(what: &str, step: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, ended) = channel();
+    let thread = std::thread::spawn(move || sender.send(step()).unwrap());
+    let Ok(result) = ended.recv_timeout(LIMIT) else {
+        if thread.is_finished() {
+            std::panic::resume_unwind(thread.join().unwrap_err());
+        }
+        panic!("{what} did not return");
+    };
+    thread.join().unwrap();
+    result
+}
