@@ -1,5 +1,5 @@
-//! A server that runs out of descriptors serves on when some are free again, and costs nothing until
-//! then.
+//! A server that runs out of descriptors serves on when some are free again, and costs nothing
+//! until then.
 //!
 //! The limit is that of the whole process.
 
@@ -118,7 +118,7 @@ impl Clients {
     }
 }
 
-/// Reports each time that the loop pauses, and how loudly it says so.
+/// Reports each log line about a pause of the loop, with the line's level.
 struct PauseLogger(OnceLock<Reporter>);
 
 static PAUSES: PauseLogger = PauseLogger(OnceLock::new());
@@ -162,7 +162,8 @@ fn clients_wait_while_descriptors_have_run_out_and_are_served_when_others_leave(
         }
         eventually("the descriptors run out", have_run_out);
         assert!(running.handle().active_requests() < CLIENTS);
-        // Connections are accepted in the order in which they were made, and each that ends makes room.
+        // Connections are accepted in the order in which they were made, and each that ends makes
+        // room.
         for client in 0..CLIENTS {
             clients.expect(client, "hello\n");
             clients.leave(client);
@@ -189,8 +190,8 @@ fn a_loop_without_descriptors_uses_no_processor_time_to_speak_of() {
         clients.connect(0);
         clients.connect(1);
         assert!(pauses.next_report().starts_with("WARN"));
-        // Until it has tried a few times more. One that does not pause has done so at once, and has used
-        // the processor all the time.
+        // Until it has tried a few times more. One that does not pause has done so at once, and has
+        // used the processor all the time.
         let (used, begin) = (cpu_time(), Instant::now());
         let later = pauses.take(7);
         let (used, waited) = (cpu_time() - used, begin.elapsed());
@@ -215,8 +216,8 @@ fn a_loop_without_descriptors_uses_no_processor_time_to_speak_of() {
 #[test]
 fn a_pause_for_want_of_descriptors_ends_when_a_connection_does() {
     alone(|| {
-        // The shortest pause is 10 ms. If each were waited for to its end, these would take longer than
-        // anything may.
+        // The shortest pause is 10 ms. If each were waited for to its end, these would take longer
+        // than anything may.
         const TURNS: usize = 3_500;
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         let needed = TURNS as u64 + 100;

@@ -1,8 +1,8 @@
 //! The children of `ForkingMixIn`: what they do, how many they are, how they end, who waits for
 //! them.
 //!
-//! A handler in these tests runs in a child of a program with threads, so the handler prints nothing and
-//! takes no lock of the test's.
+//! A handler in these tests runs in a child of a program with threads, so the handler prints
+//! nothing and takes no lock of the test's.
 
 use std::io::{ErrorKind, Write};
 use std::process::Command;
@@ -31,7 +31,7 @@ use support::waiting::{eventually, within_limit};
 
 const LOOPBACK: &str = "127.0.0.1:0";
 
-/// Ends as the first line says, and sends any other line back.
+/// Ends as the first line asks, and sends any other line back.
 fn as_told(request: &mut StreamRequest) -> HandlerResult {
     match &*read_line(request)? {
         "fail" => Err("told to fail".into()),
@@ -324,7 +324,7 @@ fn a_handler_in_a_child_can_call_shutdown() {
     });
 }
 
-/// Its handlers say "held", and answer when the gate lets them pass.
+/// Handlers that report "held", and answer when the gate lets them pass.
 fn held_at(gate: Gate, reporter: Reporter) -> impl HandlerFactory<StreamRequest> {
     stream_handler(move |request| {
         reporter.say("held");
@@ -387,8 +387,8 @@ fn an_idle_child_is_told_to_end_when_the_server_is_closed() {
 #[test]
 fn a_child_that_is_told_before_it_waits_ends_as_well() {
     alone(|| {
-        // Closing follows the fork at once, so the word meets the child at a different point each time:
-        // before its signal handler stands, before `wait`, in it.
+        // Closing follows the fork at once, so the signal meets the child at a different point each
+        // time: before its signal handler is installed, before `wait`, in `wait`.
         for _ in 0..20 {
             let (reporter, mut reports) = reports();
             let factory = move || Conversation(reporter.clone());
@@ -608,7 +608,8 @@ fn handle_request_collects_children_when_its_time_is_over() {
     });
 }
 
-/// Panics in a new child as long as it is told to, and reports the processes that pass the loop.
+/// A layer that panics in a new child while `stumbles` is set, and reports the processes that pass
+/// the loop.
 struct Stumbling<S> {
     next: S,
     stumbles: Arc<AtomicBool>,
@@ -783,7 +784,7 @@ fn a_busy_child_that_is_not_waited_for_is_reported_as_running() {
         let mut client = StreamClient::connect(&running.address());
         assert_eq!(reports.next_report(), "held");
         let children_now = || running.server().stack().active_children();
-        // The child may have spoken before its parent knows of it.
+        // The child may have reported before its parent knows of the child.
         eventually("the child is known", || children_now().len() == 1);
         let child = Pid::from_raw(children_now()[0]);
         let report = running.close();
@@ -797,8 +798,8 @@ fn a_busy_child_that_is_not_waited_for_is_reported_as_running() {
     });
 }
 
-/// Far more than what waits in the socket on which a loop is spoken to.
-const WORDS: usize = 100_000;
+/// Far more wake-ups than the socket that wakes a loop holds.
+const WAKE_UPS: usize = 100_000;
 
 /// Holds the loop at a gate for every request but the first.
 struct BusyLoop<S> {
@@ -824,7 +825,7 @@ impl<S: BaseServer> MixIn for BusyLoop<S> {
     }
 }
 
-/// Shuts the server down if the line says so, or sends it back.
+/// Shuts the server down if the line is "stop", and sends the line back.
 fn stop_or_echo(request: &mut StreamRequest) -> HandlerResult {
     let line = read_line(request)?;
     if line == "stop" {
@@ -850,7 +851,7 @@ fn a_shutdown_in_a_child_is_heard_however_much_the_busy_loop_was_told_before() {
         let mut stopping = StreamClient::connect(&running.address());
         let mut other = StreamClient::connect(&running.address());
         assert_eq!(loop_is.next_report(), "busy");
-        for _ in 0..WORDS {
+        for _ in 0..WAKE_UPS {
             running.handle().look_again();
         }
         stopping.send("stop\n");
@@ -868,7 +869,7 @@ fn a_shutdown_in_a_child_is_heard_however_much_the_busy_loop_was_told_before() {
 fn a_shutdown_in_a_child_stops_a_program_that_calls_handle_request_again_and_again() {
     alone(|| {
         let server = ForkingTcpServer::bind(LOOPBACK, stream_handler(stop_or_echo)).unwrap();
-        for _ in 0..WORDS {
+        for _ in 0..WAKE_UPS {
             server.handle().look_again();
         }
         let mut stopping = StreamClient::connect(&server.server_address());

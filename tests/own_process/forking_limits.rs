@@ -38,8 +38,8 @@ fn a_single_request_at_the_limit_waits_for_a_child_and_is_served() {
     });
 }
 
-/// Reports the passes of the loop and the end of a request, which goes on when it may; and leaves it
-/// to the test to collect children.
+/// Reports the passes of the loop and the end of a request, which goes on when it may; and leaves
+/// it to the test to collect children.
 struct Uncollected<S> {
     next: S,
     passes: Reporter,

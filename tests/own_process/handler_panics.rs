@@ -1,4 +1,5 @@
-//! A panic in any step of a handler, and in `handle_error` after it, costs one client and is counted.
+//! A panic in any step of a handler, and in `handle_error` after it, costs one client and is
+//! counted.
 
 use std::io::Write;
 
@@ -46,7 +47,7 @@ impl RequestHandler for Clumsy {
     }
 }
 
-/// A layer whose `handle_error` reports what it is told, and then panics if it is told "twice".
+/// A layer whose `handle_error` reports the error, and then panics if the error is "twice".
 struct ClumsyLayer<S> {
     next: S,
     reporter: Reporter,

@@ -1,4 +1,5 @@
-//! A child that is killed, by itself or from outside, is collected and has failed; the server serves on.
+//! A child that is killed, by itself or from outside, is collected and has failed; the server
+//! serves on.
 
 use std::io::Write;
 
@@ -24,7 +25,7 @@ fn crash(signal: Signal) -> HandlerResult {
     }
 }
 
-/// Answers lines, and crashes where one says so.
+/// Answers lines, and crashes when a line asks for a crash.
 fn answer_lines(request: &mut StreamRequest) -> HandlerResult {
     while request.wait()? {
         match &*read_line(request)? {

@@ -341,8 +341,8 @@ fn a_client_that_takes_no_refused_datagrams_does_not_hold_the_loop() {
         let path = directory.path().join("socket");
         let server = ThreadingUnixDatagramServer::bind(path, EchoLine::default).unwrap();
         let message = [b'm'; 4096];
-        // More refusals than the server's socket holds, and then as many as there is time for, if each
-        // is waited for.
+        // More refusals than the server's socket holds, and then as many as there is time for, if
+        // each is waited for.
         let buffer = SockRef::from(&server).send_buffer_size().unwrap();
         let refused = (buffer / message.len()) as u64 + 2 * LIMIT.as_secs();
         let nobody = Limits::none().max_connections(0).refuse_with(message);

@@ -104,7 +104,7 @@ fn loses<S: BaseServer>(
     };
     assert_eq!(named, address);
     if let Some(errno) = expected {
-        // Who looks before another descriptor has got the number finds none.
+        // A loop that looks before another descriptor has the number finds no descriptor.
         let errnos = [errno, Errno::EBADF].map(|errno| Some(errno as i32));
         assert!(
             errnos.contains(&source.raw_os_error()),
@@ -156,7 +156,7 @@ fn datagrams_lose_in_every_way<S: BaseServer>(layers: impl Fn() -> S) {
     }
 }
 
-/// A client that connects is the first thing that the loop hears of after the loss.
+/// A client that connects is the first thing that wakes the loop after the loss.
 fn a_client_tells_of_the_loss() {
     let layers = TcpServer::new(LOOPBACK, EchoLine::default);
     let server = Arc::new(layers.bind().unwrap());
@@ -179,7 +179,7 @@ fn a_client_tells_of_the_loss() {
     close(Arc::into_inner(server).unwrap());
 }
 
-/// What calls `handle_request` in a loop of its own learns of the loss as well.
+/// A program that calls `handle_request` in a loop of its own receives the error as well.
 fn a_single_request_is_not_waited_for() {
     let layers = UdpServer::new(LOOPBACK, EchoLine::default);
     let server = layers.bind().unwrap();

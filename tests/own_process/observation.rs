@@ -17,7 +17,7 @@ use support::waiting::eventually;
 
 const LOOPBACK: &str = "127.0.0.1:0";
 
-/// Reports every event; refuses nobody but as told.
+/// A layer that reports every event, and refuses every request unless `verify` is set.
 struct Events<S> {
     next: S,
     reporter: Reporter,
@@ -60,7 +60,7 @@ fn events<S: BaseServer>(next: S, reporter: Reporter) -> Events<S> {
     }
 }
 
-/// Does what each line says, and answers with it.
+/// Does what each line asks, and answers with the line.
 fn obedient() -> impl HandlerFactory<StreamRequest> {
     stream_handler(|request| {
         while request.wait()? {
@@ -277,7 +277,7 @@ fn a_child_that_is_killed_has_failed() {
         assert_eq!(client.line(), "hello");
         assert_eq!(reports.take(2), ["Accepted", "started"]);
         let children_now = || running.server().stack().active_children();
-        // The child may have spoken before its parent knows of it.
+        // The child may have answered before its parent knows of the child.
         eventually("the child is known", || children_now().len() == 1);
         let child = nix::unistd::Pid::from_raw(children_now()[0]);
         nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).unwrap();

@@ -31,7 +31,7 @@ impl Log for Panicking {
     fn flush(&self) {}
 }
 
-/// Handlers that fail or panic if they are told to.
+/// Handlers that fail or panic when the client's line asks for that.
 fn handlers() -> TcpServer<impl HandlerFactory<StreamRequest>> {
     let factory = stream_handler(|request| match &*read_line(request)? {
         "fail" => Err("told to fail".into()),

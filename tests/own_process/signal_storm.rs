@@ -40,8 +40,8 @@ struct Storm {
 }
 
 impl Storm {
-    /// The calling thread, and those that it starts from now on, are left alone: clients are not what
-    /// is tested.
+    /// The calling thread, and those that it starts from now on, are left alone: clients are not
+    /// what is tested.
     fn begin() -> Self {
         let seen = Arc::new(AtomicBool::new(false));
         signal_hook::flag::register(signal_hook::consts::SIGUSR1, seen).unwrap();

@@ -1,5 +1,5 @@
-//! Two thousand clients that send a byte now and then harm neither those that are served beside them
-//! nor the server.
+//! Two thousand clients that send a byte now and then harm neither those that are served beside
+//! them nor the server.
 //!
 //! The test counts what the whole process has, and takes most of what a process may have.
 

@@ -1,4 +1,4 @@
-//! Where a server listens: families, names, ports, options, and what is said when it cannot.
+//! Where a server listens: families, names, ports, options, and the errors of a server that cannot.
 
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,7 +15,7 @@ use support::services::{EchoLine, datagram_handler, stream_handler};
 
 const LOOPBACK: &str = "127.0.0.1:0";
 
-/// Handlers that tell the test and the client the client's address.
+/// Handlers that report the client's address to the test and to the client.
 fn introductions() -> (Reports, impl HandlerFactory<StreamRequest>) {
     let (reporter, reports) = reports();
     let factory = stream_handler(move |request| {
@@ -274,7 +274,7 @@ fn servers_that_allow_it_share_a_port() {
 #[test]
 fn as_many_connections_wait_to_be_accepted_as_was_asked_for() {
     // Over a Unix socket the queue is exact on Linux: it holds one more than its size, and a client
-    // that does not block is turned away from a full one.
+    // that does not block is refused by a full queue.
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     let _server = UnixStreamServer::new(&path, EchoLine::default)

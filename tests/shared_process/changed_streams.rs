@@ -85,7 +85,7 @@ impl<S: BaseServer<Request = StreamRequest>> MixIn for Masking<S> {
     }
 }
 
-/// Counts the bytes of each line, and says goodbye when told.
+/// Counts the bytes of each line, and says goodbye when the server stops.
 fn counting(reporter: Reporter) -> impl HandlerFactory<StreamRequest> {
     stream_handler(move |request| {
         let mut line = Vec::new();

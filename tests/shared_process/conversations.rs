@@ -152,7 +152,7 @@ fn times_out(server: Server<impl BaseServer>, reports: &mut Reports, what: &str)
     assert!(said.starts_with("TimedOut: "), "{said}");
     assert!(said.contains(what), "{said}");
     assert!(said.contains("20ms"), "{said}");
-    // The connection is still good for a last word.
+    // The connection can still be written to.
     assert!(client.rest().ends_with(b"too slow\n"));
     running.close();
 }

@@ -14,7 +14,7 @@ use support::services::{EchoLine, datagram_handler};
 
 const LOOPBACK: &str = "127.0.0.1:0";
 
-/// Handlers that reply with the length of what they got, and whether it is all.
+/// Handlers that reply with the length of their packet, and whether the packet is truncated.
 fn measure() -> impl HandlerFactory<DatagramRequest> {
     datagram_handler(|request| {
         let (length, truncated) = (request.packet().len(), request.truncated());

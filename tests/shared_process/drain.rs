@@ -1,6 +1,7 @@
-//! Stopping: idle clients are told, busy ones may end, the rest is cut off, and each is counted.
+//! Stopping: idle requests are asked to end, busy requests may end, the rest is aborted, and each
+//! is counted.
 //!
-//! The same for a forking server is in `forking.rs`.
+//! The same for a forking server is in `tests/own_process/forking.rs`.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
@@ -38,7 +39,7 @@ fn idle_clients_are_told<S: BaseServer>(server: Server<S>, reports: &mut Reports
         client.send("hello\n");
         assert_eq!(client.line(), "hello");
     }
-    // The connections stay open from the clients' side, and shutdown alone tells the handlers.
+    // The clients keep the connections open, so `shutdown` alone ends the handlers' `wait`.
     let server = running.stop();
     assert_eq!(reports.take(3), ["told"; 3]);
     for client in &mut clients {

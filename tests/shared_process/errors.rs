@@ -1,6 +1,6 @@
 //! What fails in a handler or a hook reaches `handle_error`, and nothing else happens.
 //!
-//! The same for a forking server is in `forking.rs`.
+//! The same for a forking server is in `tests/own_process/forking.rs`.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -18,7 +18,7 @@ use support::services::{EchoLine, datagram_handler, read_line, silent_panic, str
 
 const LOOPBACK: &str = "127.0.0.1:0";
 
-/// Fails or panics if the first line says so, else sends it back.
+/// Fails or panics if the first line asks for that, else sends the line back.
 fn as_told(request: &mut StreamRequest) -> HandlerResult {
     match &*read_line(request)? {
         "fail" => Err("told to fail".into()),

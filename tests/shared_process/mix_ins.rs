@@ -1,6 +1,6 @@
-//! Mix-ins of a user's own: seen from every layer and every thread, wherever they stand.
+//! Mix-ins of a user's own: called from every layer and every thread, at any place in the stack.
 //!
-//! The same for a forking server is in `forking.rs`.
+//! The same for a forking server is in `tests/own_process/forking.rs`.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -43,7 +43,7 @@ fn failing() -> TcpServer<impl HandlerFactory<StreamRequest>> {
     TcpServer::new(LOOPBACK, stream_handler(|_| Err("fails".into())))
 }
 
-/// Sends one client, and tells apart what was seen in the loop's thread and in the worker's.
+/// Serves one client, and returns the reports of the loop's thread and those of the worker's.
 fn serve_one<S: BaseServer>(
     server: Server<S>,
     reports: &mut Reports,
@@ -101,7 +101,7 @@ fn a_mix_in_inside_of_the_threads_is_seen_from_the_worker_thread() {
     let inside = || Observer::new(failing(), "inner", reporter.clone());
     let server = inside().mix_in(ThreadingMixIn::new).bind().unwrap();
     let (in_loop, in_worker) = serve_one(server, &mut reports);
-    // The threads' own process_request stands before the inner one, and does not ask it.
+    // The process_request of ThreadingMixIn runs first, and does not call the inner layer's.
     assert_eq!(in_loop, ["inner verify_request"]);
     assert_eq!(in_worker, expected_in_worker);
 

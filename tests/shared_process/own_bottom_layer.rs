@@ -93,7 +93,7 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for Inherited<F> {
     }
 }
 
-/// Answers each line, waits or reads without end as the line says, and reports how that ended.
+/// Answers each line, waits or reads without end as the line asks, and reports how that ended.
 fn conversation(reporter: Reporter) -> impl HandlerFactory<StreamRequest> {
     stream_handler(move |request| {
         while request.wait()? {

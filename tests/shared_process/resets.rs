@@ -98,7 +98,7 @@ fn a_client_that_resets_before_its_answer_is_sent_does_not_end_the_server() {
 /// Waits until the system knows that the client has reset the connection.
 fn wait_for_reset(request: &StreamRequest) -> HandlerResult {
     let socket = request.as_fd().ok_or("no descriptor")?;
-    // Without asking for anything: an error is always told.
+    // Without any event asked for: poll always reports an error.
     let mut sockets = [PollFd::new(socket, PollFlags::empty())];
     let limit = PollTimeout::try_from(LIMIT)?;
     match nix::poll::poll(&mut sockets, limit)? {
@@ -132,7 +132,7 @@ fn what_was_sent_before_a_reset_is_read_before_the_reset_is_seen() {
     close(server);
 }
 
-/// Reads as many bytes as the first line says, or writes as many as it says after a "-".
+/// Reads as many bytes as the first line asks for, or, after a "-", writes as many.
 fn count_told(reporter: &Reporter, request: &mut StreamRequest) -> io::Result<()> {
     let line = read_line(request)?;
     let count = line.trim_start_matches('-').parse().unwrap();

@@ -114,7 +114,7 @@ fn a_loop_that_is_told_again_and_again_to_look_is_still_told_to_stop() {
     for _ in 0..20 {
         let running = RunningServer::start(echo_server());
         let handle = running.handle();
-        // Its words meet the loop where it takes in the one before.
+        // Each wake-up meets the loop while the loop handles the one before.
         let speaking = std::thread::spawn(move || (0..10_000).for_each(|_| handle.look_again()));
         within_limit("look_again", move || speaking.join().unwrap());
         running.stop();
@@ -186,7 +186,7 @@ fn a_datagram_handler_can_call_shutdown() {
 
 #[test]
 fn a_handler_can_call_shutdown_through_a_handle_of_its_own() {
-    // A factory that got the handle before the server served, as a closure in `main` would.
+    // A factory that received the handle before the server served, as a closure in `main` would.
     let (sender, receiver) = std::sync::mpsc::channel::<socketserver::ServerHandle>();
     let receiver = std::sync::Arc::new(std::sync::Mutex::new(receiver));
     let factory = stream_handler(move |_| {

@@ -329,7 +329,7 @@ fn after_a_failed_write_nothing_follows_the_gap() {
     assert_eq!(recording.written(), b"lo");
 }
 
-/// Whatever the handler tries, it learns that its client has a gap.
+/// Every further call of the handler fails, since the client's bytes have a gap.
 fn fails_from_now_on(request: &mut StreamRequest) {
     for _ in 0..2 {
         let errors = [
@@ -414,7 +414,7 @@ fn after_a_failed_write_nothing_reaches_a_client_that_would_take_it() {
     request.write_all(b"0123456789").unwrap();
     assert_eq!(request.flush().unwrap_err().kind(), ErrorKind::TimedOut);
     fails_from_now_on(&mut request);
-    // What it still says can be read, and nothing leaves before that.
+    // What the client still sends can be read, and nothing is sent before that.
     assert_eq!(request.read(&mut [0; 1000]).unwrap(), 1);
     request.shutdown(Shutdown::Write).unwrap_err();
     drop(request);

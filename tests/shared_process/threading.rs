@@ -30,7 +30,7 @@ fn this_thread() -> String {
     format!("{:?}", std::thread::current().id())
 }
 
-/// A server whose handlers tell the client their thread, and report when that ends.
+/// A server whose handlers send the client the name of their thread, and report the thread's end.
 fn server_that_tells_its_threads(
     reporter: Reporter,
     layer: impl FnOnce(
@@ -155,7 +155,7 @@ fn datagrams_are_served_side_by_side() {
     running.close();
 }
 
-/// Closes a server one of whose handlers is held, and tells how many closing left running.
+/// Closes a server one of whose handlers is held, and returns how many requests are left running.
 fn running_after_close(
     layer: impl FnOnce(TcpServer<Held>) -> ThreadingMixIn<TcpServer<Held>>,
 ) -> usize {

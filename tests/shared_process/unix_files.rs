@@ -236,7 +236,7 @@ fn a_client_s_name_prints_in_one_line_whatever_it_is() {
 
 const RACES: u32 = 200;
 
-/// What two threads that bind to one path got, and the path, for each race.
+/// The results of two threads that bind to one path, and the path's number, for each race.
 type Outcomes<S> = Vec<(u32, [Result<Server<S>, Error>; 2])>;
 
 /// Runs `one` and `other` against each other, again and again.

@@ -1,6 +1,6 @@
 //! `verify_request` refuses clients.
 //!
-//! A layer that refuses by address over a forking server is in `forking.rs`.
+//! A layer that refuses by address over a forking server is in `tests/own_process/forking.rs`.
 
 use socketserver::{
     BaseServer, MixIn, Request, RequestOf, Server, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
@@ -67,7 +67,7 @@ fn shutdown_request_is_called_when_verify_request_refuses() {
     );
 }
 
-/// Refuses every second client, and says where it was asked.
+/// A layer that refuses every second client, and reports where `verify_request` runs.
 struct EverySecond<S> {
     next: S,
     asked: std::sync::atomic::AtomicUsize,

@@ -37,8 +37,8 @@ impl StreamClient {
         Self::try_connect(address).unwrap_or_else(|error| panic!("connect to {address}: {error}"))
     }
 
-    /// Connects to `address`, or returns how that failed. Reads and writes of the connection fail after
-    /// [`LIMIT`].
+    /// Connects to `address`, or returns how that failed. Reads and writes of the connection fail
+    /// after [`LIMIT`].
     pub fn try_connect(address: &Address) -> io::Result<Self> {
         let address = sockaddr(address);
         let socket = Socket::new(address.domain(), Type::STREAM, None)?;

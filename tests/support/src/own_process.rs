@@ -18,8 +18,8 @@ pub fn is_alone() -> bool {
     std::env::var_os(IS_ALONE).is_some()
 }
 
-/// Runs `test`, a closure written in the body of a test, in a process in which that test is the only
-/// one: starts the test program again for this one test, and panics if the test fails there.
+/// Runs `test`, a closure written in the body of a test, in a process in which that test is the
+/// only one: starts the test program again for this one test, and panics if the test fails there.
 ///
 /// The closure's type has the path of the test, which is the test's name for the test program.
 pub fn alone<F: FnOnce()>(test: F) {

@@ -1,5 +1,5 @@
-//! Reports of handlers and layers to the test, and gates at which handlers wait for the test, from any
-//! thread and any process: sockets cross a fork, channels and mutexes do not.
+//! Reports of handlers and layers to the test, and gates at which handlers wait for the test, from
+//! any thread and any process: sockets cross a fork, channels and mutexes do not.
 
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};

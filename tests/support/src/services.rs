@@ -69,8 +69,8 @@ pub fn read_line(request: &mut StreamRequest) -> std::io::Result<String> {
     Ok(line)
 }
 
-/// Panics and prints nothing: in a forked child the lock of standard error, or of the test harness that
-/// captures it, may belong to a thread that the child does not have.
+/// Panics and prints nothing: in a forked child the lock of standard error, or of the test harness
+/// that captures it, may belong to a thread that the child does not have.
 pub fn silent_panic(message: &'static str) -> ! {
     std::panic::resume_unwind(Box::new(message))
 }

@@ -82,7 +82,8 @@ impl<S: BaseServer> MixIn for ErrorReports<S> {
 }
 
 /// A connection for which no task can be started is closed, and the error is reported with its
-/// client's address; earlier connections, and later ones when tasks can be started again, are served.
+/// client's address; earlier connections, and later ones when tasks can be started again, are
+/// served.
 ///
 /// `layers` report to `reports`, `reason` is the beginning of the error, and `children_of_one` how
 /// many children serve one client.
