@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use crate::mock::mock_server;
 use crate::request_handler::RequestHandler;
-use crate::requests::datagram_request::{DatagramRequest, DatagramSocket};
+use crate::requests::datagram_request::DatagramRequest;
 use crate::running::server_handle::ServerHandle;
 use crate::servers::udp::serve_datagram;
 use crate::support::lock::lock;
+use crate::transport::datagram_socket::DatagramSocket;
 use crate::values::address::Address;
 use crate::values::error::HandlerResult;
 

@@ -1,24 +1,13 @@
 //! The request of a datagram server: one packet, and the reply to it.
 
-use std::fmt;
 use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
 
 use crate::requests::request::Request;
 use crate::running::active_request::ActiveRequest;
 use crate::running::server_handle::ServerHandle;
+use crate::transport::datagram_socket::DatagramSocket;
 use crate::values::address::Address;
-
-/// What sends a datagram to a client: the server's socket, or a mock.
-pub(crate) trait DatagramSocket: fmt::Debug + Send + Sync {
-    /// Sends `packet` whole, or fails.
-    fn send_to(&self, packet: &[u8], client: &Address) -> io::Result<()>;
-
-    /// The same without waiting for room, where there is such a wait.
-    fn send_to_now(&self, packet: &[u8], client: &Address) -> io::Result<()> {
-        self.send_to(packet, client)
-    }
-}
 
 /// One datagram: the packet, who sent it, and the reply.
 ///

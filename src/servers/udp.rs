@@ -2,27 +2,21 @@
 
 use std::fmt;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use socket2::{SockRef, Type};
+use socket2::Type;
 
 use crate::base_server::BaseServer;
 use crate::request_handler::{HandlerFactory, RequestHandler, run_handler};
-use crate::requests::datagram_request::{DatagramRequest, DatagramSocket};
+use crate::requests::datagram_request::DatagramRequest;
 use crate::running::server_handle::ServerHandle;
 use crate::servers::server_socket::ServerSocket;
 use crate::support::lock::lock;
-use crate::transport::socket_address::{from_sockaddr, to_sockaddr};
-use crate::values::address::{Address, InetAddress};
+use crate::transport::datagram_socket::{bound_replies, receive_now};
+use crate::values::address::InetAddress;
 use crate::values::error::{Error, HandlerResult};
-
-/// How long a reply may wait for room at the client. Over UDP there always is; a Unix client that
-/// does not read its datagrams must not hold the server.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The bound of `max_packet_size`, in bytes: more than any system carries.
 const LONGEST_PACKET: usize = 16 << 20;
@@ -53,7 +47,7 @@ pub struct UdpServer<F> {
     max_packet_size: usize,
     handler_factory: F,
     /// Where datagrams are received: one byte longer than the longest, to see what is cut off.
-    packet: Mutex<Vec<MaybeUninit<u8>>>,
+    packet: Mutex<Vec<u8>>,
 }
 
 impl<F> UdpServer<F> {
@@ -133,7 +127,7 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
     fn server_activate(&self) -> Result<(), Error> {
         // There is nothing to listen for.
         let socket = self.socket.open()?;
-        let ready = SockRef::from(&*socket).set_write_timeout(Some(REPLY_TIMEOUT));
+        let ready = bound_replies(&socket);
         self.socket.listening.claim_ends();
         ready.map_err(|source| Error::activate(self.socket.address(), source))
     }
@@ -141,18 +135,12 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
     fn get_request(&self) -> io::Result<DatagramRequest> {
         let socket = self.socket.listening.opened()?;
         let mut buffer = lock(&self.packet);
-        if buffer.is_empty() {
-            buffer.resize(self.max_packet_size + 1, MaybeUninit::new(0));
-        }
-        // The socket itself blocks, for the sake of the replies.
-        let no_wait = nix::libc::MSG_DONTWAIT;
-        let (length, client) =
-            SockRef::from(&*socket).recv_from_with_flags(&mut buffer, no_wait)?;
+        buffer.resize(self.max_packet_size + 1, 0);
+        let (length, client) = receive_now(&socket, &mut buffer)?;
         let packet = &buffer[..length.min(self.max_packet_size)];
-        let client = from_sockaddr(&client);
         let active = self.handle().begin_request(client);
         Ok(DatagramRequest::new(
-            initialised(packet).into(),
+            packet.into(),
             length > self.max_packet_size,
             socket,
             active,
@@ -177,47 +165,6 @@ pub(crate) fn serve_datagram(
 ) -> HandlerResult {
     run_handler(handler, request)?;
     Ok(request.send_reply()?)
-}
-
-/// The bytes of a buffer that was filled with zeros when it was made.
-#[allow(unsafe_code)]
-fn initialised(bytes: &[MaybeUninit<u8>]) -> &[u8] {
-    // SAFETY: `get_request` makes the buffer of `MaybeUninit::new(0)`, and `recv_from_with_flags`
-    // promises to write initialised bytes only, so every byte of it is initialised.
-    // `MaybeUninit<u8>` has the layout of `u8`, and the slice keeps its length and lifetime.
-    unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
-}
-
-/// Sends one datagram, whatever signals come in between.
-fn send(
-    socket: &OwnedFd,
-    packet: &[u8],
-    client: &Address,
-    flags: nix::libc::c_int,
-) -> io::Result<()> {
-    let client = to_sockaddr(client)?;
-    loop {
-        match SockRef::from(socket).send_to_with_flags(packet, &client, flags) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            sent => return sent.map(drop),
-        }
-    }
-}
-
-impl DatagramSocket for OwnedFd {
-    fn send_to(&self, packet: &[u8], client: &Address) -> io::Result<()> {
-        send(self, packet, client, 0).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("the client has not taken its datagrams for {REPLY_TIMEOUT:?}"),
-            ),
-            _ => error,
-        })
-    }
-
-    fn send_to_now(&self, packet: &[u8], client: &Address) -> io::Result<()> {
-        send(self, packet, client, nix::libc::MSG_DONTWAIT)
-    }
 }
 
 impl<F> fmt::Debug for UdpServer<F> {

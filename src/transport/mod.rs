@@ -1,6 +1,7 @@
 //! What touches the operating system: sockets, the bytes that they carry, and waiting for them.
 
 pub(crate) mod connection;
+pub(crate) mod datagram_socket;
 pub(crate) mod listening_socket;
 pub(crate) mod poll;
 pub(crate) mod socket_address;
