@@ -1,6 +1,6 @@
-//! Handlers that run commands are for this machine, and options for those that have a use for them.
+//! Handlers that run commands are for this machine, and options are for the handlers that have them.
 
-use crate::served::{Served, socketserver};
+use crate::served::{Served, exchange, socketserver};
 
 /// Runs the command, which must fail with this status, and gives what it says.
 fn refused(arguments: &[&str], status: i32) -> String {
@@ -45,29 +45,42 @@ fn a_name_of_this_machine_is_as_good_as_its_address() {
 }
 
 #[test]
-fn an_option_that_the_handler_has_no_use_for_is_refused_with_those_that_do() {
+fn an_option_of_another_handler_or_transport_is_refused_by_name() {
     for (arguments, expected) in [
         (
             &["upper", "--framing", "json"][..],
-            "--framing has no meaning for upper over tcp; it is an option of: shell over tcp and unix",
+            "unexpected argument '--framing' found",
+        ),
+        (
+            &["--framing", "json", "upper"],
+            "unexpected argument '--framing' found",
         ),
         (
             &["shell", "--listen", "udp://127.0.0.1:0", "--framing", "raw"],
-            "--framing has no meaning for shell over udp; it is an option of: shell over tcp and unix",
+            "--framing is for streams: a datagram has its end",
         ),
         (
             &["upper", "--allow-remote"],
-            "--allow-remote has no meaning for upper over tcp; it is an option of: shell over tcp \
-             and unix, shell over udp and unixgram, operator over udp and unixgram",
+            "unexpected argument '--allow-remote' found",
         ),
         (
             &["operator", "--output-limit", "1KiB"],
-            "--output-limit has no meaning for operator over udp;",
+            "unexpected argument '--output-limit' found",
         ),
     ] {
         let message = refused(&[&["serve"], arguments].concat(), 2);
         assert!(message.contains(expected), "{message}");
     }
+}
+
+#[test]
+fn options_are_accepted_before_the_name_of_the_handler() {
+    let mut command = socketserver(&["serve", "--listen", "tcp://127.0.0.1:0"]);
+    command.args(["--framing", "raw", "shell", "--mixin", "pool"]);
+    let served = Served::run(command);
+    let answer = exchange(&mut served.connect(), b"echo hi", 3);
+    assert_eq!(answer, b"hi\n");
+    served.stop();
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn a_url_that_is_none_is_refused_with_the_reason() {
         ("tcp://127.0.0.1:65536", "the port 65536 is out of range"),
         ("tcp://127.0.0.1:http", "\"http\" is not a port"),
         ("tcp://:9999", "the host is missing"),
-        ("tcp://::1", "the IPv6 address ::1 stands without brackets"),
+        ("tcp://::1", "the IPv6 address ::1 has no brackets"),
         ("unix://upper.sock", "the path \"upper.sock\" is relative"),
         ("unix://", "the path is missing"),
     ] {

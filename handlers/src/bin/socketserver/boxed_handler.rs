@@ -1,8 +1,11 @@
-//! A handler of a type that is known at run time only.
+//! A handler whose type is known at run time only.
 
 use std::fmt;
 
 use socketserver::{HandlerResult, RequestHandler};
+
+/// Makes a handler for each request.
+pub type Factory<R> = Box<dyn Fn() -> BoxedHandler<R> + Send + Sync>;
 
 /// Any handler of a request `R`, so that one server type serves every entry of the registry.
 pub struct BoxedHandler<R>(Box<dyn RequestHandler<R>>);
@@ -42,7 +45,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes down which of its steps ran.
+    /// Sends the names of its steps as they run.
     struct Steps;
 
     impl RequestHandler for Steps {

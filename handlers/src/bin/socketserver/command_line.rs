@@ -1,15 +1,13 @@
 //! What the user may type.
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 
-use crate::auth_options::AuthOptions;
-use crate::bounds::Bounds;
+use clap::error::ErrorKind;
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+
 use crate::client;
-use crate::handler_options::HandlerOptions;
-use crate::registry::{Entry, HANDLERS};
-use crate::url::Url;
+use crate::registry::HANDLERS;
+use crate::serve;
 
 /// Serves small handlers over TCP, UDP and Unix sockets
 #[derive(Debug, Parser)]
@@ -25,88 +23,96 @@ pub enum Task {
     List,
     /// Serves a handler until SIGINT or SIGTERM
     ///
-    /// When it is ready it prints "listening on URL". SIGINT and SIGTERM stop it: it accepts no
-    /// more, lets running requests end for as long as --drain-timeout says, and exits with 0. A
-    /// second signal ends it at once, with 128 plus the signal's number; the children of a forking
-    /// server still finish their requests.
-    Serve(Serve),
+    /// The server prints "listening on URL" when it is ready. SIGINT or SIGTERM stops the server: it
+    /// accepts no more requests, lets running requests end within --drain-timeout, and exits with 0. A
+    /// second signal ends the program at once, with 128 plus the signal's number; the children of a
+    /// forking server still finish their requests.
+    Serve(serve::Options),
     /// Talks with a server: lines from standard input, answers to standard output
     ///
-    /// "quit" or the end of the input ends it. The exit status is 1 if the server is not there, leaves
-    /// before the end, or makes no sense.
+    /// "quit" or the end of the input ends the conversation. The exit status is 1 if the server is not
+    /// there, leaves before the end, or makes no sense.
     Client(client::Options),
 }
 
-#[derive(Debug, Args)]
-pub struct Serve {
-    /// What to serve
-    #[arg(value_parser = handler())]
-    pub handler: &'static Entry,
-
-    /// Where to listen: tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unixgram:///PATH
+impl CommandLine {
+    /// Parses the arguments of the program. Returns also the command of the task, for the usage in a
+    /// later error.
     ///
-    /// An IPv6 address stands in brackets. Port 0 is any free port. Without the option it is the
-    /// handler's own address, which "socketserver list" shows.
-    #[arg(long, value_name = "URL")]
-    pub listen: Option<Url>,
-
-    /// How requests run beside one another
+    /// # Errors
     ///
-    /// Unless set it is threading, or none for a handler that allows nothing else.
-    #[arg(long, value_enum)]
-    pub mixin: Option<MixIn>,
-
-    /// How many requests run at a time, with "--mixin pool" or "--mixin forking"
-    ///
-    /// The pool has so many threads: four more than there are processors, and at most 32, unless
-    /// set. The forking server has at most so many children: 40 unless set.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub workers: Option<u16>,
-
-    #[command(flatten)]
-    pub bounds: Bounds,
-
-    #[command(flatten)]
-    pub auth: AuthOptions,
-
-    #[command(flatten, next_help_heading = "Options of some handlers")]
-    pub for_handler: HandlerOptions,
+    /// clap's, which is also a request for help.
+    pub fn parse_from_arguments(
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<(Self, Command), clap::Error> {
+        let mut command = Self::command();
+        command.build();
+        let mut arguments = Vec::from_iter(arguments);
+        if let Some(serve) = command.find_subcommand_mut("serve") {
+            handler_first(&mut arguments, serve)?;
+        }
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let line = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        let task = matches.subcommand_name();
+        let task = task.and_then(|name| command.find_subcommand(name)).cloned();
+        Ok((line, task.unwrap_or(command)))
+    }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum MixIn {
-    /// One request at a time
-    None,
-    /// A thread per request
-    Threading,
-    /// A child process per request
-    Forking,
-    /// A fixed number of threads
-    Pool,
+/// Moves the name of the handler behind `serve`, before all options: clap takes options before a
+/// subcommand for those of `serve`, and the user may type them in any order.
+///
+/// # Errors
+///
+/// If there is no handler of this name.
+fn handler_first(arguments: &mut [OsString], serve: &mut Command) -> Result<(), clap::Error> {
+    const AFTER_SERVE: usize = 2;
+    if arguments.get(1).is_none_or(|task| task != serve.get_name()) {
+        return Ok(());
+    }
+    let mut place = AFTER_SERVE;
+    while let Some(argument) = arguments.get(place) {
+        let argument = argument.to_string_lossy();
+        if !argument.starts_with('-') {
+            if serve.find_subcommand(&*argument).is_none() {
+                let handlers = Vec::from_iter(HANDLERS.iter().map(|entry| entry.name)).join(", ");
+                let message =
+                    format!("there is no handler '{argument}'; choose one of: {handlers}");
+                return Err(serve.error(ErrorKind::InvalidSubcommand, message));
+            }
+            arguments[AFTER_SERVE..=place].rotate_right(1);
+            break;
+        }
+        place += if takes_value(&argument, serve) { 2 } else { 1 };
+    }
+    Ok(())
 }
 
-/// Accepts the name of a handler; clap's refusal of any other lists them.
-fn handler() -> impl TypedValueParser<Value = &'static Entry> {
-    let name = |entry: &'static Entry| PossibleValue::new(entry.name).help(entry.summary);
-    PossibleValuesParser::new(HANDLERS.iter().map(name)).try_map(|name| {
-        let found = HANDLERS.iter().find(|entry| entry.name == name);
-        found.ok_or("there is no such handler")
-    })
-}
-
-/// Ends the program as clap does where it finds the mistake itself: with the usage, and status 2.
-pub fn refuse(task: &str, message: &str) -> ! {
-    let mut command = CommandLine::command();
-    command.build();
-    let command = command
-        .find_subcommand_mut(task)
-        .expect("it is a variant of `Task`");
-    command.error(ErrorKind::ArgumentConflict, message).exit()
+/// True if the next argument is the value of `option`, an option of `serve` or of a handler.
+fn takes_value(option: &str, serve: &Command) -> bool {
+    let name = option.strip_prefix("--");
+    let commands = std::iter::once(serve).chain(serve.get_subcommands());
+    let mut options = commands.flat_map(Command::get_arguments);
+    options.any(|it| name.is_some() && it.get_long() == name && it.get_action().takes_values())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mix_in::MixIn;
+
+    fn parse(arguments: &str) -> Result<Task, clap::Error> {
+        let arguments = ["socketserver"].into_iter().chain(arguments.split(' '));
+        let parsed = CommandLine::parse_from_arguments(arguments.map(OsString::from));
+        parsed.map(|(line, _)| line.task)
+    }
+
+    fn serve(arguments: &str) -> serve::Options {
+        match parse(arguments) {
+            Ok(Task::Serve(options)) => options,
+            other => panic!("{arguments}: {other:?}"),
+        }
+    }
 
     #[test]
     fn the_definition_of_the_command_line_holds_together() {
@@ -114,16 +120,56 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_is_served_in_threads_on_its_own_address_unless_told_otherwise() {
-        let line = CommandLine::try_parse_from(["socketserver", "serve", "upper"]).unwrap();
-        let Task::Serve(options) = line.task else {
-            panic!("it is the task that was asked for");
-        };
+    fn a_handler_is_served_in_threads_on_its_own_address_by_default() {
+        let options = serve("serve upper");
         assert_eq!(options.handler.name, "upper");
-        assert_eq!(options.mixin, None);
+        assert_eq!(options.common.mixin, None);
         assert_eq!(options.handler.mixins[0], MixIn::Threading);
-        assert_eq!(options.listen, None);
-        assert_eq!(options.workers, None);
-        assert!(options.for_handler.given().is_empty());
+        assert_eq!(options.common.listen, None);
+        assert_eq!(options.common.workers, None);
+    }
+
+    #[test]
+    fn options_are_the_same_before_and_after_the_name_of_the_handler() {
+        for line in [
+            "serve shell --workers 3 --framing raw --allow-remote --mixin=pool",
+            "serve --workers 3 --framing raw --allow-remote --mixin=pool shell",
+            "serve --workers 3 --allow-remote shell --framing raw --mixin=pool",
+            "serve --framing raw --mixin=pool shell --workers 3 --allow-remote",
+        ] {
+            let options = serve(line);
+            assert_eq!(options.handler.name, "shell");
+            assert_eq!(options.common.workers, Some(3), "{line}");
+            assert_eq!(options.common.mixin, Some(MixIn::Pool), "{line}");
+            assert!(options.own.get_flag("allow_remote"), "{line}");
+        }
+        for line in [
+            "serve upper --auth-digest md5 --auth-key-file key",
+            "serve --auth-digest md5 upper --auth-key-file key",
+        ] {
+            assert_eq!(serve(line).handler.name, "upper");
+        }
+    }
+
+    #[test]
+    fn an_option_of_another_handler_is_refused_wherever_it_is_typed() {
+        for line in [
+            "serve upper --framing raw",
+            "serve --framing raw upper",
+            "serve operator --output-limit 1KiB",
+            "serve --allow-remote echo",
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnknownArgument, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_no_handler_is_refused_with_the_names() {
+        for line in ["serve uper", "serve --workers 3 uper", "serve help"] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidSubcommand, "{line}");
+            assert!(error.to_string().contains("upper-loop, time"), "{error}");
+        }
     }
 }

@@ -2,25 +2,24 @@
 
 use std::fmt::Write;
 
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use socketserver::{DatagramRequest, RequestHandler, StreamRequest};
 use socketserver_handlers::chat::Chat;
 use socketserver_handlers::shell::{Commander, Shell};
 use socketserver_handlers::{Echo, Greeting, Hello, Time, Upper, UpperLoop};
 
-use crate::boxed_handler::BoxedHandler;
-use crate::command_line::MixIn;
+use crate::boxed_handler::{BoxedHandler, Factory};
 use crate::console;
-use crate::exposure::Exposure;
-use crate::handler_options::HandlerOptions;
-use crate::serve::Failure;
-use crate::service::{Factory, Service};
-use crate::shell_options::ShellOptions;
-use crate::url::Url;
+use crate::failure::Failure;
+use crate::mix_in::MixIn;
+use crate::remote::Exposure;
+use crate::shell_options::{FramingOption, LimitOptions};
+use crate::url::{DatagramUrl, StreamUrl, Url};
 
-/// The mix-ins of a handler whose requests need nothing of one another.
+/// The mix-ins of a handler whose requests share nothing.
 const ANY_MIX_IN: &[MixIn] = &[MixIn::Threading, MixIn::None, MixIn::Forking, MixIn::Pool];
 
-/// The mix-ins of a handler whose requests share an operator, whom processes cannot share.
+/// The mix-ins of a handler whose requests share an operator, which child processes cannot share.
 const ONE_PROCESS: &[MixIn] = &[MixIn::Threading, MixIn::None, MixIn::Pool];
 
 /// The mix-in of a handler whose operator reads one request after the other.
@@ -30,28 +29,42 @@ const ONE_AT_A_TIME: &[MixIn] = &[MixIn::None];
 #[derive(Debug)]
 pub struct Entry {
     pub name: &'static str,
-    /// What it does, in a few words.
+    /// What the handler does, in a few words.
     pub summary: &'static str,
-    /// Where it is served unless the user says otherwise.
+    /// Where the handler is served unless the user gives an address.
     pub default_address: Url,
-    /// If it serves connections.
-    pub stream: Option<Service<StreamRequest>>,
-    /// If it serves datagrams.
-    pub datagram: Option<Service<DatagramRequest>>,
-    /// How its requests may run beside one another; the first is the default.
+    /// How to serve connections, if the handler serves them.
+    stream: Option<MakeFactory<StreamRequest>>,
+    /// How to serve datagrams, if the handler serves them.
+    datagram: Option<MakeFactory<DatagramRequest>>,
+    /// Adds the options of this handler to its command.
+    options: fn(Command) -> Command,
+    /// How requests may run beside one another; the first mix-in is the default.
     pub mixins: &'static [MixIn],
     pub exposure: Exposure,
 }
 
-/// Every handler; the ports are the tutorial's. `echo` is not in the tutorial, and its well-known
-/// port, 7, is for privileged programs.
+/// Makes the factory of a server from the handler's [options](Entry::options), once per server. All
+/// requests share what is made here, such as the operator at standard input.
+type MakeFactory<R> = fn(&ArgMatches) -> Result<Factory<R>, Failure>;
+
+/// A handler at a URL of a transport that it serves.
+#[derive(Debug)]
+pub enum Service {
+    Stream(StreamUrl, MakeFactory<StreamRequest>),
+    Datagram(DatagramUrl, MakeFactory<DatagramRequest>),
+}
+
+/// Every handler. The ports are the tutorial's, but for `echo`, which the tutorial lacks: the
+/// well-known port 7 is for privileged programs.
 pub static HANDLERS: &[Entry] = &[
     Entry {
         name: "echo",
         summary: "sends back what comes, until the client closes",
         default_address: Url::local_tcp(8007),
-        stream: Some(Service::of::<Echo>()),
-        datagram: Some(Service::of::<Echo>()),
+        stream: Some(default::<Echo, _>),
+        datagram: Some(default::<Echo, _>),
+        options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
     },
@@ -59,8 +72,9 @@ pub static HANDLERS: &[Entry] = &[
         name: "upper",
         summary: "sends one message back in upper case, and closes",
         default_address: Url::local_tcp(9999),
-        stream: Some(Service::of::<Upper>()),
+        stream: Some(default::<Upper, _>),
         datagram: None,
+        options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
     },
@@ -68,8 +82,9 @@ pub static HANDLERS: &[Entry] = &[
         name: "upper-loop",
         summary: "sends everything back in upper case, until the client closes",
         default_address: Url::local_tcp(9999),
-        stream: Some(Service::of::<UpperLoop>()),
+        stream: Some(default::<UpperLoop, _>),
         datagram: None,
+        options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
     },
@@ -77,8 +92,9 @@ pub static HANDLERS: &[Entry] = &[
         name: "time",
         summary: "tells the local time in the strftime format that it is sent",
         default_address: Url::local_udp(9000),
-        stream: Some(Service::of::<Time>()),
-        datagram: Some(Service::of::<Time>()),
+        stream: Some(default::<Time, _>),
+        datagram: Some(default::<Time, _>),
+        options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
     },
@@ -86,8 +102,9 @@ pub static HANDLERS: &[Entry] = &[
         name: "greeting",
         summary: "greets a client that has said something, and closes",
         default_address: Url::local_tcp(8090),
-        stream: Some(Service::of::<Greeting>()),
+        stream: Some(default::<Greeting, _>),
         datagram: None,
+        options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
     },
@@ -95,8 +112,9 @@ pub static HANDLERS: &[Entry] = &[
         name: "hello",
         summary: "logs one message, answers \"hi\", and closes",
         default_address: Url::local_tcp(8898),
-        stream: Some(Service::of::<Hello>()),
-        datagram: Some(Service::of::<Hello>()),
+        stream: Some(default::<Hello, _>),
+        datagram: Some(default::<Hello, _>),
+        options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
     },
@@ -104,14 +122,9 @@ pub static HANDLERS: &[Entry] = &[
         name: "chat",
         summary: "passes messages to and from you, at this terminal",
         default_address: Url::local_tcp(8090),
-        stream: Some(Service {
-            factory: chat,
-            options: &[],
-        }),
-        datagram: Some(Service {
-            factory: chat,
-            options: &[],
-        }),
+        stream: Some(chat),
+        datagram: Some(chat),
+        options: none,
         mixins: ONE_PROCESS,
         exposure: Exposure::Anywhere,
     },
@@ -119,14 +132,9 @@ pub static HANDLERS: &[Entry] = &[
         name: "shell",
         summary: "runs commands in the shell, and answers with their output",
         default_address: Url::local_tcp(8080),
-        stream: Some(Service {
-            factory: shell,
-            options: ShellOptions::STREAM,
-        }),
-        datagram: Some(Service {
-            factory: shell,
-            options: ShellOptions::DATAGRAM,
-        }),
+        stream: Some(shell_over_streams),
+        datagram: Some(shell_over_datagrams),
+        options: shell_options,
         mixins: ANY_MIX_IN,
         exposure: Exposure::ThisMachine("whoever reaches it can run every command that you can"),
     },
@@ -135,16 +143,22 @@ pub static HANDLERS: &[Entry] = &[
         summary: "sends its client the commands that you type, to run there",
         default_address: Url::local_udp(8090),
         stream: None,
-        datagram: Some(Service {
-            factory: commander,
-            options: &["allow-remote"],
-        }),
+        datagram: Some(commander),
+        options: none,
         mixins: ONE_AT_A_TIME,
         exposure: Exposure::ThisMachine("whoever reaches it is sent the commands that you type"),
     },
 ];
 
-fn chat<R>(_: &HandlerOptions) -> Result<Factory<R>, Failure>
+/// A handler without options, made anew for each request.
+fn default<H, R>(_: &ArgMatches) -> Result<Factory<R>, Failure>
+where
+    H: RequestHandler<R> + Default + 'static,
+{
+    Ok(Box::new(|| BoxedHandler::new(H::default())))
+}
+
+fn chat<R>(_: &ArgMatches) -> Result<Factory<R>, Failure>
 where
     Chat: RequestHandler<R>,
 {
@@ -152,82 +166,71 @@ where
     Ok(Box::new(move || BoxedHandler::new(chat.clone())))
 }
 
-fn shell<R>(options: &HandlerOptions) -> Result<Factory<R>, Failure>
-where
-    Shell: RequestHandler<R>,
-{
-    let shell = options.shell().shell();
+fn shell_over_streams(options: &ArgMatches) -> Result<Factory<StreamRequest>, Failure> {
+    let limits = LimitOptions::from_arg_matches(options)?.limits();
+    let framing = FramingOption::from_arg_matches(options)?.over_streams();
+    let shell = Shell::default().limits(limits).framing(framing);
     Ok(Box::new(move || BoxedHandler::new(shell)))
 }
 
-fn commander(_: &HandlerOptions) -> Result<Factory<DatagramRequest>, Failure> {
+fn shell_over_datagrams(options: &ArgMatches) -> Result<Factory<DatagramRequest>, Failure> {
+    FramingOption::from_arg_matches(options)?.over_datagrams()?;
+    let limits = LimitOptions::from_arg_matches(options)?.limits();
+    let shell = Shell::default().limits(limits);
+    Ok(Box::new(move || BoxedHandler::new(shell)))
+}
+
+fn commander(_: &ArgMatches) -> Result<Factory<DatagramRequest>, Failure> {
     let commander = Commander::new(console::operator("command> "));
     Ok(Box::new(move || BoxedHandler::new(commander.clone())))
 }
 
+fn none(command: Command) -> Command {
+    command
+}
+
+fn shell_options(command: Command) -> Command {
+    LimitOptions::augment_args(FramingOption::augment_args(command))
+}
+
 impl Entry {
-    /// The schemes of the URLs that it can be served on.
+    /// The handler of this name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        HANDLERS.iter().find(|entry| entry.name == name)
+    }
+
+    /// The command that serves the handler, with the options that only this handler has.
+    pub fn command(&self) -> Command {
+        let command = Command::new(self.name).next_help_heading("Options of this handler");
+        let command = self.exposure.add_options((self.options)(command));
+        // `augment_args` sets these to the description of the options.
+        command.about(self.summary).long_about(None)
+    }
+
+    /// The schemes of the URLs on which the handler can be served.
     pub fn transports(&self) -> String {
         let stream = self.stream.is_some().then_some("tcp unix");
         let datagram = self.datagram.is_some().then_some("udp unixgram");
         Vec::from_iter(stream.into_iter().chain(datagram)).join(" ")
     }
 
-    /// Says that it is not for URLs such as this one, and for which it is.
-    pub fn does_not_speak(&self, url: &Url) -> String {
-        format!(
-            "{} does not speak {}; it speaks: {}",
-            self.name,
-            url.scheme(),
-            self.transports()
-        )
-    }
-
-    /// The options that it has a use for over the transport of `url`.
-    fn options_over(&self, url: &Url) -> &'static [&'static str] {
-        let options = match url {
-            Url::Tcp(_) | Url::Unix(_) => self.stream.as_ref().map(|it| it.options),
-            Url::Udp(_) | Url::Unixgram(_) => self.datagram.as_ref().map(|it| it.options),
-        };
-        options.unwrap_or_default()
-    }
-
-    /// Refuses the options of other handlers, and other transports, among those that were given.
+    /// The handler at `url`.
     ///
     /// # Errors
     ///
-    /// Which one has no meaning here, and where it has one.
-    pub fn check_options(&self, given: &[String], url: &Url) -> Result<(), String> {
-        let known = self.options_over(url);
-        let Some(option) = given
-            .iter()
-            .find(|option| !known.contains(&option.as_str()))
-        else {
-            return Ok(());
-        };
-        let name = self.name;
-        let scheme = url.scheme();
-        let meaningful = takers(option).join(", ");
-        Err(format!(
-            "--{option} has no meaning for {name} over {scheme}; it is an option of: {meaningful}"
-        ))
-    }
-}
-
-/// What has a use for this option: handlers, each with its transports.
-fn takers(option: &str) -> Vec<String> {
-    let takes = |options: &[&str]| options.contains(&option);
-    let mut takers = Vec::new();
-    for entry in HANDLERS {
-        let name = entry.name;
-        if entry.stream.as_ref().is_some_and(|it| takes(it.options)) {
-            takers.push(format!("{name} over tcp and unix"));
-        }
-        if entry.datagram.as_ref().is_some_and(|it| takes(it.options)) {
-            takers.push(format!("{name} over udp and unixgram"));
+    /// If the handler does not serve this transport.
+    pub fn at(&self, url: Url) -> Result<Service, Failure> {
+        match (url, self.stream, self.datagram) {
+            (Url::Stream(url), Some(service), _) => Ok(Service::Stream(url, service)),
+            (Url::Datagram(url), _, Some(service)) => Ok(Service::Datagram(url, service)),
+            (url, ..) => Err(Failure::usage(format!(
+                "{} does not speak {}; it speaks: {}",
+                self.name,
+                url.scheme(),
+                self.transports()
+            ))),
         }
     }
-    takers
 }
 
 /// A line per handler, in columns.
@@ -237,7 +240,7 @@ pub fn table() -> String {
         let (name, summary, address) = (entry.name, entry.summary, &entry.default_address);
         let transports = entry.transports();
         writeln!(table, "{name:10}  {transports:21}  {summary:60}  {address}")
-            .expect("a String takes whatever is written");
+            .expect("writing to a String succeeds");
     }
     table
 }

@@ -1,58 +1,79 @@
-//! The options of the shell.
+//! The options of commands that run in the shell, at a server or at a client.
 
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use socketserver_handlers::shell::{Framing, Limits, Shell};
+use socketserver_handlers::shell::{Framing, Limits};
 
 use crate::amounts::{seconds, size};
+use crate::failure::Failure;
 
-/// How the shell answers, and how far its commands may go.
+/// The framing of answers over a stream.
 #[derive(Debug, Args)]
-pub struct ShellOptions {
-    /// How the client knows where the answer to a command ends
-    #[arg(long, value_parser = framing(), default_value = "json")]
-    framing: Framing,
-
-    /// How long a command may run; it is ended then, and the client is told
+pub struct FramingOption {
+    /// How the client finds the end of an answer; for streams only [default: json]
     ///
-    /// With "--framing ready" a client has as long to say that it is ready, or --idle-timeout if that is
-    /// less.
+    /// Server and client have to use the same. With "ready" the server waits for "recv_ready" as long
+    /// as a command may run, or for its --idle-timeout if that is less.
+    #[arg(long, value_parser = framing())]
+    framing: Option<Framing>,
+}
+
+/// How far a command may go.
+#[derive(Debug, Args)]
+pub struct LimitOptions {
+    /// How long a command may run; a longer one is ended, and its answer has the reason
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     command_timeout: Duration,
 
-    /// How much a command may write, in bytes, KiB, MiB or GiB; it is ended then, and the client is told
+    /// How much a command may write, in bytes, KiB, MiB or GiB; if it writes more it is ended, and its
+    /// answer has the reason
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "16MiB")]
     output_limit: usize,
 }
 
-impl ShellOptions {
-    /// The long names of those that mean something to a shell over streams.
-    pub const STREAM: &[&str] = &["framing", "command-timeout", "output-limit", "allow-remote"];
+impl FramingOption {
+    /// The framing that the user has given, or the default.
+    pub fn over_streams(&self) -> Framing {
+        self.framing.unwrap_or_default()
+    }
 
-    /// The long names of those that mean something to a shell over datagrams, which need no frame.
-    pub const DATAGRAM: &[&str] = &["command-timeout", "output-limit", "allow-remote"];
-
-    /// The shell that they ask for.
-    pub fn shell(&self) -> Shell {
-        Shell::default().framing(self.framing).limits(Limits {
-            timeout: self.command_timeout,
-            output: self.output_limit,
-        })
+    /// Refuses a framing that the user has given.
+    ///
+    /// # Errors
+    ///
+    /// Why datagrams have no framing.
+    pub fn over_datagrams(&self) -> Result<(), Failure> {
+        match self.framing {
+            None => Ok(()),
+            Some(_) => Err(Failure::usage(
+                "--framing is for streams: a datagram has its end",
+            )),
+        }
     }
 }
 
-/// Accepts the name of a framing; clap's refusal of any other lists them.
-pub fn framing() -> impl TypedValueParser<Value = Framing> {
+impl LimitOptions {
+    /// The limits of each command.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            timeout: self.command_timeout,
+            output: self.output_limit,
+        }
+    }
+}
+
+/// Accepts the name of a framing. For any other name, clap's error lists the framings.
+fn framing() -> impl TypedValueParser<Value = Framing> {
     let value = |framing: Framing| PossibleValue::new(framing.name()).help(summary(framing));
     PossibleValuesParser::new(Framing::ALL.map(value)).try_map(|name| name.parse::<Framing>())
 }
 
 fn summary(framing: Framing) -> &'static str {
     match framing {
-        Framing::Raw => "It does not: errors and output are sent as they are",
-        Framing::Ready => "The length in decimal; the client says recv_ready; then so many bytes",
+        Framing::Raw => "There is no mark: errors and output are sent as they are",
+        Framing::Ready => "The length in decimal; the client sends recv_ready; then so many bytes",
         Framing::Header => "The length in four bytes; then so many bytes",
         Framing::Json => "A JSON object with the length, after its own length in four bytes",
         _ => "",
@@ -61,38 +82,38 @@ fn summary(framing: Framing) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use clap::{Command, FromArgMatches};
+    use clap::Command;
 
     use super::*;
 
-    fn options(arguments: &[&str]) -> Result<ShellOptions, clap::Error> {
-        let command = ShellOptions::augment_args(Command::new("shell").no_binary_name(true));
-        ShellOptions::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    fn parse<T: Args>(arguments: &[&str]) -> Result<T, clap::Error> {
+        let command = T::augment_args(Command::new("shell").no_binary_name(true));
+        T::from_arg_matches(&command.try_get_matches_from(arguments)?)
     }
 
     #[test]
     fn without_options_the_limits_and_the_framing_are_the_shell_s_own() {
-        let ShellOptions {
-            framing,
-            command_timeout: timeout,
-            output_limit: output,
-        } = options(&[]).unwrap();
+        let limits = parse::<LimitOptions>(&[]).unwrap().limits();
+        assert_eq!(limits, Limits::default());
+        let framing = parse::<FramingOption>(&[]).unwrap().over_streams();
         assert_eq!(framing, Framing::default());
-        assert_eq!(Limits { timeout, output }, Limits::default());
     }
 
     #[test]
     fn every_framing_is_accepted_by_its_name_and_has_a_summary() {
         for framing in Framing::ALL {
-            let given = options(&["--framing", framing.name()]).unwrap();
-            assert_eq!(given.framing, framing);
+            let given = parse::<FramingOption>(&["--framing", framing.name()]).unwrap();
+            assert_eq!(given.over_streams(), framing);
+            assert!(given.over_datagrams().is_err());
             assert!(!summary(framing).is_empty());
         }
     }
 
     #[test]
     fn an_unknown_framing_is_answered_with_the_known_ones() {
-        let message = options(&["--framing", "xml"]).unwrap_err().to_string();
+        let message = parse::<FramingOption>(&["--framing", "xml"])
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("raw, ready, header, json"), "{message}");
     }
 }

@@ -1,27 +1,42 @@
-//! Where to listen, as a URL.
+//! The URL of a server: its transport and its address.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// An address together with its transport: `tcp://HOST:PORT`, `udp://HOST:PORT`, `unix:///PATH` or
+/// The transport and the address of a server: `tcp://HOST:PORT`, `udp://HOST:PORT`, `unix:///PATH` or
 /// `unixgram:///PATH`.
 ///
-/// It prints as it is written. Nothing is percent-encoded: a path stands there as it is.
+/// A URL prints as the user writes it. Nothing is percent-encoded: a path is taken literally.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Url {
-    /// TCP.
-    Tcp(HostPort),
-    /// UDP.
-    Udp(HostPort),
-    /// A Unix socket for streams.
-    Unix(PathBuf),
-    /// A Unix socket for datagrams.
-    Unixgram(PathBuf),
+    /// The server accepts connections.
+    Stream(StreamUrl),
+    /// The server receives datagrams.
+    Datagram(DatagramUrl),
 }
 
-/// A host and a port; 0 is any free port.
+/// The URL of a server that accepts connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamUrl {
+    /// `tcp://HOST:PORT`.
+    Tcp(HostPort),
+    /// `unix:///PATH`.
+    Unix(PathBuf),
+}
+
+/// The URL of a server that receives datagrams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatagramUrl {
+    /// `udp://HOST:PORT`.
+    Udp(HostPort),
+    /// `unixgram:///PATH`.
+    Unix(PathBuf),
+}
+
+/// A host and a port; port 0 is any free port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPort {
     host: Host,
@@ -34,7 +49,7 @@ enum Host {
     Ip(IpAddr),
 }
 
-/// What is wrong with a URL.
+/// Why a text is not a URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     #[error(
@@ -44,16 +59,17 @@ pub enum UrlError {
     #[error("the scheme {0:?} is unknown; the known ones are tcp, udp, unix and unixgram")]
     UnknownScheme(String),
     #[error(
-        "the host is missing before the port; write 0.0.0.0 for every IPv4 address of this machine, [::] for IPv6 too"
+        "the host is missing before the port; write 0.0.0.0 for every IPv4 address of this machine, \
+         [::] for IPv6 too"
     )]
     NoHost,
     #[error("{0:?} is not a host; write a name, an IPv4 address, or an IPv6 address in brackets")]
     BadHost(String),
-    #[error("{0:?} is not an IPv6 address; in brackets stands one, such as [::1]")]
+    #[error("{0:?} is not an IPv6 address; the brackets enclose an IPv6 address, such as [::1]")]
     BadIpv6(String),
     #[error("the bracket around the IPv6 address is not closed")]
     OpenBracket,
-    #[error("the IPv6 address {0} stands without brackets; write [{0}]:PORT")]
+    #[error("the IPv6 address {0} has no brackets; write [{0}]:PORT")]
     BareIpv6(Ipv6Addr),
     #[error("the port is missing; write HOST:PORT, where port 0 is any free port")]
     NoPort,
@@ -66,7 +82,8 @@ pub enum UrlError {
     #[error("the path is missing; write {0}:///PATH")]
     NoPath(&'static str),
     #[error(
-        "the path {0:?} is relative; an absolute one begins with a third slash, as in {1}:///run/service.sock"
+        "the path {0:?} is relative; an absolute path begins with a third slash, as in \
+         {1}:///run/service.sock"
     )]
     RelativePath(String, &'static str),
     #[error("the path {0:?} ends with a slash; the socket is a file")]
@@ -78,21 +95,47 @@ pub enum UrlError {
 impl Url {
     /// A TCP port of 127.0.0.1.
     pub const fn local_tcp(port: u16) -> Self {
-        Self::Tcp(HostPort::local(port))
+        Self::Stream(StreamUrl::Tcp(HostPort::local(port)))
     }
 
     /// A UDP port of 127.0.0.1.
     pub const fn local_udp(port: u16) -> Self {
-        Self::Udp(HostPort::local(port))
+        Self::Datagram(DatagramUrl::Udp(HostPort::local(port)))
     }
 
-    /// The name of the transport.
+    /// The part before `://`, which names the transport.
     pub fn scheme(&self) -> &'static str {
         match self {
+            Self::Stream(url) => url.scheme(),
+            Self::Datagram(url) => url.scheme(),
+        }
+    }
+
+    /// The host and the port; `None` for a Unix socket.
+    pub fn host_port(&self) -> Option<&HostPort> {
+        match self {
+            Self::Stream(StreamUrl::Tcp(place)) | Self::Datagram(DatagramUrl::Udp(place)) => {
+                Some(place)
+            }
+            Self::Stream(StreamUrl::Unix(_)) | Self::Datagram(DatagramUrl::Unix(_)) => None,
+        }
+    }
+}
+
+impl StreamUrl {
+    fn scheme(&self) -> &'static str {
+        match self {
             Self::Tcp(_) => "tcp",
-            Self::Udp(_) => "udp",
             Self::Unix(_) => "unix",
-            Self::Unixgram(_) => "unixgram",
+        }
+    }
+}
+
+impl DatagramUrl {
+    fn scheme(&self) -> &'static str {
+        match self {
+            Self::Udp(_) => "udp",
+            Self::Unix(_) => "unixgram",
         }
     }
 }
@@ -104,6 +147,27 @@ impl HostPort {
             port,
         }
     }
+
+    /// Looks the host up, and returns its addresses: at least one.
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        let addresses = Vec::from_iter(self.to_string().to_socket_addrs()?);
+        match addresses.is_empty() {
+            true => Err(io::Error::other("the host has no address")),
+            false => Ok(addresses),
+        }
+    }
+}
+
+impl From<StreamUrl> for Url {
+    fn from(url: StreamUrl) -> Self {
+        Self::Stream(url)
+    }
+}
+
+impl From<DatagramUrl> for Url {
+    fn from(url: DatagramUrl) -> Self {
+        Self::Datagram(url)
+    }
 }
 
 impl FromStr for Url {
@@ -112,10 +176,10 @@ impl FromStr for Url {
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
         match scheme {
-            "tcp" => rest.parse().map(Self::Tcp),
-            "udp" => rest.parse().map(Self::Udp),
-            "unix" => parse_path(rest, "unix").map(Self::Unix),
-            "unixgram" => parse_path(rest, "unixgram").map(Self::Unixgram),
+            "tcp" => Ok(StreamUrl::Tcp(rest.parse()?).into()),
+            "udp" => Ok(DatagramUrl::Udp(rest.parse()?).into()),
+            "unix" => Ok(StreamUrl::Unix(parse_path(rest, "unix")?).into()),
+            "unixgram" => Ok(DatagramUrl::Unix(parse_path(rest, "unixgram")?).into()),
             "" => Err(UrlError::NoScheme),
             _ => Err(UrlError::UnknownScheme(scheme.to_owned())),
         }
@@ -189,10 +253,29 @@ fn parse_path(path: &str, scheme: &'static str) -> Result<PathBuf, UrlError> {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stream(url) => url.fmt(f),
+            Self::Datagram(url) => url.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for StreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://", self.scheme())?;
         match self {
-            Self::Tcp(place) | Self::Udp(place) => place.fmt(f),
-            Self::Unix(path) | Self::Unixgram(path) => path.display().fmt(f),
+            Self::Tcp(place) => place.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for DatagramUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.scheme())?;
+        match self {
+            Self::Udp(place) => place.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
         }
     }
 }
@@ -219,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_url_is_understood_and_prints_as_it_is_written() {
+    fn every_kind_of_url_is_parsed_and_prints_as_it_is_written() {
         for text in [
             "tcp://127.0.0.1:9999",
             "tcp://localhost:0",
@@ -236,12 +319,12 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_told_from_a_name() {
-        let Url::Tcp(place) = parse("tcp://127.0.0.1:09999").unwrap() else {
+    fn an_ip_address_is_not_taken_for_a_name() {
+        let Url::Stream(StreamUrl::Tcp(place)) = parse("tcp://127.0.0.1:09999").unwrap() else {
             panic!("it is a TCP address");
         };
         assert_eq!(place, HostPort::local(9999));
-        let Url::Udp(place) = parse("udp://[0:0::0:1]:7").unwrap() else {
+        let Url::Datagram(DatagramUrl::Udp(place)) = parse("udp://[0:0::0:1]:7").unwrap() else {
             panic!("it is a UDP address");
         };
         assert_eq!(place.host, Host::Ip(Ipv6Addr::LOCALHOST.into()));
@@ -324,15 +407,15 @@ mod tests {
     }
 
     #[test]
-    fn a_message_says_what_to_write() {
+    fn a_message_names_what_to_write() {
         let message = |text| parse(text).unwrap_err().to_string();
         assert_eq!(
             message("tcp://::1"),
-            "the IPv6 address ::1 stands without brackets; write [::1]:PORT"
+            "the IPv6 address ::1 has no brackets; write [::1]:PORT"
         );
         assert_eq!(
             message("unixgram://time.sock"),
-            "the path \"time.sock\" is relative; an absolute one begins with a third slash, as in \
+            "the path \"time.sock\" is relative; an absolute path begins with a third slash, as in \
              unixgram:///run/service.sock"
         );
     }
@@ -348,10 +431,10 @@ mod tests {
         let place = (any_host(), any::<u16>()).prop_map(|(host, port)| HostPort { host, port });
         let path = "(/[^/\\pC]{1,10}){1,4}".prop_map(PathBuf::from);
         prop_oneof![
-            place.clone().prop_map(Url::Tcp),
-            place.prop_map(Url::Udp),
-            path.clone().prop_map(Url::Unix),
-            path.prop_map(Url::Unixgram),
+            place.clone().prop_map(|it| StreamUrl::Tcp(it).into()),
+            place.prop_map(|it| DatagramUrl::Udp(it).into()),
+            path.clone().prop_map(|it| StreamUrl::Unix(it).into()),
+            path.prop_map(|it| DatagramUrl::Unix(it).into()),
         ]
     }
 
@@ -365,7 +448,8 @@ mod tests {
 
         #[test]
         fn any_text_after_a_scheme_is_a_url_that_prints_and_parses_back_or_an_error(
-            text in "(tcp|udp|unix|unixgram|http):?/{0,4}[\\[]?[a-z0-9.:é%@ \n]{0,12}[\\]]?[:/]{0,2}[0-9a]{0,6}",
+            text in "(tcp|udp|unix|unixgram|http):?/{0,4}[\\[]?[a-z0-9.:é%@ \n]{0,12}\
+                [\\]]?[:/]{0,2}[0-9a]{0,6}",
         ) {
             if let Ok(url) = parse(&text) {
                 prop_assert_eq!(parse(&url.to_string()), Ok(url));

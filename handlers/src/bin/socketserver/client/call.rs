@@ -5,8 +5,8 @@ use std::io::{BufRead, ErrorKind, Read, Write};
 use socketserver_handlers::chat::BYE;
 
 use super::conversation::MESSAGE_SIZE;
-use super::failure::Problem;
 use super::user::User;
+use crate::failure::Problem;
 
 /// Takes turns with the server, this side first, until one of them says `bye`.
 ///

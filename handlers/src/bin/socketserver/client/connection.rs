@@ -1,14 +1,15 @@
 //! A connection to a server.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use socketserver_handlers::auth::{Digest, Key, answer_challenge};
+use socketserver_handlers::auth::answer_challenge;
 
-use super::failure::Problem;
-use crate::url::Url;
+use crate::auth_options::Link;
+use crate::failure::{Failure, Problem};
+use crate::url::{HostPort, StreamUrl};
 
 /// How long a server has to accept a connection, and to send its challenge.
 const BEGINNING: Duration = Duration::from_secs(10);
@@ -16,9 +17,9 @@ const BEGINNING: Duration = Duration::from_secs(10);
 /// How to reach a server.
 #[derive(Debug)]
 pub struct Connector {
-    pub url: Url,
-    /// What a server wants that asks its clients who they are.
-    pub link: Option<(Key, Digest)>,
+    pub url: StreamUrl,
+    /// The key and the digest, for a server that authenticates its clients.
+    pub link: Option<Link>,
     /// How long to wait for what the server sends next.
     pub timeout: Duration,
 }
@@ -27,7 +28,7 @@ impl Connector {
     /// Connects, and answers the challenge if there is a key.
     pub fn connect(&self) -> Result<Connection, Problem> {
         let mut connection = Connection::open(&self.url).map_err(Problem::NotThere)?;
-        if let Some((key, digest)) = &self.link {
+        if let Some(Link { key, digest }) = &self.link {
             connection.set_timeout(BEGINNING)?;
             answer_challenge(&mut connection, key, *digest).map_err(Problem::Challenge)?;
         }
@@ -35,12 +36,14 @@ impl Connector {
         Ok(connection)
     }
 
-    /// Says of a server that leaves what that may mean if it has asked for an answer.
-    pub fn explain(&self, problem: Problem) -> Problem {
-        match problem {
+    /// The failure of a conversation with this server. A server that leaves may have refused the answer
+    /// to its challenge.
+    pub fn failure(&self, problem: Problem) -> Failure {
+        let problem = match problem {
             Problem::Left if self.link.is_some() => Problem::LeftAfterChallenge,
             problem => problem,
-        }
+        };
+        problem.at(&self.url.clone().into())
     }
 }
 
@@ -52,11 +55,10 @@ pub enum Connection {
 }
 
 impl Connection {
-    fn open(url: &Url) -> io::Result<Self> {
+    fn open(url: &StreamUrl) -> io::Result<Self> {
         match url {
-            Url::Tcp(place) => connect_tcp(&place.to_string()).map(Self::Tcp),
-            Url::Unix(path) => UnixStream::connect(path).map(Self::Unix),
-            Url::Udp(_) | Url::Unixgram(_) => Err(io::Error::other("it has no connections")),
+            StreamUrl::Tcp(place) => connect_tcp(place).map(Self::Tcp),
+            StreamUrl::Unix(path) => UnixStream::connect(path).map(Self::Unix),
         }
     }
 
@@ -75,10 +77,10 @@ impl Connection {
     }
 }
 
-/// Connects to the first address of the place that accepts.
-fn connect_tcp(place: &str) -> io::Result<TcpStream> {
-    let mut failed = io::Error::other("the host has no address");
-    for address in place.to_socket_addrs()? {
+/// Connects to the first address of the host that accepts. Returns the error of the last address.
+fn connect_tcp(place: &HostPort) -> io::Result<TcpStream> {
+    let mut failed = io::ErrorKind::AddrNotAvailable.into();
+    for address in place.addresses()? {
         match TcpStream::connect_timeout(&address, BEGINNING) {
             Ok(stream) => return Ok(stream),
             Err(error) => failed = error,

@@ -1,7 +1,7 @@
 //! Datagrams to a server, and from it.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix;
@@ -9,13 +9,13 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::failure::Problem;
-use crate::url::Url;
+use crate::failure::Problem;
+use crate::url::{DatagramUrl, HostPort};
 
-/// More than a datagram can have over UDP.
+/// More than the largest datagram over UDP, in bytes.
 const LARGEST: usize = 65_536;
 
-/// Where a server is, once its name has been looked up.
+/// The address of a server, after its name was looked up.
 #[derive(Debug)]
 pub enum Server {
     Udp(SocketAddr),
@@ -24,24 +24,23 @@ pub enum Server {
 
 impl Server {
     /// Looks up the server at `url`.
-    pub fn find(url: &Url) -> Result<Self, Problem> {
-        let found = match url {
-            Url::Udp(place) => first_address(&place.to_string()).map(Self::Udp),
-            Url::Unixgram(path) => Ok(Self::Unix(path.clone())),
-            Url::Tcp(_) | Url::Unix(_) => Err(io::Error::other("it takes no datagrams")),
-        };
-        found.map_err(Problem::NotThere)
+    pub fn find(url: &DatagramUrl) -> Result<Self, Problem> {
+        match url {
+            DatagramUrl::Udp(place) => first_address(place).map(Self::Udp),
+            DatagramUrl::Unix(path) => Ok(Self::Unix(path.clone())),
+        }
     }
 
-    /// Its IP address, if it is not a Unix socket.
+    /// The IP address; `None` for a Unix socket.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
-            Self::Udp(address) => Some(address.ip().to_canonical()),
+            Self::Udp(address) => Some(address.ip()),
             Self::Unix(_) => None,
         }
     }
 
-    /// A socket for it. Nothing is sent yet, so over UDP nobody need be there.
+    /// Returns a socket that is connected to the server. No datagram is sent yet, so over UDP this
+    /// succeeds also if there is no server.
     pub fn connect(&self) -> Result<Datagrams, Problem> {
         let socket = match self {
             Self::Udp(address) => udp_socket(*address).map(Datagrams::Udp),
@@ -51,7 +50,7 @@ impl Server {
     }
 }
 
-/// A socket that sends to one server, and receives from it alone.
+/// A socket that sends to one server, and receives from that server alone.
 #[derive(Debug)]
 pub enum Datagrams {
     Udp(UdpSocket),
@@ -59,12 +58,12 @@ pub enum Datagrams {
 }
 
 impl Datagrams {
-    /// A socket for the server at `url`.
-    pub fn to(url: &Url) -> Result<Self, Problem> {
+    /// Returns a socket for the server at `url`.
+    pub fn to(url: &DatagramUrl) -> Result<Self, Problem> {
         Server::find(url)?.connect()
     }
 
-    /// Sends a message, and waits so long for the answer.
+    /// Sends a message, and waits up to `timeout` for the answer.
     pub fn exchange(&self, message: &[u8], timeout: Duration) -> Result<Vec<u8>, Problem> {
         match self {
             Self::Udp(socket) => socket.set_read_timeout(Some(timeout))?,
@@ -110,10 +109,10 @@ impl AsFd for Datagrams {
     }
 }
 
-fn first_address(place: &str) -> io::Result<SocketAddr> {
-    let mut addresses = place.to_socket_addrs()?;
-    let none = || io::Error::other("the host has no address");
-    addresses.next().ok_or_else(none)
+fn first_address(place: &HostPort) -> Result<SocketAddr, Problem> {
+    let addresses = place.addresses().map_err(Problem::NotThere)?;
+    let none = || Problem::NotThere(ErrorKind::AddrNotAvailable.into());
+    addresses.into_iter().next().ok_or_else(none)
 }
 
 fn udp_socket(server: SocketAddr) -> io::Result<UdpSocket> {
@@ -126,7 +125,7 @@ fn udp_socket(server: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// A socket with a name that no file has, so that the server can answer and nothing is left behind.
+/// Binds an abstract name, so that the server can answer and no file is left behind.
 fn unix_socket(server: &Path) -> io::Result<UnixDatagram> {
     let name = format!("socketserver-client-{:016x}", getrandom::u64()?);
     let address = unix::net::SocketAddr::from_abstract_name(name)?;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use socketserver_handlers::chat::printable;
 
-use super::failure::Problem;
+use crate::failure::Problem;
 
 /// So much of what is no answer is shown, in bytes.
 const SHOWN: usize = 20;

@@ -1,21 +1,22 @@
 //! The chat's client over datagrams: friends with names.
 
+use std::collections::HashSet;
 use std::io::{BufRead, Write};
 use std::str::FromStr;
 
 use super::conversation::MESSAGE_SIZE;
-use super::failure::{Failure, Problem};
 use super::user::User;
-use crate::url::Url;
+use crate::failure::{Failure, Problem};
+use crate::url::{DatagramUrl, Url};
 
-/// The word that leaves a friend.
+/// The line that leaves a friend.
 const LEAVE: &[u8] = b"q";
 
-/// Somebody to talk with: `NAME=URL`.
+/// A person to talk with: `NAME=URL`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Friend {
     name: String,
-    url: Url,
+    url: DatagramUrl,
 }
 
 impl FromStr for Friend {
@@ -30,72 +31,79 @@ impl FromStr for Friend {
             return Err("the name is missing before the URL".to_owned());
         }
         match url.parse::<Url>() {
-            Ok(url @ (Url::Udp(_) | Url::Unixgram(_))) => Ok(Self { name, url }),
-            Ok(_) => Err("friends are at udp:// and unixgram:// URLs".to_owned()),
+            Ok(Url::Datagram(url)) => Ok(Self { name, url }),
+            Ok(Url::Stream(_)) => Err("friends are at udp:// and unixgram:// URLs".to_owned()),
             Err(error) => Err(error.to_string()),
         }
     }
 }
 
-impl Friend {
-    /// Finds two friends of one name.
-    pub fn check_names(friends: &[Self]) -> Result<(), String> {
-        let twice = friends.iter().enumerate().find(|(index, friend)| {
-            let mut before = friends[..*index].iter();
-            before.any(|other| other.name == friend.name)
-        });
-        match twice {
-            Some((_, friend)) => Err(format!("there are two friends named {:?}", friend.name)),
-            None => Ok(()),
+/// Friends of whom no two have the same name.
+#[derive(Debug)]
+pub struct Friends(Vec<Friend>);
+
+impl TryFrom<Vec<Friend>> for Friends {
+    type Error = Failure;
+
+    fn try_from(friends: Vec<Friend>) -> Result<Self, Failure> {
+        let mut names = HashSet::new();
+        match friends.iter().find(|friend| !names.insert(&friend.name)) {
+            Some(Friend { name, .. }) => Err(Failure::usage(format!(
+                "there are two friends named {name:?}"
+            ))),
+            None => Ok(Self(friends)),
         }
     }
 }
 
-/// Talks with one friend after the other: a name picks one, `q` leaves, and the end of the input ends
-/// it all. An empty line, or a name that nobody has, is asked for again.
-///
-/// `connect` gives a function that sends a message and waits for the answer.
-pub fn chat<R: BufRead, W: Write, E>(
-    user: &mut User<R, W>,
-    friends: &[Friend],
-    mut connect: impl FnMut(&Url) -> Result<E, Problem>,
-) -> Result<(), Failure>
-where
-    E: FnMut(&[u8]) -> Result<Vec<u8>, Problem>,
-{
-    let names = Vec::from_iter(friends.iter().map(|friend| friend.name.as_str()));
-    let prompt = format!("friend ({})> ", names.join(", "));
-    while let Some(name) = user.ask(&prompt, MESSAGE_SIZE).map_err(Failure::Here)? {
-        let name = name.trim_ascii();
-        let mut friends = friends.iter();
-        let Some(friend) = friends.find(|friend| friend.name.as_bytes() == name) else {
-            continue;
-        };
-        let mut talk = || {
-            let exchange = connect(&friend.url)?;
-            talk_with(user, &friend.url, exchange)
-        };
-        if talk().map_err(|problem| problem.at(&friend.url))? == Left::Here {
-            break;
+impl Friends {
+    /// Talks with one friend after the other: a name picks a friend, `q` leaves the friend, and the end
+    /// of the input ends the chat. An empty line and an unknown name are skipped.
+    ///
+    /// `connect` returns a function that sends a message and waits for the answer.
+    pub fn chat<R: BufRead, W: Write, E>(
+        &self,
+        user: &mut User<R, W>,
+        mut connect: impl FnMut(&DatagramUrl) -> Result<E, Problem>,
+    ) -> Result<(), Failure>
+    where
+        E: FnMut(&[u8]) -> Result<Vec<u8>, Problem>,
+    {
+        let names = Vec::from_iter(self.0.iter().map(|friend| friend.name.as_str()));
+        let prompt = format!("friend ({})> ", names.join(", "));
+        while let Some(name) = user.ask(&prompt, MESSAGE_SIZE).map_err(Failure::Here)? {
+            let name = name.trim_ascii();
+            let mut friends = self.0.iter();
+            let Some(friend) = friends.find(|friend| friend.name.as_bytes() == name) else {
+                continue;
+            };
+            let mut talk = || {
+                let exchange = connect(&friend.url)?;
+                talk_with(user, &friend.url, exchange)
+            };
+            let left = talk().map_err(|problem| problem.at(&friend.url.clone().into()))?;
+            if left == Left::Here {
+                break;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// How a talk ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Left {
-    /// With the word to leave.
+    /// With `q`.
     Friend,
     /// With the end of the input.
     Here,
 }
 
 /// Sends each line, without white space at its ends, and shows the answer, until `q` or the end of the
-/// input. An empty line is asked for again.
+/// input. An empty line is skipped.
 pub fn talk_with<R: BufRead, W: Write>(
     user: &mut User<R, W>,
-    url: &Url,
+    url: &DatagramUrl,
     mut exchange: impl FnMut(&[u8]) -> Result<Vec<u8>, Problem>,
 ) -> Result<Left, Problem> {
     let sender = url.to_string();
@@ -114,17 +122,18 @@ mod tests {
     use super::super::user::tests::piped;
     use super::*;
 
-    fn friends() -> [Friend; 2] {
-        ["Jack=udp://127.0.0.1:1", "Jedan=udp://127.0.0.1:2"].map(|it| it.parse().unwrap())
+    fn friends(texts: [&str; 2]) -> Result<Friends, Failure> {
+        Vec::from(texts.map(|it| it.parse().unwrap())).try_into()
     }
 
-    /// What is sent to whom, and what is shown.
+    /// What is sent to which friend, what is shown, and how the chat ends.
     fn run(input: &str) -> (Vec<String>, String, Result<(), Failure>) {
         let mut sent = Vec::new();
         let mut output = Vec::new();
         let mut user = User::new(input.as_bytes(), &mut output);
         let sent_by = std::cell::RefCell::new(&mut sent);
-        let result = chat(&mut user, &friends(), |url| {
+        let friends = friends(["Jack=udp://127.0.0.1:1", "Jedan=udp://127.0.0.1:2"]).unwrap();
+        let result = friends.chat(&mut user, |url| {
             let url = url.to_string();
             let sent_by = &sent_by;
             Ok(move |message: &[u8]| {
@@ -140,7 +149,6 @@ mod tests {
         (sent, String::from_utf8(output).unwrap(), result)
     }
 
-    /// Row 6 of the tutorial.
     #[test]
     fn a_friend_is_picked_by_name_and_left_with_q() {
         let (sent, shown, result) = run("Jack\nhi\n 你好 \nq\nJedan\nhello\nq\n");
@@ -158,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_line_and_an_unknown_name_are_asked_for_again() {
+    fn an_empty_line_and_an_unknown_name_are_skipped() {
         let (sent, _, result) = run("\nNobody\nJack \n\n  \nhi\n");
         result.unwrap();
         assert_eq!(sent, ["udp://127.0.0.1:1 hi"]);
@@ -185,15 +193,19 @@ mod tests {
             let error = text.parse::<Friend>().unwrap_err();
             assert!(error.contains(reason), "{error}");
         }
-        let twice = ["Jack=udp://127.0.0.1:1", "Jack=udp://127.0.0.1:2"];
-        let error = Friend::check_names(&twice.map(|it| it.parse().unwrap())).unwrap_err();
-        assert_eq!(error, "there are two friends named \"Jack\"");
-        assert_eq!(Friend::check_names(&friends()), Ok(()));
+        let twice = friends(["Jack=udp://127.0.0.1:1", "Jack=udp://127.0.0.1:2"]);
+        let error = twice.unwrap_err().to_string();
+        assert!(
+            error.contains("there are two friends named \"Jack\""),
+            "{error}"
+        );
     }
 
     #[test]
     fn without_names_there_is_one_friend_who_is_left_with_q() {
-        let url = Url::local_udp(8081);
+        let Ok(Url::Datagram(url)) = "udp://127.0.0.1:8081".parse() else {
+            panic!("the text is the URL of a datagram server");
+        };
         for (input, left) in [("hi\nq\nlost\n", Left::Friend), ("hi\n", Left::Here)] {
             let (shown, result) = piped(input, |user| {
                 assert_eq!(talk_with(user, &url, |it| Ok(it.to_vec()))?, left);

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use super::conversation::MESSAGE_SIZE;
-use super::failure::Problem;
+use crate::failure::Problem;
 
 /// Sends `message` in one piece, and reads up to 1024 bytes until the server closes.
 pub fn exchange(stream: &mut (impl Read + Write), message: &[u8]) -> Result<Vec<u8>, Problem> {

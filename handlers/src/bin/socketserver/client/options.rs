@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use socketserver_handlers::shell::{Framing, Limits};
 
-use super::failure::Failure;
 use super::friends::Friend;
-use crate::amounts::{seconds, size};
+use crate::amounts::seconds;
 use crate::auth_options::AuthOptions;
-use crate::registry::HANDLERS;
-use crate::shell_options::framing;
+use crate::failure::Failure;
+use crate::registry::Entry;
+use crate::shell_options::{FramingOption, LimitOptions};
 use crate::url::Url;
 
 #[derive(Debug, Args)]
@@ -20,7 +19,7 @@ pub struct Options {
     pub program: Program,
 }
 
-/// The programs, each with the options that mean something to it.
+/// The programs, each with its own options.
 #[derive(Debug, Subcommand)]
 pub enum Program {
     /// Sends each line in a connection of its own, and shows it in upper case
@@ -33,23 +32,23 @@ pub enum Program {
     ///
     /// An empty line asks for date and time.
     Time(Exchanges),
-    /// Says each line in a connection, or a datagram, of its own, and shows the answer
+    /// Sends each line in a connection, or a datagram, of its own, and shows the answer
     Hello(Exchanges),
-    /// Says each line in a connection of its own, and shows the greeting
+    /// Sends each line in a connection of its own, and shows the greeting
     Greeting(Exchanges),
     /// Talks with the person at a chat server
     ///
-    /// Over a stream it is a call: the two sides take turns until one says "bye". Over datagrams "q"
-    /// leaves the friend that one talks with.
+    /// Over a stream the two sides take turns until one sends "bye". Over datagrams "q" leaves the
+    /// friend.
     Chat(Chat),
     /// Runs each line in the shell of the server, and shows the output
     ///
     /// The output goes to standard output as it is, in a terminal too. White space at the ends of a
     /// line is not sent.
     Shell(Shell),
-    /// Runs here what the operator of the server types, until SIGINT or SIGTERM
+    /// Runs here the commands that the operator of the server types, until SIGINT or SIGTERM
     ///
-    /// The counterpart of "serve operator". The log shows what is run.
+    /// The counterpart of "serve operator". The log shows the commands.
     Operated(Operated),
 }
 
@@ -72,7 +71,11 @@ pub struct Chat {
     pub place: Place,
 
     /// A friend to pick by name, at a udp:// or unixgram:// URL; may be given several times
-    #[arg(long = "friend", value_name = "NAME=URL", conflicts_with_all = ["url", "auth_key_file"])]
+    #[arg(
+        long = "friend",
+        value_name = "NAME=URL",
+        conflicts_with_all = ["url", "auth_key_file"]
+    )]
     pub friends: Vec<Friend>,
 
     /// How long to wait for an answer, which a person types
@@ -88,9 +91,8 @@ pub struct Shell {
     #[command(flatten)]
     pub place: Place,
 
-    /// How the end of an answer is known: as the server was told; for streams only [default: json]
-    #[arg(long, value_parser = framing())]
-    pub framing: Option<Framing>,
+    #[command(flatten)]
+    pub framing: FramingOption,
 
     /// How long to wait for more of an answer; a command may take its time
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60")]
@@ -105,57 +107,35 @@ pub struct Operated {
     #[command(flatten)]
     pub place: Place,
 
-    /// How long a command may run; it is ended then, and the server is told
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
-    command_timeout: Duration,
-
-    /// How much a command may write, in bytes, KiB, MiB or GiB; it is ended then, and the server is told
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "16MiB")]
-    output_limit: usize,
+    #[command(flatten)]
+    pub limits: LimitOptions,
 
     /// Run the commands of another machine too
     ///
-    /// Whoever answers at its address can do here whatever you can.
+    /// A program that answers at the server's address can do here whatever you can.
     #[arg(long)]
     pub allow_remote: bool,
 }
 
-impl Operated {
-    /// How far its commands may go.
-    pub fn limits(&self) -> Limits {
-        Limits {
-            timeout: self.command_timeout,
-            output: self.output_limit,
-        }
-    }
-}
-
-/// Where the server is.
+/// The address of the server.
 #[derive(Debug, Args)]
 pub struct Place {
     /// Where the server is: tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unixgram:///PATH
     ///
-    /// Unless given it is where the handler is served by default, which "socketserver list" shows.
+    /// The default is the handler's own address, which "socketserver list" shows.
     url: Option<Url>,
 }
 
 impl Place {
-    /// The URL, which is of a transport that this handler speaks.
+    /// The URL of a server with this handler.
+    ///
+    /// # Errors
+    ///
+    /// If the handler does not serve the transport of the URL.
     pub fn url(&self, handler: &str) -> Result<Url, Failure> {
-        let mut handlers = HANDLERS.iter();
-        let entry = handlers
-            .find(|entry| entry.name == handler)
-            .expect("every program has its handler");
-        let Some(url) = &self.url else {
-            return Ok(entry.default_address.clone());
-        };
-        let spoken = match url {
-            Url::Tcp(_) | Url::Unix(_) => entry.stream.is_some(),
-            Url::Udp(_) | Url::Unixgram(_) => entry.datagram.is_some(),
-        };
-        match spoken {
-            true => Ok(url.clone()),
-            false => Err(Failure::Usage(entry.does_not_speak(url))),
-        }
+        let entry = Entry::find(handler).expect("every program has its handler");
+        let url = self.url.as_ref().unwrap_or(&entry.default_address);
+        entry.at(url.clone())?;
+        Ok(url.clone())
     }
 }

@@ -7,8 +7,8 @@ use socketserver_handlers::framing::{Body, LengthPrefix};
 use socketserver_handlers::shell::Framing;
 
 use super::call::read_message;
-use super::failure::Problem;
 use super::user::User;
+use crate::failure::Problem;
 
 /// Lengths are signed 32-bit numbers; what they announce is passed on as it comes.
 const ANY_LENGTH: LengthPrefix = LengthPrefix::little_endian().max_length(u32::MAX);
@@ -87,7 +87,7 @@ mod tests {
     use proptest::prelude::*;
     use socketserver::mock::MockStream;
 
-    use super::super::conversation::{Manner, converse};
+    use super::super::conversation::{LineRule, converse};
     use super::super::user::tests::piped;
     use super::*;
 
@@ -99,7 +99,7 @@ mod tests {
     ) -> (Vec<Vec<u8>>, Vec<u8>, Result<(), Problem>) {
         let (mut stream, recording) = server.into_request();
         let (shown, result) = piped(input, |user| {
-            converse(user, Manner::trimmed("> "), |user, line| {
+            converse(user, "> ", LineRule::TrimmedNotEmpty, |user, line| {
                 exchange(user, &mut stream, framing, line)
             })
         });

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 
-use super::failure::Problem;
+use crate::failure::Problem;
 
 /// The longest line of an answer, in bytes.
 const LONGEST: u64 = 65_536;

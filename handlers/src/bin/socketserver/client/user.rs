@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Read, StdinLock, StdoutLock, Write};
 
 use socketserver_handlers::chat::printable;
 
-use super::failure::Problem;
+use crate::failure::Problem;
 
 /// White on blue, as in the tutorial, and back.
 const HIGHLIGHT: (&str, &str) = ("\x1b[1;37;44m", "\x1b[0m");
@@ -102,6 +102,12 @@ impl<R: BufRead, W: Write> User<R, W> {
             self.amid_line = *last != b'\n';
         }
         Ok(())
+    }
+
+    /// Shows bytes as they are, in a terminal too.
+    pub fn show_bytes(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        self.write(bytes)?;
+        self.flush()
     }
 
     /// Lets everything through that a stream has, piece by piece.

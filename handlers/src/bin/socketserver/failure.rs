@@ -1,31 +1,53 @@
-//! Why a client ends before its user wants it to.
+//! Why the command fails, and how it ends then.
 
-use std::io::{self, ErrorKind};
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
 
 use socketserver_handlers::auth::KeyError;
 use socketserver_handlers::framing::FramingError;
 
 use crate::url::Url;
 
-/// What keeps a conversation from going on.
+/// Why the command fails.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The command line asks for something impossible.
+    #[error("{0}")]
+    Usage(clap::Error),
+    #[error("cannot catch signals: {0}")]
+    Signals(io::Error),
+    #[error(transparent)]
+    Server(#[from] socketserver::Error),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A problem on this side: standard input or standard output.
+    #[error(transparent)]
+    Here(Problem),
+    /// A problem with the server at this URL.
+    #[error("{0}: {1}")]
+    There(Url, #[source] Problem),
+}
+
+/// Why a conversation with a server ends before its user ends it.
 ///
-/// An [`io::Error`] that `?` turns into one is the server's; those of standard input and output have
-/// variants of their own.
+/// `?` turns an [`io::Error`] into a problem of the server. Standard input and standard output have
+/// variants of their own. A problem becomes a [`Failure`] through [`at`](Self::at), which adds the URL.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     #[error("cannot read standard input: {0}")]
     Input(io::Error),
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
-    #[error("this line has more than the {0} bytes of a message; nothing of it was sent")]
+    #[error("this line has more than the {0} bytes of a message; no part of the line was sent")]
     LineTooLong(usize),
     #[error("there is no server: {0}; check the address, and that the server runs")]
     NotThere(io::Error),
     #[error("the server left before its answer was complete; its log may have the reason")]
     Left,
     #[error(
-        "the server left before its answer was complete, as it does if the key or the digest is wrong; \
-         its log has the reason"
+        "the server left before its answer was complete, which happens if the key or the digest is \
+         wrong; its log has the reason"
     )]
     LeftAfterChallenge,
     #[error("no answer came in time; check that the server runs, or wait longer with --timeout")]
@@ -40,6 +62,47 @@ pub enum Problem {
     Io(io::Error),
 }
 
+impl Failure {
+    /// A mistake on the command line.
+    pub fn usage(message: impl Display) -> Self {
+        let kind = clap::error::ErrorKind::ArgumentConflict;
+        Self::Usage(clap::Error::raw(kind, message))
+    }
+
+    /// Prints the failure to standard error, and returns the exit status: 2 for a mistake on the
+    /// command line, which is printed with the usage of `task`, and 1 for all others.
+    pub fn exit(self, task: &mut clap::Command) -> ExitCode {
+        if let Self::Usage(error) = self {
+            // An error of printing is ignored: standard error is closed.
+            let _ = error.format(task).print();
+            return ExitCode::from(2);
+        }
+        let _ = writeln!(io::stderr(), "socketserver: {self}");
+        ExitCode::FAILURE
+    }
+
+    /// True if standard output is a pipe that nobody reads any more.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Here(Problem::Output(error)) if error.kind() == ErrorKind::BrokenPipe)
+    }
+}
+
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Self {
+        Self::Usage(error)
+    }
+}
+
+impl Problem {
+    /// The failure of a conversation with the server at `url`.
+    pub fn at(self, url: &Url) -> Failure {
+        match self {
+            Self::Input(_) | Self::Output(_) | Self::LineTooLong(_) => Failure::Here(self),
+            problem => Failure::There(url.clone(), problem),
+        }
+    }
+}
+
 impl From<io::Error> for Problem {
     fn from(error: io::Error) -> Self {
         match error.kind() {
@@ -48,7 +111,7 @@ impl From<io::Error> for Problem {
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe => Self::Left,
             ErrorKind::WouldBlock | ErrorKind::TimedOut => Self::NoAnswer,
-            // Of a datagram that found nobody.
+            // A datagram found no socket at its address.
             ErrorKind::ConnectionRefused | ErrorKind::NotFound => Self::NotThere(error),
             _ => Self::Io(error),
         }
@@ -65,45 +128,12 @@ impl From<FramingError> for Problem {
     }
 }
 
-impl Problem {
-    /// The same, with the server that it is about.
-    pub fn at(self, url: &Url) -> Failure {
-        match self {
-            Self::Input(_) | Self::Output(_) | Self::LineTooLong(_) => Failure::Here(self),
-            problem => Failure::There(url.clone(), problem),
-        }
-    }
-}
-
-/// Why the command fails.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// What was asked for makes no sense.
-    #[error("{0}")]
-    Usage(String),
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    #[error("cannot catch signals: {0}")]
-    Signals(io::Error),
-    #[error(transparent)]
-    Here(Problem),
-    #[error("{0}: {1}")]
-    There(Url, #[source] Problem),
-}
-
-impl Failure {
-    /// Whether it is that nobody reads standard output any more, which is no reason to complain.
-    pub fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Here(Problem::Output(error)) if error.kind() == ErrorKind::BrokenPipe)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_is_about_the_server_names_it_and_what_is_about_the_user_does_not() {
+    fn a_problem_of_the_server_names_the_server_and_one_of_the_user_does_not() {
         let url = Url::local_tcp(8080);
         let message = Problem::Left.at(&url).to_string();
         assert!(message.starts_with("tcp://127.0.0.1:8080: the server left"));
@@ -112,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_in_which_a_server_fails_is_told_apart() {
+    fn each_way_in_which_a_server_fails_has_its_message() {
         for (kind, expected) in [
             (ErrorKind::UnexpectedEof, "the server left"),
             (ErrorKind::ConnectionReset, "the server left"),
@@ -136,5 +166,13 @@ mod tests {
         assert!(matches!(Problem::from(truncated), Problem::Left));
         let message = Problem::from(FramingError::NegativeLength(-1)).to_string();
         assert!(message.contains("negative: -1"), "{message}");
+    }
+
+    #[test]
+    fn a_mistake_on_the_command_line_has_status_2_and_all_others_1() {
+        let mut task = clap::Command::new("test");
+        let usage = Failure::usage("no such thing").exit(&mut task);
+        let server = Problem::Left.at(&Url::local_tcp(8080)).exit(&mut task);
+        assert_eq!([usage, server], [ExitCode::from(2), ExitCode::FAILURE]);
     }
 }

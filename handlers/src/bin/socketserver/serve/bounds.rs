@@ -1,4 +1,4 @@
-//! How much of a server its clients may have, and for how long.
+//! How many clients a server serves at a time, and for how long.
 
 use std::time::Duration;
 
@@ -6,14 +6,15 @@ use clap::Args;
 use socketserver::{BaseServer, Deadlines, Limits, Server};
 
 use crate::amounts;
+use crate::failure::Failure;
 use crate::url::Url;
 
-/// How long a client may keep its connection waiting, unless the user says otherwise.
+/// How long a client may keep its connection waiting, unless the user gives another time.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The options that bound a server, whatever it serves.
 #[derive(Debug, Args)]
-pub struct Bounds {
+pub struct BoundOptions {
     /// How many connections, or datagrams, are served at a time; the others wait
     ///
     /// Unless set it is nine tenths of the descriptors that the process may open ("ulimit -n").
@@ -22,15 +23,15 @@ pub struct Bounds {
 
     /// How long a client may keep its connection waiting, in seconds, or "none": 300 unless set
     ///
-    /// The connection is closed if for so long the client has not sent its first byte, or its next
-    /// message, or the rest of one, or not taken what was sent to it.
+    /// The connection is closed if for so long the client has not sent its first byte, its next
+    /// message or the rest of a message, or has not read what was sent.
     #[arg(long, value_name = "SECONDS", value_parser = patience)]
     idle_timeout: Option<Patience>,
 
     /// How long running requests have when the server stops, in seconds, or "none": 30 unless set
     ///
-    /// Idle connections are closed at once. What still runs then is cut off; "none" waits without
-    /// end. The last line on standard error says how many there were of each.
+    /// Idle connections are closed at once. Requests that still run at the end of this time are
+    /// aborted; "none" waits without end. The last line on standard error has the number of each.
     #[arg(long, value_name = "SECONDS", value_parser = patience)]
     drain_timeout: Option<Patience>,
 }
@@ -40,6 +41,14 @@ pub struct Bounds {
 enum Patience {
     For(Duration),
     WithoutEnd,
+}
+
+/// The bounds of one server.
+#[derive(Debug)]
+pub struct Bounds {
+    max_connections: Option<usize>,
+    idle_timeout: Patience,
+    drain_timeout: Option<Patience>,
 }
 
 fn patience(text: &str) -> Result<Patience, String> {
@@ -52,34 +61,37 @@ fn patience(text: &str) -> Result<Patience, String> {
     }
 }
 
-impl Bounds {
-    /// Whether they make sense for a server on `url`.
+impl BoundOptions {
+    /// The bounds of a server on `url`.
     ///
     /// # Errors
     ///
-    /// What does not.
-    pub fn check(&self, url: &Url) -> Result<(), String> {
-        match url {
-            Url::Udp(_) | Url::Unixgram(_) if self.idle_timeout.is_some() => Err(format!(
+    /// If one of the options is for another transport.
+    pub fn over(&self, url: &Url) -> Result<Bounds, Failure> {
+        if let (Url::Datagram(_), Some(_)) = (url, self.idle_timeout) {
+            return Err(Failure::usage(format!(
                 "--idle-timeout is for connections, and {} has none",
                 url.scheme()
-            )),
-            _ => Ok(()),
+            )));
         }
+        let usize = |max| usize::try_from(max).unwrap_or(usize::MAX);
+        Ok(Bounds {
+            max_connections: self.max_connections.map(usize),
+            idle_timeout: self.idle_timeout.unwrap_or(Patience::For(IDLE_TIMEOUT)),
+            drain_timeout: self.drain_timeout,
+        })
     }
+}
 
-    /// Puts them on a server that does not serve yet.
+impl Bounds {
+    /// Sets the bounds of a server that does not serve yet.
     pub fn apply<S: BaseServer>(&self, server: &mut Server<S>) {
         if let Some(max) = self.max_connections {
-            let max = usize::try_from(max).unwrap_or(usize::MAX);
-            server
-                .handle()
-                .set_limits(Limits::default().max_connections(max));
+            let limits = Limits::default().max_connections(max);
+            server.handle().set_limits(limits);
         }
-        match self.idle_timeout {
-            None => server.handle().set_deadlines(Deadlines::each(IDLE_TIMEOUT)),
-            Some(Patience::For(limit)) => server.handle().set_deadlines(Deadlines::each(limit)),
-            Some(Patience::WithoutEnd) => {}
+        if let Patience::For(limit) = self.idle_timeout {
+            server.handle().set_deadlines(Deadlines::each(limit));
         }
         match self.drain_timeout {
             None => {}

@@ -1,0 +1,52 @@
+//! The client that runs the commands of a server: the counterpart of a command source.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socketserver_handlers::shell::{Ending, Limits, run};
+
+use super::datagrams::Datagrams;
+use crate::failure::Problem;
+
+/// The first datagram, from which the server learns the client's address. The server ignores the
+/// content.
+const HERE: &[u8] = b"hi";
+
+/// Runs each datagram that arrives, and sends the output back as one datagram.
+///
+/// `stop` is a connected socket. When its other end is closed, the function ends the command that runs,
+/// and returns.
+pub fn run_commands(
+    server: &Datagrams,
+    limits: &Limits,
+    stop: BorrowedFd<'_>,
+) -> Result<(), Problem> {
+    server.send(HERE)?;
+    while wait(server.as_fd(), stop)? {
+        let command = server.receive()?;
+        log::info!("running {:?}", String::from_utf8_lossy(&command));
+        let output = run(&command, limits, Some(stop));
+        if let Some(note) = output.note() {
+            log::warn!("{note}");
+        }
+        if matches!(output.ending, Ending::ClientLeft) {
+            break;
+        }
+        server.send(&output.into_datagram())?;
+    }
+    Ok(())
+}
+
+/// Waits until `server` has a datagram (true), or `stop` is closed by its other end (false).
+fn wait(server: BorrowedFd<'_>, stop: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut watched = [server, stop].map(|it| PollFd::new(it, PollFlags::POLLIN));
+    loop {
+        match poll(&mut watched, PollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(!watched[1].any().unwrap_or(true)),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A user's session with a server, over connections or datagrams.
+
+use std::time::Duration;
+
+use super::connection::Connector;
+use super::conversation::converse;
+use super::datagrams::Datagrams;
+use super::programs::{Connections, Program, User};
+use crate::auth_options::AuthOptions;
+use crate::failure::Failure;
+use crate::url::{DatagramUrl, Url};
+
+/// A user's session with a server.
+#[derive(Debug)]
+pub enum Session {
+    Stream(Connector),
+    Datagram { url: DatagramUrl, timeout: Duration },
+}
+
+impl Session {
+    /// A session with the server at `url`. `timeout` bounds the wait for an answer, or for more of it.
+    ///
+    /// # Errors
+    ///
+    /// If `auth` asks for a link over datagrams, or its file has no key.
+    pub fn new(url: Url, timeout: Duration, auth: &AuthOptions) -> Result<Self, Failure> {
+        let link = auth.link(&url)?;
+        Ok(match url {
+            Url::Stream(url) => Self::Stream(Connector { url, link, timeout }),
+            Url::Datagram(url) => Self::Datagram { url, timeout },
+        })
+    }
+
+    /// Lets the user talk with the server in the manner of `program`.
+    pub fn run(&self, program: &Program<'_>) -> Result<(), Failure> {
+        let user = &mut User::here();
+        let (prompt, rule) = (program.prompt, program.lines);
+        match self {
+            Self::Stream(connector) => {
+                let rule = rule.over_stream();
+                let done = match program.connections {
+                    Connections::PerSession => connector.connect().and_then(|stream| {
+                        converse(user, prompt, rule, (program.exchange)(stream))
+                    }),
+                    Connections::PerLine => converse(user, prompt, rule, |user, message| {
+                        let mut exchange = (program.exchange)(connector.connect()?);
+                        exchange(user, message)
+                    }),
+                };
+                done.map_err(|problem| connector.failure(problem))
+            }
+            Self::Datagram { url, timeout } => {
+                let done = Datagrams::to(url).and_then(|server| {
+                    converse(user, prompt, rule, |user, message| {
+                        (program.show)(user, &server.exchange(message, *timeout)?)
+                    })
+                });
+                done.map_err(|problem| problem.at(&url.clone().into()))
+            }
+        }
+    }
+}

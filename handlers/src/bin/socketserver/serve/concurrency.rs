@@ -1,0 +1,66 @@
+//! How the requests of a server run beside one another.
+
+use socketserver::{BaseServer, ForkingMixIn, ThreadPoolMixIn, ThreadingMixIn};
+
+use super::options::Options;
+use super::site::Site;
+use crate::failure::Failure;
+use crate::mix_in::MixIn;
+use crate::registry::Entry;
+
+/// A mix-in with its options.
+#[derive(Debug, Clone, Copy)]
+pub enum Concurrency {
+    None,
+    Threading,
+    Forking(Option<u16>),
+    Pool(Option<u16>),
+}
+
+impl Concurrency {
+    /// The mix-in that the user asks for, or the handler's default.
+    ///
+    /// # Errors
+    ///
+    /// If the handler does not allow the mix-in, or the mix-in has no workers.
+    pub fn new(options: &Options) -> Result<Self, Failure> {
+        let entry = options.handler;
+        let mixin = options.common.mixin.unwrap_or(entry.mixins[0]);
+        if !entry.mixins.contains(&mixin) {
+            return Err(Failure::usage(does_not_mix(entry, mixin)));
+        }
+        match (mixin, options.common.workers) {
+            (MixIn::None, None) => Ok(Self::None),
+            (MixIn::Threading, None) => Ok(Self::Threading),
+            (MixIn::Forking, workers) => Ok(Self::Forking(workers)),
+            (MixIn::Pool, workers) => Ok(Self::Pool(workers)),
+            (MixIn::None | MixIn::Threading, Some(_)) => Err(Failure::usage(
+                "--workers is for --mixin pool and --mixin forking only",
+            )),
+        }
+    }
+
+    /// Puts the mix-in around the bottom layer, and serves.
+    pub fn serve<S: BaseServer>(self, bottom: S, site: &Site) -> Result<(), Failure> {
+        match self {
+            Self::None => site.serve(bottom),
+            Self::Threading => site.serve(bottom.mix_in(ThreadingMixIn::new)),
+            Self::Forking(None) => site.serve(bottom.mix_in(ForkingMixIn::new)),
+            Self::Forking(Some(children)) => {
+                let server = bottom.mix_in(ForkingMixIn::new);
+                site.serve(server.max_children(children.into()))
+            }
+            Self::Pool(None) => site.serve(bottom.mix_in(ThreadPoolMixIn::new)),
+            Self::Pool(Some(workers)) => {
+                let server = bottom.mix_in(ThreadPoolMixIn::new);
+                site.serve(server.workers(workers.into()))
+            }
+        }
+    }
+}
+
+fn does_not_mix(entry: &Entry, mixin: MixIn) -> String {
+    let possible = Vec::from_iter(entry.mixins.iter().map(MixIn::to_string)).join(", ");
+    let name = entry.name;
+    format!("{name} cannot be served with --mixin {mixin}; what can be: {possible}")
+}

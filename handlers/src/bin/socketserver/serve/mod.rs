@@ -1,0 +1,41 @@
+//! Serves one handler over any transport with any mix-in.
+
+mod bounds;
+mod concurrency;
+mod options;
+mod site;
+mod target;
+
+use socketserver::{TcpServer, UdpServer, UnixDatagramServer, UnixStreamServer};
+
+use crate::failure::Failure;
+use crate::url::{DatagramUrl, StreamUrl};
+use concurrency::Concurrency;
+use target::Target;
+
+pub use options::Options;
+
+/// Datagrams are received up to this size, in bytes, which is more than UDP can carry.
+const MAX_PACKET_SIZE: usize = 65_535;
+
+/// Serves until a signal arrives and the running requests have ended.
+pub fn serve(options: &Options) -> Result<(), Failure> {
+    let concurrency = Concurrency::new(options)?;
+    let (target, site) = Target::new(options)?;
+    match target {
+        Target::Stream(StreamUrl::Tcp(place), factory) => {
+            concurrency.serve(TcpServer::new(place.to_string(), factory), &site)
+        }
+        Target::Stream(StreamUrl::Unix(path), factory) => {
+            concurrency.serve(UnixStreamServer::new(path, factory), &site)
+        }
+        Target::Datagram(DatagramUrl::Udp(place), factory) => {
+            let server = UdpServer::new(place.to_string(), factory);
+            concurrency.serve(server.max_packet_size(MAX_PACKET_SIZE), &site)
+        }
+        Target::Datagram(DatagramUrl::Unix(path), factory) => {
+            let server = UnixDatagramServer::new(path, factory);
+            concurrency.serve(server.max_packet_size(MAX_PACKET_SIZE), &site)
+        }
+    }
+}

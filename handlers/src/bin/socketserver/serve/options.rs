@@ -1,0 +1,83 @@
+//! What the user may give to `socketserver serve`.
+
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+
+use super::bounds::BoundOptions;
+use crate::auth_options::AuthOptions;
+use crate::mix_in::MixIn;
+use crate::registry::{Entry, HANDLERS};
+use crate::url::Url;
+
+/// A handler and its options.
+#[derive(Debug)]
+pub struct Options {
+    pub handler: &'static Entry,
+    pub common: CommonOptions,
+    /// The options that only this handler has.
+    pub own: ArgMatches,
+}
+
+/// The options of every handler.
+#[derive(Debug, Args)]
+pub struct CommonOptions {
+    /// Where to listen: tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unixgram:///PATH
+    ///
+    /// An IPv6 address is written in brackets. Port 0 is any free port. The default is the handler's
+    /// own address, which "socketserver list" shows.
+    #[arg(long, value_name = "URL")]
+    pub listen: Option<Url>,
+
+    /// How requests run beside one another
+    ///
+    /// The default is threading, or none for a handler that allows nothing else.
+    #[arg(long, value_enum)]
+    pub mixin: Option<MixIn>,
+
+    /// How many requests run at a time, with "--mixin pool" or "--mixin forking"
+    ///
+    /// The pool has so many threads: four more than there are processors, and at most 32, unless
+    /// set. The forking server has at most so many children: 40 unless set.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub workers: Option<u16>,
+
+    #[command(flatten)]
+    pub bounds: BoundOptions,
+
+    #[command(flatten)]
+    pub auth: AuthOptions,
+}
+
+impl Args for Options {
+    /// Adds a subcommand per handler. The common options are global, so that the help of `serve` and
+    /// that of each handler show them.
+    fn augment_args(command: Command) -> Command {
+        CommonOptions::augment_args(command)
+            .mut_args(|option| option.global(true))
+            .subcommand_required(true)
+            .subcommand_value_name("HANDLER")
+            .subcommand_help_heading("Handlers")
+            .disable_help_subcommand(true)
+            .subcommands(HANDLERS.iter().map(Entry::command))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Options {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let missing = || clap::Error::new(clap::error::ErrorKind::MissingSubcommand);
+        let (name, own) = matches.subcommand().ok_or_else(missing)?;
+        Ok(Self {
+            handler: Entry::find(name).ok_or_else(missing)?,
+            common: CommonOptions::from_arg_matches(own)?,
+            own: own.clone(),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! What is served, and where: the options of the user, parsed and checked.
+
+use socketserver::{DatagramRequest, StreamRequest};
+
+use super::options::Options;
+use super::site::Site;
+use crate::boxed_handler::Factory;
+use crate::failure::Failure;
+use crate::registry::Service;
+use crate::url::{DatagramUrl, StreamUrl};
+
+/// A socket that a server can open, and the handlers for its requests.
+pub enum Target {
+    Stream(StreamUrl, Factory<StreamRequest>),
+    Datagram(DatagramUrl, Factory<DatagramRequest>),
+}
+
+impl Target {
+    /// The target of these options, and the site where it is served.
+    ///
+    /// # Errors
+    ///
+    /// If the options contradict one another or the handler, or the key file has no key.
+    pub fn new(options: &Options) -> Result<(Self, Site), Failure> {
+        let Options {
+            handler,
+            common,
+            own,
+        } = options;
+        let url = common.listen.as_ref().unwrap_or(&handler.default_address);
+        let service = handler.at(url.clone())?;
+        let site = Site {
+            url: url.clone(),
+            bounds: common.bounds.over(url)?,
+            exposure: handler.exposure.chosen(own)?,
+        };
+        site.exposure.permit_url(url)?;
+        let link = common.auth.link(url)?;
+        let target = match service {
+            Service::Stream(url, make_factory) => {
+                let factory = make_factory(own)?;
+                let guarded = match link {
+                    Some(link) => link.guard(factory),
+                    None => factory,
+                };
+                Self::Stream(url, guarded)
+            }
+            Service::Datagram(url, make_factory) => Self::Datagram(url, make_factory(own)?),
+        };
+        Ok((target, site))
+    }
+}
