@@ -10,7 +10,7 @@
 //! | [`Hello`] | streams, datagrams | logs one message, answers `hi`, and closes |
 //! | [`auth::Authenticated`] | streams | lets only those who know a key reach the handler behind it |
 //! | [`shell::Shell`] | streams, datagrams | runs what its client sends, and answers with its output |
-//! | [`shell::Commander`] | datagrams | sends its client what a person types, to be run there |
+//! | [`shell::CommandSource`] | datagrams | sends its client what a person types, to be run there |
 //! | [`chat::Chat`] | streams, datagrams | passes messages between clients and a person who answers |
 //!
 //! The `socketserver` command of this package serves any of them. They are as easily served by a

@@ -1,15 +1,15 @@
-//! What a client of the shell does that ends its connection.
+//! Why the shell ends the connection of a client.
 
-use super::reply::READY;
+use super::framing::READY;
 
-/// What a client does that ends its connection.
+/// What the client has done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ConversationError {
-    #[error("the client left while its command ran, which was ended")]
+    #[error("the client left while its command ran; the command was ended")]
     ClientLeft,
-    #[error("the client closed after the length, and did not say {READY:?}")]
+    #[error("the client closed after the length, and did not send {READY:?}")]
     ClosedBeforeReady,
-    /// As far as it was read.
-    #[error("the client was to say {READY:?} after the length, and said {0:?}")]
+    /// The bytes that the client has sent, up to the first wrong one.
+    #[error("the client had to send {READY:?} after the length, and sent {0:?}")]
     NotReady(String),
 }

@@ -16,7 +16,7 @@ impl RequestHandler<DatagramRequest> for Shell {
         if let Some(note) = output.note() {
             log::warn!("{client}: {note}");
         }
-        // What is only written is not sent if it is empty.
+        // `send`, since an empty answer that is only written is not sent.
         Ok(request.send(&output.into_datagram())?)
     }
 }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_command_that_meets_a_limit_is_told() {
+    fn the_answer_of_a_command_that_meets_a_limit_has_the_reason() {
         let shell = Shell::default().limits(Limits {
             timeout: Duration::from_secs(3600),
             output: 3,
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_no_datagram_is_reported() {
+    fn a_failed_send_is_reported() {
         let client = MockDatagram::new("echo hi").send_error(ErrorKind::ConnectionRefused);
         assert!(client.run(Shell::default()).result().is_err());
     }

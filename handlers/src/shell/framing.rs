@@ -1,26 +1,29 @@
-//! How a client knows where an answer ends.
+//! How a client finds the end of an answer.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// How a client of a [`Shell`](super::Shell) knows where an answer ends. Each is one of the tutorial's
-/// steps towards a cure for sticky packets.
+/// What a client sends when it has read the length, in [`Framing::Ready`].
+pub(super) const READY: &str = "recv_ready";
+
+/// How a client of a [`Shell`](super::Shell) finds the end of an answer. Each framing is one of the
+/// tutorial's steps towards a cure for sticky packets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Framing {
-    /// It does not: standard error is sent, then standard output, each by itself. A client that reads
-    /// once gets as much as has come and it has room for; the rest comes before the next answer. Of a
-    /// command that wrote nothing it gets nothing at all.
+    /// There is no mark: standard error is sent, then standard output, each by itself. One read of the
+    /// client returns what has arrived and fits its buffer; the rest comes before the next answer. A
+    /// command without output has no answer at all.
     Raw,
-    /// The length in decimal ASCII digits, which nothing ends. The client reads it, and says
-    /// `recv_ready`; then exactly so many bytes come. Should it say anything else, or nothing for as
-    /// long as a command may run, or as the server's [`Deadlines`](socketserver::Deadlines) say if that
-    /// is less, the connection is closed, and the log has the reason.
+    /// The length in decimal ASCII digits, without an end mark. The client reads the digits, and sends
+    /// `recv_ready`; then exactly so many bytes come. The connection is closed, and the log has the
+    /// reason, if the client sends anything else, or nothing in time: as long as a command may run, or
+    /// the server's [`Deadlines`](socketserver::Deadlines) if they are shorter.
     Ready,
-    /// The length in four bytes, a signed number with the lowest byte first, as of Python's
-    /// `struct.pack('<i', n)`; then so many bytes.
+    /// The length in four bytes, a signed number with the lowest byte first, as Python's
+    /// `struct.pack('<i', n)` writes it; then so many bytes.
     Header,
-    /// The length of a JSON object as of [`Header`](Self::Header); the object, in which `data_size` is
+    /// The length of a JSON object, as in [`Header`](Self::Header); the object, in which `data_size` is
     /// the length of what follows; then so many bytes.
     #[default]
     Json,
@@ -30,7 +33,7 @@ impl Framing {
     /// Every framing, in the tutorial's order.
     pub const ALL: [Self; 4] = [Self::Raw, Self::Ready, Self::Header, Self::Json];
 
-    /// Its name, as it is parsed: `raw`, `ready`, `header` or `json`.
+    /// The name, as [`FromStr`] parses it: `raw`, `ready`, `header` or `json`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -58,7 +61,7 @@ impl FromStr for Framing {
     }
 }
 
-/// A name that is not that of a [`Framing`].
+/// A text that names no [`Framing`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no framing {0:?}; choose raw, ready, header or json")]
 pub struct UnknownFraming(String);

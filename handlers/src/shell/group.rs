@@ -1,4 +1,4 @@
-//! The processes of a command, which end together.
+//! The process group of a command, whose processes end together.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -7,24 +7,24 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-/// What the leader does: it waits for the end of its input, and kills its group. A command that sends
-/// its group a signal, so that part of it ends, does not mean the leader.
+/// The leader's script: wait for the end of the input, then kill the group. The leader ignores other
+/// signals, which a command may send to its group to end a part of it.
 const SCRIPT: &str = "trap '' HUP INT QUIT TERM USR1 USR2; read -r _; kill -s KILL 0";
 
-/// A process group, killed when it is dropped, and also when this process ends without doing that:
-/// when it is killed itself, or does not wait for its threads.
+/// A process group. It is killed when this value is dropped, and also when this process ends without
+/// dropping the value: when the process is killed, or does not wait for its threads.
 ///
-/// Its leader is a shell that sees to that. Its input is a pipe whose other end only this process has,
-/// and the end of that input is the word.
+/// The leader of the group is a shell that reads from a pipe whose write end only this process has. If
+/// this process ends, the leader reads the end of the pipe, and kills the group.
 #[derive(Debug)]
 pub(super) struct Group {
     id: Pid,
-    /// None once it has been killed.
+    /// `None` after the group was killed.
     leader: Option<Child>,
 }
 
 impl Group {
-    /// With nobody in it but its leader.
+    /// Starts a group that has no process but its leader.
     pub(super) fn new() -> io::Result<Self> {
         let leader = Command::new("/bin/sh")
             .args(["-c", SCRIPT])
@@ -40,12 +40,12 @@ impl Group {
         })
     }
 
-    /// Its id, which is no other group's until it is killed.
+    /// The id of the group. No other group has this id until the group is killed.
     pub(super) fn id(&self) -> Pid {
         self.id
     }
 
-    /// Kills all who are in it.
+    /// Kills all processes of the group.
     pub(super) fn kill(&mut self) {
         if let Some(mut leader) = self.leader.take() {
             let _ = killpg(self.id, Signal::SIGKILL);

@@ -1,16 +1,16 @@
-//! How far a command may go.
+//! The limits of a command.
 
 use std::time::Duration;
 
-/// The bounds of one command: what goes beyond either is ended, and the client is told.
+/// The limits of one command. A command that exceeds a limit is ended, and its answer has the reason.
 ///
-/// The tutorial's shell has none, so a command that never ends holds its connection for ever.
+/// The tutorial's shell has no limits, so a command that never ends holds its connection for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How long it may run.
+    /// How long the command may run.
     pub timeout: Duration,
-    /// How many bytes it may write to its two outputs together. That is also the most memory that
-    /// they take.
+    /// How many bytes the command may write to its two outputs together. This is also the most memory
+    /// that the outputs take.
     pub output: usize,
 }
 

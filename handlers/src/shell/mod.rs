@@ -1,9 +1,9 @@
-//! Running commands, for oneself and for others.
+//! Commands in the system's shell: run here, for clients, or by clients.
 //!
-//! [`run`] runs one within [`Limits`]. [`Shell`] does so for its clients: the tutorial's remote shells.
-//! [`Commander`] is the other way round: it sends its clients what they are to run.
+//! [`run`] runs one command within [`Limits`]. [`Shell`] runs the commands of its clients, as the
+//! tutorial's remote shells do. [`CommandSource`] sends its clients commands to run there.
 
-mod commander;
+mod command_source;
 mod conversation_error;
 mod datagram;
 mod framing;
@@ -17,7 +17,7 @@ mod reply;
 mod run;
 mod stream;
 
-pub use commander::Commander;
+pub use command_source::CommandSource;
 pub use framing::{Framing, UnknownFraming};
 pub use limits::Limits;
 pub use one_datagram::MAX_DATAGRAM;
@@ -25,51 +25,52 @@ pub use output::{Ending, Output};
 pub use refusal::Refusal;
 pub use run::run;
 
-/// Runs what its clients send, and answers with what it wrote: the tutorial's remote shells.
+/// Runs the commands of its clients, and answers with their output: the tutorial's remote shells.
 ///
 /// <div class="warning">
 ///
-/// Whoever can connect runs whatever they like, as the user who started the server. Serve it where
-/// only those who may do that can connect: on 127.0.0.1 or a Unix socket, or behind something that
-/// asks who they are.
+/// Every client can run every command, as the user who started the server. Serve the shell where only
+/// clients can connect that may do so: on 127.0.0.1 or a Unix socket, or behind a layer that
+/// authenticates them.
 ///
 /// </div>
 ///
 /// Each command is [run](run()) by itself in the system's shell, within the [`Limits`]. The answer is
-/// its standard error, then its standard output, both to their ends; the tutorial's servers with a
-/// frame throw the standard output away where there is an error. What else there is to say stands in
-/// the last line, in brackets:
+/// its standard error, then its standard output, both complete; the tutorial's servers with a frame drop
+/// the standard output if there is an error. The last line, in brackets, is a note in these cases:
 ///
 /// * `[ended: it ran for more than 30s]`, `[ended: it wrote more than 16777216 bytes]`;
-/// * `[not run: …]` for a command that is empty or only white space, is not utf-8, has a NUL byte in
-///   it, or is too long to have come whole;
+/// * `[not run: …]` for a command that is empty or only white space, is not utf-8, contains a NUL byte,
+///   or is too long;
 /// * `[failed: …]` if the operating system could not run it.
 ///
-/// In each of these cases the log says so too, with the client's address. Of a command that is not
-/// found the shell itself speaks on standard error. Its exit status is not told, as in the tutorial.
+/// The log has the same note with the client's address. For an unknown command the shell itself writes
+/// to standard error. The answer does not have the exit status, as in the tutorial.
 ///
 /// # Over a stream
 ///
-/// What one read gives is one command, however many lines it has: no mark ends it, so two that arrive
-/// together run as one script, and one that arrives in pieces runs in pieces, as with the tutorial's
-/// servers. The answer comes in the frame of [`Framing`]. Then comes the next command, until the client
-/// closes, or the server stops: it finishes the command that runs.
+/// One read is one command, whatever its number of lines, since no mark ends a command. Two commands
+/// that arrive together run as one script, and a command that arrives in pieces runs in pieces, as with
+/// the tutorial's servers. The answer comes in the frame of [`Framing`]. Then the shell reads the next
+/// command, until the client closes or the server stops. A stopping server finishes the command that
+/// runs.
 ///
-/// At most 1024 bytes are a command. If more have come, it is not run, since half a command may mean
-/// something else, and the connection is closed after the answer, since where the next one begins is
-/// unknown. Exactly 1024 bytes are run.
+/// A command has at most 1024 bytes. If more bytes have arrived, no part is run, since half a command
+/// may mean something else. The connection is then closed after the answer, since the beginning of the
+/// next command is unknown. Exactly 1024 bytes are run.
 ///
-/// A client that leaves while its command runs ends it, and with it the request, with an error. One that
-/// ends its writing side only cannot be told from one that has left. It is answered with what came until
-/// then, and `[ended: the client left]`: a client has to keep its side open until it has its answer.
+/// A client that leaves while its command runs ends the command, and the request ends with an error. A
+/// client that shuts down its write end only looks the same to the server. Its answer is the output so
+/// far, and `[ended: the client left]`. A client has to keep its write end open until its answer has
+/// come.
 ///
 /// # Over datagrams
 ///
-/// A datagram is a command, and the answer is one datagram, without a frame; an empty one if the command
-/// wrote nothing. It has at most [`MAX_DATAGRAM`] bytes; of a longer one
-/// [the end is cut off](Output::into_datagram), and its last line says how many bytes that were. A
-/// command runs until it ends or meets a limit, since nobody can see a client leave. A datagram that
-/// was longer than the server receives is not run.
+/// A datagram is a command, and the answer is one datagram, without a frame: an empty one if the command
+/// wrote nothing. An answer has at most [`MAX_DATAGRAM`] bytes. A longer one [loses its
+/// end](Output::into_datagram), and its last line has the number of missing bytes. A command runs until
+/// it ends or meets a limit, since a client over datagrams cannot be seen to leave. A datagram that is
+/// longer than the server receives is not run.
 ///
 /// ```
 /// use socketserver::mock::MockStream;
@@ -90,12 +91,12 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// How a client of a stream knows where an answer ends; [`Framing::Json`] unless set.
+    /// Sets how a client over a stream finds the end of an answer; the default is [`Framing::Json`].
     pub fn framing(self, framing: Framing) -> Self {
         Self { framing, ..self }
     }
 
-    /// How far each command may go; [`Limits::default`] unless set.
+    /// Sets the limits of each command; the default is [`Limits::default`].
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }

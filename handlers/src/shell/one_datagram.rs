@@ -3,17 +3,16 @@
 use super::Output;
 use super::output::begin_line;
 
-/// The most bytes of an answer in one datagram: what UDP can carry over IPv4. It is the same over IPv6
-/// and Unix sockets.
+/// The most bytes of an answer in one datagram: the limit of UDP over IPv4, which also applies here over
+/// IPv6 and Unix sockets.
 pub const MAX_DATAGRAM: usize = 65_507;
 
 impl Output {
-    /// The two outputs as one datagram: standard error, standard output, and the [note](Self::note),
-    /// in at most [`MAX_DATAGRAM`] bytes.
+    /// Returns the two outputs as one datagram: standard error, standard output, and the
+    /// [note](Self::note), in at most [`MAX_DATAGRAM`] bytes.
     ///
-    /// What does not fit is cut off at the end of the outputs, between characters if they are utf-8,
-    /// and a line before the note says how much that was: `[cut: 1234 bytes did not fit into the
-    /// datagram]`.
+    /// Longer outputs lose their end, between characters if they are utf-8. A line before the note has
+    /// the number of missing bytes: `[cut: 1234 bytes did not fit into the datagram]`.
     #[must_use]
     pub fn into_datagram(self) -> Vec<u8> {
         let mut last_lines = self.note().map_or_else(String::new, |note| note + "\n");
@@ -39,7 +38,7 @@ impl Output {
     }
 }
 
-/// What the lines take, with the end of the line before them.
+/// The length of the last lines, with the end of the line before them.
 fn with_line_end(last_lines: &str) -> usize {
     match last_lines.len() {
         0 => 0,
@@ -47,7 +46,7 @@ fn with_line_end(last_lines: &str) -> usize {
     }
 }
 
-/// Where the last whole character ends in the first `limit` bytes; `limit` itself in what is not utf-8.
+/// The end of the last whole character in the first `limit` bytes, or `limit` if `text` is not utf-8.
 fn end_of_character(text: &[u8], limit: usize) -> usize {
     let is_inside = |&at: &usize| text.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
     // A character has at most three bytes after its first.
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn why_a_command_was_ended_is_not_cut_off() {
+    fn the_note_is_kept_whole_however_long_the_output_is() {
         let ending = Ending::TooMuchOutput(1 << 20);
         let datagram = datagram("", vec![b'y'; 1 << 20], ending);
         let datagram = str::from_utf8(&datagram).unwrap();
@@ -122,14 +121,14 @@ mod tests {
             assert!(str::from_utf8(&datagram).is_ok());
             assert!(datagram.len() > MAX_DATAGRAM - 4);
         }
-        // No character has so many bytes, so nothing is whole here.
+        // These bytes are not utf-8, so any place may be the end.
         let datagram = datagram("", [0x80; 70_000], exited());
         assert!(datagram.len() > MAX_DATAGRAM - 2);
     }
 
     proptest! {
         #[test]
-        fn whatever_was_written_and_left_out_adds_up(
+        fn the_bytes_kept_and_the_bytes_left_out_add_up(
             stderr in 0_usize..140_000,
             stdout in 0_usize..140_000,
             timed_out: bool,

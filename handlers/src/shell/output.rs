@@ -1,4 +1,4 @@
-//! What a command has written, and how it ended.
+//! The output of a command, and how it ended.
 
 use std::io;
 use std::process::ExitStatus;
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::shell::Refusal;
 
-/// What a command has written, and how it ended.
+/// The output of a command, and how it ended.
 #[derive(Debug)]
 pub struct Output {
-    /// What came on its standard error.
+    /// Its standard error.
     pub stderr: Vec<u8>,
-    /// What came on its standard output.
+    /// Its standard output.
     pub stdout: Vec<u8>,
-    /// How it ended.
+    /// How the command ended.
     pub ending: Ending,
 }
 
@@ -21,24 +21,24 @@ pub struct Output {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Ending {
-    /// The shell ended by itself. A command that it does not know has status 127, and the shell says
-    /// so on standard error. Where this process ignores `SIGCHLD` the status is lost, and is given as
-    /// success, as Python's `subprocess` gives it.
+    /// The shell ended by itself. An unknown command has status 127, and a message of the shell on
+    /// standard error. If this process ignores `SIGCHLD` the status is lost, and success is given
+    /// instead, as by Python's `subprocess`.
     Exited(ExitStatus),
-    /// It ran for more than this, and was ended.
+    /// The command ran for longer than this limit, and was ended.
     TimedOut(Duration),
-    /// It wrote more than so many bytes, and was ended.
+    /// The command wrote more bytes than this limit, and was ended.
     TooMuchOutput(usize),
-    /// Nobody was there any more to take the output, and it was ended.
+    /// The client left, and the command was ended.
     ClientLeft,
-    /// It was not run.
+    /// The command was not run, for this reason.
     NotRun(Refusal),
-    /// The operating system could not run it, or not give its output.
+    /// The operating system could not run the command, or not read its output.
     Failed(io::Error),
 }
 
 impl Output {
-    /// Of a command that wrote nothing.
+    /// The output of a command that wrote nothing.
     pub(super) fn nothing(ending: Ending) -> Self {
         Self {
             stderr: Vec::new(),
@@ -47,11 +47,10 @@ impl Output {
         }
     }
 
-    /// What a reader of the output is to know beyond it: why it was cut short, or is not there. `None`
-    /// if the command ended by itself.
+    /// The reason why the output is incomplete or missing; `None` if the command ended by itself.
     ///
-    /// It is one line without its end, in brackets: `[ended: it ran for more than 30s]` or `[not run:
-    /// the command is empty]`.
+    /// The note is one line without its end, in brackets: `[ended: it ran for more than 30s]` or `[not
+    /// run: the command is empty]`.
     #[must_use]
     pub fn note(&self) -> Option<String> {
         match &self.ending {
@@ -66,8 +65,8 @@ impl Output {
         }
     }
 
-    /// The two outputs as a client gets them, in the tutorial's order: standard error, then standard
-    /// output. The [note](Self::note), if there is one, is the last line.
+    /// Returns the two outputs in the order in which a client receives them, the tutorial's: standard
+    /// error, then standard output. The [note](Self::note), if there is one, is the last line.
     #[must_use]
     pub fn into_parts(self) -> [Vec<u8>; 2] {
         let note = self.note();
@@ -82,7 +81,7 @@ impl Output {
     }
 }
 
-/// Ends the line that an output has left unfinished.
+/// Ends the unfinished line of an output whose last byte is `last`.
 pub(super) fn begin_line(output: &mut Vec<u8>, last: Option<u8>) {
     if last.is_some_and(|last| last != b'\n') {
         output.push(b'\n');
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_command_that_ended_by_itself_wrote_is_left_as_it_is() {
+    fn the_output_of_a_command_that_ended_by_itself_is_left_as_it_is() {
         let status = ExitStatus::default();
         let parts = parts("oops", "fine", Ending::Exited(status));
         assert_eq!(parts, ["oops", "fine"]);

@@ -1,39 +1,39 @@
-//! The two outputs of a running command, read as they come.
+//! The two outputs of a running command, read as their bytes arrive.
 
 use std::io::{self, ErrorKind, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// As much as a pipe holds on Linux.
+/// The capacity of a pipe on Linux, in bytes.
 const READ_SIZE: usize = 1 << 16;
 
-/// The ends of a command's two pipes, and what has come out of them.
+/// The read ends of a command's two pipes, and the bytes received so far.
 ///
-/// Each is read when it has something. Reading one to its end first, as the tutorial does, waits for
-/// ever once the command waits for room in the other.
+/// Each pipe is read when it has bytes. The tutorial reads one pipe to its end first, which deadlocks
+/// when the command waits for room in the other.
 #[derive(Debug)]
 pub(super) struct Outputs {
     stderr: Pipe,
     stdout: Pipe,
     buffer: Vec<u8>,
-    /// How many bytes there may be more, in both together.
+    /// How many more bytes both pipes together may have.
     room: usize,
 }
 
 #[derive(Debug)]
 struct Pipe {
-    /// None at its end.
+    /// `None` after the end of the pipe.
     reader: Option<PipeReader>,
     received: Vec<u8>,
 }
 
-/// One of the two.
+/// One of the two outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
     Stderr,
     Stdout,
 }
 
-/// The limit was reached, and more came.
+/// More bytes came than the limit allows.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooMuch;
 
@@ -51,7 +51,7 @@ impl Outputs {
         }
     }
 
-    /// Those that may give more.
+    /// The pipes that have not ended.
     pub(super) fn open(&self) -> impl Iterator<Item = (Which, BorrowedFd<'_>)> {
         let [stderr, stdout] = [&self.stderr, &self.stdout].map(|pipe| pipe.reader.as_ref());
         let readers = [(Which::Stderr, stderr), (Which::Stdout, stdout)];
@@ -60,9 +60,8 @@ impl Outputs {
             .filter_map(|(which, reader)| Some((which, reader?.as_fd())))
     }
 
-    /// Reads once from one that is open. It waits if nothing is there.
-    ///
-    /// Of what goes beyond the limit nothing is kept.
+    /// Reads once from a pipe, and waits if it is empty. Bytes beyond the limit are dropped. A pipe that
+    /// has ended is not read.
     pub(super) fn read(&mut self, which: Which) -> io::Result<Result<(), TooMuch>> {
         let pipe = match which {
             Which::Stderr => &mut self.stderr,
@@ -84,7 +83,7 @@ impl Outputs {
         Ok(if kept < count { Err(TooMuch) } else { Ok(()) })
     }
 
-    /// What came, standard error first.
+    /// Takes the received bytes, standard error first.
     pub(super) fn take(&mut self) -> [Vec<u8>; 2] {
         [&mut self.stderr, &mut self.stdout].map(|pipe| std::mem::take(&mut pipe.received))
     }
@@ -97,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_is_for_both_together_and_what_fits_is_kept() {
+    fn the_limit_is_for_both_outputs_together_and_the_bytes_within_it_are_kept() {
         let [stderr, stdout] = [pipe().unwrap(), pipe().unwrap()];
         let mut outputs = Outputs::new(stderr.0, stdout.0, 10);
         (&stderr.1).write_all(b"123456").unwrap();
@@ -110,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn one_that_has_ended_is_not_waited_for() {
+    fn an_output_that_has_ended_is_not_waited_for() {
         let [stderr, stdout] = [pipe().unwrap(), pipe().unwrap()];
         let mut outputs = Outputs::new(stderr.0, stdout.0, 10);
         drop(stderr.1);
         outputs.read(Which::Stderr).unwrap().unwrap();
         let open = Vec::from_iter(outputs.open().map(|(which, _)| which));
         assert_eq!(open, [Which::Stdout]);
-        // Were it waited for, this would not return.
+        // A read that waited would not return.
         outputs.read(Which::Stderr).unwrap().unwrap();
         drop(stdout.1);
         outputs.read(Which::Stdout).unwrap().unwrap();

@@ -1,26 +1,26 @@
-//! Commands that are not run.
+//! Why the shell does not run a command.
 
 /// Why a command is not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// There is nothing but white space in it.
+    /// The command is only white space.
     #[error("the command is empty")]
     Empty,
-    /// It is not utf-8.
+    /// The command is not utf-8.
     #[error("the command is not utf-8")]
     NotUtf8,
-    /// It has a NUL byte in it, which no argument of a program can have.
+    /// The command contains a NUL byte, which no argument of a program can contain.
     #[error("the command contains a NUL byte")]
     NulByte,
-    /// More came than a command may have, so where it ends is unknown, and half a command may mean
+    /// More bytes came than this limit, so the end of the command is unknown, and half a command may mean
     /// something else.
     #[error("the command is longer than {0} bytes")]
     TooLong(usize),
 }
 
 impl Refusal {
-    /// What is wrong with `line`, if anything is.
+    /// The reason not to run `line`; `None` if there is none.
     pub(super) fn of(line: &[u8]) -> Option<Self> {
         match str::from_utf8(line) {
             Err(_) => Some(Self::NotUtf8),
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_command_is_told_from_what_is_one() {
+    fn only_a_line_of_text_is_a_command() {
         for (line, refusal) in [
             (b"".as_slice(), Some(Refusal::Empty)),
             (b" \t\r\n", Some(Refusal::Empty)),

@@ -7,13 +7,11 @@ use serde::Serialize;
 use socketserver::{HandlerResult, StreamRequest};
 
 use super::conversation_error::ConversationError;
+use super::framing::READY;
 use super::{Framing, Output};
 use crate::framing::LengthPrefix;
 
-/// What a client says when it has read the length.
-pub(super) const READY: &str = "recv_ready";
-
-/// Answers are as long as the limits of the shell allow, and the prefix can say.
+/// The shell's own limits bound an answer, so the prefix allows every length.
 const PREFIX: LengthPrefix = LengthPrefix::little_endian().max_length(u32::MAX);
 
 #[derive(Debug, Serialize)]
@@ -21,8 +19,8 @@ struct JsonHeader {
     data_size: usize,
 }
 
-/// Sends what a command wrote. A client that is to say that it is ready has `patience` for it, if the
-/// server has not less.
+/// Sends what a command wrote. With [`Framing::Ready`], `patience` bounds the wait for [`READY`], unless
+/// the server's deadlines are shorter.
 pub(super) fn send(
     request: &mut StreamRequest,
     framing: Framing,
@@ -47,11 +45,11 @@ pub(super) fn send(
     for part in parts {
         request.write_all(&part)?;
         if framing == Framing::Raw {
-            // The tutorial sends each by itself, and shows that they stick together all the same.
+            // Sent one by one, as in the tutorial, which shows that the parts stick together anyway.
             request.flush()?;
         }
     }
-    // A client that cannot be reached any more is known before its next command is waited for.
+    // Flushed here, so that a write error ends the request before the wait for the next command.
     Ok(request.flush()?)
 }
 
@@ -63,21 +61,21 @@ fn wait_until_ready(request: &mut StreamRequest, patience: Duration) -> HandlerR
     Ok(ready??)
 }
 
-/// Reads [`READY`], in however many pieces it comes, and no byte of what follows it.
+/// Reads [`READY`], in however many pieces it arrives, and leaves what follows unread.
 fn read_ready(request: &mut StreamRequest) -> io::Result<Result<(), ConversationError>> {
-    let mut said = Vec::new();
-    while said.len() < READY.len() {
+    let mut sent = Vec::new();
+    while sent.len() < READY.len() {
         let received = request.fill_buf()?;
         if received.is_empty() {
             return Ok(Err(ConversationError::ClosedBeforeReady));
         }
-        let count = received.len().min(READY.len() - said.len());
-        said.extend_from_slice(&received[..count]);
+        let count = received.len().min(READY.len() - sent.len());
+        sent.extend_from_slice(&received[..count]);
         request.consume(count);
-        // One that says something else need not say all of it.
-        if !READY.as_bytes().starts_with(&said) {
-            let said = String::from_utf8_lossy(&said).into_owned();
-            return Ok(Err(ConversationError::NotReady(said)));
+        // The first wrong byte is enough.
+        if !READY.as_bytes().starts_with(&sent) {
+            let sent = String::from_utf8_lossy(&sent).into_owned();
+            return Ok(Err(ConversationError::NotReady(sent)));
         }
     }
     Ok(Ok(()))

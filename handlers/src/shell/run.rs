@@ -1,4 +1,4 @@
-//! Runs one command, within bounds.
+//! Runs one command within its limits.
 
 use std::ffi::OsStr;
 use std::io::{self, PipeReader, Write};
@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -18,33 +18,33 @@ use crate::shell::group::Group;
 use crate::shell::outputs::{Outputs, TooMuch};
 use crate::shell::{Ending, Limits, Output, Refusal};
 
-/// Runs one line in the system's shell, `/bin/sh`, and gives what it wrote.
+/// Runs one line in the system's shell, `/bin/sh`, and returns its output.
 ///
 /// Several lines are a script. The working directory and the environment are those of this process,
-/// and a `cd` lasts as long as the command. Its standard input is empty. Both outputs are read at
-/// once, so it may write as much as it likes to either.
+/// and a `cd` lasts as long as the command. Standard input is empty. Both outputs are read at once, so
+/// the command may write as much as it likes to either.
 ///
-/// It is over when the shell has ended, however many programs it has left running: what has come by
-/// then is its output. It is ended before that
+/// The command is over when the shell has ended, even if programs that it has started still run. The
+/// output is what has come by then. The command is ended earlier
 ///
 /// * after [`Limits::timeout`],
 /// * when its two outputs together have more than [`Limits::output`] bytes,
-/// * when `client`, a connected socket, has been closed by its other end. A client that ends its
-///   writing side only has left, too: the two cannot be told apart. Without one it runs for nobody
-///   in particular.
+/// * when `client`, a connected socket, is closed by its other end. A client that shuts down its write
+///   end only counts as closed: the two look the same (`POLLRDHUP`). Without a client the command runs
+///   to its end or a limit.
 ///
-/// The command has a process group of its own, which is killed (`SIGKILL`) in every case, also when
-/// the shell has ended by itself: programs in the background end with the command. So they do when
-/// this process ends meanwhile, however it does: the group is led by a second shell, which waits for
-/// that. What has left the group (`setsid`, or a job of a shell with job control) is beyond reach; it
-/// does not hold the command up though it may hold the outputs open.
+/// The command has a process group of its own, which is killed (`SIGKILL`) in every case, also after the
+/// shell has ended by itself. Programs in the background therefore end with the command. They also end
+/// when this process is killed: the group is led by a second shell, which kills the group then. A
+/// program that has left the group (`setsid`, or a job of a shell with job control) is beyond reach; it
+/// may hold the outputs open, but the command does not wait for it.
 ///
-/// A line that is empty, not utf-8 or has a NUL byte in it is not run, and its
-/// [`Ending`] says so, as it does of everything else that may go wrong. The
-/// counterpart of the tutorial's `subprocess.Popen(line, shell=True, stdout=PIPE, stderr=PIPE)`.
+/// A line that is empty, not utf-8 or contains a NUL byte is not run. This and every other error is the
+/// [`Ending`] of the output. The counterpart of the tutorial's `subprocess.Popen(line, shell=True,
+/// stdout=PIPE, stderr=PIPE)`.
 ///
-/// It starts a thread and the second shell, which have ended when it returns, and may be called in a
-/// forked child.
+/// The function starts a thread and the second shell, which have ended when it returns. It may be called
+/// in a forked child.
 ///
 /// ```
 /// use socketserver_handlers::shell::{Limits, run};
@@ -57,7 +57,7 @@ use crate::shell::{Ending, Limits, Output, Refusal};
 ///
 /// # Panics
 ///
-/// If the thread that waits for the shell's end panics, which it has no reason to.
+/// If the thread that waits for the shell's end panics, which it does not.
 #[must_use]
 #[doc(alias = "Popen")]
 pub fn run(line: &[u8], limits: &Limits, client: Option<BorrowedFd<'_>>) -> Output {
@@ -71,21 +71,21 @@ pub fn run(line: &[u8], limits: &Limits, client: Option<BorrowedFd<'_>>) -> Outp
     }
 }
 
-/// A shell that runs a command. When it is dropped, its group is killed and it is reaped.
+/// A shell that runs a command. Dropping it kills the group and reaps the shell.
 #[derive(Debug)]
 struct Running {
     shell: Child,
     group: Group,
     limits: Limits,
     outputs: Outputs,
-    /// Readable once the shell has ended.
+    /// Becomes readable when the shell has ended.
     end: PipeReader,
-    /// Waits for that end. Poll cannot: a process is no descriptor everywhere, and the outputs may
-    /// end sooner or later than it does.
+    /// Waits for the end of the shell, and makes `end` readable. poll(2) cannot wait for a process on
+    /// every system, and the outputs may end sooner or later than the shell.
     waiting: Option<JoinHandle<()>>,
 }
 
-/// Why a command is ended before it ends by itself, or that it has.
+/// Why to stop reading the output of a command.
 enum Stop {
     Exited,
     TimedOut,
@@ -93,10 +93,10 @@ enum Stop {
     ClientLeft,
 }
 
-/// What a socket shows when its other end has closed; asking for input would show every message too.
+/// The event of a socket whose other end is closed. `POLLIN` would also report every message.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const LEFT: PollFlags = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
-/// Elsewhere the end of both directions, which shows without asking.
+/// Other systems lack `POLLRDHUP`. They report `POLLHUP` unasked, when both directions are closed.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const LEFT: PollFlags = PollFlags::empty();
 
@@ -109,7 +109,7 @@ impl Running {
         let (end, mut ended) = io::pipe()?;
         let group = Group::new().map_err(explain)?;
         let mut shell = Command::new("/bin/sh")
-            // What follows is the command, also where it begins with a dash.
+            // `--`: the command may begin with a dash.
             .args(["-c", "--"])
             .arg(OsStr::from_bytes(line))
             .process_group(group.id().as_raw())
@@ -133,10 +133,10 @@ impl Running {
         };
         let shell = running.pid();
         let wait = move || {
-            // Without reaping it: as long as nobody has, its id cannot become another group's.
+            // `WNOWAIT` does not reap the shell, so that its id stays its own until the group is killed.
             let how = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
             while waitid(Id::Pid(shell), how) == Err(Errno::EINTR) {}
-            // It fails if nobody wants to know any more.
+            // An error is ignored: the read end is closed.
             let _ = ended.write_all(b"!");
         };
         let thread = thread::Builder::new().name("shell".to_owned());
@@ -174,14 +174,14 @@ impl Running {
         }
     }
 
-    /// Reads what comes until there is a reason to stop.
+    /// Reads the outputs until there is a reason to stop.
     fn watch(
         &mut self,
         deadline: Option<Instant>,
         client: Option<BorrowedFd<'_>>,
     ) -> io::Result<Stop> {
         loop {
-            let timeout = poll_timeout(deadline);
+            let timeout = until(deadline);
             let mut watched = vec![PollFd::new(self.end.as_fd(), PollFlags::POLLIN)];
             watched.extend(client.map(|client| PollFd::new(client, LEFT)));
             let (outputs, pipes): (Vec<_>, Vec<_>) = self.outputs.open().unzip();
@@ -191,7 +191,7 @@ impl Running {
                 Err(Errno::EINTR) => continue,
                 Err(error) => return Err(error.into()),
             }
-            // Flags that the library does not know are something that happened, too.
+            // `None` has flags that the library does not know, which count as an event.
             let mut happened = watched.iter().map(|it| it.any().unwrap_or(true));
             let exited = happened.next() == Some(true);
             let client_left = client.is_some() && happened.next() == Some(true);
@@ -213,17 +213,17 @@ impl Running {
         }
     }
 
-    /// Ends the whole group, and reaps the shell, unless the system has: it does where `SIGCHLD` is
-    /// ignored, and nobody is told the status then.
+    /// Ends the whole group, and reaps the shell. If this process ignores `SIGCHLD` the system has reaped
+    /// the shell (`ECHILD`), and its status is lost.
     fn end(&mut self) -> io::Result<ExitStatus> {
         self.group.kill();
-        // A command may have left its group in place of the shell; this reaches it all the same.
+        // The group does not reach a shell whose command was `exec setsid`; this does.
         match self.shell.kill() {
             Err(error) if is(&error, Errno::ESRCH) => {}
             killed => killed?,
         }
         if let Some(waiting) = self.waiting.take() {
-            waiting.join().expect("it does nothing that panics");
+            waiting.join().expect("the thread does not panic");
         }
         match self.shell.wait() {
             Err(error) if is(&error, Errno::ECHILD) => Ok(ExitStatus::default()),
@@ -231,8 +231,8 @@ impl Running {
         }
     }
 
-    /// Reads what is in the pipes when nobody of the group is left to write into them. Somebody who
-    /// has left the group may still: they are not waited for.
+    /// Reads the rest of the pipes after the group was killed. A program that has left the group may still
+    /// write; the function does not wait for it.
     fn read_the_rest(&mut self) -> io::Result<Result<(), TooMuch>> {
         loop {
             let (outputs, pipes): (Vec<_>, Vec<_>) = self.outputs.open().unzip();
@@ -256,7 +256,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Where it has been done it does nothing.
+        // A second call does nothing, and an error has no receiver here.
         let _ = self.end();
     }
 }
@@ -265,12 +265,12 @@ fn is(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno as i32)
 }
 
-/// The time until `deadline` in whole milliseconds, rounded up.
-fn poll_timeout(deadline: Option<Instant>) -> PollTimeout {
+/// The timeout of a poll(2) that ends at `deadline`. Whole milliseconds are rounded down, hence the one
+/// more.
+fn until(deadline: Option<Instant>) -> PollTimeout {
     let Some(deadline) = deadline else {
         return PollTimeout::NONE;
     };
     let left = deadline.saturating_duration_since(Instant::now());
-    let milliseconds = left.as_nanos().div_ceil(1_000_000);
-    PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX)
+    PollTimeout::try_from(left.saturating_add(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX)
 }

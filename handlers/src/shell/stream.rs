@@ -37,9 +37,9 @@ impl RequestHandler for Shell {
     }
 }
 
-/// What has arrived together, if it may be a command.
+/// Reads what has arrived together: a command, or the reason not to run it.
 fn read_command(request: &mut StreamRequest) -> io::Result<Result<Vec<u8>, Refusal>> {
-    // More than a command may have is in the buffer if it has come, and shows that it is too long.
+    // The buffer holds more bytes than a command may have, so a longer one shows by its length.
     let received = request.fill_buf()?;
     let length = received.len();
     let command = if length <= MESSAGE_SIZE {
@@ -71,7 +71,7 @@ mod tests {
         recording.result().as_ref().unwrap_err().to_string()
     }
 
-    /// Row 10 of the tutorial: its client sends a command, and gets two pieces.
+    /// The tutorial's client sends a command, and reads two pieces.
     #[test]
     fn without_a_frame_errors_and_output_are_sent_each_by_itself() {
         let recording = converse(Framing::Raw, MockStream::new().chunk(COMMAND).chunk("true"));
@@ -80,7 +80,7 @@ mod tests {
         assert!(recording.is_shut_down());
     }
 
-    /// Row 14: the length, `recv_ready`, so many bytes.
+    /// The length, `recv_ready`, so many bytes.
     #[test]
     fn the_length_comes_first_and_the_output_when_the_client_is_ready() {
         let client = MockStream::new()
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(recording.writes(), [b"8", b"oops\nhi\n".as_slice(), b"0"]);
     }
 
-    /// Row 15: `struct.pack('i', 8)`, so many bytes.
+    /// `struct.pack('i', 8)`, so many bytes.
     #[test]
     fn the_length_comes_in_four_bytes() {
         let client = MockStream::new().chunk(COMMAND).chunk("true");
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(recording.writes(), expected);
     }
 
-    /// Row 16: the length of a JSON object in four bytes, the object, so many bytes.
+    /// The length of a JSON object in four bytes, the object, so many bytes.
     #[test]
     fn the_length_comes_in_a_json_object() {
         let client = MockStream::new().chunk(COMMAND).chunk("true");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_command_that_is_not_found_the_shell_speaks_and_the_next_one_is_run() {
+    fn for_an_unknown_command_the_shell_answers_and_the_next_command_is_run() {
         let client = MockStream::new()
             .chunk("no-such-command")
             .chunk("echo next");
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_command_that_meets_a_limit_is_told_and_the_next_one_is_run() {
+    fn the_answer_of_a_command_that_meets_a_limit_has_the_reason_and_the_next_one_is_run() {
         let shell = Shell::default().framing(Framing::Raw).limits(Limits {
             timeout: Duration::from_secs(3600),
             output: 10,
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn ready_may_be_said_in_pieces_and_together_with_the_next_command() {
+    fn ready_may_come_in_pieces_and_together_with_the_next_command() {
         let client = MockStream::new()
             .chunk("echo a")
             .chunk("r")
@@ -218,17 +218,17 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_says_anything_else_than_ready_gets_no_output() {
-        for (said, heard) in [
+    fn a_client_that_sends_anything_else_than_ready_is_sent_no_output() {
+        for (sent, read) in [
             ("recv_reedy", "recv_reedy"),
             ("no", "no"),
             ("echo mistaken for an answer", "echo mista"),
             ("\u{1b}", "\\u{1b}"),
         ] {
-            let client = MockStream::new().chunk("echo a").chunk(said);
+            let client = MockStream::new().chunk("echo a").chunk(sent);
             let recording = converse(Framing::Ready, client.chunk("recv_ready"));
             let expected = format!(
-                "the client was to say \"recv_ready\" after the length, and said \"{heard}\""
+                "the client had to send \"recv_ready\" after the length, and sent \"{read}\""
             );
             assert_eq!(error(&recording), expected);
             assert_eq!(recording.written(), b"2");
@@ -236,11 +236,11 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_says_nothing_after_the_length_is_given_up() {
-        for said in ["", "recv_read"] {
-            let client = MockStream::new().chunk("echo a").chunk(said);
+    fn a_client_that_sends_nothing_after_the_length_is_closed() {
+        for sent in ["", "recv_read"] {
+            let client = MockStream::new().chunk("echo a").chunk(sent);
             let recording = converse(Framing::Ready, client.clone());
-            let expected = "the client closed after the length, and did not say \"recv_ready\"";
+            let expected = "the client closed after the length, and did not send \"recv_ready\"";
             assert_eq!(error(&recording), expected);
             assert_eq!(recording.written(), b"2");
 
@@ -273,7 +273,7 @@ mod tests {
                 .chunk("echo oops >&2; echo hi")
                 .chunk("recv_ready");
             let whole = converse(framing, client.clone()).written();
-            // Without a frame, what the client says next is another command.
+            // Without a frame, what the client sends next is another command.
             let answer = match framing {
                 Framing::Raw => &whole[..8],
                 _ => &whole[..whole.len().min(27)],
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_leaves_without_a_command_gets_nothing() {
+    fn a_client_that_leaves_without_a_command_is_sent_nothing() {
         for framing in Framing::ALL {
             let recording = converse(framing, MockStream::new());
             recording.result().as_ref().unwrap();

@@ -79,7 +79,7 @@ fn a_client_that_leaves_ends_its_command_and_is_logged() {
 }
 
 #[test]
-fn a_client_that_ends_its_side_while_its_command_runs_is_told_why_it_was_ended() {
+fn a_client_that_ends_its_side_while_its_command_runs_is_sent_the_reason() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("begun");
     make_fifo(&path);
@@ -94,7 +94,7 @@ fn a_client_that_ends_its_side_while_its_command_runs_is_told_why_it_was_ended()
 }
 
 #[test]
-fn a_client_that_says_nothing_after_the_length_is_closed_and_logged() {
+fn a_client_that_sends_nothing_after_the_length_is_closed_and_logged() {
     let options = ["--framing", "ready", "--command-timeout", "0.3"];
     let mut served = Served::start("shell", "tcp://127.0.0.1:0", &options);
     let mut client = served.connect();
@@ -107,7 +107,7 @@ fn a_client_that_says_nothing_after_the_length_is_closed_and_logged() {
 }
 
 #[test]
-fn a_client_does_not_get_more_time_to_be_ready_than_any_has() {
+fn a_client_has_no_more_time_to_be_ready_than_the_idle_timeout() {
     let options = [
         "--framing",
         "ready",
@@ -125,7 +125,7 @@ fn a_client_does_not_get_more_time_to_be_ready_than_any_has() {
 }
 
 #[test]
-fn a_client_that_says_anything_else_after_the_length_is_closed_and_logged() {
+fn a_client_that_sends_anything_else_after_the_length_is_closed_and_logged() {
     let options = ["--framing", "ready"];
     let mut served = Served::start("shell", "tcp://127.0.0.1:0", &options);
     let mut client = served.connect();
@@ -133,7 +133,7 @@ fn a_client_that_says_anything_else_after_the_length_is_closed_and_logged() {
     assert_eq!(exchange(&mut client, b"echo hi", 1), b"3");
     client.write_all(b"quit").unwrap();
     assert_eq!(rest(&client), b"");
-    let line = served.wait_for_log("said \"quit\"");
+    let line = served.wait_for_log("sent \"quit\"");
     assert!(line.contains(&address), "{line}");
     served.stop();
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use socketserver::{DatagramRequest, RequestHandler, StreamRequest};
 use socketserver_handlers::chat::Chat;
-use socketserver_handlers::shell::{Commander, Shell};
+use socketserver_handlers::shell::{CommandSource, Shell};
 use socketserver_handlers::{Echo, Greeting, Hello, Time, Upper, UpperLoop};
 
 use crate::boxed_handler::{BoxedHandler, Factory};
@@ -143,7 +143,7 @@ pub static HANDLERS: &[Entry] = &[
         summary: "sends its client the commands that you type, to run there",
         default_address: Url::local_udp(8090),
         stream: None,
-        datagram: Some(commander),
+        datagram: Some(command_source),
         options: none,
         mixins: ONE_AT_A_TIME,
         exposure: Exposure::ThisMachine("whoever reaches it is sent the commands that you type"),
@@ -180,9 +180,9 @@ fn shell_over_datagrams(options: &ArgMatches) -> Result<Factory<DatagramRequest>
     Ok(Box::new(move || BoxedHandler::new(shell)))
 }
 
-fn commander(_: &ArgMatches) -> Result<Factory<DatagramRequest>, Failure> {
-    let commander = Commander::new(console::operator("command> "));
-    Ok(Box::new(move || BoxedHandler::new(commander.clone())))
+fn command_source(_: &ArgMatches) -> Result<Factory<DatagramRequest>, Failure> {
+    let command_source = CommandSource::new(console::operator("command> "));
+    Ok(Box::new(move || BoxedHandler::new(command_source.clone())))
 }
 
 fn none(command: Command) -> Command {

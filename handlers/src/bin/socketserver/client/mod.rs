@@ -28,7 +28,7 @@ use crate::stop::StopSignals;
 use crate::url::{DatagramUrl, Url};
 use datagrams::{Datagrams, Server};
 use friends::Friends;
-use options::{Chat, Exchanges, Operated, Shell};
+use options::{Chat, CommandRunner, Exchanges, Shell};
 use programs::{Program, User};
 use session::Session;
 
@@ -47,7 +47,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         Program::Greeting(options) => exchanges(&options, &programs::GREETING),
         Program::Chat(options) => chat(options),
         Program::Shell(options) => shell(&options),
-        Program::Operated(options) => operated(&options),
+        Program::CommandRunner(options) => run_commands(&options),
     };
     match done {
         Err(failure) if failure.is_broken_pipe() => Ok(()),
@@ -102,7 +102,7 @@ fn chat(options: Chat) -> Result<(), Failure> {
 }
 
 /// Runs the commands of the server's operator.
-fn operated(options: &Operated) -> Result<(), Failure> {
+fn run_commands(options: &CommandRunner) -> Result<(), Failure> {
     let Url::Datagram(url) = options.place.url("operator")? else {
         return Err(Failure::usage("an operator sends commands in datagrams"));
     };

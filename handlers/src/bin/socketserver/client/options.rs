@@ -49,7 +49,8 @@ pub enum Program {
     /// Runs here the commands that the operator of the server types, until SIGINT or SIGTERM
     ///
     /// The counterpart of "serve operator". The log shows the commands.
-    Operated(Operated),
+    #[command(name = "operated")]
+    CommandRunner(CommandRunner),
 }
 
 #[derive(Debug, Args)]
@@ -103,7 +104,7 @@ pub struct Shell {
 }
 
 #[derive(Debug, Args)]
-pub struct Operated {
+pub struct CommandRunner {
     #[command(flatten)]
     pub place: Place,
 

@@ -1,4 +1,4 @@
-//! `socketserver client operated`: the client whose commands come from the server.
+//! `socketserver client operated`: a command runner, whose server sends the commands.
 
 use std::io::{self, Write};
 use std::net::UdpSocket;
@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use crate::client::{Client, refusing_udp};
 use crate::served::{SAFETY_NET, Served, socketserver};
 
-/// A server that is the test itself, and its URL.
+/// A server whose commands the test sends, and its URL.
 fn operator() -> (UdpSocket, String) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(SAFETY_NET)).unwrap();
@@ -24,9 +24,9 @@ fn receive(socket: &UdpSocket) -> Vec<u8> {
     packet
 }
 
-/// Row 12 of the tutorial.
+/// The tutorial's remote shell over UDP.
 #[test]
-fn it_speaks_first_and_sends_the_output_of_each_command_as_a_datagram() {
+fn the_client_sends_first_and_then_the_output_of_each_command_as_a_datagram() {
     let (socket, url) = operator();
     let client = Client::start(&["operated", &url]);
     assert_eq!(receive(&socket), b"hi");
@@ -87,7 +87,7 @@ fn a_signal_ends_the_command_that_runs_too() {
 }
 
 #[test]
-fn a_command_that_goes_too_far_is_ended_and_the_server_is_told() {
+fn a_command_that_goes_too_far_is_ended_and_the_answer_has_the_reason() {
     let (socket, url) = operator();
     let options = ["--command-timeout", "0.2", "--output-limit", "1KiB"];
     let client = Client::start(&[&["operated", &url], &options[..]].concat());

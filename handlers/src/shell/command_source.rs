@@ -1,42 +1,42 @@
-//! A person who makes others run commands.
+//! An operator whose commands run at the clients.
 
 use socketserver::{DatagramRequest, HandlerResult, RequestHandler};
 
 use crate::chat::{Operator, Turn};
 
-/// The word that ends the server.
+/// The line that stops the server.
 const QUIT: &[u8] = b"q";
 
-/// Sends its client what an [`Operator`] types, to be run there: the tutorial's remote shell over UDP,
-/// in which the client is the one that serves.
+/// Sends its client the commands that an [`Operator`] types, and shows their output: the tutorial's
+/// remote shell over UDP. The client is a command runner, such as the command's `client operated`.
 ///
-/// The client speaks first, and may say anything. What it says, and from then on the output of each
-/// command, is shown on the operator's screen: its length and the sender's address, then its lines,
-/// each indented and made [`printable`](crate::chat::printable). Then the operator types a line, which is
-/// sent to that client as one datagram, without white space at its ends. A datagram shown here may have
-/// as many bytes as the server receives; the tutorial's reads 1024, and loses the rest.
+/// The client sends the first datagram, with any content. This datagram, and then the output of each
+/// command, is shown on the operator's screen: its length and the sender's address, then its lines, each
+/// indented and made [`printable`](crate::chat::printable). Then the operator types a line, which is
+/// sent to that client as one datagram, without white space at its ends. A datagram is shown whole, up
+/// to the size that the server receives; the tutorial's reads 1024 bytes, and loses the rest.
 ///
-/// An empty line is asked for again. `q`, and the end of the input, stop the server, as in the tutorial;
-/// the client is not told. A datagram that is lost on its way ends the conversation, since each side
-/// waits for the other: until the client, or another one, says something.
+/// An empty line is skipped. `q`, and the end of the input, stop the server, as in the tutorial; no
+/// datagram informs the client. If a datagram is lost, both sides wait for the other, until this client
+/// or another sends a datagram.
 ///
-/// Serve it without a mix-in, one datagram at a time, as the operator reads them.
+/// Serve it without a mix-in, one datagram at a time, since the operator reads one after the other.
 ///
 /// ```
 /// use socketserver::mock::MockDatagram;
 /// use socketserver_handlers::chat::Operator;
-/// use socketserver_handlers::shell::Commander;
+/// use socketserver_handlers::shell::CommandSource;
 ///
 /// let operator = Operator::new(b"ls\n".as_slice(), std::io::sink());
-/// let recording = MockDatagram::new("I am here").run(Commander::new(operator));
+/// let recording = MockDatagram::new("I am here").run(CommandSource::new(operator));
 /// assert_eq!(recording.sent(), [b"ls"]);
 /// ```
 #[derive(Debug, Clone)]
-pub struct Commander {
+pub struct CommandSource {
     operator: Operator,
 }
 
-impl Commander {
+impl CommandSource {
     /// A handler that sends what `operator` types.
     #[must_use]
     pub fn new(operator: Operator) -> Self {
@@ -44,7 +44,7 @@ impl Commander {
     }
 }
 
-impl RequestHandler<DatagramRequest> for Commander {
+impl RequestHandler<DatagramRequest> for CommandSource {
     fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
         let Some(mut turn) = self.operator.take_turn(request.server())? else {
             return Ok(());
@@ -70,7 +70,7 @@ fn show(turn: &mut Turn<'_>, request: &DatagramRequest) -> HandlerResult {
     };
     turn.show(format!("{} bytes from {client}{cut}:", packet.len()).as_bytes())?;
     for line in packet.split_inclusive(|&byte| byte == b'\n') {
-        // No line of the client's can be taken for one of the program's.
+        // Indented, so that no line of a client looks like a line of this program.
         turn.show(&[b"  ", line].concat())?;
     }
     Ok(())
@@ -85,17 +85,16 @@ mod tests {
     use super::*;
     use crate::chat::{Screen, operator};
 
-    fn commander(input: &'static str) -> (Commander, Screen) {
+    fn source(input: &'static str) -> (CommandSource, Screen) {
         let (operator, screen) = operator(input.as_bytes());
-        (Commander::new(operator), screen)
+        (CommandSource::new(operator), screen)
     }
 
-    /// Row 12 of the tutorial, as its server sees it.
     #[test]
     fn each_line_is_sent_as_a_datagram_and_the_output_that_comes_back_is_shown() {
-        let (commander, screen) = commander("ls -l\n echo 你好 \n");
+        let (source, screen) = source("ls -l\n echo 你好 \n");
         for (packet, command) in [("hi", "ls -l"), ("total 0\n-rw a\n", "echo 你好")] {
-            let recording = MockDatagram::new(packet).run(commander.clone());
+            let recording = MockDatagram::new(packet).run(source.clone());
             recording.result().as_ref().unwrap();
             assert_eq!(recording.sent(), [command.as_bytes()]);
             assert!(!recording.server().is_draining());
@@ -106,17 +105,17 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_line_is_asked_for_again() {
-        let (commander, _) = commander("\n  \nls\n");
-        let recording = MockDatagram::new("hi").run(commander);
+    fn an_empty_line_is_skipped() {
+        let (source, _) = source("\n  \nls\n");
+        let recording = MockDatagram::new("hi").run(source);
         assert_eq!(recording.sent(), [b"ls"]);
     }
 
     #[test]
-    fn the_word_to_quit_and_the_end_of_the_input_stop_the_server() {
+    fn q_and_the_end_of_the_input_stop_the_server() {
         for input in ["q\nls\n", " q \n", "", "\n"] {
-            let (commander, _) = commander(input);
-            let recording = MockDatagram::new("hi").run(commander);
+            let (source, _) = source(input);
+            let recording = MockDatagram::new("hi").run(source);
             recording.result().as_ref().unwrap();
             assert!(recording.sent().is_empty());
             assert!(recording.server().is_draining());
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_says_is_shown_whatever_it_is() {
+    fn every_datagram_is_shown_whatever_its_content() {
         for (client, expected) in [
             (MockDatagram::new(""), "0 bytes from 127.0.0.1:49152:\n"),
             (
@@ -136,28 +135,28 @@ mod tests {
                 "25 bytes from 127.0.0.1:49152:\n  \\u{1b}[2J\u{fffd}\n  \n  9 bytes from you:\n",
             ),
         ] {
-            let (commander, screen) = commander("ls\n");
-            client.run(commander).result().as_ref().unwrap();
+            let (source, screen) = source("ls\n");
+            client.run(source).result().as_ref().unwrap();
             assert_eq!(screen.text(), expected);
         }
     }
 
     #[test]
-    fn a_client_that_takes_no_datagram_is_reported_and_the_next_gets_the_next_line() {
-        let (commander, _) = commander("one\ntwo\n");
+    fn a_failed_send_is_reported_and_the_next_client_is_sent_the_next_line() {
+        let (source, _) = source("one\ntwo\n");
         let client = MockDatagram::new("hi").send_error(ErrorKind::ConnectionRefused);
-        assert!(client.run(commander.clone()).result().is_err());
-        let recording = MockDatagram::new("hi").run(commander);
+        assert!(client.run(source.clone()).result().is_err());
+        let recording = MockDatagram::new("hi").run(source);
         assert_eq!(recording.sent(), [b"two"]);
     }
 
     #[test]
-    fn a_stopping_server_asks_nobody() {
-        let (commander, screen) = commander("ls\n");
+    fn a_stopping_server_does_not_wait_for_the_operator() {
+        let (source, screen) = source("ls\n");
         let (mut request, recording) = MockDatagram::new("hi").into_request();
         request.server().request_shutdown();
-        let mut commander = commander;
-        commander.handle(&mut request).unwrap();
+        let mut source = source;
+        source.handle(&mut request).unwrap();
         assert!(recording.sent().is_empty());
         assert!(!screen.text().contains("ls"));
     }

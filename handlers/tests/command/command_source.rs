@@ -1,4 +1,4 @@
-//! `socketserver serve operator`: a person here, whose commands run at the client's.
+//! `socketserver serve operator`: a command source, whose clients run what its operator types.
 
 use std::io::{self, PipeWriter, Write};
 use std::net::UdpSocket;
@@ -28,7 +28,7 @@ fn receive(client: &UdpSocket) -> Vec<u8> {
     packet[..length].to_vec()
 }
 
-/// The tutorial's client: it speaks first, runs what comes, and sends the output back.
+/// The tutorial's client sends first, runs what comes, and sends the output back.
 #[test]
 fn what_is_typed_is_sent_to_the_client_and_what_comes_back_is_shown_until_q() {
     let (served, mut typist) = serve();
