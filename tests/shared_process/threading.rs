@@ -248,6 +248,28 @@ fn a_server_serves_on_after_its_threads_have_ended() {
 }
 
 #[test]
+fn no_connection_is_lost_while_keep_alives_end() {
+    // About the time between two connections, so that many come as a thread stops being idle.
+    let layers = TcpServer::new(LOOPBACK, EchoLine::default)
+        .mix_in(ThreadingMixIn::new)
+        .keep_alive(Duration::from_micros(100));
+    let running = RunningServer::start(layers.bind().unwrap());
+    let address = &running.address();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..250 {
+                    let mut client = StreamClient::connect(address);
+                    client.send("hello\n");
+                    assert_eq!(client.rest(), b"hello\n");
+                }
+            });
+        }
+    });
+    assert_eq!(running.close().running, 0);
+}
+
+#[test]
 fn handle_request_returns_while_the_thread_is_at_work() {
     let layers = TcpServer::new(
         LOOPBACK,

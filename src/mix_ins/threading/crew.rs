@@ -1,0 +1,120 @@
+//! The threads of a server, until they are joined.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle, ThreadId};
+
+use crate::support::lock::lock;
+
+/// Threads that can be waited for together.
+///
+/// Each thread, when it ends, joins the thread that ended before it. So at most one ended thread is
+/// ever left over, and nothing has to look for ended threads.
+#[derive(Debug, Default)]
+pub(super) struct Crew {
+    unjoined: Mutex<Unjoined>,
+}
+
+#[derive(Debug, Default)]
+struct Unjoined {
+    running: HashMap<ThreadId, JoinHandle<()>>,
+    ended: Option<JoinHandle<()>>,
+}
+
+impl Crew {
+    /// Starts a thread that calls `work` with `value`. Gives the value back, with the error, if the
+    /// system has no further thread.
+    pub fn start_thread<V: Send + 'static>(
+        self: &Arc<Self>,
+        value: V,
+        work: impl FnOnce(V) + Send + 'static,
+    ) -> Result<(), (V, io::Error)> {
+        // Not in the closure, which a failing `spawn` drops with all that is in it.
+        let slot = Arc::new(Mutex::new(Some(value)));
+        let (crew, thread_slot) = (self.clone(), slot.clone());
+        // Locked until the thread is entered here, since the thread looks for itself at its end.
+        let mut unjoined = lock(&self.unjoined);
+        let spawned = thread::Builder::new().spawn(move || {
+            let value = lock(&thread_slot).take();
+            if let Some(value) = value {
+                work(value);
+            }
+            crew.end_this_thread();
+        });
+        match spawned {
+            Ok(thread) => {
+                unjoined.running.insert(thread.thread().id(), thread);
+                Ok(())
+            }
+            Err(error) => match lock(&slot).take() {
+                Some(value) => Err((value, error)),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Waits until every thread has ended.
+    pub fn join(&self) {
+        let mut unjoined = lock(&self.unjoined);
+        let threads = Vec::from_iter(unjoined.running.drain().map(|(_, thread)| thread));
+        let ended = unjoined.ended.take();
+        drop(unjoined);
+        for thread in threads.into_iter().chain(ended) {
+            // An error is the panic of the thread, which the panic hook has printed.
+            let _ = thread.join();
+        }
+    }
+
+    fn end_this_thread(&self) {
+        let mut unjoined = lock(&self.unjoined);
+        let Some(this) = unjoined.running.remove(&thread::current().id()) else {
+            // `join` has taken it.
+            return;
+        };
+        let before = unjoined.ended.replace(this);
+        drop(unjoined);
+        before.map(JoinHandle::join);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn of_the_ended_threads_at_most_one_is_left_to_join() {
+        let crew = Arc::new(Crew::default());
+        let (sender, receiver) = channel();
+        for number in 0..20 {
+            let sender = sender.clone();
+            let started = crew.start_thread(number, move |number| sender.send(number).unwrap());
+            assert!(started.is_ok());
+        }
+        let mut numbers = Vec::from_iter(receiver.iter().take(20));
+        numbers.sort_unstable();
+        assert_eq!(numbers, Vec::from_iter(0..20));
+        while !lock(&crew.unjoined).running.is_empty() {
+            thread::yield_now();
+        }
+        crew.join();
+        assert!(lock(&crew.unjoined).ended.is_none());
+    }
+
+    #[test]
+    fn after_join_every_thread_has_ended() {
+        let crew = Arc::new(Crew::default());
+        let (release, released) = channel::<()>();
+        let alive = Arc::new(());
+        let started = crew.start_thread(alive.clone(), move |_alive| {
+            let _ = released.recv();
+        });
+        assert!(started.is_ok());
+        assert_eq!(Arc::strong_count(&alive), 2);
+        drop(release);
+        crew.join();
+        assert_eq!(Arc::strong_count(&alive), 1);
+    }
+}

@@ -1,0 +1,223 @@
+//! The way of a request from the loop to an idle thread.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::support::lock::lock;
+
+/// A queue that takes in a request only if an idle thread is there to take it out.
+///
+/// There are never more requests in the queue than idle threads. So a request waits no longer than
+/// a thread needs to wake up.
+pub(super) struct HandOver<R> {
+    state: Mutex<State<R>>,
+    /// Notified once for each request that comes in, and of all idle threads at the end.
+    changed: Condvar,
+}
+
+struct State<R> {
+    requests: VecDeque<R>,
+    /// The threads inside of `pop`.
+    idle: usize,
+    closed: bool,
+}
+
+impl<R> HandOver<R> {
+    pub fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                requests: VecDeque::new(),
+                idle: 0,
+                closed: false,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Hands `request` over to an idle thread. Without waiting; gives the request back if no thread
+    /// is idle, or the queue is closed.
+    pub fn push_if_idle(&self, request: R) -> Result<(), R> {
+        let mut state = lock(&self.state);
+        if state.closed || state.requests.len() >= state.idle {
+            return Err(request);
+        }
+        state.requests.push_back(request);
+        // First unlocked, so that the thread that wakes up need not wait for the lock.
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Makes the calling thread idle until a request is handed over, and returns the request.
+    /// `None` after `keep_alive` without a request, and when the queue is closed.
+    pub fn pop(&self, keep_alive: Duration) -> Option<R> {
+        let since = Instant::now();
+        let mut state = lock(&self.state);
+        state.idle += 1;
+        while state.requests.is_empty() && !state.closed {
+            let left = keep_alive.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        state.idle -= 1;
+        // Also when the time is over or the queue is closed: a request that came in at that instant
+        // counts on this thread.
+        state.requests.pop_front()
+    }
+
+    /// Ends the wait of every idle thread, and takes in no further request.
+    pub fn close(&self) {
+        lock(&self.state).closed = true;
+        self.changed.notify_all();
+    }
+}
+
+impl<R> fmt::Debug for HandOver<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = lock(&self.state);
+        f.debug_struct("HandOver")
+            .field("requests", &state.requests.len())
+            .field("idle", &state.idle)
+            .field("closed", &state.closed)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::thread;
+
+    use super::*;
+
+    const FOR_EVER: Duration = Duration::MAX;
+
+    fn wait_for_idle<R>(queue: &HandOver<R>, idle: usize) {
+        while lock(&queue.state).idle != idle {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_request_comes_back_when_no_thread_is_idle() {
+        let queue = HandOver::new();
+        assert_eq!(queue.push_if_idle("request"), Err("request"));
+    }
+
+    #[test]
+    fn an_idle_thread_takes_the_request_and_is_idle_no_more() {
+        let queue = HandOver::new();
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| queue.pop(FOR_EVER));
+            wait_for_idle(&queue, 1);
+            assert_eq!(queue.push_if_idle("first"), Ok(()));
+            assert_eq!(thread.join().unwrap(), Some("first"));
+        });
+        assert_eq!(queue.push_if_idle("second"), Err("second"));
+    }
+
+    #[test]
+    fn every_request_in_the_queue_has_an_idle_thread_of_its_own() {
+        let queue = HandOver::new();
+        // Two threads that have not woken up yet.
+        lock(&queue.state).idle = 2;
+        assert_eq!(queue.push_if_idle(1), Ok(()));
+        assert_eq!(queue.push_if_idle(2), Ok(()));
+        assert_eq!(queue.push_if_idle(3), Err(3));
+    }
+
+    #[test]
+    fn a_thread_whose_time_is_over_takes_the_request_that_came_at_that_instant() {
+        let queue = HandOver::new();
+        lock(&queue.state).idle = 1;
+        assert_eq!(queue.push_if_idle("request"), Ok(()));
+        assert_eq!(queue.pop(Duration::ZERO), Some("request"));
+    }
+
+    #[test]
+    fn a_thread_without_a_request_is_idle_for_its_keep_alive() {
+        let queue = HandOver::<()>::new();
+        let keep_alive = Duration::from_millis(2);
+        let since = Instant::now();
+        assert_eq!(queue.pop(keep_alive), None);
+        assert!(since.elapsed() >= keep_alive);
+        assert_eq!(queue.push_if_idle(()), Err(()));
+    }
+
+    #[test]
+    fn closing_ends_the_wait_of_every_idle_thread() {
+        let queue = HandOver::<()>::new();
+        thread::scope(|scope| {
+            let threads = [(); 3].map(|()| scope.spawn(|| queue.pop(FOR_EVER)));
+            wait_for_idle(&queue, 3);
+            queue.close();
+            for thread in threads {
+                assert_eq!(thread.join().unwrap(), None);
+            }
+        });
+        assert_eq!(queue.pop(FOR_EVER), None);
+    }
+
+    #[test]
+    fn a_closed_queue_takes_in_no_request_and_gives_out_those_that_it_has() {
+        let queue = HandOver::new();
+        lock(&queue.state).idle = 2;
+        assert_eq!(queue.push_if_idle("before"), Ok(()));
+        queue.close();
+        assert_eq!(queue.push_if_idle("after"), Err("after"));
+        assert_eq!(queue.pop(FOR_EVER), Some("before"));
+    }
+
+    #[test]
+    fn no_request_is_lost_or_taken_twice_while_keep_alives_end() {
+        const EACH: usize = 5_000;
+        let queue = HandOver::new();
+        let no_more = AtomicBool::new(false);
+        let begin = Barrier::new(2 + 4);
+        let mut taken = thread::scope(|scope| {
+            let givers = [0, EACH].map(|first| {
+                scope.spawn({
+                    let (queue, begin) = (&queue, &begin);
+                    move || {
+                        begin.wait();
+                        for request in first..first + EACH {
+                            while queue.push_if_idle(request).is_err() {
+                                thread::yield_now();
+                            }
+                        }
+                    }
+                })
+            });
+            let takers = [1, 7, 20, 50].map(|microseconds| {
+                scope.spawn({
+                    let (queue, begin, no_more) = (&queue, &begin, &no_more);
+                    move || {
+                        begin.wait();
+                        let mut taken = Vec::new();
+                        loop {
+                            let is_last = no_more.load(SeqCst);
+                            match queue.pop(Duration::from_micros(microseconds)) {
+                                Some(request) => taken.push(request),
+                                None if is_last => return taken,
+                                None => {}
+                            }
+                        }
+                    }
+                })
+            });
+            for giver in givers {
+                giver.join().unwrap();
+            }
+            no_more.store(true, SeqCst);
+            Vec::from_iter(takers.into_iter().flat_map(|taker| taker.join().unwrap()))
+        });
+        taken.sort_unstable();
+        assert_eq!(taken, Vec::from_iter(0..2 * EACH));
+    }
+}

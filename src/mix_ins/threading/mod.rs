@@ -1,0 +1,132 @@
+//! The mix-in that serves each request in a thread.
+
+mod crew;
+mod hand_over;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base_server::{BaseServer, report_error, shut_down};
+use crate::mix_in::MixIn;
+use crew::Crew;
+use hand_over::HandOver;
+
+/// How long an idle thread waits for a request, unless set.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// Serves each request in a thread of its own: as many at a time as the server's
+/// [`Limits`](crate::Limits) allow.
+///
+/// Python's `ThreadingMixIn`, with one difference: a thread that has served its request stays idle
+/// for a short while ([`keep_alive`](Self::keep_alive)) and takes the next request, so that a short
+/// connection does not pay for a new thread. A request never waits for a thread: where no thread is
+/// idle, a new one is started.
+///
+/// A panic in a handler goes to [`handle_error`](BaseServer::handle_error), and the thread goes on.
+/// Where the system has no further thread, `handle_error` is called with the system's error, and the
+/// request is closed.
+pub struct ThreadingMixIn<S: BaseServer> {
+    next: S,
+    daemon_threads: bool,
+    block_on_close: bool,
+    keep_alive: Duration,
+    hand_over: Arc<HandOver<S::Request>>,
+    crew: Arc<Crew>,
+}
+
+impl<S: BaseServer> ThreadingMixIn<S> {
+    /// Puts threads around `next`.
+    pub fn new(next: S) -> Self {
+        Self {
+            next,
+            daemon_threads: false,
+            block_on_close: true,
+            keep_alive: KEEP_ALIVE,
+            hand_over: Arc::new(HandOver::new()),
+            crew: Arc::default(),
+        }
+    }
+
+    /// Whether the threads are daemons, for which closing does not wait; false unless set.
+    ///
+    /// In Python the program may end while daemon threads run, and only then. A Rust program always
+    /// ends when `main` returns.
+    #[must_use]
+    pub fn daemon_threads(mut self, daemon: bool) -> Self {
+        self.daemon_threads = daemon;
+        self
+    }
+
+    /// Whether closing waits for the requests that still run; true unless set. It never waits for
+    /// [daemon threads](Self::daemon_threads).
+    #[must_use]
+    pub fn block_on_close(mut self, block: bool) -> Self {
+        self.block_on_close = block;
+        self
+    }
+
+    /// How long an idle thread waits for the next request before it ends; one second unless set. With
+    /// zero every request has a new thread, as in Python.
+    #[must_use]
+    pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// Serves `request` in a new thread, and then whatever is handed over to the thread.
+    fn start_thread<T>(&self, top: &Arc<T>, request: S::Request)
+    where
+        T: BaseServer<Request = S::Request>,
+    {
+        let (thread_top, hand_over) = (top.clone(), self.hand_over.clone());
+        let keep_alive = self.keep_alive;
+        let started = self.crew.start_thread(request, move |first| {
+            let mut next = Some(first);
+            while let Some(request) = next {
+                thread_top.process_request_thread(request);
+                next = hand_over.pop(keep_alive);
+            }
+        });
+        if let Err((mut request, error)) = started {
+            let error = format!("cannot start a thread for the request: {error}").into();
+            report_error(&**top, &mut request, &error);
+            shut_down(top, request);
+        }
+    }
+}
+
+impl<S: BaseServer> MixIn for ThreadingMixIn<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.next
+    }
+
+    fn process_request<T>(&self, top: &Arc<T>, request: S::Request)
+    where
+        T: BaseServer<Request = S::Request>,
+    {
+        if let Err(request) = self.hand_over.push_if_idle(request) {
+            self.start_thread(top, request);
+        }
+    }
+
+    fn server_close(&self) {
+        self.next.server_close();
+        self.hand_over.close();
+        if self.block_on_close && !self.daemon_threads && self.handle().wait_for_requests() {
+            self.crew.join();
+        }
+    }
+}
+
+impl<S: BaseServer> fmt::Debug for ThreadingMixIn<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadingMixIn")
+            .field("daemon_threads", &self.daemon_threads)
+            .field("block_on_close", &self.block_on_close)
+            .field("keep_alive", &self.keep_alive)
+            .finish_non_exhaustive()
+    }
+}
