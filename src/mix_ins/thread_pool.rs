@@ -12,12 +12,12 @@ use crate::mix_in::MixIn;
 use crate::support::lock::lock;
 use crate::values::error::{Error, catch_panic};
 
-/// Serves requests with a fixed number of threads, and lets a bounded number of them wait.
+/// Serves requests with a fixed number of threads, and lets a bounded number of requests wait.
 ///
-/// When every worker is busy and every waiting place taken, the loop accepts no more, and goes on
-/// as soon as a request ends. Nothing is dropped: the kernel's queue
-/// ([`request_queue_size`](crate::TcpServer::request_queue_size)) holds what comes in between. So a
-/// flood of clients costs neither threads nor memory.
+/// When every worker is busy and every waiting place is taken, the loop stops accepting, and goes on
+/// as soon as a request ends. No request is dropped: the kernel's queue
+/// ([`request_queue_size`](crate::TcpServer::request_queue_size)) holds the connections that come in
+/// between. So a flood of clients costs neither threads nor memory.
 ///
 /// Python's module has no such mix-in. A handler that keeps its connection for long keeps a worker
 /// for as long: for many idle clients [`ThreadingMixIn`](crate::ThreadingMixIn) is the better choice.
@@ -27,7 +27,9 @@ pub struct ThreadPoolMixIn<S> {
     queue_size: Option<usize>,
     block_on_close: bool,
     pool: Mutex<Option<ThreadPool>>,
-    /// Requests that run or wait for a worker.
+    /// The number of requests that run or wait for a worker. Not the pool's own `active_count` and
+    /// `queued_count`: a worker lowers those only after the job has returned, and the job wakes the
+    /// loop, which must then find the number lower.
     taken: Arc<AtomicUsize>,
 }
 
@@ -61,7 +63,7 @@ impl<S: BaseServer> ThreadPoolMixIn<S> {
         self
     }
 
-    /// Whether closing waits for the requests that still run or wait; true unless set. Those that
+    /// Whether closing waits for the requests that still run or wait; true unless set. Requests that
     /// still wait for a worker at the [drain timeout](crate::Server::set_drain_timeout) are closed
     /// without a handler.
     #[must_use]
@@ -89,7 +91,7 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
             let pool = threadpool::Builder::new().num_threads(self.workers);
             Ok(pool.thread_name("pool worker".to_owned()).build())
         };
-        // The crate panics where the system gives no thread.
+        // `threadpool` panics where the system has no further thread.
         let pool = catch_panic(build).map_err(|panic| Error::Activate {
             address: self.handle().server_address(),
             source: std::io::Error::other(format!("{} workers: {panic}", self.workers)),
@@ -112,7 +114,7 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
         let serve = move || {
             worker_top.process_request_thread(request);
             if taken.fetch_sub(1, SeqCst) >= capacity {
-                // The loop may have found no place, and wait to be told of one.
+                // The loop may have found no place, and waits until it is woken.
                 worker_top.handle().look_again();
             }
         };
@@ -120,7 +122,7 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
         if let Some(pool) = &*pool {
             pool.execute(serve);
         } else {
-            // There are no workers before `server_activate` and after `server_close`.
+            // Before `server_activate` and after `server_close` there are no workers.
             drop(pool);
             serve();
         }
@@ -130,7 +132,7 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
         self.next.server_close();
         let pool = lock(&self.pool).take();
         if self.block_on_close && self.handle().wait_for_requests() {
-            // Dropping it after that ends the workers, who have nothing to do.
+            // The pool is dropped after that, which ends its idle workers.
             pool.inspect(ThreadPool::join);
         }
     }
