@@ -1,4 +1,4 @@
-//! A message, and the operator's reply to it.
+//! The chat over datagrams: a message, and the operator's reply.
 
 use socketserver::{DatagramRequest, HandlerResult, RequestHandler};
 
@@ -16,7 +16,7 @@ impl RequestHandler<DatagramRequest> for Chat {
             }
             None => None,
         };
-        // What is only written is not sent if it is empty.
+        // `send`, since an empty reply that is only written is not sent.
         Ok(request.send(reply.as_deref().map_or(BYE, <[u8]>::trim_ascii))?)
     }
 }
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_sender_gets_the_line_that_is_typed_after_its_datagram() {
+    fn each_sender_is_sent_the_line_that_is_typed_after_its_datagram() {
         let (operator, screen) = operator("hi\n 你好 \r\nbye\n".as_bytes());
         for (port, packet, reply) in [
             (1001, "hello", "hi"),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_no_datagram_is_reported_and_the_next_is_answered() {
+    fn a_failed_send_is_reported_and_the_next_client_is_answered() {
         let (operator, _) = operator(b"one\ntwo\n");
         let client = MockDatagram::new("hello").send_error(ErrorKind::ConnectionRefused);
         assert!(client.run(Chat::new(operator.clone())).result().is_err());

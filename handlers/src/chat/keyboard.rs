@@ -1,4 +1,4 @@
-//! The lines that somebody types, waited for no longer than they are wanted.
+//! Typed lines, with a wait that can be given up.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -8,23 +8,23 @@ use std::time::Duration;
 
 use super::printable::without_line_end;
 
-/// How often a wait for a line looks whether the line is still wanted.
+/// How often a wait for a line checks whether the line is still wanted.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A typed line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// Without its end.
+    /// The line without its end.
     Text(Vec<u8>),
-    /// It had more bytes than the limit, and is gone.
+    /// The line had more bytes than the limit, and was dropped.
     TooLong,
 }
 
-/// Where lines are typed.
+/// The source of typed lines.
 ///
-/// A read from a terminal or a pipe cannot be interrupted, so a thread does it, from the first time
-/// that a line is wanted. It is at most one line ahead, and ends with the input, or with the line
-/// after the keyboard has been dropped.
+/// A read from a terminal or a pipe cannot be interrupted, so a thread reads, from the first call
+/// of [`next_line`](Self::next_line) on. The thread is at most one line ahead. It ends with the
+/// input, or with the first line after the keyboard was dropped.
 pub(super) enum Keyboard {
     Unused(Box<dyn BufRead + Send>),
     Used(Receiver<io::Result<Line>>),
@@ -37,10 +37,10 @@ impl Keyboard {
         Self::Unused(Box::new(input))
     }
 
-    /// The next line, of at most `limit` bytes. None if the input has ended, or as soon as the line
-    /// is not wanted any more; the line is the next one's then.
+    /// Waits for the next line, of at most `limit` bytes. `None` if the input has ended, or when
+    /// `is_wanted` returns false; the next call returns the line then.
     ///
-    /// `limit` is that of the first call.
+    /// The `limit` of the first call applies to all.
     pub(super) fn next_line(
         &mut self,
         limit: usize,
@@ -86,7 +86,7 @@ fn read_lines(input: &mut dyn BufRead, limit: usize, typed: &SyncSender<io::Resu
     }
 }
 
-/// The next line of at most `limit` bytes, read without holding more of a longer one.
+/// Reads the next line of at most `limit` bytes, and holds no more of a longer one.
 fn read_line(input: &mut dyn BufRead, limit: usize) -> io::Result<Option<Line>> {
     // The line and its end.
     let most = limit + 2;
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_wanted_any_more_is_the_next_one_s() {
+    fn a_line_that_is_not_wanted_any_more_is_kept_for_the_next_call() {
         let (reader, writer) = io::pipe().unwrap();
         let mut keyboard = Keyboard::new(io::BufReader::new(reader));
         let looks = Cell::new(0);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_once_and_ends_the_input() {
+    fn a_failure_is_reported_once_and_ends_the_input() {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

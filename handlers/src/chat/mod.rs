@@ -1,7 +1,7 @@
 //! A person who answers clients, over streams and datagrams.
 //!
-//! [`Chat`] is the handler, [`Operator`] the person: a keyboard and a screen, which in the command
-//! are standard input and output.
+//! [`Chat`] is the handler. [`Operator`] is the person: a keyboard and a screen, which in the
+//! command are standard input and output.
 
 mod datagram;
 mod keyboard;
@@ -15,38 +15,38 @@ pub(crate) use operator::tests::{Screen, operator};
 pub use operator::{Operator, Turn};
 pub use printable::printable;
 
-/// The word that ends a call, from either side.
+/// The message that ends a call, from either side.
 pub const BYE: &[u8] = b"bye";
 
-/// Passes what a client says to an [`Operator`], and what the operator types to the client: the
+/// Passes the messages of clients to an [`Operator`], and the operator's lines to the clients: the
 /// tutorial's phone call and chat over TCP, and its chat over UDP.
 ///
 /// # Over a stream: a call
 ///
 /// The two sides take turns, the client first. A message is what one read of at most 1024 bytes
-/// gives, and no mark ends it; a character that such a read cuts in two is shown as U+FFFD twice.
+/// returns, without an end mark. A character that a read splits is shown as U+FFFD twice.
 ///
-/// 1. The client's message is shown on the operator's screen, made [`printable`]. The first one takes
-///    the operator, for the whole call: no other call is shown or answered before this one has ended.
-///    A client that has connected and says nothing holds nobody up, unless the server itself serves
+/// 1. The client's message is shown on the operator's screen, made [`printable`]. The first message
+///    takes the operator for the whole call: no other call is shown or answered before this one has
+///    ended. A client that sends nothing delays no other client, unless the server itself serves
 ///    one at a time, as the tutorial's does.
-/// 2. If it was [`BYE`], the call is over. A line end after the word does not matter.
-/// 3. The operator types a line, which is sent as it is, without its end. There is no empty message
-///    in a stream, so an empty line is asked for again.
-/// 4. If it was [`BYE`], the call is over.
+/// 2. [`BYE`] from the client, with or without a line end, ends the call.
+/// 3. The operator types a line, which is sent as it is, without its end. A stream has no empty
+///    message, so an empty line is skipped.
+/// 4. [`BYE`] from the operator ends the call.
 ///
-/// A client that closes without `bye` is logged at level `info` with its address; one that resets
-/// the connection is an error of the request. The operator who has [left](Operator) ends every call
-/// with `bye`, after the client's message has been shown; so does a server that is stopping, after
-/// the client's message or, where none has come yet, at once.
+/// A client that closes without `bye` is logged at level `info` with its address; a client that
+/// resets the connection is an error of the request. If the operator has [left](Operator), every
+/// call ends with `bye` after the client's message was shown. A stopping server also ends a call
+/// with `bye`: after the client's message, or at once if no message has come yet.
 ///
 /// # Over datagrams: a message, and a reply
 ///
-/// Each datagram is shown after the address of its sender, its first 1024 bytes, and an empty one
-/// too, since over datagrams it is a message. The line that the operator types then is sent to that
-/// sender, without white space at its ends; an empty line is an empty datagram. A `bye` is a message
-/// like any other. If the operator has left, or the server is stopping, `bye` is what is sent, so
-/// that the client does not wait.
+/// Each datagram is shown after the address of its sender: its first 1024 bytes, also of an empty
+/// datagram, which is a message. Then the operator types a line, which is sent to that sender
+/// without white space at its ends; an empty line is an empty datagram. `bye` is a message like any
+/// other. If the operator has left, or the server is stopping, the reply is `bye`, so that the
+/// client does not wait.
 ///
 /// ```
 /// use socketserver::mock::MockStream;

@@ -11,33 +11,33 @@ use super::printable::printable;
 use super::queue::{Place, Queue};
 use crate::one_read::MESSAGE_SIZE;
 
-/// Calls that may wait for the operator, the one that has it included.
+/// The most calls that have or wait for the operator.
 const MAX_CALLS: usize = 64;
 
-/// White on blue, as in the tutorial, and back.
+/// White on blue, as in the tutorial, and the reset.
 const HIGHLIGHT: (&str, &str) = ("\x1b[1;37;44m", "\x1b[0m");
 
-/// The person who answers for the server: reads what comes on a screen, and types replies.
+/// The person who answers for the server: reads messages on a screen, and types replies.
 ///
-/// There is one, for all clients of a server: clones are the same operator. A handler that wants the
-/// operator's attention [takes a turn](Self::take_turn), and has it alone until it drops the turn;
-/// the others wait, in the order in which they came. At most 64 calls have or wait for a turn.
+/// All clients of a server have the same operator, and clones are the same operator. A handler
+/// [takes a turn](Self::take_turn), and has the operator alone until it drops the turn. Other
+/// handlers wait, in the order of their arrival. At most 64 calls have or wait for a turn.
 ///
 /// # The end of the input
 ///
-/// An operator whose input has ended, or failed, has left, and answers nobody any more.
+/// When the input has ended or failed, the operator has left: no more lines come.
 ///
 /// # A server that stops
 ///
-/// Neither a wait for a turn nor the wait for a typed line outlasts the word to stop: each looks ten
-/// times a second whether it has come, since a read from a terminal cannot be interrupted. The
-/// read itself goes on in a thread of the operator's, which is started when the first line is
-/// wanted, and ends with the input; a line that is typed after all is for the next who asks.
+/// A stop request ends the wait for a turn and the wait for a typed line. Each wait checks for the
+/// request ten times a second, since a read from a terminal cannot be interrupted. The read itself
+/// goes on in a thread of the operator, which starts with the first line and ends with the input. A
+/// line that is typed later goes to the next handler that asks.
 ///
 /// # Processes
 ///
-/// Clones in forked processes are different persons at one keyboard, and which of them gets a line is
-/// chance: do not serve it with [`ForkingMixIn`](socketserver::ForkingMixIn).
+/// Clones in forked processes read from one keyboard, and each line reaches any one of them. Do not
+/// serve the operator with [`ForkingMixIn`](socketserver::ForkingMixIn).
 #[derive(Clone)]
 pub struct Operator {
     shared: Arc<Shared>,
@@ -56,8 +56,8 @@ struct Desk {
 }
 
 impl Operator {
-    /// An operator who types `input` and looks at `screen`: standard input and output, or a byte
-    /// slice and a vector.
+    /// An operator who types `input` and sees `screen`: standard input and output, or a byte slice
+    /// and a vector.
     pub fn new(input: impl BufRead + Send + 'static, screen: impl Write + Send + 'static) -> Self {
         let desk = Desk {
             keyboard: Keyboard::new(input),
@@ -73,21 +73,22 @@ impl Operator {
         }
     }
 
-    /// What stands before a line that is to be typed; nothing unless set. For a terminal.
+    /// Sets the text that is printed before the operator types a line; empty by default. For a
+    /// terminal.
     #[must_use]
     pub fn prompt(mut self, prompt: &'static str) -> Self {
         self.prompt = prompt;
         self
     }
 
-    /// Whether datagrams stand white on blue on the screen; false unless set. For a terminal.
+    /// Sets whether datagrams are shown white on blue; false by default. For a terminal.
     #[must_use]
     pub fn highlight(mut self, highlight: bool) -> Self {
         self.highlight = highlight;
         self
     }
 
-    /// Waits until every call before this one has ended. `None` if `server` is stopping before that.
+    /// Waits until every earlier call has ended. `None` if `server` stops before that.
     ///
     /// # Errors
     ///
@@ -108,13 +109,13 @@ impl Operator {
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
-        // A screen that panics in the middle of a line leaves nothing half done here.
+        // A screen that panics leaves no inconsistent state here.
         let desk = self.shared.desk.lock();
         desk.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The operator's attention, until it is dropped.
+/// The operator's attention. Dropping it ends the turn.
 #[derive(Debug)]
 pub struct Turn<'a> {
     operator: &'a Operator,
@@ -127,17 +128,17 @@ impl Turn<'_> {
     ///
     /// # Errors
     ///
-    /// If the screen takes nothing.
+    /// If the screen cannot be written.
     pub fn show(&mut self, message: &[u8]) -> io::Result<()> {
         self.print(&printable(message))
     }
 
-    /// Shows a message in a line of its own, made [`printable`], after the one who sent it, and
-    /// [highlighted](Operator::highlight) if that was asked for.
+    /// Shows a message in a line of its own, made [`printable`], behind the address of its sender,
+    /// and [highlighted](Operator::highlight) if that is set.
     ///
     /// # Errors
     ///
-    /// If the screen takes nothing.
+    /// If the screen cannot be written.
     pub fn show_from(&mut self, sender: &Address, message: &[u8]) -> io::Result<()> {
         let (on, off) = match self.operator.highlight {
             true => HIGHLIGHT,
@@ -146,16 +147,16 @@ impl Turn<'_> {
         self.print(&format!("from {sender}: {on}{}{off}", printable(message)))
     }
 
-    /// Waits for a line that the operator types, and gives it without its end. `None` if the operator
-    /// has left, or the server is stopping.
+    /// Waits for a line that the operator types, and returns it without its end. `None` if the
+    /// operator has left, or the server is stopping.
     ///
-    /// A line of more than 1024 bytes is more than a peer takes for one message: the operator is told
-    /// so on the screen, and asked again.
+    /// A line of more than 1024 bytes is longer than one message of a peer. The screen shows this,
+    /// and the operator is asked again.
     ///
     /// # Errors
     ///
-    /// If the input fails, the screen takes nothing, or the thread that reads cannot be started. The
-    /// operator has left after the first and the last.
+    /// If the input fails, the screen cannot be written, or the thread that reads cannot be
+    /// started. The operator has left after the first and the last.
     pub fn ask(&mut self) -> io::Result<Option<Vec<u8>>> {
         let prompt = self.operator.prompt;
         let mut desk = self.operator.desk();
@@ -196,7 +197,7 @@ impl fmt::Debug for Operator {
 pub(crate) mod tests {
     use super::*;
 
-    /// A screen that a test looks at.
+    /// A screen that a test reads.
     #[derive(Clone, Default)]
     pub(crate) struct Screen(Arc<Mutex<Vec<u8>>>);
 
@@ -216,7 +217,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// An operator who types this, and the screen.
+    /// An operator who types `input`, and the screen.
     pub(crate) fn operator(input: &'static [u8]) -> (Operator, Screen) {
         let screen = Screen::default();
         (Operator::new(input, screen.clone()), screen)
@@ -238,7 +239,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_datagram_is_highlighted_where_that_is_asked_for() {
+    fn a_datagram_is_highlighted_if_that_is_set() {
         let (operator, screen) = operator(b"");
         let sender = Address::from(([127, 0, 0, 1], 49152));
         for highlight in [false, true] {
@@ -280,7 +281,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_turn_is_the_next_one_s_when_it_is_dropped() {
+    fn a_dropped_turn_passes_to_the_next_handler() {
         let (operator, _) = operator(b"one\ntwo\n");
         let server = ServerHandle::new();
         let mut first = operator.take_turn(&server).unwrap().unwrap();
@@ -296,7 +297,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn of_too_many_calls_the_last_is_refused() {
+    fn one_call_too_many_is_refused() {
         let (operator, _) = operator(b"");
         let places = Vec::from_iter((0..64).map(|_| operator.shared.queue.join(MAX_CALLS)));
         let error = operator.take_turn(&ServerHandle::new()).unwrap_err();

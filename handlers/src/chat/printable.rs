@@ -1,14 +1,14 @@
-//! A stranger's text, made fit for a terminal.
+//! Untrusted text, made fit for a terminal.
 
 use std::fmt::Write;
 
-/// The text of a message that somebody else has sent, as it may be shown in a terminal: always one
-/// line, which moves no cursor, changes no colour and sets no title.
+/// Returns the text of an untrusted message for a terminal: always one line, which moves no cursor,
+/// changes no colour and sets no title.
 ///
 /// Bytes that are not utf-8 become U+FFFD. Control characters (ESC, line ends and tabulators among
-/// them) and those that turn the direction of writing around are written as Rust does, such as
-/// `\u{1b}` and `\n`; one line end at the end of the message is left out. All else is as it came, a
-/// backslash too: what is shown cannot be read back, and need not be.
+/// them) and characters that reverse the direction of writing are escaped as in Rust, such as
+/// `\u{1b}` and `\n`. One line end at the end of the message is left out. All other characters
+/// stay, the backslash too, so the message cannot be recovered from the text.
 ///
 /// ```
 /// use socketserver_handlers::chat::printable;
@@ -23,8 +23,7 @@ pub fn printable(message: &[u8]) -> String {
         if is_harmless(character) {
             text.push(character);
         } else {
-            write!(text, "{}", character.escape_default())
-                .expect("a String takes whatever is written");
+            write!(text, "{}", character.escape_default()).expect("writing to a String succeeds");
         }
     }
     text
@@ -39,8 +38,8 @@ pub(crate) fn without_line_end(message: &[u8]) -> &[u8] {
 }
 
 fn is_harmless(character: char) -> bool {
-    let turns_around = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !character.is_control() && !turns_around
+    let reverses = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !character.is_control() && !reverses
 }
 
 #[cfg(test)]
@@ -57,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_written_out() {
+    fn control_characters_are_escaped() {
         assert_eq!(printable(b"\x1b]0;title\x07"), r"\u{1b}]0;title\u{7}");
         assert_eq!(printable(b"a\rb\nc\td\x00\x7f"), r"a\rb\nc\td\u{0}\u{7f}");
         assert_eq!(printable("\u{9b}2J".as_bytes()), r"\u{9b}2J");
@@ -73,13 +72,13 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_replaced() {
+    fn bytes_that_are_not_utf_8_are_replaced() {
         assert_eq!(printable(b"a\xffb\xe4\xbd"), "a\u{fffd}b\u{fffd}");
     }
 
     proptest! {
         #[test]
-        fn whatever_comes_is_shown_without_control_characters(message: Vec<u8>) {
+        fn every_message_is_shown_without_control_characters(message: Vec<u8>) {
             prop_assert!(printable(&message).chars().all(is_harmless));
         }
     }

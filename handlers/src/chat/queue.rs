@@ -1,17 +1,17 @@
-//! Who waits for the operator, in the order in which they came.
+//! The calls that wait for the operator, in the order of their arrival.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How often one that waits looks whether it is to go on waiting.
+/// How often a waiting call checks whether its server is stopping.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// A queue whose first has the operator.
+/// A queue whose first place has the operator.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     tickets: Mutex<Tickets>,
-    somebody_left: Condvar,
+    place_left: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ struct Tickets {
 }
 
 impl Queue {
-    /// Joins the queue at its end. None if there are `limit` in it.
+    /// Joins the queue at its end. `None` if the queue has `limit` places already.
     pub(super) fn join(&self, limit: usize) -> Option<Place<'_>> {
         let mut tickets = self.tickets();
         if tickets.waiting.len() >= limit {
@@ -42,7 +42,7 @@ impl Queue {
     }
 }
 
-/// A place in the queue, left when it is dropped.
+/// A place in the queue. Dropping it leaves the queue.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
     queue: &'a Queue,
@@ -50,14 +50,14 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Waits until it is the first: true then, false as soon as `goes_on` is false.
+    /// Waits until this place is the first (true), or `goes_on` returns false (false).
     pub(super) fn wait(&self, goes_on: impl Fn() -> bool) -> bool {
         let mut tickets = self.queue.tickets();
         while tickets.waiting.front() != Some(&self.ticket) {
             if !goes_on() {
                 return false;
             }
-            let waited = self.queue.somebody_left.wait_timeout(tickets, LOOK_EVERY);
+            let waited = self.queue.place_left.wait_timeout(tickets, LOOK_EVERY);
             (tickets, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
         true
@@ -68,7 +68,7 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut tickets = self.queue.tickets();
         tickets.waiting.retain(|&ticket| ticket != self.ticket);
-        self.queue.somebody_left.notify_all();
+        self.queue.place_left.notify_all();
     }
 }
 
@@ -80,24 +80,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_waits_for_nobody() {
+    fn the_first_place_does_not_wait() {
         let queue = Queue::default();
         let place = queue.join(10).unwrap();
         assert!(place.wait(|| panic!("there is nothing to wait for")));
     }
 
     #[test]
-    fn the_others_follow_in_the_order_in_which_they_came() {
+    fn the_others_follow_in_the_order_of_their_arrival() {
         let queue = Queue::default();
-        let (said, turns) = mpsc::channel();
+        let (done, turns) = mpsc::channel();
         let first = queue.join(10).unwrap();
         thread::scope(|scope| {
             for number in 0..5 {
                 let place = queue.join(10).unwrap();
-                let said = said.clone();
+                let done = done.clone();
                 scope.spawn(move || {
                     assert!(place.wait(|| true));
-                    said.send(number).unwrap();
+                    done.send(number).unwrap();
                 });
             }
             assert!(turns.try_recv().is_err());
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_gives_up_is_not_waited_for() {
+    fn a_place_that_gives_up_is_not_waited_for() {
         let queue = Queue::default();
         let first = queue.join(10).unwrap();
         let second = queue.join(10).unwrap();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_takes_nobody() {
+    fn a_full_queue_cannot_be_joined() {
         let queue = Queue::default();
         let first = queue.join(2).unwrap();
         let _second = queue.join(2).unwrap();

@@ -1,4 +1,4 @@
-//! A call: the two sides take turns until one says bye.
+//! The chat over a stream: the two sides take turns until one sends `bye`.
 
 use std::io::{self, Read, Write};
 
@@ -25,7 +25,7 @@ impl RequestHandler for Chat {
             }
             let reply = next_reply(&mut turn)?;
             request.write_all(&reply)?;
-            // Not only when the client has said everything: the operator may think for long.
+            // Flushed now: the next read may wait for long.
             request.flush()?;
             if reply == BYE {
                 return Ok(());
@@ -38,7 +38,8 @@ impl RequestHandler for Chat {
     }
 }
 
-/// What the client says, until it has left, or the server is stopping, which the client is told.
+/// Reads the next message. `None` if the client has left, or if the server is stopping, which then
+/// sends `bye`.
 fn next_message(request: &mut StreamRequest) -> io::Result<Option<Vec<u8>>> {
     if request.wait()? {
         let mut message = vec![0; MESSAGE_SIZE];
@@ -54,7 +55,7 @@ fn next_message(request: &mut StreamRequest) -> io::Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
-/// What the operator says, which is bye where there is nobody to say it.
+/// Asks the operator for a reply: `bye` if the operator has left, or the server is stopping.
 fn next_reply(turn: &mut Turn<'_>) -> io::Result<Vec<u8>> {
     loop {
         match turn.ask()? {
@@ -77,7 +78,7 @@ mod tests {
     use super::super::operator::Operator;
     use super::*;
 
-    /// What a client and the screen get in a call that ends without an error.
+    /// The writes to the client, and the screen, of a call that ends without an error.
     fn call(client: MockStream, input: &'static [u8]) -> (Vec<Vec<u8>>, String) {
         let (operator, screen) = operator(input);
         let recording = client.run(Chat::new(operator));
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn the_two_take_turns_until_the_client_says_bye() {
+    fn the_two_sides_take_turns_until_the_client_sends_bye() {
         let client = MockStream::new()
             .chunk("hello")
             .chunk("你好")
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bye_with_a_line_end_is_one_and_a_bye_among_other_words_is_none() {
+    fn a_bye_with_a_line_end_ends_the_call_and_a_longer_message_does_not() {
         for bye in ["bye\n", "bye\r\n"] {
             let (writes, _) = call(MockStream::new().chunk(bye), b"never sent\n");
             assert!(writes.is_empty());
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_line_is_asked_for_again() {
+    fn an_empty_line_is_skipped() {
         let client = MockStream::new().chunk("hello").chunk("bye");
         let (writes, _) = call(client, b"\n\r\n\nhi\n");
         assert_eq!(writes, [b"hi"]);
@@ -173,14 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_leaves_without_a_word_gets_nothing_and_disturbs_nobody() {
+    fn a_client_that_leaves_without_a_message_is_sent_nothing_and_not_shown() {
         let (writes, screen) = call(MockStream::new(), b"never sent\n");
         assert!(writes.is_empty());
         assert_eq!(screen, "");
     }
 
     #[test]
-    fn a_client_that_breaks_off_leaves_the_operator_to_the_next() {
+    fn a_client_that_breaks_off_frees_the_operator_for_the_next() {
         let (operator, screen) = operator(b"one\ntwo\nthree\nfour\n");
         let left = || MockStream::new().chunk("left");
         let reset = || {
@@ -188,22 +189,22 @@ mod tests {
                 .chunk("reset")
                 .read_error(ErrorKind::ConnectionReset)
         };
-        let deaf = || {
+        let failed = || {
             MockStream::new()
-                .chunk("deaf")
+                .chunk("failed")
                 .write_error_after(2, ErrorKind::BrokenPipe)
         };
-        for (client, ends_well) in [(left(), true), (reset(), false), (deaf(), false)] {
+        for (client, ends_well) in [(left(), true), (reset(), false), (failed(), false)] {
             let recording = client.run(Chat::new(operator.clone()));
             assert_eq!(recording.result().is_ok(), ends_well);
         }
         let recording = MockStream::new().chunk("next").run(Chat::new(operator));
         assert_eq!(recording.writes(), [b"four"]);
-        assert_eq!(screen.text(), "left\nreset\ndeaf\nnext\n");
+        assert_eq!(screen.text(), "left\nreset\nfailed\nnext\n");
     }
 
     #[test]
-    fn a_stopping_server_says_bye_to_a_client_that_it_waits_for() {
+    fn a_stopping_server_sends_bye_to_a_client_that_it_waits_for() {
         let (writes, screen) = call(MockStream::new().drain().chunk("late"), b"never sent\n");
         assert_eq!(writes, [b"bye"]);
         assert_eq!(screen, "");
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stopping_server_says_bye_to_a_client_whose_answer_is_not_typed_yet() {
+    fn a_stopping_server_sends_bye_to_a_client_whose_answer_is_not_typed_yet() {
         let (keyboard, _typist) = io::pipe().unwrap();
         let operator = Operator::new(BufReader::new(keyboard), io::sink());
         let (mut request, recording) = MockStream::new().chunk("hello").into_request();
@@ -233,7 +234,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_client_says_every_message_is_answered_once(
+        fn whatever_a_client_sends_every_message_is_answered_once(
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..1024), 0..5),
         ) {
             let operator = Operator::new(io::Cursor::new(b"hi\n".repeat(5)), io::sink());
