@@ -1,4 +1,4 @@
-//! The client's half.
+//! The client's half of an authenticated link.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -6,12 +6,12 @@ use crate::auth::CHALLENGE_LENGTH;
 use crate::auth::digest::Digest;
 use crate::auth::key::Key;
 
-/// Answers the challenge that begins an authenticated link; the conversation follows on the same
-/// stream.
+/// Answers the challenge at the beginning of an authenticated link. The conversation follows on the
+/// same stream.
 ///
-/// Exactly the 32 bytes of the challenge are read, and the answer is written and flushed. The server
-/// does not say whether it was right: if it was wrong, the stream ends. A server that asks for no
-/// answer waits for its client instead, so set a timeout on the stream before.
+/// The function reads exactly the 32 bytes of the challenge, and writes and flushes the answer. The
+/// server does not confirm the answer; after a wrong one it closes the stream. A server without a
+/// link sends no challenge, but waits for its client, so set a timeout on the stream before.
 ///
 /// ```no_run
 /// use std::net::TcpStream;
@@ -27,9 +27,9 @@ use crate::auth::key::Key;
 ///
 /// # Errors
 ///
-/// [`UnexpectedEof`](ErrorKind::UnexpectedEof) if the server closes before its challenge is complete;
-/// [`TimedOut`](ErrorKind::TimedOut) or [`WouldBlock`](ErrorKind::WouldBlock), of which one is made
-/// that says so, if it takes longer than the stream's timeout; and whatever the stream reports.
+/// [`UnexpectedEof`](ErrorKind::UnexpectedEof) if the server closes before its challenge is
+/// complete; [`TimedOut`](ErrorKind::TimedOut) if the challenge takes longer than the stream's
+/// timeout; and all errors of the stream.
 pub fn answer_challenge(
     stream: &mut (impl Read + Write),
     key: &Key,
@@ -41,12 +41,12 @@ pub fn answer_challenge(
     stream.flush()
 }
 
-/// Says of a challenge that did not come what that may mean.
+/// Adds to the error of a missing challenge what the user can check.
 fn explain(error: io::Error) -> io::Error {
     let message = match error.kind() {
         ErrorKind::UnexpectedEof => {
-            "the server closed before its challenge was complete; check that it asks its clients to \
-             authenticate themselves"
+            "the server closed before its challenge was complete; check that it asks its clients \
+             to authenticate themselves"
         }
         ErrorKind::TimedOut | ErrorKind::WouldBlock => {
             return io::Error::new(
@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers what `server` sends, and gives what it was sent.
+    /// Answers the challenge of `server`, and returns the bytes that were sent.
     fn answer(server: MockStream, digest: Digest) -> (io::Result<()>, Vec<u8>) {
         let key = Key::new("Jedan has a big key!").unwrap();
         let (mut stream, recording) = server.into_request();
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_the_challenge_stays_in_the_stream() {
+    fn the_bytes_after_the_challenge_stay_in_the_stream() {
         let server = MockStream::new().chunk([7; 32]).chunk("welcome");
         let (mut stream, _) = server.into_request();
         let key = Key::new("key").unwrap();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_sends_no_challenge_in_time_is_said_to_ask_for_none() {
+    fn a_server_that_sends_no_challenge_in_time_is_an_error_with_advice() {
         for kind in [ErrorKind::TimedOut, ErrorKind::WouldBlock] {
             let (result, _) = answer(MockStream::new().read_error(kind), Digest::Sha256);
             let error = result.unwrap_err();

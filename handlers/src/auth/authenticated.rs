@@ -1,4 +1,4 @@
-//! The server's half, around any stream handler.
+//! The server's half of an authenticated link, around any stream handler.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
@@ -10,17 +10,17 @@ use crate::auth::digest::Digest;
 use crate::auth::error::AuthenticationError;
 use crate::auth::key::Key;
 
-/// How long a client has for its answer, unless set.
+/// How long a client has for its answer by default.
 pub const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Lets only those clients reach a handler that know the key: the tutorial's authenticated link, with
-/// [`UpperLoop`](crate::UpperLoop) behind it, or any other service.
+/// Runs a handler only for clients that know the key: the tutorial's authenticated link, before
+/// [`UpperLoop`](crate::UpperLoop) or any other handler.
 ///
-/// It sends 32 random bytes, reads exactly as many bytes as an answer has, and compares them with the
-/// right ones in constant time. If they differ, come too late, or not all come, the request ends with an
-/// [`AuthenticationError`], which the server logs with the client's address; nothing of the handler
-/// runs, and the client sees the connection closed. What the client has sent after its answer is
-/// the handler's.
+/// The server sends 32 random bytes, reads exactly the bytes of an answer, and compares them with
+/// the right answer in constant time. After a wrong, late or incomplete answer the request ends
+/// with an [`AuthenticationError`], which the server logs with the client's address. No method of
+/// the handler runs then, and the connection is closed. The handler reads the bytes that follow the
+/// answer.
 ///
 /// ```
 /// use socketserver::ThreadingTcpServer;
@@ -41,7 +41,7 @@ pub struct Authenticated<H> {
 }
 
 impl<H> Authenticated<H> {
-    /// Puts the link in front of `handler`.
+    /// Puts the link before `handler`.
     pub fn new(key: Key, digest: Digest, handler: H) -> Self {
         Self {
             key,
@@ -51,10 +51,10 @@ impl<H> Authenticated<H> {
         }
     }
 
-    /// How long a client has to begin its answer, how long to end it, and how long to take the
-    /// challenge; [`AUTHENTICATION_TIMEOUT`] unless set, and no longer than the server's own
-    /// [`Deadlines`](socketserver::Deadlines). A client that sends a byte now and then does not get
-    /// longer.
+    /// Sets how long a client has to begin its answer, to end it, and to read the challenge. The
+    /// default is [`AUTHENTICATION_TIMEOUT`]; the server's own
+    /// [`Deadlines`](socketserver::Deadlines) apply if they are shorter. A client that sends single
+    /// bytes has no longer.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -88,7 +88,8 @@ impl<H> Authenticated<H> {
     }
 }
 
-/// Sends the challenge and reads the answer, exactly, counting what has come of it.
+/// Sends the challenge and reads exactly the answer. `received` counts its bytes, also before an
+/// error.
 fn exchange(
     request: &mut StreamRequest,
     challenge: &[u8],
@@ -144,7 +145,7 @@ mod tests {
 
     const KEY: &str = "Jedan has a big key!";
 
-    /// Says that it ran, in each of its steps.
+    /// Records that one of its steps has run.
     #[derive(Debug)]
     struct Seen(Arc<AtomicBool>);
 
@@ -165,7 +166,7 @@ mod tests {
         }
     }
 
-    /// Runs a client that cannot know the answer, and sees that the handler does not.
+    /// Runs a client that cannot know the answer, and asserts that the handler does not run.
     fn refused(client: MockStream, digest: Digest) -> StreamRecording {
         let seen = Arc::new(AtomicBool::new(false));
         let key = Key::new(KEY).unwrap();
@@ -181,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn a_client_gets_32_bytes_and_each_time_others() {
+    fn each_client_is_sent_32_bytes_of_its_own() {
         let challenges = [(); 2].map(|()| refused(MockStream::new(), Digest::Sha256).written());
         assert_eq!(challenges.each_ref().map(Vec::len), [32; 2]);
         assert_ne!(challenges[0], challenges[1]);
     }
 
     #[test]
-    fn a_client_that_leaves_at_any_point_of_its_answer_is_told_apart() {
+    fn a_client_that_leaves_within_its_answer_has_an_error_of_its_own() {
         for digest in Digest::ALL {
             for length in 0..digest.length() {
                 let client = MockStream::new().chunk(vec![7; length]);
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_does_not_answer_in_time_is_told_apart() {
+    fn a_client_that_does_not_answer_in_time_has_an_error_of_its_own() {
         let client = MockStream::new().chunk("four").timeout();
         let recording = refused(client, Digest::Sha256);
         let error = error(&recording);
@@ -256,7 +257,7 @@ mod tests {
         }
     }
 
-    /// What a client with this key gets of upper case, over a real connection.
+    /// The answer of the handler to a client with this key, over a real connection.
     fn link(key: &str, digest: Digest, timeout: Duration) -> io::Result<Vec<u8>> {
         let server_key = Key::new(KEY).unwrap();
         let factory = move || {
@@ -279,20 +280,20 @@ mod tests {
             client.read_to_end(&mut both)?;
             Ok(both)
         };
-        let got = talk();
+        let answer = talk();
         handle.shutdown();
         serving.join().unwrap().unwrap();
-        got
+        answer
     }
 
     #[test]
-    fn a_client_that_knows_the_key_reaches_the_handler_and_nobody_else_does() {
+    fn only_a_client_that_knows_the_key_reaches_the_handler() {
         let time = AUTHENTICATION_TIMEOUT;
         assert_eq!(link(KEY, Digest::Md5, time).unwrap(), b"HELLO, IT IS ME");
         for (key, digest) in [("another key", Digest::Md5), (KEY, Digest::Sha256)] {
-            // The connection may be reset, since what follows the answer is not read.
-            let got = link(key, digest, time);
-            assert_eq!(got.unwrap_or_default(), b"");
+            // The connection may be reset, since bytes behind the answer stay unread.
+            let answer = link(key, digest, time);
+            assert_eq!(answer.unwrap_or_default(), b"");
         }
     }
 
@@ -306,7 +307,7 @@ mod tests {
         let mut client = std::net::TcpStream::connect(server.local_addr().unwrap()).unwrap();
         let handle = server.handle();
         let serving = thread::spawn(move || server.serve_forever());
-        // Far fewer than an answer has, so a wrong answer is not what ends it.
+        // Far fewer bytes than an answer has, so the time is over first.
         let mut sent = 0;
         let begin = Instant::now();
         while handle.statistics().timed_out == 0 {

@@ -1,4 +1,4 @@
-//! The hash functions under the HMAC.
+//! The hash functions of the HMAC.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,11 +9,11 @@ use sha2::Sha256;
 
 use crate::auth::key::Key;
 
-/// The hash function of which the answer to a challenge is made. Both sides have to use the same.
+/// The hash function of the answer to a challenge. Both sides have to use the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Digest {
-    /// MD5, 16 bytes: the tutorial's, as Python's `hmac.new(key, challenge)` was before 3.8. Nobody
-    /// has broken it inside an HMAC, but there is no reason to choose it for anything new.
+    /// MD5, 16 bytes: the tutorial's, from Python's `hmac.new(key, challenge)` before 3.8. HMAC-MD5
+    /// is not broken, but MD5 is, so choose SHA-256 for new programs.
     Md5,
     /// SHA-256, 32 bytes: Python's `hmac.new(key, challenge, 'sha256')`.
     #[default]
@@ -24,7 +24,7 @@ impl Digest {
     /// Every digest.
     pub const ALL: [Self; 2] = [Self::Md5, Self::Sha256];
 
-    /// How long an answer is, in bytes.
+    /// The length of an answer, in bytes.
     #[must_use]
     pub const fn length(self) -> usize {
         match self {
@@ -33,7 +33,7 @@ impl Digest {
         }
     }
 
-    /// Its name, as it is parsed: `md5` or `sha256`, the names of Python's `hashlib`.
+    /// The name, as [`FromStr`] parses it: `md5` or `sha256`, the names of Python's `hashlib`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -50,7 +50,8 @@ impl Digest {
         }
     }
 
-    /// Whether an answer is right, in a time that does not depend on where it is wrong.
+    /// True if the answer is right. The comparison takes the same time wherever the first wrong
+    /// byte is.
     pub(super) fn verify(self, key: &Key, challenge: &[u8], candidate: &[u8]) -> bool {
         match self {
             Self::Md5 => verify::<Md5>(key, challenge, candidate),
@@ -88,7 +89,7 @@ impl FromStr for Digest {
     }
 }
 
-/// A name that is not that of a [`Digest`].
+/// A text that names no [`Digest`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no digest {0:?}; choose md5 or sha256")]
 pub struct UnknownDigest(String);
@@ -97,7 +98,7 @@ pub struct UnknownDigest(String);
 mod tests {
     use super::*;
 
-    /// What `hmac.new(b'Jedan has a big key!', bytes(range(32)), name).hexdigest()` gives in Python.
+    /// Python's `hmac.new(b'Jedan has a big key!', bytes(range(32)), name).hexdigest()`.
     const FROM_PYTHON: [(Digest, &str); 2] = [
         (Digest::Md5, "7ec2e52c5cf839ff570620bc2bf0b465"),
         (

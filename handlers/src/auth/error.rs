@@ -1,15 +1,15 @@
-//! Why a client was not let in.
+//! Why a client was refused.
 
 use std::io;
 use std::time::Duration;
 
-/// What kept a client from the service behind [`Authenticated`](crate::auth::Authenticated).
+/// Why [`Authenticated`](crate::auth::Authenticated) refuses a client.
 ///
 /// It is the handler's error, so the server logs it with the client's address.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthenticationError {
-    /// The answer has the right length and is not the right one.
+    /// The answer has the right length and wrong bytes.
     #[error(
         "the client's answer to the challenge is wrong; check that both sides have the same key \
          and digest"
@@ -23,7 +23,7 @@ pub enum AuthenticationError {
     Closed {
         /// How many bytes of the answer came.
         received: usize,
-        /// How many it has.
+        /// How many bytes an answer has.
         expected: usize,
     },
 
@@ -35,7 +35,7 @@ pub enum AuthenticationError {
     TooLate {
         /// How many bytes of the answer came.
         received: usize,
-        /// How many it has.
+        /// How many bytes an answer has.
         expected: usize,
         /// How long the client had.
         timeout: Duration,
@@ -45,7 +45,7 @@ pub enum AuthenticationError {
     #[error("the server is stopping, and the client has not authenticated itself")]
     Stopping,
 
-    /// The connection failed meanwhile.
+    /// The connection failed before the answer was complete.
     #[error("cannot authenticate the client: {0}")]
     Io(#[source] io::Error),
 

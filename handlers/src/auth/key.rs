@@ -1,4 +1,4 @@
-//! What both sides know.
+//! The key of an authenticated link.
 
 use std::fmt;
 use std::fs::File;
@@ -7,18 +7,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The longest key, in bytes. An HMAC is no stronger for a key longer than its hash's block, which has
-/// 64 bytes.
+/// The longest key, in bytes. An HMAC is no stronger for a key longer than its hash's block, which
+/// has 64 bytes.
 pub const MAX_KEY_LENGTH: usize = 4096;
 
 /// The key of an authenticated link: any bytes, at least one and at most [`MAX_KEY_LENGTH`].
 ///
-/// A copy is cheap. What is formatted of it never shows its bytes.
+/// A clone shares the bytes. `{:?}` does not show them.
 #[derive(Clone)]
 pub struct Key(Arc<[u8]>);
 
 impl Key {
-    /// A key of these bytes.
+    /// Makes a key of these bytes.
     ///
     /// # Errors
     ///
@@ -31,11 +31,11 @@ impl Key {
         }
     }
 
-    /// The key in a file.
+    /// Reads the key in a file.
     ///
-    /// One line end at the end, `\n` or `\r\n`, which editors and `echo` put there, is not part of it;
-    /// everything else is, white space too. A file that others than its owner may read is used, and
-    /// warned of in the log.
+    /// One line end at the end of the file, `\n` or `\r\n`, is not part of the key, since editors
+    /// and `echo` add one. All other bytes are, white space too. If other users than the owner may
+    /// read the file, the log has a warning.
     ///
     /// # Errors
     ///
@@ -67,11 +67,11 @@ impl fmt::Debug for Key {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// It has no bytes, so that everybody knows it.
+    /// The key has no bytes, so that everybody knows it.
     #[error("the key is empty")]
     Empty,
 
-    /// It has more than [`MAX_KEY_LENGTH`] bytes.
+    /// The key has more than [`MAX_KEY_LENGTH`] bytes.
     #[error("the key is longer than {} bytes", MAX_KEY_LENGTH)]
     TooLong,
 
@@ -80,26 +80,26 @@ pub enum KeyError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 
-    /// What is in the file is no key.
+    /// The content of the file is no key.
     #[error("the key file {} has no key that can be used: {source}", path.display())]
     InFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with its content.
+        /// Why the content is no key.
         source: Box<KeyError>,
     },
 }
 
-/// The content of the file, or as much of it as shows that it is too long.
+/// Reads the content of the file, up to one byte more than the longest key.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     let others_may_read = metadata.permissions().mode() & 0o044 != 0;
-    // A pipe, such as that of a shell's `<(…)`, has no permissions that mean anything.
+    // The permissions of a pipe, such as a shell's `<(…)`, have no meaning.
     if metadata.is_file() && others_may_read {
         let path = path.display();
         log::warn!(
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_end_and_nothing_else_is_taken_off_the_key_in_a_file() {
+    fn one_line_end_and_nothing_else_is_removed_from_the_key_in_a_file() {
         for (content, key) in [
             ("Jedan has a big key!", "Jedan has a big key!"),
             ("Jedan has a big key!\n", "Jedan has a big key!"),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_not_in_what_is_formatted_of_it() {
+    fn the_debug_form_does_not_show_the_key() {
         let key = Key::new("Jedan").unwrap();
         assert_eq!(format!("{key:?}"), "Key { .. }");
     }

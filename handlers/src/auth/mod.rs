@@ -1,19 +1,19 @@
-//! A link whose client has to know a key: the tutorial's authenticated link, for any service.
+//! A link whose client has to know a key: the tutorial's authenticated link, for any handler.
 //!
 //! The server sends a *challenge* of 32 random bytes. The client answers with the HMAC of the
-//! challenge under the key that both know: 16 bytes with MD5, 32 with SHA-256. If the answer is right
-//! the conversation begins, else the server closes. The key itself never travels, and an answer that
-//! was overheard is worth nothing for the next challenge.
+//! challenge under the key that both know: 16 bytes with MD5, 32 with SHA-256. After a right answer
+//! the conversation begins, after a wrong one the server closes. The key itself is never sent, and
+//! an intercepted answer is worth nothing for the next challenge.
 //!
 //! [`Authenticated`] is the server's half, around a stream handler, and [`answer_challenge`] the
 //! client's.
 //!
-//! # What it does not do
+//! # What the link does not do
 //!
-//! It tells the server that the client knows the key, when the connection begins. It does not tell
-//! the client who the server is, and what follows is neither encrypted nor protected: somebody who
-//! sits between the two can read and change it. Over a network that others use, put it inside a
-//! tunnel that does both, such as TLS or SSH.
+//! The link proves to the server, at the beginning of the connection, that the client knows the
+//! key. It does not prove the server's identity to the client. The conversation is neither
+//! encrypted nor authenticated, so a machine in between can read and change it. Over a network that
+//! others use, put the link inside a tunnel that does both, such as TLS or SSH.
 
 mod answer;
 mod authenticated;

@@ -1,15 +1,15 @@
-//! What follows a header, piece by piece.
+//! The data behind a header, read piece by piece.
 
 use std::io::{self, BufRead, Read};
 
 use crate::framing::error::FramingError;
 
-/// So many bytes of a stream, to be read piece by piece: the message that a header has announced.
+/// Reads the number of bytes that a header has announced, piece by piece.
 ///
-/// It ends after the announced number of bytes and leaves what follows in the stream. Unlike
-/// [`Take`](io::Take), it does not take an early end of the stream for its own: a read that meets it
-/// fails with [`UnexpectedEof`](io::ErrorKind::UnexpectedEof), and the error has a
-/// [`FramingError::Truncated`] inside. So a copy that succeeds is complete.
+/// The body ends after the announced number of bytes, and leaves the rest in the stream. If the
+/// stream ends earlier, a read fails with [`UnexpectedEof`](io::ErrorKind::UnexpectedEof), with a
+/// [`FramingError::Truncated`] inside, where [`Take`](io::Take) would end. A copy that succeeds is
+/// therefore complete.
 ///
 /// ```
 /// use std::io::Read;
@@ -40,7 +40,7 @@ impl<R: Read> Body<R> {
         }
     }
 
-    /// How many bytes are still to come.
+    /// The number of bytes that are still to be read.
     #[must_use]
     pub fn remaining(&self) -> u64 {
         self.rest.limit()
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_early_end_is_an_error_that_says_how_much_is_missing() {
+    fn an_early_end_is_an_error_with_the_number_of_bytes() {
         let (mut request, _) = MockStream::new().chunk("da").chunk("t").into_request();
         let mut body = Body::new(&mut request, 4);
         let mut bytes = Vec::new();
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_into_no_room_is_not_taken_for_the_end() {
+    fn a_read_into_an_empty_buffer_is_not_the_end() {
         assert_eq!(Body::new(b"data".as_slice(), 4).read(&mut []).unwrap(), 0);
     }
 

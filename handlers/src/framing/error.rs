@@ -1,16 +1,19 @@
-//! What can be wrong with a framed message.
+//! Why a framed message cannot be read or written.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::str::Utf8Error;
 
-/// What kept a framed message from being read or written.
+/// Why a framed message cannot be read or written.
 ///
-/// As a handler's error, `?` is enough. Where an [`io::Error`] is wanted, [`From`] makes one: of the
-/// kind [`UnexpectedEof`](ErrorKind::UnexpectedEof) for [`Truncated`](Self::Truncated),
-/// [`InvalidInput`](ErrorKind::InvalidInput) for what JSON cannot be made of,
-/// [`InvalidData`](ErrorKind::InvalidData) for what cannot have been meant by the other side, and the
-/// very error inside [`Io`](Self::Io).
+/// In a handler `?` makes it the handler's error. [`From`] converts it to an [`io::Error`] of the
+/// kind
+///
+/// * [`UnexpectedEof`](ErrorKind::UnexpectedEof) for [`Truncated`](Self::Truncated),
+/// * [`InvalidInput`](ErrorKind::InvalidInput) for [`Unserializable`](Self::Unserializable),
+/// * [`InvalidData`](ErrorKind::InvalidData) for the other errors of content,
+///
+/// and [`Io`](Self::Io) to the error inside.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FramingError {
@@ -18,7 +21,7 @@ pub enum FramingError {
     #[error("the announced length is negative: {0}; the two sides may use different byte orders")]
     NegativeLength(i32),
 
-    /// A length, received or to be sent, is above the limit.
+    /// A length that was received, or would be sent, is above the limit.
     #[error("a length of {length} bytes is above the limit of {limit}")]
     TooLong {
         /// The length, in bytes.
@@ -27,14 +30,14 @@ pub enum FramingError {
         limit: u32,
     },
 
-    /// The other side closed in the middle.
+    /// The other side closed within the message.
     #[error("the end of file came after {received} of {announced} bytes of the {part}")]
     Truncated {
-        /// What was being read: `length`, `frame`, `header` or `body`.
+        /// The part that was read: `length`, `frame`, `header` or `body`.
         part: &'static str,
-        /// How many bytes of it came.
+        /// How many bytes of the part came.
         received: u64,
-        /// How many it should have had.
+        /// How many bytes the part should have had.
         announced: u64,
     },
 
@@ -46,27 +49,26 @@ pub enum FramingError {
     #[error("the header is not JSON: {0}")]
     NotJson(#[source] serde_json::Error),
 
-    /// The header, received or to be sent, is JSON, but a number or a list, say, where it must be an
-    /// object.
+    /// The header that was received, or would be sent, is JSON, but not an object.
     #[error("the header is JSON, but not an object")]
     NotAnObject,
 
-    /// The header is a JSON object that lacks a field, or has another type of value in it.
+    /// The header is a JSON object without one of the fields, or with a value of another type.
     #[error("the header is not of the expected form: {}", Harmless(.0))]
     WrongFields(#[source] serde_json::Error),
 
-    /// The header to be sent cannot be said in JSON: a map whose keys are no strings, for example.
+    /// The header to be sent has no JSON: a map whose keys are no strings, for example.
     #[error("the header cannot be written as JSON: {0}")]
     Unserializable(#[source] serde_json::Error),
 
-    /// Reading or writing failed, a [timeout](ErrorKind::TimedOut) among the reasons.
+    /// Reading or writing failed, or [timed out](ErrorKind::TimedOut).
     #[error(transparent)]
     Io(io::Error),
 }
 
 impl From<io::Error> for FramingError {
-    /// An error that was made from a [`FramingError`], as by the reads of a
-    /// [`Body`](crate::framing::Body), becomes that again.
+    /// An error that contains a [`FramingError`], as from the reads of a
+    /// [`Body`](crate::framing::Body), becomes the [`FramingError`] inside.
     fn from(error: io::Error) -> Self {
         error.downcast().unwrap_or_else(Self::Io)
     }
@@ -84,7 +86,7 @@ impl From<FramingError> for io::Error {
     }
 }
 
-/// A message that may quote a stranger's text, made fit for a terminal and a log.
+/// A message that may quote untrusted text, made fit for a terminal and a log.
 struct Harmless<'a>(&'a serde_json::Error);
 
 impl Harmless<'_> {
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn every_message_says_what_was_wrong_in_numbers() {
+    fn every_message_has_the_numbers() {
         let too_long = FramingError::TooLong {
             length: 2_000,
             limit: 1_000,
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_through_an_io_error_and_comes_back() {
+    fn an_error_survives_the_conversion_to_an_io_error() {
         let error = io::Error::from(truncated());
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
         let error = FramingError::from(error);
@@ -169,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_other_side_cannot_have_meant_is_invalid_data_and_an_io_error_is_itself() {
+    fn wrong_content_is_invalid_data_and_an_io_error_stays_itself() {
         let error = io::Error::from(FramingError::NegativeLength(-1));
         assert_eq!(error.kind(), ErrorKind::InvalidData);
         let error = FramingError::from(io::Error::from(ErrorKind::ConnectionReset));
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_reports_it_with_the_question_mark_and_it_can_be_found_again() {
+    fn a_handler_returns_it_with_the_question_mark_and_a_downcast_finds_it() {
         fn handle() -> Result<(), HandlerError> {
             Err(truncated())?
         }
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_quotes_a_stranger_has_no_control_characters_and_is_short() {
+    fn a_message_that_quotes_untrusted_text_has_no_control_characters_and_is_short() {
         let text = format!("\"\x1b[31m{}\"", "x".repeat(100_000)).replace('\x1b', "\\u001b");
         #[derive(Debug, serde::Deserialize)]
         enum Choice {}

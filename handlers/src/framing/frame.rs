@@ -7,13 +7,13 @@ use crate::framing::length_prefix::LengthPrefix;
 
 /// # A whole message
 impl LengthPrefix {
-    /// Reads a length and so many bytes: `None` if the stream ends before the first byte of the
+    /// Reads a length and so many bytes. `None` if the stream ends before the first byte of the
     /// length. An empty frame is a message like any other.
     ///
     /// # Errors
     ///
     /// Those of [`read_length`](Self::read_length), and [`Truncated`](FramingError::Truncated) if
-    /// fewer bytes came than were announced.
+    /// the stream ends before so many bytes.
     pub fn read_frame(&self, reader: &mut impl Read) -> Result<Option<Vec<u8>>, FramingError> {
         self.read_part("frame", reader)
     }
@@ -22,13 +22,14 @@ impl LengthPrefix {
     ///
     /// # Errors
     ///
-    /// [`TooLong`](FramingError::TooLong), and nothing is written; [`Io`](FramingError::Io).
+    /// [`TooLong`](FramingError::TooLong), before the first byte is written;
+    /// [`Io`](FramingError::Io).
     pub fn write_frame(&self, writer: &mut impl Write, payload: &[u8]) -> Result<(), FramingError> {
         self.write_length(writer, payload.len())?;
         Ok(writer.write_all(payload)?)
     }
 
-    /// A frame under the name that it has in an error.
+    /// Reads a frame; `part` is its name in an error.
     pub(super) fn read_part(
         &self,
         part: &'static str,
@@ -51,7 +52,7 @@ impl LengthPrefix {
     }
 }
 
-/// Reads up to `length` bytes, for which room is made when they are there and not before.
+/// Reads up to `length` bytes. Memory grows with the bytes that have arrived, not with `length`.
 fn read_as_it_arrives(reader: &mut impl Read, length: u32, bytes: &mut Vec<u8>) -> io::Result<()> {
     reader.take(length.into()).read_to_end(bytes)?;
     Ok(())
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_the_message_is_taken_and_the_next_one_stays() {
+    fn exactly_the_message_is_read_and_the_next_one_stays() {
         let mut stream = b"\x02\0\0\0hinext".as_slice();
         let prefix = LengthPrefix::little_endian();
         assert_eq!(prefix.read_frame(&mut stream).unwrap().unwrap(), b"hi");
@@ -108,7 +109,7 @@ mod tests {
         );
     }
 
-    /// Interrupted before every byte.
+    /// A reader with a signal before every byte.
     struct Interrupted<'a>(&'a [u8], bool);
 
     impl Read for Interrupted<'_> {
@@ -206,7 +207,7 @@ mod tests {
             zeros in any::<bool>(),
             order in 0..2_usize,
         ) {
-            // Without them almost every length would be out of bounds.
+            // Two zero bytes, since almost every other length is out of bounds.
             let bytes = if zeros { bytes.iter().map(|it| it % 4).collect() } else { bytes };
             let prefix = BOTH_ORDERS[order];
             let mut rest = bytes.as_slice();

@@ -11,14 +11,14 @@ use crate::framing::length_prefix::LengthPrefix;
 
 /// # A JSON header
 ///
-/// What it describes follows it on the stream: see [`Body`](crate::framing::Body).
+/// The data that a header describes follows on the stream: see [`Body`](crate::framing::Body).
 impl LengthPrefix {
-    /// Reads a length, and a JSON object of so many bytes, utf-8: `None` if the stream ends before
-    /// the first byte of the length.
+    /// Reads a length, and a JSON object of so many bytes in utf-8. `None` if the stream ends
+    /// before the first byte of the length.
     ///
-    /// Fields that `T` does not name are passed over, unless it says otherwise
-    /// (`#[serde(deny_unknown_fields)]`). Give a field that is a length an unsigned type, and a
-    /// negative number is [`WrongFields`](FramingError::WrongFields).
+    /// Fields that `T` does not name are ignored, unless `T` has `#[serde(deny_unknown_fields)]`.
+    /// With an unsigned type for a length, a negative number is
+    /// [`WrongFields`](FramingError::WrongFields).
     ///
     /// # Errors
     ///
@@ -35,12 +35,13 @@ impl LengthPrefix {
         }
     }
 
-    /// Writes `header` as a JSON object behind its length, in one write.
+    /// Writes the length of `header` as JSON, and the JSON object, in one write.
     ///
     /// # Errors
     ///
     /// [`Unserializable`](FramingError::Unserializable), [`NotAnObject`](FramingError::NotAnObject)
-    /// and [`TooLong`](FramingError::TooLong), and nothing is written; [`Io`](FramingError::Io).
+    /// and [`TooLong`](FramingError::TooLong), all before the first byte is written;
+    /// [`Io`](FramingError::Io).
     pub fn write_json_header<T: Serialize + ?Sized>(
         &self,
         writer: &mut impl Write,
@@ -57,7 +58,7 @@ impl LengthPrefix {
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FramingError> {
     let text = str::from_utf8(bytes).map_err(FramingError::NotUtf8)?;
-    // A list would pass for a struct: its values, for the fields in their order.
+    // serde accepts a list for a struct, as the values of its fields in their order.
     if !text.trim_ascii_start().starts_with('{') {
         return Err(match serde_json::from_str::<IgnoredAny>(text) {
             Ok(_) => FramingError::NotAnObject,
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tutorial_s_header_is_understood_byte_for_byte() {
+    fn the_tutorial_s_header_is_read_byte_for_byte() {
         // struct.pack('i', len(h)) + h with h = json.dumps({'data_size': 5}).encode('utf-8')
         let mut stream = b"\x10\0\0\0{\"data_size\": 5}hello".as_slice();
         let header = PREFIX.read_json_header::<Header>(&mut stream).unwrap();
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_nobody_asked_for_are_passed_over() {
+    fn unknown_fields_are_ignored() {
         let header = read(r#" {"name": "é", "data_size": 7, "more": [{}]} "#).unwrap();
         assert_eq!(header.data_size, 7);
     }
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_utf_8_are_told_apart_from_text_that_is_not_json() {
+    fn bytes_that_are_not_utf_8_and_text_that_is_not_json_have_errors_of_their_own() {
         let error = read(b"{\"data_size\xff\": 5}").unwrap_err();
         assert!(matches!(error, FramingError::NotUtf8(_)), "{error}");
         for text in [
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_leaves_at_any_point_is_told_apart_from_one_that_is_done() {
+    fn a_client_that_leaves_within_a_header_is_an_error_and_between_headers_none() {
         let stream = b"\x10\0\0\0{\"data_size\": 5}";
         for received in 1..stream.len() {
             let mut part = &stream[..received];

@@ -1,20 +1,20 @@
-//! Four bytes that say how many follow.
+//! Four bytes with the length of what follows.
 
 use std::io::{ErrorKind, Read, Write};
 
 use crate::framing::error::FramingError;
 
-/// The limit of a [`LengthPrefix`] unless set otherwise, in bytes: 1 MiB.
+/// The default limit of a [`LengthPrefix`], in bytes: 1 MiB.
 pub const DEFAULT_MAX_LENGTH: u32 = 1 << 20;
 
-/// The most that a signed 32-bit number can say.
+/// The largest signed 32-bit number.
 const LARGEST_LENGTH: u32 = i32::MAX.unsigned_abs();
 
-/// How lengths are written on a stream, and the longest that is accepted.
+/// How lengths are written on a stream, and the limit of lengths.
 ///
 /// A length is a signed 32-bit number, as in Python's `struct.pack('i', n)`, so it is at most
-/// 2,147,483,647 bytes (2 GiB − 1), and the prefix is four bytes. It counts what follows it, not
-/// itself.
+/// 2,147,483,647 bytes (2 GiB − 1), and the prefix is four bytes. The length does not include the
+/// prefix.
 ///
 /// ```
 /// use socketserver_handlers::framing::LengthPrefix;
@@ -46,8 +46,8 @@ enum ByteOrder {
 }
 
 impl LengthPrefix {
-    /// The lowest byte first: Python's `'i'` on x86 and ARM, and `'<i'` everywhere. What the
-    /// tutorial's programs send.
+    /// The lowest byte first, as the tutorial's programs send: Python's `'i'` on x86 and ARM, and
+    /// `'<i'` everywhere.
     pub const fn little_endian() -> Self {
         Self {
             byte_order: ByteOrder::Little,
@@ -63,8 +63,9 @@ impl LengthPrefix {
         }
     }
 
-    /// The longest message that is read or written, in bytes; [`DEFAULT_MAX_LENGTH`] unless set. More
-    /// than 2,147,483,647 counts as that. A message with its length at the limit still passes.
+    /// Sets the longest message that is read or written, in bytes; the default is
+    /// [`DEFAULT_MAX_LENGTH`]. A message with its length at the limit passes. A larger limit than
+    /// 2,147,483,647 has the effect of that number.
     pub const fn max_length(mut self, bytes: u32) -> Self {
         self.max_length = if bytes < LARGEST_LENGTH {
             bytes
@@ -74,8 +75,8 @@ impl LengthPrefix {
         self
     }
 
-    /// Reads a length: `None` if the stream ends before its first byte, which is where a stream
-    /// between two messages may end.
+    /// Reads a length. `None` if the stream ends before its first byte, as it may between two
+    /// messages.
     ///
     /// # Errors
     ///
@@ -107,7 +108,8 @@ impl LengthPrefix {
     ///
     /// # Errors
     ///
-    /// [`TooLong`](FramingError::TooLong), and nothing is written; [`Io`](FramingError::Io).
+    /// [`TooLong`](FramingError::TooLong), before the first byte is written;
+    /// [`Io`](FramingError::Io).
     pub fn write_length(&self, writer: &mut impl Write, length: usize) -> Result<(), FramingError> {
         Ok(writer.write_all(&self.encode(length)?)?)
     }
@@ -130,7 +132,7 @@ impl LengthPrefix {
     }
 }
 
-/// Reads until `buffer` is full or the stream ends, and gives how many bytes came.
+/// Reads until `buffer` is full or the stream ends, and returns the number of bytes.
 fn read_until_full(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_at_the_limit_passes_and_one_above_is_refused_with_both_numbers() {
+    fn a_length_at_the_limit_passes_and_a_longer_one_is_refused_with_both_numbers() {
         let prefix = LengthPrefix::little_endian().max_length(3);
         let mut stream = b"\x03\0\0\0abc\x04\0\0\0abcd".as_slice();
         assert_eq!(prefix.read_frame(&mut stream).unwrap().unwrap(), b"abc");
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_in_the_middle_says_how_much_of_what_had_come() {
+    fn an_end_in_the_middle_has_the_part_and_the_numbers() {
         for (bytes, expected) in [
             (b"\x05".as_slice(), ("length", 1, 4)),
             (b"\x05\0\0", ("length", 3, 4)),

@@ -1,27 +1,25 @@
 //! Messages in a stream of bytes: a length goes before each.
 //!
 //! A stream has no boundaries. Two messages sent one after the other may arrive together, and one
-//! may arrive in pieces: the tutorial's *sticky packets*. A receiver that knows the length in advance
-//! takes them apart. Both of the tutorial's ways are here:
+//! message may arrive in pieces: the tutorial's *sticky packets*. A receiver that knows each length
+//! in advance can separate the messages. Both of the tutorial's ways are here:
 //!
-//! * [`LengthPrefix`]: four bytes with the length of what follows, as Python's `struct.pack('i', n)`
-//!   makes them. [`read_frame`](LengthPrefix::read_frame) and
+//! * [`LengthPrefix`]: four bytes with the length of what follows, as Python's `struct.pack('i',
+//!   n)` makes them. [`read_frame`](LengthPrefix::read_frame) and
 //!   [`write_frame`](LengthPrefix::write_frame) carry a whole message.
-//! * A JSON header behind such a prefix, which says what follows and how long it is:
+//! * A JSON header behind such a prefix, which describes the data behind it and has their length:
 //!   [`read_json_header`](LengthPrefix::read_json_header) and
-//!   [`write_json_header`](LengthPrefix::write_json_header). What follows is read as a [`Body`],
-//!   piece by piece, however long it is.
+//!   [`write_json_header`](LengthPrefix::write_json_header). The data of any length are read as a
+//!   [`Body`], piece by piece.
 //!
-//! Reading works over anything that implements [`Read`](std::io::Read), a
-//! [`StreamRequest`](socketserver::StreamRequest) for one, and takes from it exactly the bytes of the
-//! message: the next message stays where it is. Length and message are read one after the other, so
-//! a buffered reader costs fewer system calls; for the same reason a buffered writer sends both at
-//! once. Nothing here flushes.
+//! The functions read from everything that implements [`Read`](std::io::Read), such as a
+//! [`StreamRequest`](socketserver::StreamRequest), and read exactly the bytes of the message.
+//! Length and message are two reads and two writes, so a buffered reader and a buffered writer save
+//! system calls. No function flushes.
 //!
-//! Nothing is believed: a length is checked against a limit, and memory grows with the bytes that
-//! have arrived, not with the number that a stranger has sent. Each thing that may be wrong is a
-//! variant of [`FramingError`]. After any error the place in the stream is lost, and nothing more
-//! can be read from it with sense.
+//! The peer is not trusted: each length is compared with a limit, and memory grows with the bytes
+//! that have arrived, not with the announced length. Each fault is a variant of [`FramingError`].
+//! After an error the position in the stream is unknown, so close the connection.
 //!
 //! ```
 //! use std::io::{self, Write};
@@ -39,7 +37,7 @@
 //!     bytes: u64,
 //! }
 //!
-//! /// Takes what clients send, of any length, and tells how much it was.
+//! /// Reads uploads of any length, and answers with their length.
 //! struct Sink;
 //!
 //! impl RequestHandler for Sink {

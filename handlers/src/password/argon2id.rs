@@ -1,4 +1,4 @@
-//! The way to store a password today.
+//! A password stored with Argon2id.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,24 +9,24 @@ use argon2::{Algorithm, Argon2, Params};
 
 use crate::password::PasswordError;
 
-/// The most memory that an entry may ask for, in KiB: 2 GiB, as RFC 9106 recommends where there is so much.
+/// The most memory that an entry may ask for, in KiB: 2 GiB, the highest that RFC 9106 recommends.
 const MAX_MEMORY: u32 = 2 << 20;
 
-/// The most memory times passes, in KiB: some ten seconds' work.
+/// The most memory times passes, in KiB: about ten seconds of work.
 const MAX_WORK: u64 = 16 << 20;
 
 /// A password as it is stored with Argon2id: written as text, and parsed again.
 ///
 /// The text has the form `$argon2id$v=19$m=…,t=…,p=…$salt$hash`, which Python's `argon2-cffi` and
-/// others read too. An entry that asks for more than 2 GiB, or for passes that write more than 16 GiB
-/// together, is refused when it is parsed, since each check would take as much. What is formatted of
-/// it with `{:?}` does not show the hash.
+/// others read too. An entry that asks for more than 2 GiB, or for passes that write more than 16
+/// GiB together, is refused when it is parsed, since each check would cost as much. `{:?}` does not
+/// show the hash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredPassword(PasswordHash);
 
 impl StoredPassword {
-    /// Hashes a password with a random salt, which takes some tens of milliseconds and 19 MiB while it
-    /// lasts: the costs that OWASP recommends.
+    /// Hashes a password with a random salt, at the costs that OWASP recommends: some tens of
+    /// milliseconds, and 19 MiB of memory meanwhile.
     ///
     /// # Errors
     ///
@@ -36,8 +36,8 @@ impl StoredPassword {
         hashed.map(Self).map_err(PasswordError::Hashing)
     }
 
-    /// Whether this is the password, at the costs that the entry names; the comparison takes the same
-    /// time wherever they differ.
+    /// True if this is the password. The check has the costs that the entry names. The comparison
+    /// takes the same time wherever the first difference is.
     #[must_use]
     pub fn is(&self, password: impl AsRef<[u8]>) -> bool {
         let verified = Argon2::default().verify_password(password.as_ref(), &self.0);
@@ -65,7 +65,7 @@ impl FromStr for StoredPassword {
     }
 }
 
-/// An entry without them is no password's at all.
+/// Refuses an entry without salt or hash.
 fn check_parts(hash: &PasswordHash) -> Result<(), PasswordError> {
     let missing = match (&hash.salt, &hash.hash) {
         (None, _) => "salt",
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_password_is_known_again_and_no_other() {
+    fn the_password_is_recognised_and_no_other() {
         let stored = StoredPassword::new("open sesame").unwrap();
         assert!(stored.is("open sesame"));
         for other in ["", "open sesam", "open sesame ", "Open sesame"] {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn it_survives_being_written_down() {
+    fn an_entry_is_parsed_from_its_text() {
         let stored = StoredPassword::new(b"\xff\0 any bytes").unwrap();
         let entry = stored.to_string();
         assert!(
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_another_function_says_so() {
+    fn an_entry_of_another_function_is_refused_by_name() {
         let entry = "$scrypt$ln=15,r=8,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo";
         let error = entry.parse::<StoredPassword>().unwrap_err();
         assert!(error.to_string().contains("scrypt"), "{error}");
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_lacks_a_part_says_which() {
+    fn an_entry_that_lacks_a_part_is_refused_with_its_name() {
         let costs = "$argon2id$v=19$m=19456,t=2,p=1";
         for (entry, missing) in [
             ("$argon2id", "salt"),
@@ -160,7 +160,7 @@ mod tests {
 
     /// Such an entry is damaged, or made to keep the server busy for years.
     #[test]
-    fn an_entry_whose_costs_cannot_have_been_meant_is_refused() {
+    fn an_entry_with_absurd_costs_is_refused() {
         for costs in [
             "m=4294967295,t=1,p=1",
             "m=2097153,t=1,p=1",

@@ -1,4 +1,4 @@
-//! The tutorial's way to store a password.
+//! A password stored as in the tutorial.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ const KEY_LENGTH: usize = 32;
 /// A password as the tutorial stores it: a random key of the user's own, and the HMAC-MD5 of the
 /// password under it, in Python `hmac.new(key, password, 'md5').digest()`.
 ///
-/// It is here to be studied; [`StoredPassword`](crate::password::StoredPassword) is for use.
+/// It is for study. Use [`StoredPassword`](crate::password::StoredPassword).
 #[derive(Clone, PartialEq, Eq)]
 pub struct TutorialPassword {
     key: [u8; KEY_LENGTH],
@@ -33,7 +33,7 @@ impl TutorialPassword {
         Ok(Self { key, digest })
     }
 
-    /// A password that was stored before.
+    /// The password with the two stored parts.
     #[must_use]
     pub fn from_parts(key: [u8; KEY_LENGTH], digest: [u8; 16]) -> Self {
         Self { key, digest }
@@ -45,7 +45,8 @@ impl TutorialPassword {
         (self.key, self.digest)
     }
 
-    /// Whether this is the password; the comparison takes the same time wherever they differ.
+    /// True if this is the password. The comparison takes the same time wherever the first
+    /// difference is.
     #[must_use]
     pub fn is(&self, password: impl AsRef<[u8]>) -> bool {
         let candidate = mac(&self.key, password.as_ref());
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_is_known_again_and_no_other() {
+    fn the_password_is_recognised_and_no_other() {
         let stored = TutorialPassword::new("open sesame").unwrap();
         let (key, digest) = stored.parts();
         let stored = TutorialPassword::from_parts(key, digest);

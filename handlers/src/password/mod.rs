@@ -1,12 +1,12 @@
-//! How a user's password is stored, so that who reads the store does not know it.
+//! Stored passwords of users, from which a thief of the store does not learn the passwords.
 //!
 //! [`TutorialPassword`] is the tutorial's way: an HMAC-MD5 under a random key of the user's own. No
-//! two users with the same password have the same entry, and no table made in advance helps. But MD5
-//! is made to be fast: whoever steals the store tries many millions of passwords a second.
+//! two users with the same password have the same entry, and no table made in advance helps. But
+//! MD5 is fast by design: a thief tries many millions of passwords a second.
 //!
-//! [`StoredPassword`] is the way to do it today: Argon2id, which is slow and takes memory by design, so
-//! that each try costs the thief what it costs the server. Its entry is one line of text that names
-//! the function and its costs, so they can be raised later without making old entries useless.
+//! [`StoredPassword`] is today's way: Argon2id, which is slow and takes memory by design. Each try
+//! costs the thief as much as the server. The entry is one line of text that names the function and
+//! its costs, so the costs can rise later while old entries stay valid.
 //!
 //! ```
 //! use socketserver_handlers::password::StoredPassword;
@@ -25,7 +25,7 @@ mod hmac_md5;
 pub use argon2id::StoredPassword;
 pub use hmac_md5::TutorialPassword;
 
-/// Why a password cannot be stored, or an entry not be read.
+/// Why a password cannot be stored, or an entry cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordError {
@@ -33,7 +33,7 @@ pub enum PasswordError {
     #[error("cannot store a password: no random bytes: {0}")]
     NoRandomness(#[source] getrandom::Error),
 
-    /// Argon2 does not take the password, or got no random bytes.
+    /// Argon2 does not accept the password, or has no random bytes.
     #[error("cannot store a password: {0}")]
     Hashing(#[source] argon2::password_hash::Error),
 
@@ -45,11 +45,11 @@ pub enum PasswordError {
     #[error("the entry of the stored password has no {0}")]
     Incomplete(&'static str),
 
-    /// The entry names costs that Argon2 does not know.
-    #[error("the entry of the stored password has costs that Argon2 does not take: {0}")]
+    /// The entry names costs that Argon2 does not accept.
+    #[error("the entry of the stored password has costs that Argon2 does not accept: {0}")]
     Costs(#[source] argon2::password_hash::Error),
 
-    /// The entry names costs that nobody can have meant.
+    /// The entry names absurd costs.
     #[error("the stored password is not checked at such costs: {memory} KiB, {passes} passes")]
     TooCostly {
         /// The memory, in KiB.
@@ -58,7 +58,7 @@ pub enum PasswordError {
         passes: u32,
     },
 
-    /// The entry was made in another way than Argon2.
+    /// The entry was made by another function than Argon2.
     #[error("the password was stored with {0}, which is not known here; it has to be set anew")]
     UnknownFunction(String),
 }
