@@ -1,16 +1,16 @@
-//! Sends back what comes.
+//! Sends everything back.
 
 use std::io::{BufRead, Write};
 
 use socketserver::{DatagramRequest, HandlerResult, RequestHandler, StreamRequest};
 
-/// Sends back what comes, until the client closes.
+/// Sends everything back, until the client closes.
 ///
-/// Over a stream every byte comes back, in order; what arrives together leaves together. Over
-/// datagrams each one comes back as it is, an empty one too. A datagram of which the server has
-/// received only the beginning is not answered, and is an error of the request.
+/// Over a stream every byte comes back, in order; bytes that arrive together leave together. Over
+/// datagrams each datagram comes back, an empty one too. A truncated datagram is not answered, and
+/// is an error of the request.
 ///
-/// It is not one of the tutorial's programs, but the least that its communication loop can do.
+/// The tutorial has no such program. This is the simplest use of its communication loop.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Echo;
 
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_leaves_without_a_word_gets_nothing() {
+    fn a_client_that_leaves_without_a_message_is_sent_nothing() {
         let recording = MockStream::new().run(Echo);
         recording.result().as_ref().unwrap();
         assert!(recording.written().is_empty());
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_no_datagram_is_reported() {
+    fn a_failed_send_is_reported() {
         let client = MockDatagram::new("one").send_error(ErrorKind::ConnectionRefused);
         let error = client.run(Echo).result().as_ref().unwrap_err().to_string();
         assert!(

@@ -1,4 +1,4 @@
-//! What is told of a file before its content.
+//! The header of a file, which is sent before its content.
 
 use std::fmt;
 use std::io::{self, BufRead, Read, Write};
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::framing::{Body, FramingError, LengthPrefix};
 
-/// The tutorial's header of a file: its name, its size, and the MD5 of its content in hexadecimal, as
-/// a JSON object behind a length of 4 bytes, little-endian.
+/// The tutorial's header of a file: its name, its size, and the MD5 of its content in hexadecimal,
+/// as a JSON object behind a length of 4 bytes, little-endian.
 ///
-/// MD5 finds what a faulty transfer has changed. It does not find what somebody has changed on purpose.
+/// MD5 detects the errors of a transfer. It does not detect a change on purpose.
 ///
 /// ```
 /// use socketserver_handlers::FileHeader;
@@ -30,7 +30,7 @@ use crate::framing::{Body, FramingError, LengthPrefix};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileHeader {
-    /// The name, as the sender gave it. It is a stranger's word: it may be absolute, or lead out of any
+    /// The name that the sender has chosen. It is untrusted: it may be absolute, or leave any
     /// directory by `..`.
     pub file_name: String,
     /// The size of the content, in bytes.
@@ -45,7 +45,7 @@ const MAX_HEADER_LENGTH: u32 = 64 << 10;
 const PREFIX: LengthPrefix = LengthPrefix::little_endian().max_length(MAX_HEADER_LENGTH);
 
 impl FileHeader {
-    /// The header of a file with this name and content, which is read to its end.
+    /// Makes the header of a file with this name and content. The content is read to its end.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl FileHeader {
         })
     }
 
-    /// Writes the header; the content is to follow.
+    /// Writes the header. Write the content next.
     ///
     /// # Errors
     ///
@@ -73,18 +73,18 @@ impl FileHeader {
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// Why the bytes are no header.
     pub fn read(reader: &mut impl Read) -> Result<Option<Self>, FramingError> {
         PREFIX.read_json_header(reader)
     }
 
-    /// Passes the content that follows the header on to `writer`, as it comes, and looks at the end
-    /// whether it is what was announced.
+    /// Copies the content behind the header to `writer`, piece by piece, and compares its MD5 with
+    /// the announced one at the end.
     ///
     /// # Errors
     ///
-    /// If the stream ends too early, either side fails, or the content is another one. The writer has
-    /// what has come until then.
+    /// If the stream ends too early, the reader or the writer fails, or the MD5 differs. The writer
+    /// has the content so far.
     pub fn receive_content(
         &self,
         reader: impl BufRead,
@@ -104,27 +104,27 @@ impl FileHeader {
     }
 }
 
-/// Why a file's content is not what its header has announced.
+/// Why the content of a file could not be received.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContentError {
-    /// It did not come, or not all of it, or could not be written.
+    /// The content did not come complete, or could not be written.
     #[error("cannot receive the content: {0}")]
     Io(#[from] io::Error),
 
-    /// Other bytes came than were announced.
+    /// The MD5 of the content differs from the announced one.
     #[error(
         "the content was changed on its way: its md5 is {received}, and {announced:?} was announced"
     )]
     Changed {
-        /// What the header says.
+        /// The MD5 in the header.
         announced: String,
-        /// The MD5 of what came.
+        /// The MD5 of the received content.
         received: String,
     },
 }
 
-/// Sums up what is written through it.
+/// A writer that computes the MD5 of its bytes.
 struct Summed<W> {
     writer: W,
     md5: Md5,
@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    /// What Python sends: `struct.pack('i', len(header)) + header`, with
+    /// The bytes that Python sends: `struct.pack('i', len(header)) + header`, with
     /// `header = json.dumps({'file_name': 'a.txt', 'file_size': 5, 'md5': …}).encode()`.
     const FROM_PYTHON: &[u8] = b"\x51\0\0\0{\"file_name\": \"a.txt\", \"file_size\": 5, \"md5\": \
         \"5d41402abc4b2a76b9719d911017c592\"}";
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn content_that_was_changed_is_found_out() {
+    fn changed_content_is_an_error() {
         let header = FileHeader::new("a.txt", &b"hello"[..]).unwrap();
         let error = header
             .receive_content(&b"hallo"[..], io::sink())
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn content_that_ends_too_early_is_found_out() {
+    fn content_that_ends_too_early_is_an_error() {
         let header = FileHeader::new("a.txt", &b"hello"[..]).unwrap();
         let mut content = Vec::new();
         let error = header
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_header_is_refused_before_it_comes() {
+    fn a_header_above_the_limit_is_refused_by_its_length() {
         let error = FileHeader::read(&mut &i32::MAX.to_le_bytes()[..]).unwrap_err();
         assert!(matches!(error, FramingError::TooLong { .. }), "{error}");
     }

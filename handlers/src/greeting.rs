@@ -6,13 +6,13 @@ use socketserver::{HandlerResult, RequestHandler, StreamRequest};
 
 use crate::one_read::read_once;
 
-/// What [`Greeting`] sends: utf-8, without an end mark.
+/// The answer of [`Greeting`]: utf-8, without an end mark.
 pub const GREETING: &str = "你好,欢迎光临! Hello and welcome!";
 
-/// Greets a client that has said something, and closes: the tutorial's first handler.
+/// Greets a client after its first message, and closes: the tutorial's first handler.
 ///
-/// It reads once, at most 1024 bytes, makes nothing of them, sends [`GREETING`] and closes. A client
-/// that ends its side without a word is greeted too, as it is there.
+/// The handler reads once, at most 1024 bytes, ignores them, sends [`GREETING`] and closes. A
+/// client that shuts down its write end without a message is greeted too, as in the tutorial.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Greeting;
 
@@ -33,12 +33,12 @@ mod tests {
 
     use super::*;
 
-    /// All bytes of the greeting, as a client that knows nothing of utf-8 sees them.
+    /// The bytes of the greeting.
     const BYTES: &[u8] = b"\xe4\xbd\xa0\xe5\xa5\xbd,\xe6\xac\xa2\xe8\xbf\x8e\xe5\x85\x89\
         \xe4\xb8\xb4! Hello and welcome!";
 
     #[test]
-    fn a_client_that_has_said_something_is_greeted_and_left() {
+    fn a_client_that_has_sent_a_message_is_greeted_and_closed() {
         let recording = MockStream::new().chunk("hi").run(Greeting);
         recording.result().as_ref().unwrap();
         assert_eq!(recording.writes(), [BYTES]);
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_greeted_twice_however_much_is_said() {
+    fn no_client_is_greeted_twice_however_much_it_sends() {
         for client in [
             MockStream::new().chunk("h").chunk("i"),
             MockStream::new().chunk("hi\nhi\n"),
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_ends_its_side_without_a_word_is_greeted() {
+    fn a_client_that_shuts_down_without_a_message_is_greeted() {
         let recording = MockStream::new().run(Greeting);
         recording.result().as_ref().unwrap();
         assert_eq!(recording.written(), BYTES);

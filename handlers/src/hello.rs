@@ -1,4 +1,4 @@
-//! Logs one message, and says hi.
+//! Logs one message, and answers `hi`.
 
 use std::io::Write;
 
@@ -10,11 +10,11 @@ const REPLY: &[u8] = b"hi";
 
 /// Logs one message, answers `hi`, and closes: the tutorial's first servers over TCP and UDP.
 ///
-/// Over a stream the message is what one read of at most 1024 bytes gives, empty if the client ends
-/// its side without a word. Over datagrams it is the datagram, or the first 1024 bytes of it. The
-/// tutorial's servers print it; here it is logged at level `info` with the client's address, quoted
-/// and with control characters escaped, so that a client cannot write to the terminal. Bytes that
-/// are not utf-8 are shown as U+FFFD.
+/// Over a stream the message is the bytes of one read of at most 1024, none if the client shuts
+/// down its write end without sending. Over datagrams the message is the first 1024 bytes of the
+/// datagram. The tutorial's servers print the message. This handler logs it at level `info` with
+/// the client's address, quoted and with control characters escaped, so that a client cannot write
+/// to the terminal. Bytes that are not utf-8 are shown as U+FFFD.
 ///
 /// The reply is the two bytes `hi`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,7 +40,7 @@ impl RequestHandler<DatagramRequest> for Hello {
 }
 
 fn log_message(client: &Address, message: &[u8]) {
-    log::info!("{client} says {}", printable(message));
+    log::info!("{client} sent {}", printable(message));
 }
 
 fn printable(message: &[u8]) -> String {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_that_has_said_something_gets_hi() {
+    fn a_client_that_has_sent_a_message_is_answered_hi() {
         let recording = MockStream::new().chunk("hello").run(Hello);
         recording.result().as_ref().unwrap();
         assert_eq!(recording.writes(), [b"hi"]);
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn one_reply_answers_whatever_is_said_and_in_however_many_pieces() {
+    fn one_reply_answers_every_message_in_however_many_pieces() {
         for client in [
             MockStream::new().chunk("hel").chunk("lo"),
             MockStream::new().chunk("hello\nhello\n"),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn every_datagram_gets_hi() {
+    fn every_datagram_is_answered_hi() {
         for client in [
             MockDatagram::new("hello"),
             MockDatagram::new(""),
@@ -118,13 +118,13 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_no_datagram_is_reported() {
+    fn a_failed_send_is_reported() {
         let client = MockDatagram::new("hello").send_error(ErrorKind::ConnectionRefused);
         assert!(client.run(Hello).result().is_err());
     }
 
     #[test]
-    fn what_is_logged_is_one_line_without_control_characters() {
+    fn a_logged_message_is_one_line_without_control_characters() {
         assert_eq!(printable("你好 hi".as_bytes()), "\"你好 hi\"");
         assert_eq!(printable(b"\x1b[2J\r\n\"\xff"), r#""\u{1b}[2J\r\n\"�""#);
     }

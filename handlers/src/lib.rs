@@ -2,19 +2,18 @@
 //!
 //! | Handler | Serves | What it does |
 //! |---|---|---|
-//! | [`Echo`] | streams, datagrams | sends back what comes, until the client closes |
+//! | [`Echo`] | streams, datagrams | sends everything back, until the client closes |
 //! | [`Upper`] | streams | sends one message back in upper case, and closes |
 //! | [`UpperLoop`] | streams | sends everything back in upper case, until the client closes |
-//! | [`Time`] | streams, datagrams | tells the local time in the format that the client asks for |
-//! | [`Greeting`] | streams | greets a client that has said something, and closes |
+//! | [`Time`] | streams, datagrams | answers with the local time in the format of the client |
+//! | [`Greeting`] | streams | greets a client that has sent a message, and closes |
 //! | [`Hello`] | streams, datagrams | logs one message, answers `hi`, and closes |
-//! | [`auth::Authenticated`] | streams | lets only those who know a key reach the handler behind it |
-//! | [`shell::Shell`] | streams, datagrams | runs what its client sends, and answers with its output |
-//! | [`shell::CommandSource`] | datagrams | sends its client what a person types, to be run there |
-//! | [`chat::Chat`] | streams, datagrams | passes messages between clients and a person who answers |
+//! | [`auth::Authenticated`] | streams | runs a handler only for clients that know a key |
+//! | [`shell::Shell`] | streams, datagrams | runs commands, and answers with their output |
+//! | [`shell::CommandSource`] | datagrams | sends commands that a person types, to run there |
+//! | [`chat::Chat`] | streams, datagrams | passes messages to and from a person |
 //!
-//! The `socketserver` command of this package serves any of them. They are as easily served by a
-//! program of one's own:
+//! The `socketserver` command of this package serves any of them, and so does your own program:
 //!
 //! ```
 //! use socketserver::ThreadingTcpServer;
@@ -27,16 +26,15 @@
 //! # Ok::<(), socketserver::Error>(())
 //! ```
 //!
-//! [`framing`] is for protocols of one's own: a length, or a JSON header, before each message.
-//! [`FileHeader`] goes before a file, and finds what was changed on the way.
-//! [`password`] is for those who store passwords.
+//! [`framing`] is for your own protocols: a length, or a JSON header, before each message.
+//! [`FileHeader`] goes before a file, and detects errors of the transfer. [`password`] stores
+//! passwords.
 //!
 //! # One read is one message
 //!
-//! The tutorial's clients send commands and lines without an end mark, and its servers take what one
-//! `recv(1024)` returns for a message. [`Upper`], [`Greeting`] and [`Hello`] do the same, so that
-//! those clients are understood: a message that arrives in two pieces is cut after the first, and of
-//! one longer than 1024 bytes the rest is not looked at.
+//! The tutorial's clients send commands and lines without an end mark, and one `recv(1024)` of its
+//! servers is one message. [`Upper`], [`Greeting`] and [`Hello`] do the same for those clients: of
+//! a message in two pieces they read the first, and of a longer message the first 1024 bytes.
 
 pub mod auth;
 pub mod chat;

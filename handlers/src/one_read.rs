@@ -1,4 +1,4 @@
-//! What the tutorial's servers take for a message.
+//! A message of the tutorial's servers: the bytes of one read.
 
 use std::io::{self, Read};
 
@@ -7,8 +7,8 @@ use socketserver::StreamRequest;
 /// The most bytes of a message, as in the tutorial's `recv(1024)`.
 pub(crate) const MESSAGE_SIZE: usize = 1024;
 
-/// The client's message: what one read gives, empty if the client has closed without a word.
-/// `None` if the server is stopping and nothing has come.
+/// Reads the client's message: the bytes of one read, none if the client has closed without
+/// sending. `None` if the server is stopping and no byte has come.
 pub(crate) fn read_once(request: &mut StreamRequest) -> io::Result<Option<Vec<u8>>> {
     let mut message = vec![0; MESSAGE_SIZE];
     let length = if request.wait()? {
@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_what_one_read_gives() {
+    fn a_message_is_the_bytes_of_one_read() {
         let client = MockStream::new().chunk("one").chunk("two");
         assert_eq!(read_from(client).unwrap().unwrap(), b"one");
     }
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_closes_without_a_word_has_sent_an_empty_message() {
+    fn a_client_that_closes_without_sending_has_sent_an_empty_message() {
         assert_eq!(read_from(MockStream::new()).unwrap().unwrap(), b"");
     }
 

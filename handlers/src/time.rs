@@ -1,4 +1,4 @@
-//! Tells the time.
+//! Answers with the time.
 
 use std::io::{BufRead, Read, Write};
 use std::time::SystemTime;
@@ -8,28 +8,29 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use socketserver::{DatagramRequest, HandlerResult, RequestHandler, StreamRequest};
 
-/// The most bytes of a format, and of a reply: what the tutorial's server and client read at a time.
+/// The most bytes of a format, and of a reply, as the tutorial's server and client read.
 const LIMIT: usize = 1024;
 
-/// The longest line worth reading: a format and `\r\n`.
+/// The longest line that is read: a format and `\r\n`.
 const LONGEST_LINE: u64 = LIMIT as u64 + 2;
 
 const DEFAULT_FORMAT: &str = "%Y-%m-%d %X";
 
-/// Tells the local time in the format that the client asks for: the tutorial's time server.
+/// Answers with the local time in the format of the client: the tutorial's time server.
 ///
 /// * *Datagrams:* each is a strftime format, and its answer is one datagram.
 /// * *Streams:* each line is a format, and its answer is one line, until the client closes. Lines
-///   end with `\n`; a `\r` before it is taken off. What the client has sent when it closes counts as
-///   a line. `%n`, which would make two lines of one answer, is refused.
+///   end with `\n` or `\r\n`. The last line needs no end. `%n`, which would make two lines of one
+///   answer, is refused.
 ///
 /// Formats and answers are utf-8. An empty format means `%Y-%m-%d %X`. The directives are those of
-/// the C locale, as for Python's `time.strftime`, as far as [`jiff`](jiff::fmt::strtime) has them:
-/// the modifiers `%E` and `%O` are missing, and `%N`, `%f`, `%:z` and some others come on top.
+/// the C locale, as for Python's `time.strftime`, with the differences of
+/// [`jiff`](jiff::fmt::strtime): `jiff` lacks the modifiers `%E` and `%O`, and adds `%N`, `%f`,
+/// `%:z` and some others.
 ///
-/// What cannot be answered is logged, and gets a reply that begins with `error: ` and says why: an
-/// unknown directive, bytes that are not utf-8, a format or an answer of more than 1024 bytes. After
-/// a line that is too long the connection is closed, since its end may never come.
+/// Some formats are logged, and answered with `error: ` and the reason: an unknown directive, bytes
+/// that are not utf-8, a format or an answer of more than 1024 bytes. After a line that is too long
+/// the connection is closed, since the end of the line may never come.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Time;
 
@@ -37,7 +38,7 @@ impl RequestHandler<DatagramRequest> for Time {
     fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
         let time = format_time(request.packet(), &local_time()?);
         let reply = time.unwrap_or_else(|error| refuse(request.client_address(), &error));
-        // Sent, not written: the answer to some formats is an empty datagram.
+        // `send`, since an empty answer that is only written is not sent.
         Ok(request.send(reply.as_bytes())?)
     }
 }
@@ -60,14 +61,14 @@ impl RequestHandler for Time {
     }
 }
 
-/// What is wrong with a format.
+/// Why a format has no answer.
 #[derive(Debug, thiserror::Error)]
 enum FormatError {
     #[error("the format is longer than {} bytes", LIMIT)]
     TooLong,
     #[error("the format is not utf-8")]
     NotUtf8,
-    /// A directive that there is not.
+    /// An unknown directive.
     #[error(transparent)]
     Strftime(#[from] jiff::Error),
     #[error("the time in this format is longer than {} bytes", LIMIT)]
@@ -96,7 +97,7 @@ fn format_time(format: &[u8], time: &Zoned) -> Result<String, FormatError> {
         Err(_) => return Err(FormatError::NotUtf8),
     };
     let c_locale = Config::new().custom(PosixCustom::new());
-    // Widths have no effect above 20, so what is built here is short, whatever the format says.
+    // Widths have no effect above 20, so the reply is short for every format.
     let reply = BrokenDownTime::from(time).to_string_with_config(&c_locale, format)?;
     if reply.len() > LIMIT {
         return Err(FormatError::ReplyTooLong);
@@ -172,10 +173,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_format_is_refused_with_the_reason() {
+    fn a_wrong_format_is_refused_with_the_reason() {
         let unknown = |directive| {
             format!(
-                "error: strftime formatting failed: found unrecognized specifier directive `{directive}`"
+                "error: strftime formatting failed: found unrecognized specifier directive \
+                 `{directive}`"
             )
         };
         assert_eq!(formatted("%K"), unknown("K"));
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn no_width_makes_much_of_little() {
+    fn no_width_makes_a_long_answer() {
         for directive in ["d", "A", "Y", "s", "f", ".f", "N", "c", "Z", "%"] {
             for width in ["255", "_255", "0255", "^255"] {
                 let time = formatted(format!("%{width}{directive}"));
@@ -230,7 +232,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_on_a_stream_have_an_answer_a_line(
+        fn any_bytes_on_a_stream_have_an_answer_per_line(
             lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..5),
         ) {
             let lines = lines.join(&b'\n');
@@ -269,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_datagram_that_is_no_format_is_told_why() {
+    fn a_datagram_with_a_wrong_format_is_answered_with_the_reason() {
         for (packet, reply) in [
             (
                 b"%K".as_slice(),
@@ -285,8 +287,8 @@ mod tests {
     }
 
     #[test]
-    fn a_format_without_an_answer_gets_an_empty_datagram() {
-        // The fraction of a second, where there is none or no digit of it is asked for.
+    fn a_format_with_an_empty_answer_is_answered_with_an_empty_datagram() {
+        // The fraction of a whole second, and a fraction of no digits.
         let whole_second = format_time(b"%.f", &some_time()).unwrap();
         assert_eq!(whole_second, "");
         let sent = MockDatagram::new("%.0f").run(Time).sent();
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_no_datagram_is_reported() {
+    fn a_failed_send_is_reported() {
         let client = MockDatagram::new("%Y").send_error(ErrorKind::ConnectionRefused);
         assert!(client.run(Time).result().is_err());
     }
@@ -341,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_format_is_told_why_and_the_next_is_answered() {
+    fn a_line_with_a_wrong_format_is_answered_with_the_reason_and_the_next_with_the_time() {
         let recording = MockStream::new().chunk(b"%K\n\xff\na%nb\nc\n").run(Time);
         recording.result().as_ref().unwrap();
         let expected = "error: strftime formatting failed: found unrecognized specifier directive \
@@ -365,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_told_so_and_the_rest_is_not_read() {
+    fn a_line_without_end_is_refused_and_the_rest_is_not_read() {
         for line in ["a".repeat(1 << 20), format!("{}\nb\n", "a".repeat(1025))] {
             let recording = MockStream::new().chunk(line).run(Time);
             recording.result().as_ref().unwrap();
@@ -376,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_leaves_without_a_word_gets_nothing() {
+    fn a_client_that_leaves_without_a_message_is_sent_nothing() {
         let recording = MockStream::new().run(Time);
         recording.result().as_ref().unwrap();
         assert_eq!(recording.written(), b"");
@@ -393,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_no_more_ends_the_request() {
+    fn a_failed_write_ends_the_request() {
         let client = MockStream::new().chunk("a\n").chunk("b\n");
         let recording = client.write_error_after(1, ErrorKind::BrokenPipe).run(Time);
         assert!(recording.result().is_err());

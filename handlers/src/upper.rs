@@ -6,13 +6,14 @@ use socketserver::{HandlerResult, RequestHandler, StreamRequest};
 
 use crate::one_read::read_once;
 
-/// Sends one message back in upper case, and closes: the tutorial's complete `socketserver` example.
+/// Sends one message back in upper case, and closes: the tutorial's complete `socketserver`
+/// example.
 ///
-/// The message is what one read of at most 1024 bytes gives. White space at both ends is taken off;
-/// the rest goes back without an end mark, and the connection is closed. Of an empty message, or one
-/// of white space only, nothing comes back.
+/// The message is the bytes of one read of at most 1024. White space at both ends is removed; the
+/// rest goes back without an end mark, and the connection is closed. An empty message, or a message
+/// of white space only, has no answer.
 ///
-/// Text is bytes here, as it is there: white space is space, `\t`, `\n`, `\v`, `\f` and `\r`, and
+/// Text is bytes, as in the tutorial: white space is space, `\t`, `\n`, `\v`, `\f` and `\r`, and
 /// upper case is that of ASCII letters, as for Python's `bytes.strip` and `bytes.upper`. All other
 /// bytes, utf-8 or not, come back as they are.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,7 +28,7 @@ impl RequestHandler for Upper {
     }
 }
 
-/// The bytes without white space at both ends. (`trim_ascii` leaves a vertical tab.)
+/// Removes white space at both ends, also vertical tabs, which `trim_ascii` leaves.
 fn strip(bytes: &[u8]) -> &[u8] {
     let is_text = |byte: &u8| !matches!(byte, b'\t'..=b'\r' | b' ');
     let start = bytes.iter().position(is_text).unwrap_or(bytes.len());
@@ -46,7 +47,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes back for a message that arrives in one piece.
+    /// The answer to a message that arrives in one piece.
     fn answer_to(message: &[u8]) -> Vec<u8> {
         let recording = MockStream::new().chunk(message).run(Upper);
         recording.result().as_ref().unwrap();
@@ -55,17 +56,17 @@ mod tests {
     }
 
     #[test]
-    fn the_tutorial_s_client_gets_its_hello_in_upper_case() {
+    fn the_tutorial_s_client_is_sent_its_hello_in_upper_case() {
         assert_eq!(answer_to(b"hello\n"), b"HELLO");
     }
 
     #[test]
-    fn white_space_is_taken_off_both_ends_and_kept_between() {
+    fn white_space_is_removed_at_both_ends_and_kept_between() {
         assert_eq!(answer_to(b" \t\n\x0b\x0c\r a b\nc \r\n"), b"A B\nC");
     }
 
     #[test]
-    fn of_white_space_alone_nothing_comes_back() {
+    fn white_space_alone_has_no_answer() {
         assert_eq!(answer_to(b" \t\n\x0b\x0c\r"), b"");
     }
 
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_leaves_without_a_word_gets_nothing() {
+    fn a_client_that_leaves_without_a_message_is_sent_nothing() {
         let recording = MockStream::new().run(Upper);
         recording.result().as_ref().unwrap();
         assert_eq!(recording.written(), b"");

@@ -6,12 +6,12 @@ use socketserver::{HandlerResult, RequestHandler, StreamRequest};
 
 use crate::one_read::MESSAGE_SIZE;
 
-/// Sends every read of at most 1024 bytes back in upper case, until the client closes: what the
-/// tutorial's authenticated link does once it is established.
+/// Sends every read of at most 1024 bytes back in upper case, until the client closes, as the
+/// tutorial's authenticated link does after the challenge.
 ///
-/// Nothing is taken off or added: as many bytes come back as were sent. Upper case is that of ASCII
-/// letters, as for Python's `bytes.upper`; all other bytes, utf-8 or not, come back as they are, so
-/// a character that arrives in two pieces is not harmed.
+/// No byte is added or removed. Upper case is that of ASCII letters, as for Python's `bytes.upper`.
+/// All other bytes, utf-8 or not, come back as they are, so a character that arrives in two pieces
+/// stays whole.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UpperLoop;
 
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_leaves_without_a_word_gets_nothing() {
+    fn a_client_that_leaves_without_a_message_is_sent_nothing() {
         let recording = MockStream::new().run(UpperLoop);
         recording.result().as_ref().unwrap();
         assert_eq!(recording.written(), b"");
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_no_more_ends_the_request() {
+    fn a_failed_write_ends_the_request() {
         let client = MockStream::new().chunk("hello").chunk("day");
         let recording = client
             .write_error_after(5, ErrorKind::ConnectionReset)

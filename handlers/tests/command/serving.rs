@@ -8,7 +8,7 @@ use crate::served::{SAFETY_NET, Served, exchange, rest, socketserver};
 
 /// The tutorial's client of its complete example, byte for byte.
 #[test]
-fn the_tutorial_s_client_gets_hello_in_upper_case() {
+fn the_tutorial_s_client_is_sent_hello_in_upper_case() {
     let served = Served::start("upper", "tcp://127.0.0.1:0", &[]);
     for _ in 0..3 {
         let mut client = served.connect();
@@ -30,7 +30,7 @@ fn every_read_comes_back_in_upper_case_until_the_client_closes() {
 }
 
 #[test]
-fn a_client_that_has_said_something_is_greeted() {
+fn a_client_that_has_sent_a_message_is_greeted() {
     let served = Served::start("greeting", "tcp://127.0.0.1:0", &[]);
     let mut client = served.connect();
     client.write_all("你好".as_bytes()).unwrap();
@@ -40,22 +40,22 @@ fn a_client_that_has_said_something_is_greeted() {
 }
 
 #[test]
-fn what_is_said_is_logged_with_the_client_s_address_and_answered_with_hi() {
+fn a_message_is_logged_with_the_client_s_address_and_answered_with_hi() {
     let mut served = Served::start("hello", "tcp://127.0.0.1:0", &[]);
     let mut client = served.connect();
     let address = client.local_addr().unwrap();
     client.write_all("你好\n".as_bytes()).unwrap();
     assert_eq!(rest(client), b"hi");
-    let line = served.wait_for_log("says");
+    let line = served.wait_for_log("sent");
     assert!(
-        line.contains(&format!("{address} says \"你好\\n\"")),
+        line.contains(&format!("{address} sent \"你好\\n\"")),
         "{line}"
     );
     served.stop();
 }
 
 #[test]
-fn a_quiet_log_says_nothing_of_it() {
+fn a_quiet_log_has_no_message() {
     let mut command = socketserver(&["serve", "hello", "--listen", "tcp://127.0.0.1:0"]);
     command.env("RUST_LOG", "error");
     let served = Served::run(command);
@@ -64,7 +64,7 @@ fn a_quiet_log_says_nothing_of_it() {
     served.signal(nix::sys::signal::Signal::SIGTERM);
     let (status, _, log) = served.exit();
     assert_eq!(status, Some(0), "{log}");
-    // How it has stopped is told whatever the log says.
+    // The report of the stop is printed at every log level.
     assert_eq!(log.lines().count(), 1, "{log}");
     assert!(log.starts_with("stopped; requests: "), "{log}");
 }
@@ -86,7 +86,7 @@ fn an_endless_line_is_refused_while_the_client_still_sends() {
     let served = Served::start("time", "tcp://127.0.0.1:0", &[]);
     let mut client = served.connect();
     let mut sent = 0;
-    // It ends when the server has closed: more than the buffers of both sides cannot be sent.
+    // The loop ends when the server has closed, since the buffers of both sides are bounded.
     while sent < 1 << 28 && client.write_all(&[b'x'; 1 << 16]).is_ok() {
         sent += 1 << 16;
     }
@@ -109,7 +109,7 @@ fn the_largest_datagram_comes_back_whole() {
 }
 
 #[test]
-fn an_ipv6_address_stands_in_brackets_in_the_url_that_is_printed() {
+fn an_ipv6_address_is_in_brackets_in_the_url_that_is_printed() {
     let served = Served::start("upper", "tcp://[::1]:0", &[]);
     assert!(served.url().starts_with("tcp://[::1]:"), "{}", served.url());
     let mut client = served.connect();
@@ -206,7 +206,7 @@ fn a_socket_that_a_killed_server_has_left_is_replaced() {
 }
 
 #[test]
-fn a_pool_has_as_many_threads_as_it_is_told() {
+fn a_pool_has_as_many_threads_as_workers() {
     let threads = |workers| {
         let options = ["--mixin", "pool", "--workers", workers];
         let served = Served::start("echo", "tcp://127.0.0.1:0", &options);
@@ -219,14 +219,14 @@ fn a_pool_has_as_many_threads_as_it_is_told() {
 }
 
 #[test]
-fn a_forking_server_has_no_more_children_than_it_is_told() {
+fn a_forking_server_has_no_more_children_than_workers() {
     let options = ["--mixin", "forking", "--workers", "1"];
     let served = Served::start("upper-loop", "tcp://127.0.0.1:0", &options);
     let mut first = served.connect();
     assert_eq!(exchange(&mut first, b"a", 1), b"A");
     let mut second = served.connect();
     second.write_all(b"b").unwrap();
-    // While the only child is busy, nobody else is served.
+    // While the only child is busy, no other client is served.
     for _ in 0..100 {
         assert_eq!(exchange(&mut first, b"a", 1), b"A");
     }

@@ -29,7 +29,7 @@ const ONE_AT_A_TIME: &[MixIn] = &[MixIn::None];
 #[derive(Debug)]
 pub struct Entry {
     pub name: &'static str,
-    /// What the handler does, in a few words.
+    /// A few words about the handler, for the list and the help.
     pub summary: &'static str,
     /// Where the handler is served unless the user gives an address.
     pub default_address: Url,
@@ -60,7 +60,7 @@ pub enum Service {
 pub static HANDLERS: &[Entry] = &[
     Entry {
         name: "echo",
-        summary: "sends back what comes, until the client closes",
+        summary: "sends everything back, until the client closes",
         default_address: Url::local_tcp(8007),
         stream: Some(default::<Echo, _>),
         datagram: Some(default::<Echo, _>),
@@ -90,7 +90,7 @@ pub static HANDLERS: &[Entry] = &[
     },
     Entry {
         name: "time",
-        summary: "tells the local time in the strftime format that it is sent",
+        summary: "answers with the local time in the strftime format sent",
         default_address: Url::local_udp(9000),
         stream: Some(default::<Time, _>),
         datagram: Some(default::<Time, _>),
@@ -100,7 +100,7 @@ pub static HANDLERS: &[Entry] = &[
     },
     Entry {
         name: "greeting",
-        summary: "greets a client that has said something, and closes",
+        summary: "greets a client that has sent a message, and closes",
         default_address: Url::local_tcp(8090),
         stream: Some(default::<Greeting, _>),
         datagram: None,
