@@ -10,15 +10,16 @@ const QUIT: &[u8] = b"q";
 /// Sends its client the commands that an [`Operator`] types, and shows their output: the tutorial's
 /// remote shell over UDP. The client is a command runner, such as the command's `client operated`.
 ///
-/// The client sends the first datagram, with any content. This datagram, and then the output of each
-/// command, is shown on the operator's screen: its length and the sender's address, then its lines, each
-/// indented and made [`printable`](crate::chat::printable). Then the operator types a line, which is
-/// sent to that client as one datagram, without white space at its ends. A datagram is shown whole, up
-/// to the size that the server receives; the tutorial's reads 1024 bytes, and loses the rest.
+/// The client sends the first datagram, with any content. This datagram, and then the output of
+/// each command, is shown on the operator's screen: its length and the sender's address, then its
+/// lines, each indented and made [`printable`](crate::chat::printable). Then the operator types a
+/// line, which is sent to that client as one datagram, without white space at its ends. A datagram
+/// is shown whole, up to the size that the server receives; the tutorial's reads 1024 bytes, and
+/// loses the rest.
 ///
 /// An empty line is skipped. `q`, and the end of the input, stop the server, as in the tutorial; no
-/// datagram informs the client. If a datagram is lost, both sides wait for the other, until this client
-/// or another sends a datagram.
+/// datagram informs the client. If a datagram is lost, both sides wait for the other, until this
+/// client or another sends a datagram.
 ///
 /// Serve it without a mix-in, one datagram at a time, since the operator reads one after the other.
 ///

@@ -2,7 +2,7 @@
 
 use super::framing::READY;
 
-/// What the client has done.
+/// Why the shell ends the connection of a client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ConversationError {
     #[error("the client left while its command ran; the command was ended")]

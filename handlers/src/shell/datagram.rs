@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_does_not_fit_a_datagram_is_cut_and_the_last_line_says_how_much() {
+    fn an_output_that_does_not_fit_a_datagram_is_cut_and_the_last_line_has_the_number() {
         let client = MockDatagram::new("head -c 65507 /dev/zero");
         assert!(ask(client) == [[0; 65_507]]);
         let client = MockDatagram::new("head -c 65508 /dev/zero");

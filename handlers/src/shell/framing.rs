@@ -11,20 +11,20 @@ pub(super) const READY: &str = "recv_ready";
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Framing {
-    /// There is no mark: standard error is sent, then standard output, each by itself. One read of the
-    /// client returns what has arrived and fits its buffer; the rest comes before the next answer. A
-    /// command without output has no answer at all.
+    /// There is no mark: standard error is sent, then standard output, each by itself. One read of
+    /// the client returns what has arrived and fits its buffer; the rest comes before the next
+    /// answer. A command without output has no answer at all.
     Raw,
-    /// The length in decimal ASCII digits, without an end mark. The client reads the digits, and sends
-    /// `recv_ready`; then exactly so many bytes come. The connection is closed, and the log has the
-    /// reason, if the client sends anything else, or nothing in time: as long as a command may run, or
-    /// the server's [`Deadlines`](socketserver::Deadlines) if they are shorter.
+    /// The length in decimal ASCII digits, without an end mark. The client reads the digits, and
+    /// sends `recv_ready`; then exactly so many bytes come. The connection is closed, and the log
+    /// has the reason, if the client sends anything else, or nothing in time: as long as a command
+    /// may run, or the server's [`Deadlines`](socketserver::Deadlines) if they are shorter.
     Ready,
     /// The length in four bytes, a signed number with the lowest byte first, as Python's
     /// `struct.pack('<i', n)` writes it; then so many bytes.
     Header,
-    /// The length of a JSON object, as in [`Header`](Self::Header); the object, in which `data_size` is
-    /// the length of what follows; then so many bytes.
+    /// The length of a JSON object, as in [`Header`](Self::Header); the object, in which
+    /// `data_size` is the length of what follows; then so many bytes.
     #[default]
     Json,
 }

@@ -7,15 +7,15 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-/// The leader's script: wait for the end of the input, then kill the group. The leader ignores other
-/// signals, which a command may send to its group to end a part of it.
+/// The leader's script: wait for the end of the input, then kill the group. The leader ignores
+/// other signals, which a command may send to its group to end a part of it.
 const SCRIPT: &str = "trap '' HUP INT QUIT TERM USR1 USR2; read -r _; kill -s KILL 0";
 
-/// A process group. It is killed when this value is dropped, and also when this process ends without
-/// dropping the value: when the process is killed, or does not wait for its threads.
+/// A process group. It is killed when this value is dropped, and also when this process ends
+/// without dropping the value: when the process is killed, or does not wait for its threads.
 ///
-/// The leader of the group is a shell that reads from a pipe whose write end only this process has. If
-/// this process ends, the leader reads the end of the pipe, and kills the group.
+/// The leader of the group is a shell that reads from a pipe whose write end only this process has.
+/// If this process ends, the leader reads the end of the pipe, and kills the group.
 #[derive(Debug)]
 pub(super) struct Group {
     id: Pid,

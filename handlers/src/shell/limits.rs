@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-/// The limits of one command. A command that exceeds a limit is ended, and its answer has the reason.
+/// The limits of one command. A command that exceeds a limit is ended, and its answer has the
+/// reason.
 ///
 /// The tutorial's shell has no limits, so a command that never ends holds its connection for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// How long the command may run.
     pub timeout: Duration,
-    /// How many bytes the command may write to its two outputs together. This is also the most memory
-    /// that the outputs take.
+    /// How many bytes the command may write to its two outputs together. This is also the most
+    /// memory that the outputs take.
     pub output: usize,
 }
 

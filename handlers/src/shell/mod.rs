@@ -29,48 +29,49 @@ pub use run::run;
 ///
 /// <div class="warning">
 ///
-/// Every client can run every command, as the user who started the server. Serve the shell where only
-/// clients can connect that may do so: on 127.0.0.1 or a Unix socket, or behind a layer that
+/// Every client can run every command, as the user who started the server. Serve the shell where
+/// only clients can connect that may do so: on 127.0.0.1 or a Unix socket, or behind a layer that
 /// authenticates them.
 ///
 /// </div>
 ///
-/// Each command is [run](run()) by itself in the system's shell, within the [`Limits`]. The answer is
-/// its standard error, then its standard output, both complete; the tutorial's servers with a frame drop
-/// the standard output if there is an error. The last line, in brackets, is a note in these cases:
+/// Each command is [run](run()) by itself in the system's shell, within the [`Limits`]. The answer
+/// is its standard error, then its standard output, both complete; the tutorial's servers with a
+/// frame drop the standard output if there is an error. The last line, in brackets, is a note in
+/// these cases:
 ///
 /// * `[ended: it ran for more than 30s]`, `[ended: it wrote more than 16777216 bytes]`;
-/// * `[not run: …]` for a command that is empty or only white space, is not utf-8, contains a NUL byte,
-///   or is too long;
+/// * `[not run: …]` for a command that is empty or only white space, is not utf-8, contains a NUL
+///   byte, or is too long;
 /// * `[failed: …]` if the operating system could not run it.
 ///
-/// The log has the same note with the client's address. For an unknown command the shell itself writes
-/// to standard error. The answer does not have the exit status, as in the tutorial.
+/// The log has the same note with the client's address. For an unknown command the shell itself
+/// writes to standard error. The answer does not have the exit status, as in the tutorial.
 ///
 /// # Over a stream
 ///
-/// One read is one command, whatever its number of lines, since no mark ends a command. Two commands
-/// that arrive together run as one script, and a command that arrives in pieces runs in pieces, as with
-/// the tutorial's servers. The answer comes in the frame of [`Framing`]. Then the shell reads the next
-/// command, until the client closes or the server stops. A stopping server finishes the command that
-/// runs.
+/// One read is one command, whatever its number of lines, since no mark ends a command. Two
+/// commands that arrive together run as one script, and a command that arrives in pieces runs in
+/// pieces, as with the tutorial's servers. The answer comes in the frame of [`Framing`]. Then the
+/// shell reads the next command, until the client closes or the server stops. A stopping server
+/// finishes the command that runs.
 ///
-/// A command has at most 1024 bytes. If more bytes have arrived, no part is run, since half a command
-/// may mean something else. The connection is then closed after the answer, since the beginning of the
-/// next command is unknown. Exactly 1024 bytes are run.
+/// A command has at most 1024 bytes. If more bytes have arrived, no part is run, since half a
+/// command may mean something else. The connection is then closed after the answer, since the
+/// beginning of the next command is unknown. Exactly 1024 bytes are run.
 ///
-/// A client that leaves while its command runs ends the command, and the request ends with an error. A
-/// client that shuts down its write end only looks the same to the server. Its answer is the output so
-/// far, and `[ended: the client left]`. A client has to keep its write end open until its answer has
-/// come.
+/// A client that leaves while its command runs ends the command, and the request ends with an
+/// error. A client that shuts down its write end only looks the same to the server. Its answer is
+/// the output so far, and `[ended: the client left]`. A client has to keep its write end open until
+/// its answer has come.
 ///
 /// # Over datagrams
 ///
-/// A datagram is a command, and the answer is one datagram, without a frame: an empty one if the command
-/// wrote nothing. An answer has at most [`MAX_DATAGRAM`] bytes. A longer one [loses its
-/// end](Output::into_datagram), and its last line has the number of missing bytes. A command runs until
-/// it ends or meets a limit, since a client over datagrams cannot be seen to leave. A datagram that is
-/// longer than the server receives is not run.
+/// A datagram is a command, and the answer is one datagram, without a frame: an empty one if the
+/// command wrote nothing. An answer has at most [`MAX_DATAGRAM`] bytes. A longer one [loses its
+/// end](Output::into_datagram), and its last line has the number of missing bytes. A command runs
+/// until it ends or meets a limit, since a client over datagrams cannot be seen to leave. A
+/// datagram that is longer than the server receives is not run.
 ///
 /// ```
 /// use socketserver::mock::MockStream;
@@ -91,7 +92,8 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// Sets how a client over a stream finds the end of an answer; the default is [`Framing::Json`].
+    /// Sets how a client over a stream finds the end of an answer; the default is
+    /// [`Framing::Json`].
     pub fn framing(self, framing: Framing) -> Self {
         Self { framing, ..self }
     }

@@ -3,16 +3,16 @@
 use super::Output;
 use super::output::begin_line;
 
-/// The most bytes of an answer in one datagram: the limit of UDP over IPv4, which also applies here over
-/// IPv6 and Unix sockets.
+/// The most bytes of an answer in one datagram: the limit of UDP over IPv4, which also applies here
+/// over IPv6 and Unix sockets.
 pub const MAX_DATAGRAM: usize = 65_507;
 
 impl Output {
     /// Returns the two outputs as one datagram: standard error, standard output, and the
     /// [note](Self::note), in at most [`MAX_DATAGRAM`] bytes.
     ///
-    /// Longer outputs lose their end, between characters if they are utf-8. A line before the note has
-    /// the number of missing bytes: `[cut: 1234 bytes did not fit into the datagram]`.
+    /// Longer outputs lose their end, between characters if they are utf-8. A line before the note
+    /// has the number of missing bytes: `[cut: 1234 bytes did not fit into the datagram]`.
     #[must_use]
     pub fn into_datagram(self) -> Vec<u8> {
         let mut last_lines = self.note().map_or_else(String::new, |note| note + "\n");
@@ -46,7 +46,8 @@ fn with_line_end(last_lines: &str) -> usize {
     }
 }
 
-/// The end of the last whole character in the first `limit` bytes, or `limit` if `text` is not utf-8.
+/// The end of the last whole character in the first `limit` bytes, or `limit` if `text` is not
+/// utf-8.
 fn end_of_character(text: &[u8], limit: usize) -> usize {
     let is_inside = |&at: &usize| text.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
     // A character has at most three bytes after its first.

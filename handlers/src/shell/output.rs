@@ -49,8 +49,8 @@ impl Output {
 
     /// The reason why the output is incomplete or missing; `None` if the command ended by itself.
     ///
-    /// The note is one line without its end, in brackets: `[ended: it ran for more than 30s]` or `[not
-    /// run: the command is empty]`.
+    /// The note is one line without its end, in brackets: `[ended: it ran for more than 30s]` or
+    /// `[not run: the command is empty]`.
     #[must_use]
     pub fn note(&self) -> Option<String> {
         match &self.ending {
@@ -65,8 +65,9 @@ impl Output {
         }
     }
 
-    /// Returns the two outputs in the order in which a client receives them, the tutorial's: standard
-    /// error, then standard output. The [note](Self::note), if there is one, is the last line.
+    /// Returns the two outputs in the order in which a client receives them, the tutorial's:
+    /// standard error, then standard output. The [note](Self::note), if there is one, is the last
+    /// line.
     #[must_use]
     pub fn into_parts(self) -> [Vec<u8>; 2] {
         let note = self.note();

@@ -8,8 +8,8 @@ const READ_SIZE: usize = 1 << 16;
 
 /// The read ends of a command's two pipes, and the bytes received so far.
 ///
-/// Each pipe is read when it has bytes. The tutorial reads one pipe to its end first, which deadlocks
-/// when the command waits for room in the other.
+/// Each pipe is read when it has bytes. The tutorial reads one pipe to its end first, which
+/// deadlocks when the command waits for room in the other.
 #[derive(Debug)]
 pub(super) struct Outputs {
     stderr: Pipe,
@@ -60,8 +60,8 @@ impl Outputs {
             .filter_map(|(which, reader)| Some((which, reader?.as_fd())))
     }
 
-    /// Reads once from a pipe, and waits if it is empty. Bytes beyond the limit are dropped. A pipe that
-    /// has ended is not read.
+    /// Reads once from a pipe, and waits if it is empty. Bytes beyond the limit are dropped. A pipe
+    /// that has ended is not read.
     pub(super) fn read(&mut self, which: Which) -> io::Result<Result<(), TooMuch>> {
         let pipe = match which {
             Which::Stderr => &mut self.stderr,

@@ -19,8 +19,8 @@ struct JsonHeader {
     data_size: usize,
 }
 
-/// Sends what a command wrote. With [`Framing::Ready`], `patience` bounds the wait for [`READY`], unless
-/// the server's deadlines are shorter.
+/// Sends what a command wrote. With [`Framing::Ready`], `patience` bounds the wait for [`READY`],
+/// unless the server's deadlines are shorter.
 pub(super) fn send(
     request: &mut StreamRequest,
     framing: Framing,
@@ -45,7 +45,8 @@ pub(super) fn send(
     for part in parts {
         request.write_all(&part)?;
         if framing == Framing::Raw {
-            // Sent one by one, as in the tutorial, which shows that the parts stick together anyway.
+            // Sent one by one, as in the tutorial, which shows that the parts stick together
+            // anyway.
             request.flush()?;
         }
     }

@@ -21,30 +21,30 @@ use crate::shell::{Ending, Limits, Output, Refusal};
 /// Runs one line in the system's shell, `/bin/sh`, and returns its output.
 ///
 /// Several lines are a script. The working directory and the environment are those of this process,
-/// and a `cd` lasts as long as the command. Standard input is empty. Both outputs are read at once, so
-/// the command may write as much as it likes to either.
+/// and a `cd` lasts as long as the command. Standard input is empty. Both outputs are read at once,
+/// so the command may write as much as it likes to either.
 ///
-/// The command is over when the shell has ended, even if programs that it has started still run. The
-/// output is what has come by then. The command is ended earlier
+/// The command is over when the shell has ended, even if programs that it has started still run.
+/// The output is what has come by then. The command is ended earlier
 ///
 /// * after [`Limits::timeout`],
 /// * when its two outputs together have more than [`Limits::output`] bytes,
-/// * when `client`, a connected socket, is closed by its other end. A client that shuts down its write
-///   end only counts as closed: the two look the same (`POLLRDHUP`). Without a client the command runs
-///   to its end or a limit.
+/// * when `client`, a connected socket, is closed by its other end. A client that shuts down its
+///   write end only counts as closed: the two look the same (`POLLRDHUP`). Without a client the
+///   command runs to its end or a limit.
 ///
-/// The command has a process group of its own, which is killed (`SIGKILL`) in every case, also after the
-/// shell has ended by itself. Programs in the background therefore end with the command. They also end
-/// when this process is killed: the group is led by a second shell, which kills the group then. A
-/// program that has left the group (`setsid`, or a job of a shell with job control) is beyond reach; it
-/// may hold the outputs open, but the command does not wait for it.
+/// The command has a process group of its own, which is killed (`SIGKILL`) in every case, also
+/// after the shell has ended by itself. Programs in the background therefore end with the command.
+/// They also end when this process is killed: the group is led by a second shell, which kills the
+/// group then. A program that has left the group (`setsid`, or a job of a shell with job control)
+/// is beyond reach; it may hold the outputs open, but the command does not wait for it.
 ///
-/// A line that is empty, not utf-8 or contains a NUL byte is not run. This and every other error is the
-/// [`Ending`] of the output. The counterpart of the tutorial's `subprocess.Popen(line, shell=True,
-/// stdout=PIPE, stderr=PIPE)`.
+/// A line that is empty, not utf-8 or contains a NUL byte is not run. This and every other error is
+/// the [`Ending`] of the output. The counterpart of the tutorial's `subprocess.Popen(line,
+/// shell=True, stdout=PIPE, stderr=PIPE)`.
 ///
-/// The function starts a thread and the second shell, which have ended when it returns. It may be called
-/// in a forked child.
+/// The function starts a thread and the second shell, which have ended when it returns. It may be
+/// called in a forked child.
 ///
 /// ```
 /// use socketserver_handlers::shell::{Limits, run};
@@ -80,8 +80,8 @@ struct Running {
     outputs: Outputs,
     /// Becomes readable when the shell has ended.
     end: PipeReader,
-    /// Waits for the end of the shell, and makes `end` readable. poll(2) cannot wait for a process on
-    /// every system, and the outputs may end sooner or later than the shell.
+    /// Waits for the end of the shell, and makes `end` readable. poll(2) cannot wait for a process
+    /// on every system, and the outputs may end sooner or later than the shell.
     waiting: Option<JoinHandle<()>>,
 }
 
@@ -133,7 +133,8 @@ impl Running {
         };
         let shell = running.pid();
         let wait = move || {
-            // `WNOWAIT` does not reap the shell, so that its id stays its own until the group is killed.
+            // `WNOWAIT` does not reap the shell, so that its id stays its own until the group is
+            // killed.
             let how = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
             while waitid(Id::Pid(shell), how) == Err(Errno::EINTR) {}
             // An error is ignored: the read end is closed.
@@ -213,8 +214,8 @@ impl Running {
         }
     }
 
-    /// Ends the whole group, and reaps the shell. If this process ignores `SIGCHLD` the system has reaped
-    /// the shell (`ECHILD`), and its status is lost.
+    /// Ends the whole group, and reaps the shell. If this process ignores `SIGCHLD` the system has
+    /// reaped the shell (`ECHILD`), and its status is lost.
     fn end(&mut self) -> io::Result<ExitStatus> {
         self.group.kill();
         // The group does not reach a shell whose command was `exec setsid`; this does.
@@ -231,8 +232,8 @@ impl Running {
         }
     }
 
-    /// Reads the rest of the pipes after the group was killed. A program that has left the group may still
-    /// write; the function does not wait for it.
+    /// Reads the rest of the pipes after the group was killed. A program that has left the group
+    /// may still write; the function does not wait for it.
     fn read_the_rest(&mut self) -> io::Result<Result<(), TooMuch>> {
         loop {
             let (outputs, pipes): (Vec<_>, Vec<_>) = self.outputs.open().unzip();
@@ -265,8 +266,8 @@ fn is(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno as i32)
 }
 
-/// The timeout of a poll(2) that ends at `deadline`. Whole milliseconds are rounded down, hence the one
-/// more.
+/// The timeout of a poll(2) that ends at `deadline`. Whole milliseconds are rounded down, hence the
+/// one more.
 fn until(deadline: Option<Instant>) -> PollTimeout {
     let Some(deadline) = deadline else {
         return PollTimeout::NONE;

@@ -1,12 +1,12 @@
-//! Times and sizes, as the user types them.
+//! Times and sizes that the user types.
 
 use std::time::Duration;
 
-/// A time in seconds, which need not be whole; more than none, and at most a year.
+/// Parses a time in seconds, whole or not: more than 0, and at most a year.
 ///
 /// # Errors
 ///
-/// What is wrong with the text.
+/// Why the text is no such amount.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     let number = text.parse::<f64>().ok();
@@ -19,12 +19,12 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A size in bytes, `16777216` or `16MiB`; the units are `KiB`, `MiB` and `GiB`. More than none, and
-/// at most 1 GiB.
+/// Parses a size in bytes, such as `16777216` or `16MiB`, with the units `KiB`, `MiB` and `GiB`:
+/// more than 0, and at most 1 GiB.
 ///
 /// # Errors
 ///
-/// What is wrong with the text.
+/// Why the text is no such amount.
 pub fn size(text: &str) -> Result<usize, String> {
     const UNITS: [(&str, usize); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
     let in_unit = |&(unit, bytes)| Some((text.strip_suffix(unit)?, bytes));
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused_with_what_to_write() {
+    fn a_text_that_is_no_time_is_refused_with_what_to_write() {
         for (text, reason) in [
             ("", "write a number"),
             ("-1", "write a number"),
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused_with_what_to_write() {
+    fn a_text_that_is_no_size_is_refused_with_what_to_write() {
         for (text, reason) in [
             ("", "write a number"),
             ("MiB", "write a number"),

@@ -17,8 +17,8 @@ use crate::url::Url;
 pub struct AuthOptions {
     /// Talk only with a peer that knows the key in this file
     ///
-    /// The server sends 32 random bytes, and the client answers with their HMAC under the key. A line
-    /// end at the end of the file is not part of the key. For connections only.
+    /// The server sends 32 random bytes, and the client answers with their HMAC under the key. A
+    /// line end at the end of the file is not part of the key. For connections only.
     #[arg(long, value_name = "FILE")]
     auth_key_file: Option<PathBuf>,
 

@@ -1,4 +1,4 @@
-//! What the user may type.
+//! The command line: its tasks, and the order of its arguments.
 
 use std::ffi::OsString;
 
@@ -23,21 +23,21 @@ pub enum Task {
     List,
     /// Serves a handler until SIGINT or SIGTERM
     ///
-    /// The server prints "listening on URL" when it is ready. SIGINT or SIGTERM stops the server: it
-    /// accepts no more requests, lets running requests end within --drain-timeout, and exits with 0. A
-    /// second signal ends the program at once, with 128 plus the signal's number; the children of a
-    /// forking server still finish their requests.
+    /// The server prints "listening on URL" when it is ready. SIGINT or SIGTERM stops the server:
+    /// it accepts no more requests, lets running requests end within --drain-timeout, and exits
+    /// with 0. A second signal ends the program at once, with 128 plus the signal's number; the
+    /// children of a forking server still finish their requests.
     Serve(serve::Options),
     /// Talks with a server: lines from standard input, answers to standard output
     ///
-    /// "quit" or the end of the input ends the conversation. The exit status is 1 if the server is not
-    /// there, leaves before the end, or makes no sense.
+    /// "quit" or the end of the input ends the conversation. The exit status is 1 if the server is
+    /// not there, leaves before the end, or makes no sense.
     Client(client::Options),
 }
 
 impl CommandLine {
-    /// Parses the arguments of the program. Returns also the command of the task, for the usage in a
-    /// later error.
+    /// Parses the arguments of the program. Returns also the command of the task, for the usage in
+    /// a later error.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@ use std::io::{self, BufReader, IsTerminal};
 
 use socketserver_handlers::chat::Operator;
 
-/// The person at the keyboard: asked with this prompt, and shown colours, in a terminal only.
+/// The person at the keyboard. The prompt and colours are for a terminal only.
 pub fn operator(prompt: &'static str) -> Operator {
     let (stdin, stdout) = (io::stdin(), io::stdout());
     let at_terminal = stdin.is_terminal() && stdout.is_terminal();

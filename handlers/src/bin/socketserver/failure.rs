@@ -32,7 +32,8 @@ pub enum Failure {
 /// Why a conversation with a server ends before its user ends it.
 ///
 /// `?` turns an [`io::Error`] into a problem of the server. Standard input and standard output have
-/// variants of their own. A problem becomes a [`Failure`] through [`at`](Self::at), which adds the URL.
+/// variants of their own. A problem becomes a [`Failure`] through [`at`](Self::at), which adds the
+/// URL.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     #[error("cannot read standard input: {0}")]
@@ -81,7 +82,7 @@ impl Failure {
         ExitCode::FAILURE
     }
 
-    /// True if standard output is a pipe that nobody reads any more.
+    /// True if standard output is a pipe whose read end is closed.
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Here(Problem::Output(error)) if error.kind() == ErrorKind::BrokenPipe)
     }

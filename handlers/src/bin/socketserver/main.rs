@@ -1,9 +1,9 @@
 //! The `socketserver` command: lists the handlers of this package, serves any of them, and is the
 //! client of most.
 //!
-//! Standard output has the result only: the list, the one line `listening on URL`, or the answers to a
-//! client. Everything else goes to standard error, through the log: `RUST_LOG` sets its level, which is
-//! `info` by default.
+//! Standard output has the result only: the list, the one line `listening on URL`, or the answers
+//! to a client. Everything else goes to standard error, through the log: `RUST_LOG` sets its level,
+//! which is `info` by default.
 //!
 //! The exit status is
 //!
@@ -13,8 +13,8 @@
 //! * 2 if the command line makes no sense;
 //! * 128 plus the signal's number if a second signal ended a program that was still stopping.
 //!
-//! Imports run one way: `command_line`; `serve`, `client`; `registry`; the options and rules that they
-//! share; `failure`; `url`, `mix_in`, `amounts`.
+//! Imports run one way: `command_line`; `serve`, `client`; `registry`; the options and rules that
+//! they share; `failure`; `url`, `mix_in`, `amounts`.
 
 mod amounts;
 mod auth_options;

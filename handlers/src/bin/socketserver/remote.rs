@@ -22,8 +22,8 @@ pub enum Exposure {
 struct AllowRemote {
     /// Listen also on addresses that other machines can reach
     ///
-    /// A handler that runs or sends commands listens on loopback addresses and Unix sockets only, unless
-    /// this option is given: its clients need no password.
+    /// A handler that runs or sends commands listens on loopback addresses and Unix sockets only,
+    /// unless this option is given: its clients need no password.
     #[arg(long)]
     allow_remote: bool,
 }
@@ -49,8 +49,8 @@ impl Exposure {
         }
     }
 
-    /// Refuses a URL that other machines may reach, before anything is bound. All addresses of a host
-    /// name count. An unknown name passes, since the server reports it.
+    /// Refuses a URL that other machines may reach, before anything is bound. All addresses of a
+    /// host name count. An unknown name passes, since the server reports it.
     ///
     /// # Errors
     ///
@@ -90,15 +90,15 @@ impl Exposure {
 pub fn permit_server(ip: Option<IpAddr>) -> Result<(), Failure> {
     match ip.and_then(remote) {
         Some(ip) => Err(Failure::usage(format!(
-            "{ip} is another machine's address: whoever answers there would run commands here, with \
-             all that you may do; give --allow-remote if that is what you want"
+            "{ip} is another machine's address: a program there would run commands here, with all \
+             that you may do; give --allow-remote if that is what you want"
         ))),
         None => Ok(()),
     }
 }
 
-/// The rule: an address is remote unless it is a loopback address. Returns an IPv4 address in an IPv6
-/// one (`::ffff:127.0.0.1`) as IPv4.
+/// The rule: an address is remote unless it is a loopback address. Returns an IPv4 address in an
+/// IPv6 one (`::ffff:127.0.0.1`) as IPv4.
 fn remote(ip: IpAddr) -> Option<IpAddr> {
     let ip = ip.to_canonical();
     (!ip.is_loopback()).then_some(ip)

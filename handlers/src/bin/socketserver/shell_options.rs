@@ -14,8 +14,8 @@ use crate::failure::Failure;
 pub struct FramingOption {
     /// How the client finds the end of an answer; for streams only [default: json]
     ///
-    /// Server and client have to use the same. With "ready" the server waits for "recv_ready" as long
-    /// as a command may run, or for its --idle-timeout if that is less.
+    /// Server and client have to use the same. With "ready" the server waits for "recv_ready" as
+    /// long as a command may run, or for its --idle-timeout if that is less.
     #[arg(long, value_parser = framing())]
     framing: Option<Framing>,
 }
@@ -27,8 +27,8 @@ pub struct LimitOptions {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     command_timeout: Duration,
 
-    /// How much a command may write, in bytes, KiB, MiB or GiB; if it writes more it is ended, and its
-    /// answer has the reason
+    /// How much a command may write, in bytes, KiB, MiB or GiB; if it writes more it is ended, and
+    /// its answer has the reason
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "16MiB")]
     output_limit: usize,
 }

@@ -23,10 +23,10 @@ impl StopSignals {
     /// Starts a thread that calls `stop` at the first signal. The second signal ends the program at
     /// once, with 128 plus its number as exit status.
     ///
-    /// The thread only waits, and takes no lock that a handler or the logger takes: a forking server
-    /// may fork at any time. A forked child does not have the thread. A signal that a terminal sends to
-    /// the whole process group therefore does not end the requests of children, and neither does the
-    /// second signal, which ends their parent.
+    /// The thread only waits, and takes no lock that a handler or the logger takes: a forking
+    /// server may fork at any time. A forked child does not have the thread. A signal that a
+    /// terminal sends to the whole process group therefore does not end the requests of children,
+    /// and neither does the second signal, which ends their parent.
     pub fn on_first(mut self, stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let wait = move || {
             let mut signals = self.0.forever();
@@ -42,8 +42,8 @@ impl StopSignals {
         thread.spawn(wait).map(drop)
     }
 
-    /// Returns a connected socket whose other end is closed at the first signal. The second signal ends
-    /// the program, as with [`on_first`](Self::on_first).
+    /// Returns a connected socket whose other end is closed at the first signal. The second signal
+    /// ends the program, as with [`on_first`](Self::on_first).
     pub fn into_descriptor(self) -> io::Result<OwnedFd> {
         let (here, other_end) = UnixStream::pair()?;
         self.on_first(move || drop(other_end))?;

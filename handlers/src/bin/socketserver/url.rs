@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// The transport and the address of a server: `tcp://HOST:PORT`, `udp://HOST:PORT`, `unix:///PATH` or
-/// `unixgram:///PATH`.
+/// The transport and the address of a server: `tcp://HOST:PORT`, `udp://HOST:PORT`, `unix:///PATH`
+/// or `unixgram:///PATH`.
 ///
 /// A URL prints as the user writes it. Nothing is percent-encoded: a path is taken literally.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +59,8 @@ pub enum UrlError {
     #[error("the scheme {0:?} is unknown; the known ones are tcp, udp, unix and unixgram")]
     UnknownScheme(String),
     #[error(
-        "the host is missing before the port; write 0.0.0.0 for every IPv4 address of this machine, \
-         [::] for IPv6 too"
+        "the host is missing before the port; write 0.0.0.0 for every IPv4 address of this \
+         machine, [::] for IPv6 too"
     )]
     NoHost,
     #[error("{0:?} is not a host; write a name, an IPv4 address, or an IPv6 address in brackets")]

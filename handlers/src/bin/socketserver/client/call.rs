@@ -8,11 +8,11 @@ use super::conversation::MESSAGE_SIZE;
 use super::user::User;
 use crate::failure::Problem;
 
-/// Takes turns with the server, this side first, until one of them says `bye`.
+/// Takes turns with the server, this side first, until one side sends `bye`.
 ///
-/// What is typed is sent as it is, in one piece; an empty line is asked for again, since a stream has no
-/// empty message. What one read of 1024 bytes gives is the other's message. The end of the input says
-/// `bye`, so that nobody waits at the other side.
+/// A line is sent as it is, in one piece; an empty line is skipped, since a stream has no empty
+/// message. A message of the server is the bytes of one read of 1024. At the end of the input the
+/// client sends `bye`, so that the other side does not wait.
 pub fn call<R: BufRead, W: Write>(
     user: &mut User<R, W>,
     stream: &mut (impl Read + Write),
@@ -36,7 +36,7 @@ pub fn call<R: BufRead, W: Write>(
     }
 }
 
-/// What one read gives.
+/// Reads once, and returns the bytes.
 pub fn read_message(stream: &mut impl Read) -> Result<Vec<u8>, Problem> {
     let mut message = vec![0; MESSAGE_SIZE];
     let length = loop {
@@ -59,7 +59,7 @@ mod tests {
     use super::super::user::tests::piped;
     use super::*;
 
-    /// What is sent, what is shown, and how it ends.
+    /// The messages that are sent, the text that is shown, and the result.
     fn talk(input: &str, server: MockStream) -> (Vec<Vec<u8>>, String, Result<(), Problem>) {
         let (mut stream, recording) = server.into_request();
         let (shown, result) = piped(input, |user| call(user, &mut stream));
@@ -70,9 +70,8 @@ mod tests {
         )
     }
 
-    /// Rows 1 and 4 of the tutorial.
     #[test]
-    fn the_two_sides_take_turns_until_this_one_says_bye() {
+    fn the_two_sides_take_turns_until_this_side_sends_bye() {
         let server = MockStream::new().chunk("你好").chunk("fine");
         let (sent, shown, result) = talk("hello\nhow are you?\nbye\nlost\n", server);
         result.unwrap();
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_line_is_asked_for_again_and_the_end_of_the_input_says_bye() {
+    fn an_empty_line_is_skipped_and_the_end_of_the_input_sends_bye() {
         let (sent, _, result) = talk("\n\n hi \n", MockStream::new().chunk("a"));
         result.unwrap();
         assert_eq!(sent, [b" hi ".as_slice(), b"bye"]);

@@ -16,8 +16,8 @@ const HERE: &[u8] = b"hi";
 
 /// Runs each datagram that arrives, and sends the output back as one datagram.
 ///
-/// `stop` is a connected socket. When its other end is closed, the function ends the command that runs,
-/// and returns.
+/// `stop` is a connected socket. When its other end is closed, the function ends the command that
+/// runs, and returns.
 pub fn run_commands(
     server: &Datagrams,
     limits: &Limits,

@@ -36,8 +36,8 @@ impl Connector {
         Ok(connection)
     }
 
-    /// The failure of a conversation with this server. A server that leaves may have refused the answer
-    /// to its challenge.
+    /// The failure of a conversation with this server. A server that leaves may have refused the
+    /// answer to its challenge.
     pub fn failure(&self, problem: Problem) -> Failure {
         let problem = match problem {
             Problem::Left if self.link.is_some() => Problem::LeftAfterChallenge,

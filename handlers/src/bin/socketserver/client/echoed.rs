@@ -1,4 +1,4 @@
-//! Programs whose server sends as many bytes back as it gets.
+//! Programs whose server sends as many bytes back as it receives.
 
 use std::io::{Read, Write};
 
@@ -6,11 +6,12 @@ use socketserver_handlers::chat::printable;
 
 use crate::failure::Problem;
 
-/// So much of what is no answer is shown, in bytes.
+/// How many bytes of a wrong answer the error shows.
 const SHOWN: usize = 20;
 
-/// Sends `message` in one piece, and reads as many bytes, in whatever pieces they come: the same, in
-/// upper case or not. Others are not an answer; a challenge, perhaps, to a client without a key.
+/// Sends `message` in one piece, and reads as many bytes, in however many pieces they arrive. The
+/// answer is the same bytes, in upper case or not. Other bytes are an error: a client without a key
+/// may have read a challenge.
 pub fn exchange(stream: &mut (impl Read + Write), message: &[u8]) -> Result<Vec<u8>, Problem> {
     stream.write_all(message)?;
     stream.flush()?;
@@ -31,7 +32,6 @@ mod tests {
 
     use super::*;
 
-    /// Row 18 of the tutorial, once the link is established.
     #[test]
     fn each_message_is_sent_as_it_is_and_as_many_bytes_are_read() {
         let server = MockStream::new().chunk("HEL").chunk("LODA").chunk("Y");
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn other_bytes_than_were_sent_are_no_answer() {
+    fn other_bytes_than_were_sent_are_an_error() {
         let (mut stream, _) = MockStream::new().chunk(b"\x1b[2J\xff").into_request();
         let problem = exchange(&mut stream, b"hello").unwrap_err();
         let message = problem.to_string();

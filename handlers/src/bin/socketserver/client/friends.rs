@@ -57,8 +57,8 @@ impl TryFrom<Vec<Friend>> for Friends {
 }
 
 impl Friends {
-    /// Talks with one friend after the other: a name picks a friend, `q` leaves the friend, and the end
-    /// of the input ends the chat. An empty line and an unknown name are skipped.
+    /// Talks with one friend after the other: a name picks a friend, `q` leaves the friend, and the
+    /// end of the input ends the chat. An empty line and an unknown name are skipped.
     ///
     /// `connect` returns a function that sends a message and waits for the answer.
     pub fn chat<R: BufRead, W: Write, E>(
@@ -99,8 +99,8 @@ pub enum Left {
     Here,
 }
 
-/// Sends each line, without white space at its ends, and shows the answer, until `q` or the end of the
-/// input. An empty line is skipped.
+/// Sends each line, without white space at its ends, and shows the answer, until `q` or the end of
+/// the input. An empty line is skipped.
 pub fn talk_with<R: BufRead, W: Write>(
     user: &mut User<R, W>,
     url: &DatagramUrl,
@@ -126,7 +126,7 @@ mod tests {
         Vec::from(texts.map(|it| it.parse().unwrap())).try_into()
     }
 
-    /// What is sent to which friend, what is shown, and how the chat ends.
+    /// The messages to each friend, the text that is shown, and the result.
     fn run(input: &str) -> (Vec<String>, String, Result<(), Failure>) {
         let mut sent = Vec::new();
         let mut output = Vec::new();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_friend_is_refused_with_the_reason() {
+    fn a_text_that_is_no_friend_is_refused_with_the_reason() {
         for (text, reason) in [
             ("Jack", "write NAME=URL"),
             (" =udp://127.0.0.1:1", "the name is missing"),

@@ -1,9 +1,9 @@
 //! The clients: a counterpart of each of the tutorial's.
 //!
-//! Lines come from standard input, and answers go to standard output; the log and errors go to standard
-//! error. In a terminal there is a prompt. The exit status is 0 if the user has ended the conversation,
-//! or standard output is a closed pipe; 1 if the server is not there, leaves or sends nonsense; and 2 if
-//! the command line makes no sense.
+//! Lines come from standard input, and answers go to standard output; the log and errors go to
+//! standard error. In a terminal there is a prompt. The exit status is 0 if the user has ended the
+//! conversation, or standard output is a closed pipe; 1 if the server is not there, leaves or sends
+//! nonsense; and 2 if the command line makes no sense.
 
 mod call;
 mod command_runner;
@@ -60,8 +60,8 @@ fn exchanges(options: &Exchanges, program: &Program<'_>) -> Result<(), Failure> 
     Session::new(url, options.timeout, &options.auth)?.run(program)
 }
 
-/// Runs each line in the server's shell. Over a stream the answers come in the framing that the user
-/// has given; datagrams have none.
+/// Runs each line in the server's shell. Over a stream the answers come in the framing that the
+/// user has given; datagrams have none.
 fn shell(options: &Shell) -> Result<(), Failure> {
     let url = options.place.url(programs::SHELL.handler)?;
     let session = Session::new(url, options.timeout, &options.auth)?;
@@ -75,8 +75,8 @@ fn shell(options: &Shell) -> Result<(), Failure> {
     })
 }
 
-/// Talks with the operator of a chat server: a call over a stream, a friend over datagrams, or several
-/// friends by their names.
+/// Talks with the operator of a chat server: a call over a stream, a friend over datagrams, or
+/// several friends by their names.
 fn chat(options: Chat) -> Result<(), Failure> {
     let timeout = options.timeout;
     let connect = |url: &DatagramUrl| {

@@ -11,7 +11,7 @@ pub fn exchange(stream: &mut (impl Read + Write), message: &[u8]) -> Result<Vec<
     stream.flush()?;
     let mut reply = Vec::new();
     stream.take(MESSAGE_SIZE as u64).read_to_end(&mut reply)?;
-    // Of white space there may be nothing to answer.
+    // `upper` answers white space with no bytes.
     if reply.is_empty() && !message.trim_ascii().is_empty() {
         return Err(Problem::Left);
     }
@@ -32,7 +32,6 @@ mod tests {
         (reply, recording.writes())
     }
 
-    /// Rows 2 and 20 of the tutorial; the client of row 2 says `hello!`.
     #[test]
     fn the_message_is_sent_as_it_is_and_the_reply_ends_where_the_server_closes() {
         let (reply, sent) = ask(MockStream::new().chunk("h").chunk("i"), "hello!");
@@ -47,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_leaves_without_a_word_has_not_answered() {
+    fn a_server_that_leaves_without_a_byte_has_not_answered() {
         let (reply, _) = ask(MockStream::new(), "hello!");
         assert!(matches!(reply, Err(Problem::Left)));
         let (reply, _) = ask(MockStream::new(), "\n");
@@ -55,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_and_a_silent_server_are_told_apart() {
+    fn a_reset_and_a_silent_server_have_errors_of_their_own() {
         let reset = MockStream::new()
             .chunk("h")
             .read_error(ErrorKind::ConnectionReset);

@@ -1,4 +1,4 @@
-//! What the user of a client may type.
+//! The options of `socketserver client`.
 
 use std::time::Duration;
 

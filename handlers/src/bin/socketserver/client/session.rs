@@ -18,7 +18,8 @@ pub enum Session {
 }
 
 impl Session {
-    /// A session with the server at `url`. `timeout` bounds the wait for an answer, or for more of it.
+    /// A session with the server at `url`. `timeout` bounds the wait for an answer, or for more of
+    /// it.
     ///
     /// # Errors
     ///

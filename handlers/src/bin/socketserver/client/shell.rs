@@ -10,13 +10,13 @@ use super::call::read_message;
 use super::user::User;
 use crate::failure::Problem;
 
-/// Lengths are signed 32-bit numbers; what they announce is passed on as it comes.
+/// Every length is allowed, since the bytes behind it are passed on as they arrive.
 const ANY_LENGTH: LengthPrefix = LengthPrefix::little_endian().max_length(u32::MAX);
 
-/// A header is held in memory: 1 MiB at most.
+/// A header is held in memory, hence the default limit of 1 MiB.
 const HEADER: LengthPrefix = LengthPrefix::little_endian();
 
-/// What the client says when it has the length.
+/// What the client sends when it has read the length.
 const READY: &[u8] = b"recv_ready";
 
 /// The JSON object before an answer.
@@ -25,12 +25,12 @@ struct Header {
     data_size: u64,
 }
 
-/// Sends a command in one piece, and passes the answer on as it comes. Nothing of it is held, so it may
-/// have any length.
+/// Sends a command in one piece, and passes the answer on as it arrives. The answer is not held in
+/// memory, so it may have any length.
 ///
-/// In [`Framing::Raw`] it is what one read of 1024 bytes gives, as in the tutorial: of a longer answer the
-/// rest comes out after the next command, and a command that writes nothing has no answer, which is
-/// told on standard error when the time for it is over.
+/// In [`Framing::Raw`] the answer is the bytes of one read of 1024, as in the tutorial. The rest of
+/// a longer answer is shown after the next command. A command without output has no answer;
+/// standard error has a warning after the timeout.
 pub fn exchange<R: BufRead, W: Write>(
     user: &mut User<R, W>,
     stream: &mut (impl Read + Write),
@@ -72,7 +72,7 @@ fn pass_one_read<R: BufRead, W: Write>(
     }
 }
 
-/// The decimal digits before an answer.
+/// Parses the decimal digits before an answer.
 fn parse_length(digits: &[u8]) -> Result<u64, Problem> {
     let number = str::from_utf8(digits).ok();
     let number = number.filter(|it| it.bytes().all(|digit| digit.is_ascii_digit()));
@@ -91,7 +91,7 @@ mod tests {
     use super::super::user::tests::piped;
     use super::*;
 
-    /// What is sent, what is shown, and how it ends.
+    /// The bytes that are sent, the bytes that are shown, and the result.
     fn talk(
         framing: Framing,
         input: &str,
@@ -108,14 +108,13 @@ mod tests {
 
     const INPUT: &str = " ls -l \n\necho hi\nquit\nlost\n";
 
-    /// Row 10 of the tutorial.
     #[test]
     fn without_a_frame_an_answer_is_what_one_read_of_1024_bytes_gives() {
         let server = MockStream::new().chunk([b'x'; 1500]).chunk("hi\n");
         let (sent, shown, result) = talk(Framing::Raw, INPUT, server);
         result.unwrap();
         assert_eq!(sent, [b"ls -l".as_slice(), b"echo hi"]);
-        // What is left of the first answer stands for the second.
+        // The rest of the first answer is shown as the second.
         assert_eq!(shown, [b'x'; 1500]);
     }
 
@@ -128,9 +127,8 @@ mod tests {
         assert_eq!(shown, b"hi\n");
     }
 
-    /// Row 14.
     #[test]
-    fn the_client_says_that_it_is_ready_when_it_has_the_length() {
+    fn the_client_sends_ready_when_it_has_the_length() {
         let server = MockStream::new();
         let server = server.chunk("8").chunk("tot").chunk("al 0\n").chunk("0");
         let (sent, shown, result) = talk(Framing::Ready, INPUT, server);
@@ -145,7 +143,6 @@ mod tests {
         assert_eq!(shown, b"total 0\n");
     }
 
-    /// Row 15.
     #[test]
     fn four_bytes_have_the_length() {
         let server = MockStream::new()
@@ -157,7 +154,7 @@ mod tests {
         assert_eq!(shown, b"total 0\nhi\n");
     }
 
-    /// Row 16, with the space that Python's `json.dumps` puts there.
+    /// The first header has the space that Python's `json.dumps` writes.
     #[test]
     fn a_json_object_has_the_length() {
         let server = MockStream::new()
@@ -170,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_makes_no_sense_is_told() {
+    fn an_answer_that_makes_no_sense_is_an_error_with_the_reason() {
         for (framing, answer, reason) in [
             (
                 Framing::Ready,
@@ -209,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_come_is_shown_of_a_server_that_leaves_at_any_point() {
+    fn the_bytes_of_a_server_that_leaves_at_any_point_are_shown() {
         for (framing, answer) in [
             (Framing::Ready, "8"),
             (Framing::Header, "\x08\0\0\0total 0\n"),

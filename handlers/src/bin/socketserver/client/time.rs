@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_is_no_answer() {
+    fn a_line_without_an_end_is_an_error() {
         for (answer, expected) in [
             (vec![], "the server left"),
             (b"2026".to_vec(), "the server left"),

@@ -1,4 +1,4 @@
-//! The person, or the program, that a client works for.
+//! The user of a client: a person at a terminal, or a program behind pipes.
 
 use std::io::{self, BufRead, IsTerminal, Read, StdinLock, StdoutLock, Write};
 
@@ -6,13 +6,13 @@ use socketserver_handlers::chat::printable;
 
 use crate::failure::Problem;
 
-/// White on blue, as in the tutorial, and back.
+/// White on blue, as in the tutorial, and the reset.
 const HIGHLIGHT: (&str, &str) = ("\x1b[1;37;44m", "\x1b[0m");
 
-/// Who types lines and reads answers.
+/// The user, who types lines and reads answers.
 ///
-/// In a terminal there is a prompt before each line, and what a message has of control characters is
-/// shown escaped. In a pipe all bytes go through as they are.
+/// In a terminal there is a prompt before each line, and the control characters of a message are
+/// escaped. In a pipe all bytes are passed unchanged.
 #[derive(Debug)]
 pub struct User<R, W> {
     input: R,
@@ -23,7 +23,7 @@ pub struct User<R, W> {
 }
 
 impl User<StdinLock<'static>, StdoutLock<'static>> {
-    /// The one at standard input and output.
+    /// The user at standard input and output.
     pub fn here() -> Self {
         let (stdin, stdout) = (io::stdin(), io::stdout());
         let screen = stdout.is_terminal();
@@ -38,7 +38,7 @@ impl User<StdinLock<'static>, StdoutLock<'static>> {
 }
 
 impl<R: BufRead, W: Write> User<R, W> {
-    /// One behind two pipes.
+    /// A user behind two pipes.
     pub fn new(input: R, output: W) -> Self {
         Self {
             input,
@@ -49,7 +49,8 @@ impl<R: BufRead, W: Write> User<R, W> {
         }
     }
 
-    /// The next line without its end, of at most `most` bytes; `None` at the end of the input.
+    /// Reads the next line without its end, of at most `most` bytes; `None` at the end of the
+    /// input.
     pub fn ask(&mut self, prompt: &str, most: usize) -> Result<Option<Vec<u8>>, Problem> {
         if self.prompts {
             let line_end = if self.amid_line { "\n" } else { "" };
@@ -95,7 +96,7 @@ impl<R: BufRead, W: Write> User<R, W> {
         self.flush()
     }
 
-    /// Lets bytes through as they are, in a terminal too.
+    /// Writes bytes unchanged, in a terminal too.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         self.output.write_all(bytes).map_err(Problem::Output)?;
         if let Some(last) = bytes.last() {
@@ -104,13 +105,13 @@ impl<R: BufRead, W: Write> User<R, W> {
         Ok(())
     }
 
-    /// Shows bytes as they are, in a terminal too.
+    /// Writes bytes unchanged, in a terminal too, and flushes them.
     pub fn show_bytes(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         self.write(bytes)?;
         self.flush()
     }
 
-    /// Lets everything through that a stream has, piece by piece.
+    /// Copies a stream to its end, piece by piece.
     pub fn write_all_of(&mut self, mut stream: impl Read) -> Result<(), Problem> {
         let mut buffer = [0; 8192];
         loop {
@@ -126,7 +127,7 @@ impl<R: BufRead, W: Write> User<R, W> {
         }
     }
 
-    /// Makes visible what was written.
+    /// Flushes the output.
     pub fn flush(&mut self) -> Result<(), Problem> {
         self.output.flush().map_err(Problem::Output)
     }
@@ -136,7 +137,7 @@ impl<R: BufRead, W: Write> User<R, W> {
 pub mod tests {
     use super::*;
 
-    /// What `converse` shows to a user that types this into a pipe, and how it ends.
+    /// The output and the end of `converse` with a user who types `input` into a pipe.
     pub fn piped(
         input: &str,
         converse: impl FnOnce(&mut User<&[u8], &mut Vec<u8>>) -> Result<(), Problem>,
@@ -172,7 +173,7 @@ pub mod tests {
     }
 
     #[test]
-    fn a_line_may_have_so_many_bytes_and_not_one_more() {
+    fn a_line_at_the_limit_passes_and_a_longer_one_does_not() {
         for (line, fits) in [
             ("123\n", true),
             ("123\r\n", true),
@@ -187,7 +188,7 @@ pub mod tests {
     }
 
     #[test]
-    fn in_a_pipe_there_is_no_prompt_and_a_message_goes_through_as_it_is() {
+    fn in_a_pipe_there_is_no_prompt_and_a_message_is_passed_unchanged() {
         let (output, _) = piped("hi\n", |user| {
             user.ask("> ", 10)?;
             user.show(b"\x1b[2J\xff")?;

@@ -1,4 +1,4 @@
-//! What the user may give to `socketserver serve`.
+//! The options of `socketserver serve`.
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
@@ -22,8 +22,8 @@ pub struct Options {
 pub struct CommonOptions {
     /// Where to listen: tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unixgram:///PATH
     ///
-    /// An IPv6 address is written in brackets. Port 0 is any free port. The default is the handler's
-    /// own address, which "socketserver list" shows.
+    /// An IPv6 address is written in brackets. Port 0 is any free port. The default is the
+    /// handler's own address, which "socketserver list" shows.
     #[arg(long, value_name = "URL")]
     pub listen: Option<Url>,
 
@@ -48,8 +48,8 @@ pub struct CommonOptions {
 }
 
 impl Args for Options {
-    /// Adds a subcommand per handler. The common options are global, so that the help of `serve` and
-    /// that of each handler show them.
+    /// Adds a subcommand per handler. The common options are global, so that the help of `serve`
+    /// and that of each handler show them.
     fn augment_args(command: Command) -> Command {
         CommonOptions::augment_args(command)
             .mut_args(|option| option.global(true))

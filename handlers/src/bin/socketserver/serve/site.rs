@@ -29,9 +29,9 @@ impl Site {
         let handle = server.handle();
         let stop = move || {
             handle.request_shutdown();
-            // `shutdown` waits, and aborts the requests that run at the drain timeout: a server without
-            // a mix-in has no other thread for that. If the thread cannot be started, the user still
-            // has the second signal.
+            // `shutdown` waits, and aborts the requests that run at the drain timeout: a server
+            // without a mix-in has no other thread for that. If the thread cannot be started, the
+            // user still has the second signal.
             let _ = thread::Builder::new().spawn(move || handle.shutdown());
         };
         signals.on_first(stop).map_err(Failure::Signals)?;
@@ -47,8 +47,8 @@ impl Site {
         Ok(served?)
     }
 
-    /// Prints the line `listening on URL`, with the port that the system has chosen for port 0. Clients
-    /// can connect from now on.
+    /// Prints the line `listening on URL`, with the port that the system has chosen for port 0.
+    /// Clients can connect from now on.
     fn announce<S: BaseServer>(&self, server: &Server<S>) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         let (url, address) = (&self.url, server.server_address());

@@ -1,4 +1,4 @@
-//! What is served, and where: the options of the user, parsed and checked.
+//! The socket and the handlers of a server, parsed from the user's options.
 
 use socketserver::{DatagramRequest, StreamRequest};
 
