@@ -1,11 +1,11 @@
-//! Address reuse: why a server that has just stopped cannot be started again, and what cures it.
+//! Address reuse: why a server that has just stopped cannot be started again, and the cure.
 //!
 //! `cargo run -p socketserver-handlers --example address_reuse`
 //!
 //! The side of a TCP connection that closes first keeps the connection's addresses for a minute
-//! (the state TIME_WAIT), so that late segments do not reach a new connection. As long as that lasts,
-//! nobody may bind the port, unless with `SO_REUSEADDR`; on Linux the server whose connections linger
-//! must have set it too.
+//! (the state TIME_WAIT), so that late segments do not reach a new connection. As long as that
+//! lasts, no socket can be bound to the port, except with `SO_REUSEADDR`; on Linux the server whose
+//! connections linger must have set it too.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ use socketserver::{
     BaseServer, Error, HandlerResult, RequestHandler, Server, StreamRequest, TcpServer,
 };
 
-/// Says `hi` and closes: the server is the first to close.
+/// Sends `hi` and closes: the server is the first to close.
 struct Hi;
 
 impl RequestHandler for Hi {

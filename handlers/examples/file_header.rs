@@ -1,5 +1,5 @@
-//! A file header: what is told of a file before its content, so that the receiver knows where the
-//! content ends, and whether it is what was sent.
+//! A file header: the name, the size and the MD5 of a file, sent before its content. The receiver
+//! then knows the end of the content, and detects errors of the transfer.
 //!
 //! `cargo run -p socketserver-handlers --example file_header`
 
@@ -9,7 +9,7 @@ use std::net::{Shutdown, TcpStream};
 use socketserver::{BaseServer, HandlerResult, RequestHandler, StreamRequest, TcpServer};
 use socketserver_handlers::{ContentError, FileHeader};
 
-/// Takes files, and answers each with what it got, or what is wrong with it.
+/// Receives files, and answers each with its name and size, or the error.
 struct Receive;
 
 impl RequestHandler for Receive {
@@ -29,7 +29,7 @@ impl RequestHandler for Receive {
     }
 }
 
-/// Sends a file whole, and again with a byte that was changed on the way; gives the answers.
+/// Sends a file unchanged, and again with one byte changed; returns the answers.
 fn send_twice() -> Result<String, Box<dyn std::error::Error>> {
     let content = b"a file's content".to_vec();
     let mut changed = content.clone();

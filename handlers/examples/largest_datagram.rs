@@ -1,4 +1,4 @@
-//! The largest datagram: 65,507 bytes go through, one more does not.
+//! The largest datagram: 65,507 bytes go through, 65,508 do not.
 //!
 //! `cargo run -p socketserver-handlers --example largest_datagram`
 //!
@@ -13,7 +13,7 @@ use socketserver::{BaseServer, DatagramRequest, HandlerResult, RequestHandler, U
 /// The most bytes in a datagram over IPv4.
 const LARGEST: usize = 65_535 - 20 - 8;
 
-/// Answers with the number of bytes that came.
+/// Answers with the number of bytes of the datagram.
 struct Count;
 
 impl RequestHandler<DatagramRequest> for Count {
@@ -24,7 +24,7 @@ impl RequestHandler<DatagramRequest> for Count {
     }
 }
 
-/// How many bytes arrive of a datagram of this size.
+/// Sends a datagram of this size, and returns the number of bytes that arrived.
 fn arrives(size: usize) -> Result<io::Result<usize>, Box<dyn std::error::Error>> {
     let server = UdpServer::new("127.0.0.1:0", || Count).max_packet_size(LARGEST);
     let server = server.bind()?;

@@ -1,10 +1,10 @@
-//! A local command: a line is run in the shell, and its two outputs are shown apart.
+//! A local command: runs a line in the shell, and shows its two outputs apart.
 //!
 //! `cargo run -p socketserver-handlers --example local_command -- 'ls /; ls /nowhere'`
 //!
-//! The remote shells of this package run their clients' commands in the same way, so what holds here
-//! holds there: both outputs are read at once, a command that does not end or writes without end is
-//! ended with everything that it has started, and the last line says so.
+//! The remote shells of this package run their clients' commands in the same way: both outputs are
+//! read at once. A command that does not end, or writes without end, is ended with everything that
+//! it has started, and the last line has the reason.
 
 use std::io::{self, Write};
 

@@ -2,8 +2,7 @@
 //!
 //! `cargo run --release -p socketserver-handlers --example passwords`
 //!
-//! Both keep what is stored from telling the password. What it costs to try one makes the difference to
-//! somebody who has stolen it.
+//! Neither way stores the password itself. They differ in the cost of each try of a thief.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use socketserver_handlers::password::{PasswordError, StoredPassword, TutorialPas
 
 const PASSWORD: &str = "open sesame";
 
-/// How long one check takes, the mean of several.
+/// The mean time of a check.
 fn cost(times: u32, check: impl Fn() -> bool) -> Duration {
     let begin = Instant::now();
     for _ in 0..times {

@@ -1,11 +1,12 @@
-//! Socket buffers: how large they are, and how to have others.
+//! Socket buffers: their sizes, and how to set them.
 //!
 //! `cargo run -p socketserver-handlers --example socket_buffers`
 //!
-//! Every socket has two buffers in the kernel: what is sent waits in one until it is confirmed, what
-//! arrives waits in the other until it is read. A TCP connection's grow by themselves, up to the last
-//! of the three numbers in `/proc/sys/net/ipv4/tcp_rmem` and `tcp_wmem`; once set, they stay as they
-//! are. Linux reserves twice what is asked for, for its own book-keeping, and tells the double.
+//! Every socket has two buffers in the kernel: sent bytes wait in one buffer until they are
+//! confirmed, and received bytes wait in the other until they are read. The buffers of a TCP
+//! connection grow by themselves, up to the last of the three numbers in
+//! `/proc/sys/net/ipv4/tcp_rmem` and `tcp_wmem`; a size that is set is fixed. Linux reserves twice
+//! the requested size, for its own book-keeping, and reports the double.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -17,7 +18,7 @@ use socketserver::{
     UdpServer,
 };
 
-/// What is asked for, in bytes.
+/// The requested size, in bytes.
 const SIZE: usize = 32 * 1024;
 
 /// The sizes of a socket's two buffers, in bytes.
@@ -35,18 +36,18 @@ fn buffers(socket: impl AsFd) -> io::Result<Buffers> {
     })
 }
 
-/// Sets both buffers of a server's socket. Before bind, so that the connections that are accepted
-/// have them from their first segment on.
+/// Sets both buffers of a server's socket: before bind, so that accepted connections have these
+/// buffers from their first segment on.
 fn set_buffers<S: BaseServer>(server: &Server<S>) -> io::Result<()> {
     let socket = SockRef::from(server);
     socket.set_send_buffer_size(SIZE)?;
     socket.set_recv_buffer_size(SIZE)
 }
 
-/// Tells the client what buffers its connection, or the server's socket, has.
-struct Tell;
+/// Answers with the buffers of the connection, or of the server's socket.
+struct ReportBuffers;
 
-impl RequestHandler for Tell {
+impl RequestHandler for ReportBuffers {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
         let socket = request.as_fd().ok_or("there is no socket")?;
         let Buffers { send, receive } = buffers(socket)?;
@@ -55,15 +56,15 @@ impl RequestHandler for Tell {
     }
 }
 
-impl RequestHandler<DatagramRequest> for Tell {
+impl RequestHandler<DatagramRequest> for ReportBuffers {
     fn handle(&mut self, _: &mut DatagramRequest) -> HandlerResult {
         Ok(())
     }
 }
 
-/// What a connection to a server with set buffers has.
+/// The buffers of a connection to a server whose buffers are set.
 fn of_connection() -> Result<Buffers, Box<dyn std::error::Error>> {
-    let server = TcpServer::new("127.0.0.1:0", || Tell).unbound()?;
+    let server = TcpServer::new("127.0.0.1:0", || ReportBuffers).unbound()?;
     set_buffers(&server)?;
     server.server_bind()?;
     server.server_activate()?;
@@ -79,8 +80,8 @@ fn of_connection() -> Result<Buffers, Box<dyn std::error::Error>> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let tcp = TcpServer::new("127.0.0.1:0", || Tell).unbound()?;
-    let udp = UdpServer::new("127.0.0.1:0", || Tell).unbound()?;
+    let tcp = TcpServer::new("127.0.0.1:0", || ReportBuffers).unbound()?;
+    let udp = UdpServer::new("127.0.0.1:0", || ReportBuffers).unbound()?;
     println!("TCP, as the system makes it: {:?}", buffers(&tcp)?);
     println!("UDP, as the system makes it: {:?}", buffers(&udp)?);
     set_buffers(&tcp)?;
@@ -97,8 +98,12 @@ mod tests {
 
     #[test]
     fn buffers_have_at_least_the_size_that_was_set() {
-        let tcp = TcpServer::new("127.0.0.1:0", || Tell).unbound().unwrap();
-        let udp = UdpServer::new("127.0.0.1:0", || Tell).unbound().unwrap();
+        let tcp = TcpServer::new("127.0.0.1:0", || ReportBuffers)
+            .unbound()
+            .unwrap();
+        let udp = UdpServer::new("127.0.0.1:0", || ReportBuffers)
+            .unbound()
+            .unwrap();
         set_buffers(&tcp).unwrap();
         set_buffers(&udp).unwrap();
         for buffers in [buffers(&tcp).unwrap(), buffers(&udp).unwrap()] {
@@ -111,7 +116,9 @@ mod tests {
 
     #[test]
     fn a_connection_has_the_buffers_that_the_listening_socket_had_before_bind() {
-        let server = TcpServer::new("127.0.0.1:0", || Tell).unbound().unwrap();
+        let server = TcpServer::new("127.0.0.1:0", || ReportBuffers)
+            .unbound()
+            .unwrap();
         set_buffers(&server).unwrap();
         assert_eq!(of_connection().unwrap(), buffers(&server).unwrap());
     }

@@ -2,10 +2,10 @@
 //!
 //! `cargo run -p socketserver-handlers --example sticky_packets`
 //!
-//! A client sends `hi` and `meinv`, each with a call of its own, and a server reads twice ten bytes.
-//! If both have arrived before the first read, it gets both, and the second read gets the end. If the
-//! client waits until the first has been read, they come apart. Behind a length each they come apart
-//! always: then the message says where it ends.
+//! A client sends `hi` and `meinv`, each with a call of its own, and a server reads twice ten
+//! bytes. If both messages have arrived before the first read, the first read returns both, and the
+//! second read the end. If the client waits until the first message has been read, the messages
+//! come apart. With a length before each message they always come apart.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -17,7 +17,7 @@ type Messages = Vec<Vec<u8>>;
 
 const PREFIX: LengthPrefix = LengthPrefix::little_endian();
 
-/// Reads two messages in one of two ways, and tells them, and that it has read one, to the test.
+/// Reads two messages in one of two ways, and sends each through the channel when it was read.
 struct ReadTwice<F> {
     read: F,
     messages: std::sync::mpsc::Sender<Vec<u8>>,
@@ -28,7 +28,7 @@ where
     F: Fn(&mut StreamRequest) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> + Send,
 {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        // The handler reads as Python's `recv` does: nothing is read ahead.
+        // The handler reads as Python's `recv` does, without a read ahead.
         request.set_rbufsize(1);
         for _ in 0..2 {
             self.messages.send((self.read)(request)?)?;
@@ -37,7 +37,7 @@ where
     }
 }
 
-/// What one read of at most ten bytes gives.
+/// Reads once, at most ten bytes.
 fn ten_bytes(
     request: &mut StreamRequest,
 ) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
@@ -46,7 +46,7 @@ fn ten_bytes(
     Ok(buffer[..count].to_vec())
 }
 
-/// What stands behind one length.
+/// Reads the message behind one length.
 fn frame(request: &mut StreamRequest) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
     Ok(PREFIX.read_frame(request)?.unwrap_or_default())
 }
@@ -54,11 +54,11 @@ fn frame(request: &mut StreamRequest) -> Result<Vec<u8>, Box<dyn std::error::Err
 /// How the client sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Client {
-    /// Both at once, each with a call of its own, before the server reads.
+    /// Both messages at once, each with a call of its own, before the server reads.
     AtOnce,
-    /// The second when the first has been read.
+    /// The second message after the first was read.
     Apart,
-    /// Both at once, each behind its length.
+    /// Both messages at once, each behind its length.
     Framed,
 }
 
@@ -69,7 +69,7 @@ fn send(client: &mut TcpStream, message: &[u8], how: Client) -> io::Result<()> {
     }
 }
 
-/// What the server reads.
+/// The messages that the server reads.
 fn received(how: Client) -> Result<Messages, Box<dyn std::error::Error>> {
     let (sender, messages) = std::sync::mpsc::channel();
     let read = if how == Client::Framed {

@@ -1,4 +1,4 @@
-//! Commands that `shell::run` runs: what they may write, and that nothing of them is left.
+//! Commands of `shell::run`: their output, and that no process of theirs is left.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 /// A test that waits longer than this for something has failed.
 const SAFETY_NET: Duration = Duration::from_secs(30);
 
-/// Runs a command that nobody waits for, within limits that it does not meet.
+/// Runs a command without a client, within limits that it does not reach.
 fn unlimited(line: &str) -> Output {
     run(line.as_bytes(), &FAR, None)
 }
@@ -37,7 +37,7 @@ fn status(output: &Output) -> Option<i32> {
     }
 }
 
-/// A named pipe that processes hold open: its end of file says that all of them have ended.
+/// A named pipe that processes hold open: its end of file shows that all of them have ended.
 struct Lifeline {
     _directory: TempDir,
     path: PathBuf,
@@ -59,7 +59,7 @@ impl Lifeline {
         }
     }
 
-    /// What a shell does to hold it, from here on, with all of its children.
+    /// The shell command that holds the pipe open, from there on, with all children of the shell.
     fn hold(&self) -> String {
         format!("exec 9>'{}'; echo held >&9;", self.path.display())
     }
@@ -73,7 +73,7 @@ impl Lifeline {
         assert!(watched[0].any().unwrap(), "nothing has happened");
     }
 
-    /// Waits until somebody holds it.
+    /// Waits until a process holds the pipe.
     fn wait_until_held(&mut self) {
         self.wait();
         let mut held = [0; 5];
@@ -81,7 +81,7 @@ impl Lifeline {
         assert_eq!(&held, b"held\n");
     }
 
-    /// Waits until nobody holds it any more.
+    /// Waits until no process holds the pipe any more.
     fn wait_until_released(&mut self) {
         let mut held = [0; 5];
         loop {
@@ -104,7 +104,7 @@ fn the_two_outputs_and_the_status_come_apart() {
     assert_eq!(output.note(), None);
 }
 
-/// Whoever reads one to its end first waits for ever, as the tutorial's servers do.
+/// Reading one output to its end first, as the tutorial's servers do, would wait for ever.
 #[test]
 fn both_outputs_may_be_longer_than_a_pipe_holds() {
     let output = unlimited(
@@ -234,10 +234,10 @@ fn a_command_that_closes_its_outputs_runs_to_its_end() {
 }
 
 #[test]
-fn what_has_left_the_group_holds_nobody_up() {
+fn a_program_that_has_left_the_group_is_not_waited_for() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("left").display().to_string();
-    // It has left when it gives its number, and the outputs are open as long as it lives.
+    // The process has left its group before it prints its id, and holds the outputs open.
     let line = format!(
         "mkfifo '{path}'; setsid sh -c 'echo $$ >\"{path}\"; exec sleep 3600' & cat '{path}'"
     );

@@ -50,7 +50,7 @@ impl Lifeline {
     }
 }
 
-/// Whether everything that holds the pipe ends soon.
+/// True if all processes that hold the pipe end soon.
 fn is_released(mut held: File) -> bool {
     let (ended, wait) = mpsc::channel();
     thread::spawn(move || ended.send(held.read(&mut [0]).unwrap()));
@@ -69,7 +69,7 @@ fn serve(url: &str, mixin: &str) -> Served {
     Served::start("shell", url, &options)
 }
 
-/// Ends the server while it runs a command of a client's over TCP.
+/// Ends the server while the command of a client over TCP runs.
 fn end_meanwhile(mixin: &str, end: impl FnOnce(&Served)) {
     let lifeline = Lifeline::new();
     let served = serve("tcp://127.0.0.1:0", mixin);

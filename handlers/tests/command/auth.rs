@@ -1,4 +1,4 @@
-//! An authenticated link before a handler, as the tutorial's client and others meet it.
+//! An authenticated link before a handler, as the tutorial's client and other clients use it.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -32,7 +32,7 @@ fn challenge(client: &mut impl Read) -> [u8; 32] {
     challenge
 }
 
-/// What the tutorial's client answers: `hmac.new(KEY, challenge).digest()`, 16 bytes.
+/// The answer of the tutorial's client: `hmac.new(KEY, challenge).digest()`, 16 bytes.
 fn md5_answer(challenge: &[u8]) -> Vec<u8> {
     let mac = Hmac::<Md5>::new_from_slice(KEY).unwrap();
     mac.chain_update(challenge).finalize().into_bytes().to_vec()
@@ -44,7 +44,7 @@ fn sha256_answer(challenge: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_tutorial_s_client_is_let_in_and_gets_upper_case_until_it_closes() {
+fn the_tutorial_s_client_is_accepted_and_answered_in_upper_case_until_it_closes() {
     let file = key_file(b"Jedan has a big key!\n");
     let options = ["--auth-key-file", path(&file), "--auth-digest", "md5"];
     let served = Served::start("upper-loop", LOOPBACK, &options);
@@ -74,7 +74,7 @@ fn the_digest_is_sha256_unless_set_and_what_follows_the_answer_is_the_handler_s(
     }
 }
 
-fn is_closed_without_a_word(mut client: TcpStream) {
+fn is_closed_without_a_byte(mut client: TcpStream) {
     let mut got = Vec::new();
     match client.read_to_end(&mut got) {
         Ok(_) => {}
@@ -94,7 +94,7 @@ fn a_wrong_answer_is_closed_and_logged_with_the_address() {
     client.write_all(&[7; 32]).unwrap();
     let line = served.wait_for_log("answer to the challenge is wrong");
     assert!(line.contains(&address), "{line}");
-    is_closed_without_a_word(client);
+    is_closed_without_a_byte(client);
     served.stop();
 }
 
@@ -110,7 +110,7 @@ fn a_short_answer_is_closed_and_logged_with_the_address() {
     client.shutdown(Shutdown::Write).unwrap();
     let line = served.wait_for_log("31 of 32 bytes");
     assert!(line.contains(&address), "{line}");
-    is_closed_without_a_word(client);
+    is_closed_without_a_byte(client);
     served.stop();
 }
 

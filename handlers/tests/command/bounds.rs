@@ -1,4 +1,4 @@
-//! The options that bound a server, and the last line that says how it has stopped.
+//! The options that bound a server, and its last line, which counts the requests.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ fn busy_client(served: &Served) -> TcpStream {
     client
 }
 
-/// The last line on standard error of a server that has been told to stop.
+/// The last line on standard error of a server that is stopping.
 fn last_line(served: Served) -> String {
     let (status, _, log) = served.exit();
     assert_eq!(status, Some(0), "{log}");
@@ -33,7 +33,7 @@ fn no_more_connections_than_allowed_are_served_at_a_time() {
         let mut second = served.connect();
         second.write_all(b"second").unwrap();
         served.wait_for_log("the limit; others wait");
-        // The first is still the only one.
+        // The first client is still the only one that is served.
         assert_eq!(exchange(&mut first, b"again", 5), b"AGAIN");
         drop(first);
         let mut answer = [0; 6];

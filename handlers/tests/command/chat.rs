@@ -65,7 +65,7 @@ fn a_signal_does_not_wait_for_the_operator() {
         let (mut served, _operator) = serve("tcp://127.0.0.1:0", mixin);
         let mut client = served.connect();
         client.write_all(b"hello").unwrap();
-        // From here on the operator is asked.
+        // From here on the server waits for the operator.
         assert_eq!(served.shown(), "hello\n");
         served.signal(Signal::SIGTERM);
         assert_eq!(rest(client), b"bye");
@@ -91,7 +91,7 @@ fn a_signal_does_not_wait_for_the_operator_s_reply_to_a_datagram() {
 }
 
 #[test]
-fn an_operator_who_is_not_there_says_bye_to_everybody() {
+fn an_operator_without_input_ends_every_call_with_bye() {
     let (mut served, operator) = serve("tcp://127.0.0.1:0", "threading");
     drop(operator);
     for _ in 0..3 {

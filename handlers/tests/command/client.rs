@@ -14,8 +14,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::served::{SAFETY_NET, socketserver};
 
-/// A client that a test types to, and reads from. One that takes too long is killed, so that no read
-/// waits for ever.
+/// A client that a test types to, and reads from. A client that takes too long is killed, so that
+/// no read waits for ever.
 pub struct Client {
     process: Process,
     keyboard: Option<ChildStdin>,
@@ -40,7 +40,7 @@ impl Drop for Process {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended {
     pub status: Option<i32>,
-    /// What was shown and not read yet.
+    /// The text that was shown and not read yet.
     pub screen: String,
     pub stderr: String,
 }
@@ -69,14 +69,14 @@ impl Client {
         }
     }
 
-    /// Types all of it, and lets the client come to its end.
+    /// Types the whole input, and waits for the end of the client.
     pub fn run(arguments: &[&str], input: &str) -> Ended {
         let mut client = Self::start(arguments);
         client.type_in(input);
         client.end()
     }
 
-    /// Types text. A client that has left its keyboard does not read it.
+    /// Types text. A client that has closed its input does not read it.
     pub fn type_in(&mut self, text: &str) {
         let keyboard = self.keyboard.as_mut().unwrap();
         let _ = keyboard.write_all(text.as_bytes());
@@ -127,7 +127,7 @@ impl Client {
         self.screen.read_to_string(&mut screen).unwrap();
         let mut stderr = String::new();
         self.stderr.read_to_string(&mut stderr).unwrap();
-        // It is not reaped while the alarm may still ring: its id is its own as long as that.
+        // Not reaped (`WNOWAIT`) before the alarm is dropped, which may kill the process by its id.
         let how = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
         while waitid(Id::Pid(self.pid()), how) == Err(Errno::EINTR) {}
         let Self {
@@ -146,7 +146,7 @@ impl Client {
 }
 
 impl Ended {
-    /// It ended well, and showed this.
+    /// Asserts that the client succeeded, and showed this.
     #[track_caller]
     pub fn showed(self, screen: &str) {
         assert_eq!(self.stderr, "");
@@ -154,18 +154,18 @@ impl Ended {
         assert_eq!(self.status, Some(0));
     }
 
-    /// It failed with this status, and said so in words that contain these.
+    /// Asserts that the client failed with this status, and that its message contains these texts.
     #[track_caller]
-    pub fn failed(self, status: i32, words: &[&str]) {
+    pub fn failed(self, status: i32, texts: &[&str]) {
         let message = &self.stderr;
         assert_eq!(self.status, Some(status), "{message}");
-        for words in words {
-            assert!(message.contains(words), "{message}");
+        for text in texts {
+            assert!(message.contains(text), "{message}");
         }
     }
 }
 
-/// A TCP address that refuses connections, and is nobody else's while the socket is there.
+/// A TCP address that refuses connections, and is reserved while the socket exists.
 pub fn refusing_tcp() -> (Socket, String) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
@@ -174,7 +174,7 @@ pub fn refusing_tcp() -> (Socket, String) {
     (socket, format!("tcp://{address}"))
 }
 
-/// A UDP address that refuses datagrams: the socket there takes them from itself only.
+/// A UDP address that refuses datagrams: its socket is connected to itself.
 pub fn refusing_udp() -> (UdpSocket, String) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
@@ -182,8 +182,8 @@ pub fn refusing_udp() -> (UdpSocket, String) {
     (socket, format!("udp://{address}"))
 }
 
-/// A server that has each connection served by this function, one after the other, and its URL. It ends
-/// with the test.
+/// Starts a server that serves each connection with this function, one after the other, and returns
+/// its URL. The server ends with the test.
 pub fn fake_server(mut serve: impl FnMut(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());

@@ -10,15 +10,14 @@ use crate::served::{Served, socketserver};
 /// A chat server, and the keyboard of its operator.
 fn serve(url: &str) -> (Served, PipeWriter) {
     let (keyboard, operator) = io::pipe().unwrap();
-    // One at a time, as the tutorial serves, so that messages are shown in the order in which they came.
+    // One at a time, as in the tutorial, so that messages are shown in the order of their arrival.
     let mut command = socketserver(&["serve", "chat", "--listen", url, "--mixin", "none"]);
     command.stdin(keyboard);
     (Served::run(command), operator)
 }
 
-/// Rows 1 and 4 of the tutorial.
 #[test]
-fn a_call_goes_to_and_fro_until_this_side_says_bye() {
+fn the_two_sides_take_turns_until_this_side_sends_bye() {
     let directory = tempfile::tempdir().unwrap();
     let file = format!("unix://{}", directory.path().join("chat").display());
     for url in ["tcp://127.0.0.1:0", &file] {
@@ -29,7 +28,7 @@ fn a_call_goes_to_and_fro_until_this_side_says_bye() {
         assert_eq!(client.line(), "你好\n");
         client.type_in("bye\nlost\n");
         client.end().showed("");
-        // The next call begins where this one has ended.
+        // The next call begins after the end of this one.
         operator.write_all(b"bye\n").unwrap();
         Client::run(&["chat", served.url()], "again\n").showed("bye\n");
         served.signal(Signal::SIGTERM);
@@ -50,7 +49,7 @@ fn the_operator_s_bye_ends_the_call() {
 }
 
 #[test]
-fn the_end_of_the_input_says_bye() {
+fn the_end_of_the_input_sends_bye() {
     let (served, mut operator) = serve("tcp://127.0.0.1:0");
     Client::run(&["chat", served.url()], "").showed("");
     operator.write_all(b"bye\n").unwrap();
@@ -59,9 +58,8 @@ fn the_end_of_the_input_says_bye() {
     assert_eq!(served.exit().1, "bye\nagain\n");
 }
 
-/// Row 6 of the tutorial.
 #[test]
-fn friends_are_picked_by_name_and_each_gets_what_is_for_them() {
+fn friends_are_picked_by_name_and_each_is_sent_their_messages() {
     let directory = tempfile::tempdir().unwrap();
     let file = format!("unixgram://{}", directory.path().join("chat").display());
     let (jack, mut jacks) = serve("udp://127.0.0.1:0");

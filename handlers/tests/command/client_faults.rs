@@ -93,7 +93,7 @@ fn an_answer_that_makes_no_sense_is_refused_with_the_reason() {
 fn a_server_that_does_not_answer_is_given_up_in_time() {
     let silent = || {
         fake_server(|mut stream| {
-            // Until the client has left.
+            // Returns when the client has left.
             let _ = stream.read_to_end(&mut Vec::new());
         })
     };
@@ -121,7 +121,7 @@ fn a_line_that_is_longer_than_a_message_is_not_sent() {
 }
 
 #[test]
-fn what_makes_no_sense_has_status_2() {
+fn a_command_line_without_sense_has_status_2() {
     for (arguments, reason) in [
         (
             &["upper", "udp://127.0.0.1:1"][..],

@@ -20,7 +20,6 @@ fn upper_has_each_line_sent_back_in_upper_case() {
     served.stop();
 }
 
-/// Row 21 of the tutorial.
 #[test]
 fn upper_sends_the_line_with_its_end_and_reads_until_the_server_closes() {
     let (messages, sent) = channel();
@@ -73,9 +72,8 @@ fn the_greeting_is_shown() {
     served.stop();
 }
 
-/// Row 7 over UDP.
 #[test]
-fn the_time_is_told_in_each_format_over_every_transport() {
+fn the_time_is_shown_in_each_format_over_every_transport() {
     let directory = tempfile::tempdir().unwrap();
     let file = |scheme| format!("{scheme}://{}", directory.path().join(scheme).display());
     for url in [
@@ -96,7 +94,6 @@ fn the_time_is_told_in_each_format_over_every_transport() {
     }
 }
 
-/// Rows 5 and 7 of the tutorial.
 #[test]
 fn over_udp_each_line_is_a_datagram() {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -118,7 +115,7 @@ fn over_udp_each_line_is_a_datagram() {
     }
 }
 
-/// Row 2 of the tutorial: nothing is added to the line.
+/// As in the tutorial, no byte is added to the line.
 #[test]
 fn hello_sends_the_line_without_its_end() {
     let (messages, sent) = channel();
@@ -151,7 +148,7 @@ fn echo_and_upper_loop_send_each_line_in_one_connection() {
     }
 }
 
-/// Row 18 of the tutorial: what its server sends and checks, with the answer of Python's
+/// The challenge and the check of the tutorial's server, with the answer of Python's
 /// `hmac.new(b'Jedan has a big key!', bytes(range(32)), 'md5').digest()`.
 #[test]
 fn the_challenge_is_answered_before_the_first_line() {

@@ -51,8 +51,8 @@ fn over_datagrams_each_answer_is_one() {
     }
 }
 
-/// One of the tutorial's servers: after each read it sends these pieces. What it reads is told, to the
-/// end.
+/// One of the tutorial's servers: after each read it sends one of these pieces. It sends what it
+/// has read to the receiver, up to the end.
 fn play(answers: Vec<Vec<&'static [u8]>>, told: Sender<Vec<u8>>) -> String {
     fake_server(move |mut stream| {
         let read_once = |stream: &mut TcpStream| {
@@ -70,7 +70,7 @@ fn play(answers: Vec<Vec<&'static [u8]>>, told: Sender<Vec<u8>>) -> String {
     })
 }
 
-/// Rows 10, 14, 15 and 16: what the tutorial's servers send, and what their clients say.
+/// The bytes of the tutorial's servers, and those of their clients.
 #[test]
 fn the_tutorial_s_servers_are_understood() {
     for (framing, answers, expected) in [
@@ -104,7 +104,7 @@ fn the_tutorial_s_servers_are_understood() {
 }
 
 #[test]
-fn in_raw_framing_a_command_without_output_is_told_when_its_time_is_over() {
+fn in_raw_framing_a_command_without_output_is_logged_when_its_time_is_over() {
     let served = Served::start("shell", ANYWHERE, &["--framing", "raw"]);
     let arguments = [
         "shell",
@@ -117,7 +117,7 @@ fn in_raw_framing_a_command_without_output_is_told_when_its_time_is_over() {
     let mut client = Client::start(&arguments);
     client.type_in("true\n");
     client.wait_for_log("without output has no answer");
-    // On a busy machine the time for one of them may be over too.
+    // On a busy machine another command may also exceed its time.
     client.type_in(&"echo hi\n".repeat(50));
     assert_eq!(client.line(), "hi\n");
     assert_eq!(client.end().status, Some(0));

@@ -1,8 +1,9 @@
-//! Handlers that run commands are for this machine, and options are for the handlers that have them.
+//! Handlers that run commands are for this machine, and options are for the handlers that have
+//! them.
 
 use crate::served::{Served, exchange, socketserver};
 
-/// Runs the command, which must fail with this status, and gives what it says.
+/// Runs the command, which must fail with this status, and returns its message.
 fn refused(arguments: &[&str], status: i32) -> String {
     let output = socketserver(arguments).output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
@@ -29,7 +30,7 @@ fn an_address_that_other_machines_may_reach_is_refused_with_the_reason() {
 
 #[test]
 fn such_an_address_is_listened_on_where_that_is_asked_for() {
-    // This machine does not have it, so nobody can connect, and the refusal is another one.
+    // This machine does not have the address, so the bind fails, with another message.
     let url = "tcp://192.0.2.1:0";
     let arguments = ["serve", "shell", "--listen", url, "--allow-remote"];
     let message = refused(&arguments, 1);

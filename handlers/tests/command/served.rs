@@ -62,17 +62,17 @@ impl Served {
         served
     }
 
-    /// Where it says that it listens.
+    /// The URL in the line `listening on`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The address in its URL.
+    /// The address in the URL.
     pub fn address(&self) -> SocketAddr {
         self.url.split_once("://").unwrap().1.parse().unwrap()
     }
 
-    /// A TCP client of it.
+    /// A TCP client of the server.
     pub fn connect(&self) -> TcpStream {
         let client = TcpStream::connect(self.address()).unwrap();
         client.set_read_timeout(Some(SAFETY_NET)).unwrap();
@@ -92,7 +92,7 @@ impl Served {
         kill(self.pid(), signal).unwrap();
     }
 
-    /// The next line that it prints.
+    /// The next line on standard output.
     pub fn shown(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
@@ -110,11 +110,11 @@ impl Served {
         line
     }
 
-    /// Waits for its end: the exit status, what else it wrote to standard output, and the log.
+    /// Waits for the end: the exit status, the rest of standard output, and the log.
     pub fn exit(mut self) -> (Option<i32>, String, String) {
         let (ended, wait) = mpsc::channel();
         let pid = self.pid();
-        // It is not reaped before the group is killed: its id is its own as long as that.
+        // Not reaped (`WNOWAIT`) before the group is killed by the same id.
         std::thread::spawn(move || {
             let how = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
             let mut status = waitid(Id::Pid(pid), how);
@@ -133,7 +133,7 @@ impl Served {
         (status.code(), stdout, log)
     }
 
-    /// Stops it as a service manager does. It must end well, and have printed one line only.
+    /// Stops the server as a service manager does. It must succeed, and have printed one line only.
     pub fn stop(self) {
         self.signal(Signal::SIGTERM);
         let (status, stdout, log) = self.exit();
@@ -157,7 +157,7 @@ impl Drop for Served {
     }
 }
 
-/// Sends `message`, and reads so many bytes of an answer.
+/// Sends `message`, and reads an answer of `length` bytes.
 pub fn exchange(client: &mut (impl Read + Write), message: &[u8], length: usize) -> Vec<u8> {
     client.write_all(message).unwrap();
     let mut answer = vec![0; length];
@@ -165,7 +165,7 @@ pub fn exchange(client: &mut (impl Read + Write), message: &[u8], length: usize)
     answer
 }
 
-/// What comes until the server closes.
+/// Reads until the server closes.
 pub fn rest(mut client: impl Read) -> Vec<u8> {
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).unwrap();

@@ -1,4 +1,4 @@
-//! The shell, served over every transport, as the tutorial's clients speak to it.
+//! The shell, served over every transport, as the tutorial's clients use it.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};
@@ -12,7 +12,7 @@ fn serve(framing: &str) -> Served {
     Served::start("shell", ANYWHERE, &["--framing", framing])
 }
 
-/// Leaves, when everything has been answered.
+/// Leaves, after every answer has come.
 fn leave(client: TcpStream) {
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(rest(client), b"");
@@ -38,7 +38,7 @@ fn in_ready_framing_the_output_waits_until_the_client_has_the_length() {
     let mut client = served.connect();
     for _ in 0..2 {
         assert_eq!(exchange(&mut client, b"echo hi; echo oops >&2", 1), b"8");
-        // Nothing comes before the word.
+        // No output comes before `recv_ready`.
         client.set_nonblocking(true).unwrap();
         let nothing = client.peek(&mut [0]).unwrap_err();
         assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
@@ -62,7 +62,7 @@ fn in_header_framing_four_bytes_have_the_length() {
 }
 
 #[test]
-fn unless_told_otherwise_a_json_object_has_the_length() {
+fn by_default_a_json_object_has_the_length() {
     let served = Served::start("shell", ANYWHERE, &[]);
     let mut client = served.connect();
     for _ in 0..2 {
@@ -204,7 +204,7 @@ fn a_stopping_server_lets_the_command_end_and_sends_its_answer() {
     assert_eq!(status, Some(0), "{log}");
 }
 
-/// Some programs ignore the end of their children, and what they start inherits that.
+/// Some programs ignore `SIGCHLD`, and the programs that they start inherit that.
 #[test]
 fn a_server_whose_children_the_system_reaps_answers_like_any_other() {
     let mut command = std::process::Command::new("env");
@@ -217,7 +217,7 @@ fn a_server_whose_children_the_system_reaps_answers_like_any_other() {
     let ignored = lines.find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
     let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
     let bit = nix::sys::signal::Signal::SIGCHLD as i32 - 1;
-    assert_eq!(ignored >> bit & 1, 1, "the test does not test what it says");
+    assert_eq!(ignored >> bit & 1, 1, "SIGCHLD is not ignored");
 
     let mut client = served.connect();
     assert_eq!(exchange(&mut client, b"echo a", 2), b"a\n");

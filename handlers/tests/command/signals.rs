@@ -28,10 +28,10 @@ fn a_signal_lets_running_requests_end(signal: Signal, mixin: &str) {
     let mut busy = busy_client(&served);
     let idle = idle_client(&served);
     served.signal(signal);
-    // The idle one is told at once, so from here on the server is stopping.
+    // The idle client is closed at once, so from here on the server is stopping.
     assert_eq!(rest(idle), b"");
     if let Ok(mut late) = TcpStream::connect(served.address()) {
-        // It stands in a queue that nobody serves any more.
+        // The connection is in the backlog, which is not served any more.
         late.set_read_timeout(Some(SAFETY_NET)).unwrap();
         let _ = late.write_all(b"late\n");
         let answer = late.read(&mut [0; 100]);
@@ -94,7 +94,7 @@ fn an_interrupt_from_the_terminal_lets_the_requests_of_children_end() {
     let served = Served::start("time", "tcp://127.0.0.1:0", &["--mixin", "forking"]);
     let mut busy = busy_client(&served);
     let idle = idle_client(&served);
-    // A terminal sends it to the whole group.
+    // A terminal sends the signal to the whole process group.
     let group = nix::unistd::Pid::from_raw(served.process_id().try_into().unwrap());
     nix::sys::signal::killpg(group, Signal::SIGINT).unwrap();
     assert_eq!(rest(idle), b"");
@@ -125,8 +125,7 @@ fn a_second_signal_does_not_wait_for_running_requests() {
 fn a_second_signal_does_not_wait_for_the_request_of_a_server_without_mix_in() {
     let served = Served::start("time", "tcp://127.0.0.1:0", &["--mixin", "none"]);
     let _busy = busy_client(&served);
-    // Two different ones: two of the same that come together count as one. Which of them the server
-    // sees first is not said.
+    // Two different signals: two pending signals of one kind count as one. Either may arrive first.
     served.signal(Signal::SIGTERM);
     served.signal(Signal::SIGINT);
     let (status, _, log) = served.exit();

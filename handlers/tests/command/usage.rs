@@ -1,12 +1,12 @@
-//! What the command refuses, and with which status.
+//! Command lines and addresses that the command refuses, and the exit status.
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
 use crate::served::socketserver;
 
-/// Runs the command, which must fail with this status, and gives what it says. It must not have
-/// printed anything to standard output.
+/// Runs the command, which must fail with this status and print nothing to standard output. Returns
+/// its message.
 fn refused(arguments: &[&str], status: i32) -> String {
     let output = socketserver(arguments).output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
@@ -41,7 +41,7 @@ fn a_transport_that_the_handler_does_not_speak_is_refused_by_name() {
 }
 
 #[test]
-fn a_url_that_is_none_is_refused_with_the_reason() {
+fn a_wrong_url_is_refused_with_the_reason() {
     for (url, reason) in [
         ("127.0.0.1:9999", "it has no scheme"),
         ("http://127.0.0.1:9999", "the scheme \"http\" is unknown"),
@@ -69,7 +69,7 @@ fn workers_without_a_mix_in_that_has_them_are_refused() {
 }
 
 #[test]
-fn a_number_of_workers_that_is_none_is_refused() {
+fn a_wrong_number_of_workers_is_refused() {
     for number in ["0", "-1", "65536", "many", ""] {
         let workers = format!("--workers={number}");
         let message = refused(&["serve", "upper", "--mixin", "pool", &workers], 2);
@@ -93,7 +93,7 @@ fn a_command_line_without_sense_has_status_2() {
 }
 
 #[test]
-fn help_is_no_mistake() {
+fn help_has_status_0_and_the_options() {
     let output = socketserver(&["serve", "--help"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let help = String::from_utf8(output.stdout).unwrap();
@@ -136,7 +136,7 @@ fn a_path_in_no_directory_is_a_failure_to_start() {
 }
 
 #[test]
-fn a_server_that_cannot_say_that_it_listens_does_not_start() {
+fn a_server_that_cannot_print_its_url_does_not_start() {
     let full = std::fs::File::options()
         .write(true)
         .open("/dev/full")
