@@ -13,7 +13,7 @@ const KEY_LENGTH: usize = 32;
 /// A password as the tutorial stores it: a random key of the user's own, and the HMAC-MD5 of the
 /// password under it, in Python `hmac.new(key, password, 'md5').digest()`.
 ///
-/// It is for study. Use [`StoredPassword`](crate::password::StoredPassword).
+/// This type is for study; for use there is [`StoredPassword`](crate::password::StoredPassword).
 #[derive(Clone, PartialEq, Eq)]
 pub struct TutorialPassword {
     key: [u8; KEY_LENGTH],

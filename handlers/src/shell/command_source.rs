@@ -66,7 +66,7 @@ impl RequestHandler<DatagramRequest> for CommandSource {
 fn show(turn: &mut Turn<'_>, request: &DatagramRequest) -> HandlerResult {
     let (packet, client) = (request.packet(), request.client_address());
     let cut = match request.truncated() {
-        true => ", and more that was cut off",
+        true => ", truncated",
         false => "",
     };
     turn.show(format!("{} bytes from {client}{cut}:", packet.len()).as_bytes())?;
@@ -129,7 +129,7 @@ mod tests {
             (MockDatagram::new(""), "0 bytes from 127.0.0.1:49152:\n"),
             (
                 MockDatagram::new("a").truncated(),
-                "1 bytes from 127.0.0.1:49152, and more that was cut off:\n  a\n",
+                "1 bytes from 127.0.0.1:49152, truncated:\n  a\n",
             ),
             (
                 MockDatagram::new(b"\x1b[2J\xff\r\n\n9 bytes from you:"),

@@ -75,12 +75,12 @@ fn the_digest_is_sha256_unless_set_and_what_follows_the_answer_is_the_handler_s(
 }
 
 fn is_closed_without_a_byte(mut client: TcpStream) {
-    let mut got = Vec::new();
-    match client.read_to_end(&mut got) {
+    let mut received = Vec::new();
+    match client.read_to_end(&mut received) {
         Ok(_) => {}
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }
-    assert_eq!(got, b"");
+    assert_eq!(received, b"");
 }
 
 #[test]

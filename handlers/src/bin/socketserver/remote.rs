@@ -106,7 +106,7 @@ fn remote(ip: IpAddr) -> Option<IpAddr> {
 
 fn reachable(ip: IpAddr) -> &'static str {
     if ip.is_unspecified() {
-        "it stands for every address of this machine, so other machines can reach it"
+        "it means every address of this machine, so other machines can reach it"
     } else {
         "other machines may reach it"
     }
