@@ -168,12 +168,4 @@ mod tests {
         let message = Problem::from(FramingError::NegativeLength(-1)).to_string();
         assert!(message.contains("negative: -1"), "{message}");
     }
-
-    #[test]
-    fn a_mistake_on_the_command_line_has_status_2_and_all_others_1() {
-        let mut task = clap::Command::new("test");
-        let usage = Failure::usage("no such thing").exit(&mut task);
-        let server = Problem::Left.at(&Url::local_tcp(8080)).exit(&mut task);
-        assert_eq!([usage, server], [ExitCode::from(2), ExitCode::FAILURE]);
-    }
 }
