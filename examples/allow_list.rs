@@ -7,8 +7,9 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::net::IpAddr;
 
+use socketserver::layer::RequestOf;
 use socketserver::{
-    BaseServer, HandlerResult, MixIn, Request, RequestHandler, RequestOf, StreamRequest, TcpServer,
+    BaseServer, HandlerResult, MixIn, Request, RequestHandler, Serve, StreamRequest, TcpServer,
     ThreadingMixIn,
 };
 

@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use socketserver::{
-    BaseServer, Error, ForkingMixIn, HandlerResult, RequestHandler, StreamRequest, TcpServer,
+    Error, ForkingMixIn, HandlerResult, RequestHandler, Serve, StreamRequest, TcpServer,
 };
 
 /// Tells who it is, and then crashes harder than a panic.

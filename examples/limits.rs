@@ -28,16 +28,16 @@ fn main() -> Result<(), Error> {
     env_logger::init_from_env(env_logger::Env::default().default_filter_or("info"));
     let server = ThreadingTcpServer::bind("127.0.0.1:9999", || Lines)?;
     let limits = Limits::none()
-        .max_connections(1000)
-        .max_connections_per_address(2)
+        .with_max_connections(1000)
+        .with_max_connections_per_address(2)
         .refuse_with("too many of you, try again later\n");
     server.handle().set_limits(limits);
-    let deadlines = Deadlines::new()
-        .first_byte(Duration::from_secs(5))
-        .idle(Duration::from_secs(60))
-        .read(Duration::from_secs(10))
-        .write(Duration::from_secs(10))
-        .lifetime(Duration::from_secs(3600));
+    let deadlines = Deadlines::none()
+        .with_first_byte(Duration::from_secs(5))
+        .with_idle(Duration::from_secs(60))
+        .with_read(Duration::from_secs(10))
+        .with_write(Duration::from_secs(10))
+        .with_lifetime(Duration::from_secs(3600));
     server.handle().set_deadlines(deadlines);
     println!("listening on {}", server.server_address());
     server.serve_forever()

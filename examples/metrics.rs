@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use socketserver::{
-    Address, BaseServer, Error, HandlerResult, MixIn, RequestEvent, RequestHandler, StreamRequest,
-    TcpServer, ThreadingMixIn,
+    Address, BaseServer, Error, HandlerResult, MixIn, RequestEvent, RequestHandler, Serve,
+    StreamRequest, TcpServer, ThreadingMixIn,
 };
 
 /// Takes what comes, and does nothing with it.
@@ -66,7 +66,7 @@ impl<S: BaseServer> MixIn for Metrics<S> {
         if let RequestEvent::Ended { accepted, .. } = event {
             self.lasted.record(accepted.elapsed());
             println!("{client}: {event:?}");
-            println!("{:?}", self.handle().statistics());
+            println!("{:?}", self.layer_handle().server().statistics());
         }
         self.next.observe(client, event);
     }

@@ -7,7 +7,7 @@
 use std::io::{BufRead, Read, Write};
 
 use socketserver::{
-    BaseServer, Error, HandlerResult, RequestHandler, StreamRequest, TcpServer, ThreadPoolMixIn,
+    Error, HandlerResult, RequestHandler, Serve, StreamRequest, TcpServer, ThreadPoolMixIn,
 };
 
 /// Tells how many steps the Collatz sequence takes from a number to 1.

@@ -5,14 +5,18 @@
 
 use std::io::Write;
 
-use socketserver::{BaseServer, DatagramRequest, Error, HandlerResult, RequestHandler, UdpServer};
+use socketserver::{DatagramRequest, Error, HandlerResult, RequestHandler, Serve, UdpServer};
 
 struct Length;
 
 impl RequestHandler<DatagramRequest> for Length {
     fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
         let length = request.packet().len();
-        let more = if request.truncated() { " or more" } else { "" };
+        let more = if request.is_truncated() {
+            " or more"
+        } else {
+            ""
+        };
         writeln!(request, "{length}{more} bytes")?;
         Ok(())
     }

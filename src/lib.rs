@@ -34,7 +34,8 @@
 //!   [`DatagramRequest`] and knows neither the transport nor how many requests run at once.
 //! * The layers are the server. At the bottom one of [`TcpServer`], [`UdpServer`],
 //!   [`UnixStreamServer`] and [`UnixDatagramServer`]; around it [`ThreadingMixIn`],
-//!   [`ForkingMixIn`], [`ThreadPoolMixIn`], none, or a [`MixIn`] of your own.
+//!   [`ForkingMixIn`], [`ThreadPoolMixIn`], no mix-in, or a [`MixIn`] of your own. [`Serve`] puts a layer
+//!   around another and makes a server of them.
 //! * [`Server`] is what you hold: [`serve_forever`](Server::serve_forever),
 //!   [`shutdown`](Server::shutdown), [`server_close`](Server::server_close).
 //!
@@ -43,18 +44,18 @@
 //! # Layers
 //!
 //! In Python, `class ThreadingTCPServer(ThreadingMixIn, TCPServer)` looks a method up in the mix-in,
-//! then in `TCPServer`, then in `BaseServer`. Here a layer is a struct around the next one, and a
-//! hook that it does not define falls through:
+//! then in `TCPServer`, then in `BaseServer`. Here a layer is a struct around its inner layer, and a
+//! hook that the layer does not define falls through:
 //!
 //! ```text
 //! ThreadingTcpServer<F>  =  Server< ThreadingMixIn< TcpServer<F> > >
 //! ```
 //!
-//! The hooks, in the order in which they run, are told at [`BaseServer`]. Options belong to the
-//! layer that they are about, and are set while the stack is built:
+//! [`BaseServer`] lists the hooks in the order in which they run. An option belongs to the layer that
+//! it changes, and is set while the stack is built:
 //!
 //! ```
-//! use socketserver::{BaseServer, TcpServer, ThreadPoolMixIn};
+//! use socketserver::{Serve, TcpServer, ThreadPoolMixIn};
 //! # use socketserver::{HandlerResult, RequestHandler, StreamRequest};
 //! # #[derive(Default)] struct Upper;
 //! # impl RequestHandler for Upper {
@@ -69,11 +70,13 @@
 //! # Ok::<(), socketserver::Error>(())
 //! ```
 //!
+//! The module [`layer`] has what only writers of layers need.
+//!
 //! # Where things are reported
 //!
-//! Setting up fails with an [`Error`] that says what to do. A handler's error or panic goes to
-//! [`handle_error`](BaseServer::handle_error), which logs it, with the client's address, through the
-//! [`log`] crate; a program that wants to see it installs a logger, such as `env_logger`.
+//! A server that cannot be set up returns an [`Error`] with what to do. A handler's error or panic goes
+//! to [`handle_error`](BaseServer::handle_error), which logs it, with the client's address, through the
+//! [`log`] crate. A program that wants to see the log installs a logger, such as `env_logger`.
 //!
 //! # Platforms
 //!
@@ -102,7 +105,7 @@ mod transport;
 mod values;
 
 pub use base_server::BaseServer;
-pub use mix_in::{MixIn, RequestOf};
+pub use mix_in::MixIn;
 pub use mix_ins::forking::ForkingMixIn;
 pub use mix_ins::thread_pool::ThreadPoolMixIn;
 pub use mix_ins::threading::ThreadingMixIn;
@@ -110,20 +113,18 @@ pub use request_handler::{HandlerFactory, RequestHandler};
 pub use requests::datagram_request::DatagramRequest;
 pub use requests::request::Request;
 pub use requests::stream_request::StreamRequest;
-pub use running::active_request::ActiveRequest;
 pub use running::server_handle::ServerHandle;
-pub use server::Server;
+pub use server::{Serve, Server};
 pub use servers::tcp::TcpServer;
 pub use servers::udp::UdpServer;
 pub use servers::unix_datagram::UnixDatagramServer;
 pub use servers::unix_stream::UnixStreamServer;
 pub use stacks::{
-    DefaultStack, ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer,
-    ForkingUnixStreamServer, ThreadPoolTcpServer, ThreadPoolUdpServer,
-    ThreadPoolUnixDatagramServer, ThreadPoolUnixStreamServer, ThreadingTcpServer,
-    ThreadingUdpServer, ThreadingUnixDatagramServer, ThreadingUnixStreamServer,
+    ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer, ForkingUnixStreamServer,
+    ThreadPoolTcpServer, ThreadPoolUdpServer, ThreadPoolUnixDatagramServer,
+    ThreadPoolUnixStreamServer, ThreadingTcpServer, ThreadingUdpServer,
+    ThreadingUnixDatagramServer, ThreadingUnixStreamServer,
 };
-pub use transport::stream::Stream;
 pub use values::address::{Address, InetAddress};
 pub use values::deadlines::{DeadlineExceeded, Deadlines};
 pub use values::drain_report::DrainReport;
@@ -131,3 +132,20 @@ pub use values::error::{Error, HandlerError, HandlerPanic, HandlerResult};
 pub use values::limits::Limits;
 pub use values::request_event::{Outcome, Refusal, RequestEvent};
 pub use values::statistics::Statistics;
+
+/// What only writers of layers need: of mix-ins, of bottom layers, of transports.
+///
+/// [`BaseServer`] and [`MixIn`] themselves have Python's names, and are where Python has them, at the
+/// top.
+pub mod layer {
+    pub use crate::base_server::Preparation;
+    pub use crate::mix_in::RequestOf;
+    pub use crate::request_handler::run_handler;
+    pub use crate::requests::stream_request::Received;
+    pub use crate::running::extensions::Extensions;
+    pub use crate::running::layer_handle::LayerHandle;
+    pub use crate::running::request_guard::RequestGuard;
+    pub use crate::stacks::DefaultStack;
+    pub use crate::transport::get_request_error::GetRequestError;
+    pub use crate::transport::stream::Stream;
+}

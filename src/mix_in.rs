@@ -1,30 +1,31 @@
-//! A layer that changes some steps and leaves the others to the layer below.
+//! A layer that changes some steps and leaves the others to its inner layer.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base_server::BaseServer;
-use crate::running::server_handle::ServerHandle;
+use crate::base_server::{BaseServer, Preparation};
+use crate::running::layer_handle::LayerHandle;
+use crate::transport::get_request_error::GetRequestError;
 use crate::values::address::Address;
 use crate::values::error::{Error, HandlerError, HandlerResult};
 use crate::values::request_event::RequestEvent;
 
-/// What a [`MixIn`] serves: what the layer below it serves.
+/// What a [`MixIn`] serves: what its inner layer serves.
 pub type RequestOf<M> = <<M as MixIn>::Next as BaseServer>::Request;
 
 /// A layer of a server: Python's mix-in class, or a derived class with overrides.
 ///
-/// It names the layer below with [`next`](Self::next), which is Python's `super()`, and defines
-/// only the hooks that it changes. Every other hook falls through to the layer below, as Python's
+/// It names its inner layer with [`next`](Self::next), which is Python's `super()`, and defines
+/// only the hooks that it changes. Every other hook falls through to the inner layer, as Python's
 /// method resolution order does. A type that implements `MixIn` is a [`BaseServer`] by that alone.
 ///
-/// Each hook's meaning is told at the method of the same name of [`BaseServer`].
+/// Each hook's meaning is in the documentation of [`BaseServer`], at the method of the same name.
 ///
 /// ```
 /// use std::net::IpAddr;
-/// use socketserver::{BaseServer, MixIn, Request, RequestOf};
+/// use socketserver::layer::RequestOf;
+/// use socketserver::{BaseServer, MixIn, Request};
 ///
 /// /// Serves the clients of one address only.
 /// struct OnlyFrom<S> {
@@ -43,17 +44,18 @@ pub type RequestOf<M> = <<M as MixIn>::Next as BaseServer>::Request;
 /// }
 /// ```
 ///
-/// Where the layer below is a concrete mix-in and not a type parameter, both traits have methods of the
-/// same name for it; `BaseServer::verify_request(&self.next, request)` says which is meant.
+/// If the inner layer is a concrete mix-in and not a type parameter, both traits have methods of the
+/// same name for it; `BaseServer::verify_request(&self.next, request)` chooses one.
 ///
-/// `TcpServer::new(…).mix_in(|next| OnlyFrom { next, ip }).mix_in(ThreadingMixIn::new)` puts it
-/// inside, the other order outside; both work, since hooks are called on the outermost layer.
+/// In `TcpServer::new(…).mix_in(|next| OnlyFrom { next, ip }).mix_in(ThreadingMixIn::new)` it is the
+/// inner layer, in the other order the outer one. Both work, since hooks are called on the outermost
+/// layer.
 #[doc(alias = "super")]
 pub trait MixIn: Sized + Send + Sync + 'static {
-    /// The layer below.
+    /// The type of the inner layer.
     type Next: BaseServer;
 
-    /// The layer below: Python's `super()`.
+    /// The inner layer: Python's `super()`.
     fn next(&self) -> &Self::Next;
 
     /// [`BaseServer::server_bind`]
@@ -66,13 +68,13 @@ pub trait MixIn: Sized + Send + Sync + 'static {
         self.next().server_activate()
     }
 
-    /// [`BaseServer::accepting`]
-    fn accepting(&self) -> bool {
-        self.next().accepting()
+    /// [`BaseServer::is_ready`]
+    fn is_ready(&self) -> bool {
+        self.next().is_ready()
     }
 
     /// [`BaseServer::get_request`]
-    fn get_request(&self) -> io::Result<RequestOf<Self>> {
+    fn get_request(&self) -> Result<RequestOf<Self>, GetRequestError> {
         self.next().get_request()
     }
 
@@ -87,6 +89,11 @@ pub trait MixIn: Sized + Send + Sync + 'static {
         T: BaseServer<Request = RequestOf<Self>>,
     {
         self.next().process_request(top, request);
+    }
+
+    /// [`BaseServer::prepare_request`]
+    fn prepare_request(&self, request: &mut RequestOf<Self>) -> Result<Preparation, HandlerError> {
+        self.next().prepare_request(request)
     }
 
     /// [`BaseServer::finish_request`]
@@ -108,8 +115,11 @@ pub trait MixIn: Sized + Send + Sync + 'static {
     }
 
     /// [`BaseServer::close_request`]
-    fn close_request(&self, request: RequestOf<Self>) {
-        self.next().close_request(request);
+    fn close_request<T>(&self, top: &Arc<T>, request: RequestOf<Self>)
+    where
+        T: BaseServer<Request = RequestOf<Self>>,
+    {
+        self.next().close_request(top, request);
     }
 
     /// [`BaseServer::after_fork_in_child`]
@@ -146,8 +156,8 @@ pub trait MixIn: Sized + Send + Sync + 'static {
 impl<M: MixIn> BaseServer for M {
     type Request = RequestOf<M>;
 
-    fn handle(&self) -> &ServerHandle {
-        self.next().handle()
+    fn layer_handle(&self) -> &LayerHandle {
+        self.next().layer_handle()
     }
 
     fn socket(&self) -> Result<Arc<OwnedFd>, Error> {
@@ -162,11 +172,11 @@ impl<M: MixIn> BaseServer for M {
         MixIn::server_activate(self)
     }
 
-    fn accepting(&self) -> bool {
-        MixIn::accepting(self)
+    fn is_ready(&self) -> bool {
+        MixIn::is_ready(self)
     }
 
-    fn get_request(&self) -> io::Result<Self::Request> {
+    fn get_request(&self) -> Result<Self::Request, GetRequestError> {
         MixIn::get_request(self)
     }
 
@@ -179,6 +189,10 @@ impl<M: MixIn> BaseServer for M {
         T: BaseServer<Request = Self::Request>,
     {
         MixIn::process_request(self, top, request);
+    }
+
+    fn prepare_request(&self, request: &mut Self::Request) -> Result<Preparation, HandlerError> {
+        MixIn::prepare_request(self, request)
     }
 
     fn finish_request(&self, request: &mut Self::Request) -> HandlerResult {
@@ -196,8 +210,11 @@ impl<M: MixIn> BaseServer for M {
         MixIn::shutdown_request(self, top, request);
     }
 
-    fn close_request(&self, request: Self::Request) {
-        MixIn::close_request(self, request);
+    fn close_request<T>(&self, top: &Arc<T>, request: Self::Request)
+    where
+        T: BaseServer<Request = Self::Request>,
+    {
+        MixIn::close_request(self, top, request);
     }
 
     fn after_fork_in_child(&self) {

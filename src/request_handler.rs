@@ -1,7 +1,8 @@
 //! The service: what a user writes.
 
+use crate::requests::request::Request;
 use crate::requests::stream_request::StreamRequest;
-use crate::values::error::{HandlerResult, catch_panic};
+use crate::values::error::{HandlerResult, run_step};
 
 /// A service, as one value per request.
 ///
@@ -98,14 +99,29 @@ where
     }
 }
 
-/// Steps 2 to 4 of a handler's life.
-pub(crate) fn run_handler<R>(
+/// Runs a handler as the framework's own bottom layers do: steps 2 to 5 of a handler's life. For the
+/// [`finish_request`](crate::BaseServer::finish_request) of a bottom layer of one's own.
+///
+/// `handle` runs once `setup` has succeeded, and `finish` after `handle`, also if that failed or
+/// panicked. Then what was written and not yet sent is sent; the reply of a datagram only after
+/// success, since half a reply is none.
+///
+/// # Errors
+///
+/// The first error of the steps; a panic as a [`HandlerPanic`](crate::HandlerPanic).
+pub fn run_handler<R: Request>(
     handler: &mut impl RequestHandler<R>,
     request: &mut R,
 ) -> HandlerResult {
-    catch_panic(|| handler.setup(request))?;
-    let handled = catch_panic(|| handler.handle(request));
-    let finished = catch_panic(|| handler.finish(request));
+    let handled = run_steps(handler, request);
+    let sent = request.send_rest(handled.is_ok());
+    handled.and(sent.map_err(Into::into))
+}
+
+fn run_steps<R>(handler: &mut impl RequestHandler<R>, request: &mut R) -> HandlerResult {
+    run_step(|| handler.setup(request))?;
+    let handled = run_step(|| handler.handle(request));
+    let finished = run_step(|| handler.finish(request));
     handled.and(finished)
 }
 
@@ -147,7 +163,7 @@ mod tests {
 
     fn run(mut steps: Steps) -> (Vec<&'static str>, HandlerResult) {
         let mut ran = Vec::new();
-        let result = run_handler(&mut steps, &mut ran);
+        let result = run_steps(&mut steps, &mut ran);
         (ran, result)
     }
 

@@ -4,29 +4,96 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::errno::Errno;
-
-use crate::base_server::{BaseServer, observe, report_error, shut_down, survive};
+use crate::base_server::{BaseServer, Layers, guarded, process_request_thread};
 use crate::requests::request::Request;
-use crate::running::server_handle::{ServerHandle, ServingGuard};
-use crate::support::log::{Level, log};
-use crate::support::throttle::Warning;
+use crate::running::server_handle::ServerHandle;
+use crate::running::shared::{LoopGuard, Shared};
+use crate::support::deadline::Deadline;
+use crate::support::log::{Level, log_line};
+use crate::support::throttle::Throttle;
+use crate::transport::get_request_error::GetRequestError;
 use crate::values::address::Address;
 use crate::values::drain_report::DrainReport;
 use crate::values::error::{Error, catch_panic};
 use crate::values::request_event::{Refusal, RequestEvent};
 
-/// A server, ready to serve: layers around a bottom, and the loop that calls them.
+/// What every stack of layers inherits, and no layer overrides: how to put a layer around it, and how
+/// to make a [`Server`] of it.
 ///
-/// [`BaseServer::bind`] makes one of any layers; the aliases such as
+/// It is there for every [`BaseServer`]. `use socketserver::Serve` brings its methods into scope.
+pub trait Serve: BaseServer {
+    /// Puts a layer around this one: the constructor of a mix-in, or a closure.
+    ///
+    /// ```
+    /// use socketserver::{Serve, TcpServer, ThreadingMixIn};
+    /// # use socketserver::{HandlerResult, RequestHandler, StreamRequest};
+    /// # struct Nothing;
+    /// # impl RequestHandler for Nothing {
+    /// #     fn handle(&mut self, _: &mut StreamRequest) -> HandlerResult { Ok(()) }
+    /// # }
+    ///
+    /// let server = TcpServer::new("127.0.0.1:0", || Nothing)
+    ///     .request_queue_size(16)
+    ///     .mix_in(ThreadingMixIn::new)
+    ///     .daemon_threads(true)
+    ///     .bind()?;
+    /// # Ok::<(), socketserver::Error>(())
+    /// ```
+    fn mix_in<M>(self, layer: impl FnOnce(Self) -> M) -> M {
+        layer(self)
+    }
+
+    /// Makes the server of these layers, bound and listening: Python's constructor.
+    ///
+    /// # Errors
+    ///
+    /// If the address is no address, is in use, or is not permitted. Nothing is left open then.
+    fn bind(self) -> Result<Server<Self>, Error> {
+        let server = self.into_server()?;
+        server.server_bind()?;
+        server.server_activate()?;
+        Ok(server)
+    }
+
+    /// Makes the server of these layers with a socket that is not bound yet, to set options on it
+    /// that there is no method for: Python's constructor with `bind_and_activate=False`.
+    ///
+    /// [`Server::server_bind`] and [`Server::server_activate`] come next.
+    ///
+    /// # Errors
+    ///
+    /// If the address is no address, or the operating system has no socket for it.
+    #[doc(alias = "bind_and_activate")]
+    fn into_server(self) -> Result<Server<Self>, Error> {
+        Server::new(self)
+    }
+
+    /// Steps 4 to 7 of a request's life, whatever happens in them: the request is prepared, its handler
+    /// is made and run, errors and panics go to [`handle_error`](BaseServer::handle_error), and the
+    /// request is shut down. Returns whether the handler succeeded. If the server has been closed and
+    /// its [drain timeout](Server::set_drain_timeout) is over, a request that has not begun is aborted,
+    /// without a handler.
+    ///
+    /// For the [`process_request`](BaseServer::process_request) of a mix-in of one's own, which calls it
+    /// on `top`, in the thread that serves the request.
+    fn process_request_thread(self: &Arc<Self>, request: Self::Request) -> bool {
+        process_request_thread(self, request)
+    }
+}
+
+impl<S: BaseServer> Serve for S {}
+
+/// A server, ready to serve: layers around a bottom layer, and the loop that calls them.
+///
+/// [`Serve::bind`] makes one of any layers; the aliases such as
 /// [`ThreadingTcpServer`](crate::ThreadingTcpServer) name the usual ones and have a
 /// [`bind`](Server::bind) of their own. Its methods are those that Python's documentation heads
 /// with "methods for the caller".
 ///
 /// Dropping it is [`server_close`](Self::server_close), as leaving a `with` block is in Python. A
-/// thread that panics cuts its server's running requests off instead of waiting for them.
+/// thread that panics aborts its server's running requests instead of waiting for them.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -54,35 +121,65 @@ use crate::values::request_event::{Refusal, RequestEvent};
 /// # assert_eq!(report.running, 0);
 /// # Ok::<(), socketserver::Error>(())
 /// ```
+#[must_use = "a server that is dropped is closed"]
 pub struct Server<S: BaseServer> {
     top: Arc<S>,
-    /// `None` once it is closed. It is held here too so that a borrowed descriptor stays valid.
+    /// `None` once it is closed. The server has it too, so that a borrowed descriptor stays valid.
     socket: Option<Arc<OwnedFd>>,
     timeout: Option<Duration>,
     service_interval: Option<Duration>,
 }
 
-/// How a pass of the loop went.
-enum Pass {
-    /// A request was handed on, or refused, or was gone before it could be.
-    Done,
-    /// It is to be tried once more.
-    Again,
-    /// None has come.
-    NoRequest,
-    /// As many run as may, or accepting is suspended; the loop is told when that changes.
-    Full,
-    /// The layers take none now.
-    NotAccepting,
-    /// The system has no means for another one now, which is what the error says; the log has been
-    /// told already where there is none.
+/// What a pass of the loop has to do.
+enum Next<R> {
+    /// Serve this request.
+    Request(R),
+    /// Wait.
+    Wait(Reason),
+}
+
+/// Why there is no request, and so what the loop waits for.
+#[derive(Debug)]
+enum Reason {
+    /// No client has come: until the socket is readable.
+    NoClient,
+    /// A request was lost: not at all.
+    Lost,
+    /// As many requests run as may, or accepting is suspended: until the handle wakes the loop.
+    AtLimit,
+    /// A layer is not ready: until it wakes the loop.
+    NotReady,
+    /// The system has no descriptor or memory: a while. `None` if the cause was a panic, which is
+    /// logged already.
     Exhausted(Option<io::Error>),
 }
 
-/// After so many passes without a wait the loop listens to what a forked child may have said.
-const PASSES_WITHOUT_LISTENING: u32 = 64;
+/// When a run of the loop ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// At a stop.
+    Stopped,
+    /// After one request, or at the deadline; and at a stop.
+    OneRequest(Deadline),
+}
 
-/// While the layers take no request they are asked again so often, should nobody say that they do.
+/// What a run of the loop remembers from pass to pass.
+struct Pacing {
+    /// How long the next pause lasts when the system is exhausted.
+    pause: Duration,
+    /// Requests served since the waker was drained.
+    served: u32,
+    /// The socket has been shut down: the requests that it has now are the last.
+    shut_down: bool,
+    at_limit: Throttle,
+    exhausted: Throttle,
+}
+
+/// Requests served in a row before the loop drains the waker, so that a busy socket does not hold back
+/// a forked child's stop.
+const REQUESTS_BEFORE_DRAIN: u32 = 64;
+
+/// How soon the loop asks a layer again that is not ready, should the layer not wake it.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The shortest service interval, so that the loop does not spin.
@@ -93,11 +190,16 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl<S: BaseServer> Server<S> {
-    pub(crate) fn new(stack: S) -> Result<Self, Error> {
-        let socket = stack.socket()?;
-        stack.handle().wakeup()?;
-        let top = Arc::new(stack);
-        top.handle().set_observer(&top);
+    fn new(layers: S) -> Result<Self, Error> {
+        let socket = layers.socket()?;
+        let shared = layers.layer_handle().shared();
+        shared.waker().map_err(|source| Error::CreateWaker {
+            address: layers.layer_handle().server().server_address(),
+            source,
+        })?;
+        let top = Arc::new(layers);
+        let events = Layers::new(&top);
+        top.layer_handle().shared().set_events(Box::new(events));
         Ok(Self {
             top,
             socket: Some(socket),
@@ -106,11 +208,15 @@ impl<S: BaseServer> Server<S> {
         })
     }
 
-    /// Binds the socket of an [`unbound`](BaseServer::unbound) server.
+    fn shared(&self) -> &Shared {
+        self.top.layer_handle().shared()
+    }
+
+    /// Binds the socket of a server that [`into_server`](Serve::into_server) has made.
     ///
     /// # Errors
     ///
-    /// If the address cannot be had.
+    /// If the address is not available.
     pub fn server_bind(&self) -> Result<(), Error> {
         self.top.server_bind()
     }
@@ -119,87 +225,48 @@ impl<S: BaseServer> Server<S> {
     ///
     /// # Errors
     ///
-    /// If the socket cannot listen, or a pool not start.
+    /// If the socket cannot listen, or a pool cannot start.
     pub fn server_activate(&self) -> Result<(), Error> {
         self.top.server_activate()
     }
 
     /// Serves requests until [`shutdown`](Self::shutdown).
     ///
-    /// The loop waits on the socket and on the word to stop together. There is no poll interval
-    /// (Python's `poll_interval`, half a second): it stops at once, and while nothing comes it makes
-    /// no system calls. Everything else about a request is in the hooks of [`BaseServer`], in whose
-    /// documentation the order is told.
+    /// The loop waits on the socket and on its waker together. There is no poll interval
+    /// (Python's `poll_interval`, half a second): the loop stops at once, and while no client comes it
+    /// makes no system calls. Everything else about a request is in the hooks of [`BaseServer`], whose
+    /// documentation has their order.
     ///
-    /// No more requests are got than the [limits](crate::Limits) allow, and none while the server is
-    /// [suspended](ServerHandle::suspend).
+    /// The loop accepts no more requests than the [limits](crate::Limits) allow, and none while the
+    /// server is [suspended](ServerHandle::suspend).
     ///
-    /// Faults do not end it. A connection that died while it was queued is passed over. When
-    /// descriptors or memory run out it pauses until a request ends, 10 ms at first and up to a
-    /// second, and tries again; the log has a warning of it once a minute at most. A failing handler is the business of
-    /// [`handle_error`](BaseServer::handle_error).
+    /// Faults do not end it. A connection that died while it was queued is skipped. When
+    /// descriptors or memory run out, the loop pauses until a request ends, 10 ms at first and up to a
+    /// second, and tries again; the log has a warning of it once a minute at most. A failing handler is
+    /// the business of [`handle_error`](BaseServer::handle_error).
     ///
     /// After a shutdown it may be called again.
     ///
     /// # Errors
     ///
     /// [`Error::AlreadyServing`] if another thread is in the loop, and [`Error::GetRequest`] if the
-    /// socket gives no requests any more: it has been shut down, or its descriptor closed or replaced
-    /// behind the server's back. A closed one wakes nobody, so the loop learns of that from the next
-    /// client or [`look_again`](ServerHandle::look_again).
+    /// socket gives no more requests: it has been shut down, or its descriptor closed or replaced
+    /// behind the server's back. The close of a descriptor wakes nobody, so the loop notices it at the
+    /// next client or [`wake`](crate::layer::LayerHandle::wake).
     ///
     /// # Panics
     ///
     /// If `service_actions` of a layer does. A panic in any other hook that the loop calls is logged
     /// and survived.
     pub fn serve_forever(&self) -> Result<(), Error> {
-        let Some(serving) = self.top.handle().begin_serving()? else {
-            return Ok(());
-        };
-        let mut pause = FIRST_PAUSE;
-        let mut passes = 0;
-        let (mut at_limit, mut exhausted) = (Warning::default(), Warning::default());
-        let mut shut_down = false;
-        while !serving.is_stop_requested() {
-            match self.handle_request_noblock()? {
-                Pass::Done => {
-                    pause = FIRST_PAUSE;
-                    passes += 1;
-                    if passes == PASSES_WITHOUT_LISTENING {
-                        passes = 0;
-                        serving.heard();
-                    }
-                }
-                Pass::Again => {}
-                Pass::NoRequest if shut_down => return Err(self.socket_is_shut_down()),
-                Pass::NoRequest => shut_down = self.wait(&serving, true, self.service_interval)?,
-                Pass::Full => {
-                    self.warn_of_limit(&mut at_limit);
-                    let pause = shorter(self.ask_again(), self.service_interval);
-                    self.wait(&serving, false, pause)?;
-                }
-                Pass::NotAccepting => {
-                    let pause = shorter(Some(ASK_AGAIN), self.service_interval);
-                    self.wait(&serving, false, pause)?;
-                }
-                Pass::Exhausted(error) => {
-                    self.log_pause(&mut exhausted, error);
-                    self.wait(&serving, false, shorter(Some(pause), self.service_interval))?;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-            }
-            self.top.service_actions();
-        }
-        // What a layer does about a shutdown, it does also if that came between the last two steps.
-        self.top.service_actions();
-        Ok(())
+        self.run(Until::Stopped)
     }
 
     /// Serves one request, waiting for it as long as the [timeout](Self::set_timeout) allows; when
     /// that is over, calls [`handle_timeout`](BaseServer::handle_timeout).
     ///
     /// For a program that has a loop of its own. A mix-in may still be at work on the request when
-    /// it returns. A [`shutdown`](Self::shutdown) ends the wait; a request that is refused, or whose
+    /// this returns. A [`shutdown`](Self::shutdown) ends the wait; a request that is refused, or whose
     /// handler fails, counts as the one. A panic in a hook is logged and survived, as in
     /// `serve_forever`; in `handle_timeout` too.
     ///
@@ -207,189 +274,205 @@ impl<S: BaseServer> Server<S> {
     ///
     /// As [`serve_forever`](Self::serve_forever).
     pub fn handle_request(&self) -> Result<(), Error> {
-        let Some(serving) = self.top.handle().begin_serving()? else {
+        let timeout = self.timeout.or_else(|| self.top.timeout());
+        self.run(Until::OneRequest(Deadline::after(timeout)))
+    }
+
+    fn run(&self, until: Until) -> Result<(), Error> {
+        let address = || self.server_address();
+        let begun = self.shared().begin_loop();
+        let Some(serving) = begun.map_err(|_| Error::AlreadyServing { address: address() })? else {
             return Ok(());
         };
-        serving.heard();
-        let timeout = self.timeout.or_else(|| self.top.timeout());
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut exhausted = Warning::default();
-        let mut shut_down = false;
+        serving.drain_waker();
+        let mut pacing = Pacing::new();
         while !serving.is_stop_requested() {
-            let pass = self.handle_request_noblock()?;
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            match pass {
-                Pass::Done => return Ok(()),
-                _ if left == Some(Duration::ZERO) => {
-                    self.handle_timeout();
+            match self.next_request()? {
+                Next::Request(request) => {
+                    self.dispatch(request);
+                    if until != Until::Stopped {
+                        return Ok(());
+                    }
+                    if pacing.request_was_served() {
+                        serving.drain_waker();
+                    }
+                }
+                Next::Wait(reason) if until.is_over() => {
+                    if let Reason::Exhausted(Some(error)) = reason {
+                        self.log_exhausted(&mut pacing.exhausted, &error);
+                    }
+                    guarded(&self.top).handle_timeout();
                     return Ok(());
                 }
-                Pass::Again => {}
-                Pass::NoRequest if shut_down => return Err(self.socket_is_shut_down()),
-                Pass::NoRequest => shut_down = self.wait(&serving, true, left)?,
-                Pass::Full => {
-                    self.wait(&serving, false, shorter(self.ask_again(), left))?;
-                }
-                Pass::NotAccepting => {
-                    self.wait(&serving, false, shorter(Some(ASK_AGAIN), left))?;
-                }
-                Pass::Exhausted(error) => {
-                    self.log_pause(&mut exhausted, error);
-                    self.wait(&serving, false, shorter(Some(FIRST_PAUSE), left))?;
-                }
+                Next::Wait(reason) => self.wait(&serving, &mut pacing, reason, until)?,
             }
+            if until == Until::Stopped {
+                self.top.service_actions();
+            }
+        }
+        // What a layer does about a shutdown, it does also if that came between the last two steps.
+        if until == Until::Stopped {
+            self.top.service_actions();
         }
         Ok(())
     }
 
-    /// Gets a request if there is one and it may be served, and sees it on its way.
+    /// Gets a request if there is one and it may be served.
     #[doc(alias = "_handle_request_noblock")]
-    fn handle_request_noblock(&self) -> Result<Pass, Error> {
-        // The layers first: one may let go of requests that have ended unnoticed.
-        let got = catch_panic(|| match self.top.accepting() {
-            false => Ok(Err(Pass::NotAccepting)),
-            true if self.top.handle().is_full() => Ok(Err(Pass::Full)),
-            true => Ok(Ok(self.top.get_request())),
+    fn next_request(&self) -> Result<Next<S::Request>, Error> {
+        let shared = self.shared();
+        let next = catch_panic(|| {
+            if !self.top.is_ready() {
+                return Err(Reason::NotReady);
+            }
+            let running = shared.requests().count().total();
+            if shared.lifecycle().is_suspended() || shared.settings().is_at_limit(running) {
+                return Err(Reason::AtLimit);
+            }
+            Ok(self.top.get_request())
         });
-        let mut request = match got {
-            Ok(Ok(Ok(request))) => request,
-            Ok(Ok(Err(error))) => return self.without_request(error),
-            Ok(Err(pass)) => return Ok(pass),
+        let reason = match next {
+            Ok(Ok(Ok(request))) => return Ok(Next::Request(request)),
+            Ok(Ok(Err(error))) => self.reason(error)?,
+            Ok(Err(reason)) => reason,
             Err(panic) => {
                 let address = self.server_address();
-                log(
-                    Level::Error,
-                    format_args!("{address}: getting a request {panic}"),
-                );
-                return Ok(Pass::Exhausted(None));
+                log_line!(Level::Error, "{address}: get_request {panic}");
+                Reason::Exhausted(None)
             }
         };
-        request.active().announce();
-        self.observe(&request, &RequestEvent::Accepted);
-        if let Some((why, message)) = self.top.handle().is_above_limit(request.active()) {
-            self.turn_away(&mut request, &message);
-            self.refuse(request, why);
-            return Ok(Pass::Done);
+        Ok(Next::Wait(reason))
+    }
+
+    /// What the loop waits for after this error of `get_request`.
+    fn reason(&self, error: GetRequestError) -> Result<Reason, Error> {
+        match error {
+            GetRequestError::Empty => Ok(Reason::NoClient),
+            GetRequestError::Retry(error) => {
+                let address = self.server_address();
+                log_line!(
+                    Level::Debug,
+                    "{address}: a request was lost before it was accepted: {error}"
+                );
+                Ok(Reason::Lost)
+            }
+            GetRequestError::Exhausted(error) => Ok(Reason::Exhausted(Some(error))),
+            GetRequestError::Broken(source) => Err(Error::GetRequest {
+                address: self.server_address(),
+                source,
+            }),
         }
-        match catch_panic(|| Ok(self.top.verify_request(&request))) {
-            Ok(true) => self.process_request(request),
+    }
+
+    /// Serves a request, or refuses it.
+    fn dispatch(&self, mut request: S::Request) {
+        let top = guarded(&self.top);
+        request.guard_mut().announce();
+        top.observe(request.client_address(), &RequestEvent::Accepted);
+        if let Some(why) = request.guard().limit_exceeded() {
+            top.refuse(&mut request, &self.shared().settings().refusal());
+            return self.refuse(request, why);
+        }
+        match catch_panic(|| self.top.verify_request(&request)) {
+            Ok(true) => top.process_request(request),
             Ok(false) => self.refuse(request, Refusal::NotVerified),
             Err(panic) => {
-                request.active().note_result(Err(&panic));
-                report_error(&*self.top, &mut request, &panic);
-                shut_down(&self.top, request);
+                let error = panic.into();
+                request.guard_mut().note_result(Err(&error));
+                top.handle_error(&mut request, &error);
+                top.shutdown_request(request);
             }
         }
-        Ok(Pass::Done)
     }
 
-    /// Tells the client, by way of layers that may panic.
-    fn turn_away(&self, request: &mut S::Request, message: &[u8]) {
-        let client = request.client_address().clone();
-        survive(&client, "turn_away", || request.turn_away(message));
+    fn refuse(&self, mut request: S::Request, why: Refusal) {
+        request.guard_mut().refuse(why);
+        guarded(&self.top).shutdown_request(request);
     }
 
-    fn handle_timeout(&self) {
-        survive(&self.server_address(), "handle_timeout", || {
-            self.top.handle_timeout();
-        });
-    }
-
-    fn refuse(&self, request: S::Request, why: Refusal) {
-        request.active().refuse();
-        self.observe(&request, &RequestEvent::Refused(why));
-        shut_down(&self.top, request);
-    }
-
-    fn observe(&self, request: &S::Request, event: &RequestEvent) {
-        observe(&*self.top, request.client_address(), event);
-    }
-
-    /// How soon a loop at its limit looks again by itself. Nobody may have told it of a child's end:
-    /// see `ForkingMixIn`.
-    fn ask_again(&self) -> Option<Duration> {
-        self.top.handle().has_children().then_some(ASK_AGAIN)
-    }
-
-    /// Says in the log, now and then, that new clients have to wait.
-    fn warn_of_limit(&self, at_limit: &mut Warning) {
-        let handle = self.top.handle();
-        if !handle.is_suspended() && at_limit.is_due() {
-            let (address, running) = (self.server_address(), handle.active_requests());
-            let line = format_args!("{address}: {running} requests run, the limit; others wait");
-            log(Level::Warn, line);
-        }
-    }
-
-    /// Says in the log why new clients have to wait: now and then as a warning.
-    fn log_pause(&self, exhausted: &mut Warning, error: Option<io::Error>) {
-        let Some(error) = error else {
-            return;
+    /// Waits for what `reason` says, no longer than `until`.
+    fn wait(
+        &self,
+        serving: &LoopGuard<'_>,
+        pacing: &mut Pacing,
+        reason: Reason,
+        until: Until,
+    ) -> Result<(), Error> {
+        let deadline = match until {
+            Until::Stopped => Deadline::after(self.service_interval),
+            Until::OneRequest(deadline) => deadline,
         };
-        let level = match exhausted.is_due() {
-            true => Level::Warn,
-            false => Level::Debug,
-        };
-        let address = self.server_address();
-        let line = format_args!("{address}: cannot get a request now, pausing: {error}");
-        log(level, line);
-    }
-
-    /// A mix-in's own panic finds the request gone: dropping it has closed the connection.
-    fn process_request(&self, request: S::Request) {
-        let client = request.client_address().clone();
-        survive(&client, "process_request", || {
-            self.top.process_request(&self.top, request);
-        });
-    }
-
-    /// Tells the reasons apart for which `get_request` gave none.
-    fn without_request(&self, error: io::Error) -> Result<Pass, Error> {
-        use Errno::{
-            EBADF, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, EINVAL,
-            ENETDOWN, ENETUNREACH, ENOPROTOOPT, ENOTCONN, ENOTSOCK, EOPNOTSUPP, EPERM, EPROTO,
-            ETIMEDOUT,
-        };
-        match error.kind() {
-            io::ErrorKind::WouldBlock => return Ok(Pass::NoRequest),
-            io::ErrorKind::Interrupted => return Ok(Pass::Again),
-            _ => {}
-        }
-        let address = || self.server_address();
-        match error.raw_os_error().map(Errno::from_raw) {
-            // Not a socket that requests come from, and it will not become one.
-            Some(EBADF | EINVAL | ENOTCONN | ENOTSOCK) => Err(Error::GetRequest {
-                address: address(),
-                source: error,
-            }),
-            // accept(2): errors of the one connection, or of the network it came by, or a firewall's
-            // refusal. The next one may be well.
-            Some(
-                ECONNABORTED | ECONNREFUSED | ECONNRESET | EHOSTDOWN | EHOSTUNREACH | ENETDOWN
-                | ENETUNREACH | ENOPROTOOPT | EOPNOTSUPP | EPERM | EPROTO | ETIMEDOUT,
-            ) => {
-                log(
-                    Level::Debug,
-                    format_args!(
-                        "{}: a request was gone before it could be got: {error}",
-                        address()
-                    ),
-                );
-                Ok(Pass::Done)
+        let at_most = |pause| deadline.sooner(Deadline::after(Some(pause)));
+        match reason {
+            Reason::Lost => Ok(()),
+            Reason::NoClient if pacing.shut_down => Err(self.socket_is_shut_down()),
+            Reason::NoClient => {
+                pacing.shut_down = self.sleep(serving, Some(self.as_fd()), deadline)?;
+                Ok(())
             }
-            // EMFILE, ENFILE, ENOBUFS and ENOMEM pass when something else is closed. What else there
-            // may be is not known, so it neither ends the loop nor makes it spin.
-            _ => {
-                if self.top.handle().await_end() {
-                    return Ok(Pass::Again);
+            Reason::NotReady => {
+                // In `handle_request` nobody else lets a layer act.
+                self.top.service_actions();
+                if self.top.is_ready() {
+                    return Ok(());
                 }
-                Ok(Pass::Exhausted(Some(error)))
+                self.sleep(serving, None, at_most(ASK_AGAIN)).map(drop)
+            }
+            Reason::AtLimit => {
+                if self.shared().requests().count().register_loop() {
+                    // A request may have ended before the loop was registered.
+                    self.top.service_actions();
+                    return Ok(());
+                }
+                self.warn_of_limit(&mut pacing.at_limit);
+                // Nobody wakes the loop when a child ends whose signal another part of the program
+                // has taken: see `ForkingMixIn`.
+                let has_children = self.shared().requests().count().has_children();
+                let deadline = if has_children {
+                    at_most(ASK_AGAIN)
+                } else {
+                    deadline
+                };
+                self.sleep(serving, None, deadline)?;
+                self.top.service_actions();
+                Ok(())
+            }
+            Reason::Exhausted(error) => {
+                if self.shared().requests().count().register_loop() {
+                    return Ok(());
+                }
+                if let Some(error) = error {
+                    self.log_exhausted(&mut pacing.exhausted, &error);
+                }
+                let pause = pacing.next_pause();
+                self.sleep(serving, None, at_most(pause)).map(drop)
             }
         }
     }
 
-    /// What ends the loop where the socket itself says no more than that nothing has come: one that
-    /// is shut down and takes datagrams, whose being readable would wake the loop for ever.
+    /// Blocks until the waker ends the sleep, `socket` is readable, or the deadline is over. Returns
+    /// whether the socket has been shut down.
+    fn sleep(
+        &self,
+        serving: &LoopGuard<'_>,
+        socket: Option<BorrowedFd<'_>>,
+        deadline: Deadline,
+    ) -> Result<bool, Error> {
+        let waker = self.shared().waker();
+        let woken = waker
+            .and_then(|waker| waker.wait(socket, deadline))
+            .map_err(|source| Error::GetRequest {
+                address: self.server_address(),
+                source,
+            })?;
+        if woken.by_waker {
+            serving.drain_waker();
+        }
+        Ok(woken.shut_down)
+    }
+
+    /// The error for a socket of datagrams that was shut down. The socket stays readable, and every
+    /// receive reports `EAGAIN`, so the loop would spin.
     fn socket_is_shut_down(&self) -> Error {
         let message = "the socket has been shut down";
         Error::GetRequest {
@@ -398,64 +481,66 @@ impl<S: BaseServer> Server<S> {
         }
     }
 
-    /// Waits for a request, unless there is no use in one now, for a word to the loop, or `timeout`.
-    /// True if the socket has been shut down, and there is no request behind those that it has.
-    fn wait(
-        &self,
-        serving: &ServingGuard<'_>,
-        for_request: bool,
-        timeout: Option<Duration>,
-    ) -> Result<bool, Error> {
-        let socket = for_request.then(|| self.as_fd());
-        let woken = serving
-            .wakeup()
-            .wait(socket, timeout)
-            .map_err(|source| Error::GetRequest {
-                address: self.server_address(),
-                source,
-            })?;
-        if woken.spoken_to {
-            serving.heard();
+    fn warn_of_limit(&self, throttle: &mut Throttle) {
+        if !self.shared().lifecycle().is_suspended() && throttle.lets_pass() {
+            let address = self.server_address();
+            let running = self.shared().requests().count().total();
+            log_line!(
+                Level::Warn,
+                "{address}: {running} requests run, which is the limit; new clients wait"
+            );
         }
-        Ok(woken.shut_down)
+    }
+
+    fn log_exhausted(&self, throttle: &mut Throttle, error: &io::Error) {
+        let level = match throttle.lets_pass() {
+            true => Level::Warn,
+            false => Level::Debug,
+        };
+        let address = self.server_address();
+        log_line!(
+            level,
+            "{address}: cannot accept a request now, pausing: {error}"
+        );
     }
 
     /// Stops [`serve_forever`](Self::serve_forever) and waits until it has returned, unless it is
     /// called from inside of it. See [`ServerHandle::shutdown`].
     pub fn shutdown(&self) {
-        self.top.handle().shutdown();
+        self.top.layer_handle().server().shutdown();
     }
 
     /// Closes the server: Python's `server_close`.
     ///
     /// The socket is closed first, and a Unix socket's file removed. Then a mix-in waits for the
-    /// requests that still run, if its `block_on_close` says so, as it does unless set: idle ones
-    /// are told at once through [`wait`](crate::StreamRequest::wait), the others end by themselves,
-    /// and those that have not ended when the [drain timeout](Self::set_drain_timeout) is over are
-    /// cut off. The report says how many of each there were.
+    /// requests that still run, if its `block_on_close` is set, as it is by default:
+    /// [`wait`](crate::StreamRequest::wait) returns false in idle ones at once, the others end by
+    /// themselves, and those that have not ended when the [drain timeout](Self::set_drain_timeout) is
+    /// over are aborted. The report has the number of each.
     #[allow(clippy::must_use_candidate)]
     pub fn server_close(mut self) -> DrainReport {
         self.close();
-        self.top.handle().drain_report()
+        self.shared().requests().drain_report()
     }
 
     fn close(&mut self) {
         if self.socket.take().is_some() {
-            self.top.handle().begin_close();
+            self.shared().begin_close();
             self.top.server_close();
         }
     }
 
-    /// A handle that handlers and other threads may keep, to stop the server or ask for its address.
+    /// A handle that handlers and other threads may keep, to stop the server, to bound it, or to ask
+    /// for its address and numbers.
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
-        self.top.handle().clone()
+        self.top.layer_handle().server().clone()
     }
 
     /// The address that the server listens on, with the real port.
     #[must_use]
     pub fn server_address(&self) -> Address {
-        self.top.handle().server_address()
+        self.top.layer_handle().server().server_address()
     }
 
     /// The IP address and port that the server listens on; `None` for a Unix socket.
@@ -467,7 +552,7 @@ impl<S: BaseServer> Server<S> {
         }
     }
 
-    /// The outermost layer, to ask it something: how many children run, say.
+    /// The outermost layer, to ask it something, such as how many children run.
     #[must_use]
     pub fn stack(&self) -> &S {
         &self.top
@@ -493,18 +578,45 @@ impl<S: BaseServer> Server<S> {
     }
 
     /// How long [`server_close`](Self::server_close), and a [`shutdown`](Self::shutdown) of a server
-    /// without a mix-in, give running requests before they cut them off; 30 seconds unless set. `None`
-    /// is without end, as in Python.
+    /// without a mix-in, let running requests go on before they abort them; 30 seconds unless set.
+    /// `None` is without end, as in Python.
     pub fn set_drain_timeout(&mut self, timeout: Option<Duration>) {
-        self.top.handle().set_drain_timeout(timeout);
+        self.shared().settings().set_drain_timeout(timeout);
     }
 }
 
-/// The shorter of two times, where `None` is without end.
-fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
+impl Until {
+    fn is_over(self) -> bool {
+        match self {
+            Self::Stopped => false,
+            Self::OneRequest(deadline) => deadline.is_over(),
+        }
+    }
+}
+
+impl Pacing {
+    fn new() -> Self {
+        Self {
+            pause: FIRST_PAUSE,
+            served: 0,
+            shut_down: false,
+            at_limit: Throttle::default(),
+            exhausted: Throttle::default(),
+        }
+    }
+
+    /// Returns whether to drain the waker.
+    fn request_was_served(&mut self) -> bool {
+        self.pause = FIRST_PAUSE;
+        self.served = (self.served + 1) % REQUESTS_BEFORE_DRAIN;
+        self.served == 0
+    }
+
+    /// The time of this pause; the next one is twice as long.
+    fn next_pause(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        pause
     }
 }
 
@@ -534,7 +646,7 @@ impl<S: BaseServer> fmt::Debug for Server<S> {
             .field("server_address", &self.server_address())
             .field("timeout", &self.timeout)
             .field("service_interval", &self.service_interval)
-            .field("drain_timeout", &self.top.handle().drain_timeout())
+            .field("drain_timeout", &self.shared().settings().drain_timeout())
             .finish_non_exhaustive()
     }
 }

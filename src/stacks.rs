@@ -9,7 +9,7 @@ use crate::mix_ins::threading::ThreadingMixIn;
 use crate::request_handler::HandlerFactory;
 use crate::requests::datagram_request::DatagramRequest;
 use crate::requests::stream_request::StreamRequest;
-use crate::server::Server;
+use crate::server::{Serve, Server};
 use crate::servers::tcp::TcpServer;
 use crate::servers::udp::UdpServer;
 use crate::servers::unix_datagram::UnixDatagramServer;
@@ -67,7 +67,7 @@ impl<S: DefaultStack> Server<S> {
     /// `ThreadingTcpServer::bind("127.0.0.1:9999", Upper::default)`.
     ///
     /// For other options, begin with the bottom layer: `TcpServer::new(…)`, its options,
-    /// [`mix_in`](BaseServer::mix_in), the mix-in's options, [`bind`](BaseServer::bind).
+    /// [`mix_in`](Serve::mix_in), the mix-in's options, [`bind`](Serve::bind).
     ///
     /// # Errors
     ///

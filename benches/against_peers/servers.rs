@@ -2,9 +2,10 @@
 
 use std::io::{self, Read, Write};
 
+use socketserver::layer::DefaultStack;
 use socketserver::{
-    DatagramRequest, DefaultStack, ForkingTcpServer, HandlerResult, RequestHandler, Server,
-    StreamRequest, ThreadPoolTcpServer, ThreadingTcpServer, UdpServer,
+    DatagramRequest, ForkingTcpServer, HandlerResult, RequestHandler, Server, StreamRequest,
+    ThreadPoolTcpServer, ThreadingTcpServer, UdpServer,
 };
 
 use crate::process::{Announce, ServerKind};

@@ -10,9 +10,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use socketserver::{
-    BaseServer, Error, HandlerResult, RequestHandler, Server, StreamRequest, TcpServer,
-};
+use socketserver::{Error, HandlerResult, RequestHandler, Serve, Server, StreamRequest, TcpServer};
 
 /// Sends `hi` and closes: the server is the first to close.
 struct Hi;

@@ -6,7 +6,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use socketserver::{BaseServer, HandlerResult, RequestHandler, StreamRequest, TcpServer};
+use socketserver::{HandlerResult, RequestHandler, Serve, StreamRequest, TcpServer};
 use socketserver_handlers::{ContentError, FileHeader};
 
 /// Receives files, and answers each with its name and size, or the error.

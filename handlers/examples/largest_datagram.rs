@@ -8,7 +8,7 @@
 use std::io::{self, Write};
 use std::net::UdpSocket;
 
-use socketserver::{BaseServer, DatagramRequest, HandlerResult, RequestHandler, UdpServer};
+use socketserver::{DatagramRequest, HandlerResult, RequestHandler, Serve, UdpServer};
 
 /// The most bytes in a datagram over IPv4.
 const LARGEST: usize = 65_535 - 20 - 8;

@@ -14,8 +14,8 @@ use std::os::fd::AsFd;
 
 use socket2::SockRef;
 use socketserver::{
-    BaseServer, DatagramRequest, HandlerResult, RequestHandler, Server, StreamRequest, TcpServer,
-    UdpServer,
+    BaseServer, DatagramRequest, HandlerResult, RequestHandler, Serve, Server, StreamRequest,
+    TcpServer, UdpServer,
 };
 
 /// The requested size, in bytes.
@@ -49,7 +49,7 @@ struct ReportBuffers;
 
 impl RequestHandler for ReportBuffers {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        let socket = request.as_fd().ok_or("there is no socket")?;
+        let socket = request.socket().ok_or("there is no socket")?;
         let Buffers { send, receive } = buffers(socket)?;
         write!(request, "{send} {receive}")?;
         Ok(())
@@ -64,7 +64,7 @@ impl RequestHandler<DatagramRequest> for ReportBuffers {
 
 /// The buffers of a connection to a server whose buffers are set.
 fn of_connection() -> Result<Buffers, Box<dyn std::error::Error>> {
-    let server = TcpServer::new("127.0.0.1:0", || ReportBuffers).unbound()?;
+    let server = TcpServer::new("127.0.0.1:0", || ReportBuffers).into_server()?;
     set_buffers(&server)?;
     server.server_bind()?;
     server.server_activate()?;
@@ -80,8 +80,8 @@ fn of_connection() -> Result<Buffers, Box<dyn std::error::Error>> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let tcp = TcpServer::new("127.0.0.1:0", || ReportBuffers).unbound()?;
-    let udp = UdpServer::new("127.0.0.1:0", || ReportBuffers).unbound()?;
+    let tcp = TcpServer::new("127.0.0.1:0", || ReportBuffers).into_server()?;
+    let udp = UdpServer::new("127.0.0.1:0", || ReportBuffers).into_server()?;
     println!("TCP, as the system makes it: {:?}", buffers(&tcp)?);
     println!("UDP, as the system makes it: {:?}", buffers(&udp)?);
     set_buffers(&tcp)?;
@@ -99,10 +99,10 @@ mod tests {
     #[test]
     fn buffers_have_at_least_the_size_that_was_set() {
         let tcp = TcpServer::new("127.0.0.1:0", || ReportBuffers)
-            .unbound()
+            .into_server()
             .unwrap();
         let udp = UdpServer::new("127.0.0.1:0", || ReportBuffers)
-            .unbound()
+            .into_server()
             .unwrap();
         set_buffers(&tcp).unwrap();
         set_buffers(&udp).unwrap();
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_connection_has_the_buffers_that_the_listening_socket_had_before_bind() {
         let server = TcpServer::new("127.0.0.1:0", || ReportBuffers)
-            .unbound()
+            .into_server()
             .unwrap();
         set_buffers(&server).unwrap();
         assert_eq!(of_connection().unwrap(), buffers(&server).unwrap());

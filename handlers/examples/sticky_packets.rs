@@ -10,7 +10,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use socketserver::{BaseServer, HandlerResult, RequestHandler, Server, StreamRequest, TcpServer};
+use socketserver::{HandlerResult, RequestHandler, Serve, Server, StreamRequest, TcpServer};
 use socketserver_handlers::framing::LengthPrefix;
 
 type Messages = Vec<Vec<u8>>;

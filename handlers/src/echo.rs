@@ -27,7 +27,7 @@ impl RequestHandler for Echo {
 
 impl RequestHandler<DatagramRequest> for Echo {
     fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
-        if request.truncated() {
+        if request.is_truncated() {
             let received = request.packet().len();
             return Err(format!("not echoed: the datagram has more than {received} bytes").into());
         }

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use threadpool::ThreadPool;
 
-use crate::base_server::BaseServer;
+use crate::base_server::{BaseServer, process_request_thread};
 use crate::mix_in::MixIn;
 use crate::support::lock::lock;
 use crate::values::error::{Error, catch_panic};
@@ -21,6 +21,7 @@ use crate::values::error::{Error, catch_panic};
 ///
 /// Python's module has no such mix-in. A handler that keeps its connection for long keeps a worker
 /// for as long: for many idle clients [`ThreadingMixIn`](crate::ThreadingMixIn) is the better choice.
+#[must_use = "a layer does nothing until `bind` makes a server of the stack"]
 pub struct ThreadPoolMixIn<S> {
     next: S,
     workers: usize,
@@ -49,7 +50,6 @@ impl<S: BaseServer> ThreadPoolMixIn<S> {
     }
 
     /// The number of threads, and so of requests that are served at a time. 0 counts as 1.
-    #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);
         self
@@ -57,7 +57,6 @@ impl<S: BaseServer> ThreadPoolMixIn<S> {
 
     /// The number of requests that may wait for a worker after they were accepted; as many as there
     /// are workers unless set.
-    #[must_use]
     pub fn queue_size(mut self, size: usize) -> Self {
         self.queue_size = Some(size);
         self
@@ -66,7 +65,6 @@ impl<S: BaseServer> ThreadPoolMixIn<S> {
     /// Whether closing waits for the requests that still run or wait; true unless set. Requests that
     /// still wait for a worker at the [drain timeout](crate::Server::set_drain_timeout) are closed
     /// without a handler.
-    #[must_use]
     pub fn block_on_close(mut self, block: bool) -> Self {
         self.block_on_close = block;
         self
@@ -89,19 +87,19 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
         self.next.server_activate()?;
         let build = || {
             let pool = threadpool::Builder::new().num_threads(self.workers);
-            Ok(pool.thread_name("pool worker".to_owned()).build())
+            pool.thread_name("pool worker".to_owned()).build()
         };
         // `threadpool` panics where the system has no further thread.
         let pool = catch_panic(build).map_err(|panic| Error::Activate {
-            address: self.handle().server_address(),
+            address: self.layer_handle().server().server_address(),
             source: std::io::Error::other(format!("{} workers: {panic}", self.workers)),
         })?;
         *lock(&self.pool) = Some(pool);
         Ok(())
     }
 
-    fn accepting(&self) -> bool {
-        self.taken.load(SeqCst) < self.capacity() && self.next.accepting()
+    fn is_ready(&self) -> bool {
+        self.taken.load(Ordering::Acquire) < self.capacity() && self.next.is_ready()
     }
 
     fn process_request<T>(&self, top: &Arc<T>, request: S::Request)
@@ -110,12 +108,12 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
     {
         let (taken, capacity) = (self.taken.clone(), self.capacity());
         let worker_top = top.clone();
-        taken.fetch_add(1, SeqCst);
+        taken.fetch_add(1, Ordering::Relaxed);
         let serve = move || {
-            worker_top.process_request_thread(request);
-            if taken.fetch_sub(1, SeqCst) >= capacity {
+            process_request_thread(&worker_top, request);
+            if taken.fetch_sub(1, Ordering::AcqRel) >= capacity {
                 // The loop may have found no place, and waits until it is woken.
-                worker_top.handle().look_again();
+                worker_top.layer_handle().wake();
             }
         };
         let pool = lock(&self.pool);
@@ -131,7 +129,7 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
     fn server_close(&self) {
         self.next.server_close();
         let pool = lock(&self.pool).take();
-        if self.block_on_close && self.handle().wait_for_requests() {
+        if self.block_on_close && self.layer_handle().wait_for_requests() {
             // The pool is dropped after that, which ends its idle workers.
             pool.inspect(ThreadPool::join);
         }

@@ -4,10 +4,9 @@ use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
 
 use crate::mock::mock_server;
-use crate::request_handler::RequestHandler;
+use crate::request_handler::{RequestHandler, run_handler};
 use crate::requests::datagram_request::DatagramRequest;
 use crate::running::server_handle::ServerHandle;
-use crate::servers::udp::serve_datagram;
 use crate::support::lock::lock;
 use crate::transport::datagram_socket::DatagramSocket;
 use crate::values::address::Address;
@@ -56,7 +55,7 @@ impl MockDatagram {
     /// [result](DatagramRecording::result).
     pub fn run(self, mut handler: impl RequestHandler<DatagramRequest>) -> DatagramRecording {
         let (mut request, mut recording) = self.into_request();
-        recording.result = serve_datagram(&mut handler, &mut request);
+        recording.result = run_handler(&mut handler, &mut request);
         recording
     }
 
@@ -69,14 +68,14 @@ impl MockDatagram {
             send_error: self.send_error,
             sent: Mutex::default(),
         });
-        let active = server.begin_request(self.client_address);
+        let guard = server.register_request(self.client_address);
         let packet = self.packet.into_boxed_slice();
-        let request = DatagramRequest::new(packet, self.truncated, client.clone(), active);
+        let request = DatagramRequest::new(packet, self.truncated, client.clone(), guard);
         (
             request,
             DatagramRecording {
                 client,
-                server,
+                server: server.server().clone(),
                 result: Ok(()),
             },
         )

@@ -31,15 +31,15 @@
 mod datagram;
 mod stream;
 
-use crate::running::server_handle::ServerHandle;
+use crate::running::layer_handle::LayerHandle;
 use crate::values::address::Address;
 pub use datagram::{DatagramRecording, MockDatagram};
 
-pub use stream::{Event, MockStream, StreamRecording};
+pub use stream::{MockStream, StreamEvent, StreamRecording};
 
 /// What a handler under test sees as its server, on 127.0.0.1:9999.
-fn mock_server() -> ServerHandle {
-    let server = ServerHandle::new();
+fn mock_server() -> LayerHandle {
+    let server = LayerHandle::new();
     server.set_server_address(Address::from(([127, 0, 0, 1], 9999)));
     server
 }

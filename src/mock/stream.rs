@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::mock::mock_server;
-use crate::request_handler::RequestHandler;
+use crate::request_handler::{RequestHandler, run_handler};
 use crate::requests::stream_request::StreamRequest;
 use crate::running::server_handle::ServerHandle;
-use crate::servers::tcp::serve_stream;
 use crate::support::lock::lock;
 use crate::transport::connection::Connection;
 use crate::transport::stream::Stream;
@@ -99,7 +98,7 @@ impl MockStream {
     /// and is the [result](StreamRecording::result).
     pub fn run(self, mut handler: impl RequestHandler<StreamRequest>) -> StreamRecording {
         let (mut request, mut recording) = self.into_request();
-        recording.result = serve_stream(&mut handler, &mut request);
+        recording.result = run_handler(&mut handler, &mut request);
         // As `shutdown_request` does.
         let _ = request.shutdown(Shutdown::Write);
         recording
@@ -112,25 +111,25 @@ impl MockStream {
     #[must_use]
     pub fn into_request(self) -> (StreamRequest, StreamRecording) {
         let server = mock_server();
-        let connection = Connection::new(None, self.client_address.ip());
+        let connection = Connection::new(None);
         let events = Arc::default();
         let stream = Script {
             steps: self.steps,
-            part_read: false,
+            has_arrived: false,
             write_limit: self.write_limit,
             write_error: self.write_error,
             written: 0,
             events: Arc::clone(&events),
-            server: server.clone(),
+            server: server.server().clone(),
             connection: connection.clone(),
         };
-        let active = server.begin_connection(self.client_address, connection);
-        let request = StreamRequest::new(Box::new(stream), active);
+        let guard = server.register_connection(self.client_address, connection);
+        let request = StreamRequest::new(Box::new(stream), guard);
         (
             request,
             StreamRecording {
                 events,
-                server,
+                server: server.server().clone(),
                 result: Ok(()),
             },
         )
@@ -146,7 +145,7 @@ impl Default for MockStream {
 /// One thing that happened to the connection, as the operating system would have seen it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Event {
+pub enum StreamEvent {
     /// A read gave so many bytes; 0 at the end of file.
     Read(usize),
     /// A read failed.
@@ -170,7 +169,7 @@ pub enum Event {
 /// What happened to a [`MockStream`], and how the handler ended.
 #[derive(Debug)]
 pub struct StreamRecording {
-    events: Arc<Mutex<Vec<Event>>>,
+    events: Arc<Mutex<Vec<StreamEvent>>>,
     server: ServerHandle,
     result: HandlerResult,
 }
@@ -184,7 +183,7 @@ impl StreamRecording {
     /// Everything in its order, to see for example that a prompt left before the read that waits for
     /// its answer.
     #[must_use]
-    pub fn events(&self) -> Vec<Event> {
+    pub fn events(&self) -> Vec<StreamEvent> {
         lock(&self.events).clone()
     }
 
@@ -192,7 +191,7 @@ impl StreamRecording {
     #[must_use]
     pub fn writes(&self) -> Vec<Vec<u8>> {
         let written = |event| match event {
-            Event::Written(bytes) => Some(bytes),
+            StreamEvent::Written(bytes) => Some(bytes),
             _ => None,
         };
         self.events().into_iter().filter_map(written).collect()
@@ -210,22 +209,26 @@ impl StreamRecording {
         let events = self.events();
         let last = events
             .iter()
-            .rposition(|event| matches!(event, Event::Written(_)));
-        last.is_none_or(|last| events[last..].contains(&Event::Flushed))
+            .rposition(|event| matches!(event, StreamEvent::Written(_)));
+        last.is_none_or(|last| events[last..].contains(&StreamEvent::Flushed))
     }
 
     /// Whether the writing side was shut down, by which the client learns that nothing follows.
     #[must_use]
     pub fn is_shut_down(&self) -> bool {
-        let shut =
-            |event: &Event| matches!(event, Event::ShutDown(Shutdown::Write | Shutdown::Both));
+        let shut = |event: &StreamEvent| {
+            matches!(
+                event,
+                StreamEvent::ShutDown(Shutdown::Write | Shutdown::Both)
+            )
+        };
         self.events().iter().any(shut)
     }
 
     /// Whether the connection was closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.events().contains(&Event::Closed)
+        self.events().contains(&StreamEvent::Closed)
     }
 
     /// The server that the handler saw: whether it [is draining](ServerHandle::is_draining), as
@@ -240,18 +243,18 @@ impl StreamRecording {
 #[derive(Debug)]
 struct Script {
     steps: VecDeque<Step>,
-    /// The chunk in front has been read in part.
-    part_read: bool,
+    /// The chunk in front has arrived: it was waited for, or read in part.
+    has_arrived: bool,
     write_limit: usize,
     write_error: Option<(usize, ErrorKind)>,
     written: usize,
-    events: Arc<Mutex<Vec<Event>>>,
+    events: Arc<Mutex<Vec<StreamEvent>>>,
     server: ServerHandle,
     connection: Arc<Connection>,
 }
 
 impl Script {
-    fn happened(&self, event: Event) {
+    fn happened(&self, event: StreamEvent) {
         lock(&self.events).push(event);
     }
 
@@ -262,7 +265,7 @@ impl Script {
                 Some(Step::Chunk(bytes)) if !bytes.is_empty() => {
                     let count = bytes.as_slice().read(buffer)?;
                     bytes.drain(..count);
-                    self.part_read = !bytes.is_empty();
+                    self.has_arrived = !bytes.is_empty();
                     return Ok(count);
                 }
                 Some(Step::Chunk(_)) => {
@@ -275,8 +278,8 @@ impl Script {
                 }
                 Some(Step::Drain) => {
                     self.steps.pop_front();
-                    self.server.active().begin_drain();
-                    if self.connection.is_interrupted() {
+                    self.server.request_shutdown();
+                    if self.connection.activity().is_interrupted() {
                         return Ok(0);
                     }
                 }
@@ -305,8 +308,8 @@ impl Read for Script {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let result = self.play(buffer);
         self.happened(match &result {
-            Ok(count) => Event::Read(*count),
-            Err(error) => Event::ReadFailed(error.kind()),
+            Ok(count) => StreamEvent::Read(*count),
+            Err(error) => StreamEvent::ReadFailed(error.kind()),
         });
         result
     }
@@ -316,8 +319,8 @@ impl Write for Script {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let result = self.take(bytes);
         self.happened(match &result {
-            Ok(count) => Event::Written(bytes[..*count].to_owned()),
-            Err(error) => Event::WriteFailed(error.kind()),
+            Ok(count) => StreamEvent::Written(bytes[..*count].to_owned()),
+            Err(error) => StreamEvent::WriteFailed(error.kind()),
         });
         result
     }
@@ -328,23 +331,45 @@ impl Write for Script {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.happened(Event::Flushed);
+        self.happened(StreamEvent::Flushed);
         Ok(())
     }
 }
 
 impl Stream for Script {
     fn readable_now(&mut self) -> io::Result<bool> {
-        Ok(self.part_read)
+        Ok(self.has_arrived)
+    }
+
+    fn wait_readable(&mut self, _: Option<Instant>) -> io::Result<bool> {
+        loop {
+            match self.steps.front() {
+                Some(Step::Fail(ErrorKind::TimedOut)) => {
+                    self.steps.pop_front();
+                    return Ok(false);
+                }
+                Some(Step::Drain) => {
+                    self.steps.pop_front();
+                    self.server.request_shutdown();
+                    if self.connection.activity().is_interrupted() {
+                        return Ok(true);
+                    }
+                }
+                _ => {
+                    self.has_arrived = true;
+                    return Ok(true);
+                }
+            }
+        }
     }
 
     fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
-        self.happened(Event::ShutDown(how));
+        self.happened(StreamEvent::ShutDown(how));
         Ok(())
     }
 
     fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.happened(Event::TimeoutSet(timeout));
+        self.happened(StreamEvent::TimeoutSet(timeout));
         Ok(())
     }
 
@@ -354,17 +379,17 @@ impl Stream for Script {
     }
 
     fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
-        self.happened(Event::NodelaySet(nodelay));
+        self.happened(StreamEvent::NodelaySet(nodelay));
         Ok(())
     }
 
-    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+    fn readiness(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 }
 
 impl Drop for Script {
     fn drop(&mut self) {
-        self.happened(Event::Closed);
+        self.happened(StreamEvent::Closed);
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
 
 use crate::requests::request::Request;
-use crate::running::active_request::ActiveRequest;
+use crate::running::request_guard::RequestGuard;
 use crate::running::server_handle::ServerHandle;
 use crate::transport::datagram_socket::DatagramSocket;
 use crate::values::address::Address;
@@ -43,7 +43,7 @@ pub struct DatagramRequest {
     truncated: bool,
     reply: Vec<u8>,
     socket: Arc<dyn DatagramSocket>,
-    active: ActiveRequest,
+    guard: RequestGuard,
 }
 
 impl DatagramRequest {
@@ -51,9 +51,9 @@ impl DatagramRequest {
         packet: Box<[u8]>,
         truncated: bool,
         socket: Arc<dyn DatagramSocket>,
-        active: ActiveRequest,
+        guard: RequestGuard,
     ) -> Self {
-        active.traffic().count_received(packet.len() as u64);
+        guard.traffic().count_received(packet.len() as u64);
         let reply = Vec::new();
         Self {
             packet,
@@ -61,7 +61,7 @@ impl DatagramRequest {
             truncated,
             reply,
             socket,
-            active,
+            guard,
         }
     }
 
@@ -87,20 +87,20 @@ impl DatagramRequest {
     /// Whether the datagram was longer than the server's `max_packet_size`, so that its end is
     /// lost. Python cannot tell.
     #[must_use]
-    pub fn truncated(&self) -> bool {
+    pub fn is_truncated(&self) -> bool {
         self.truncated
     }
 
     /// Who sent it, and gets the reply.
     #[must_use]
     pub fn client_address(&self) -> &Address {
-        self.active.client_address()
+        self.guard.client_address()
     }
 
     /// The server, as Python's `self.server`: its address, and the word to stop.
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
-        self.active.server()
+        self.guard.server()
     }
 
     /// Sends `packet` to the client at once, as a datagram of its own, which may be empty. For more
@@ -119,12 +119,12 @@ impl DatagramRequest {
             let what = format!("cannot send a datagram of {} bytes: {error}", packet.len());
             io::Error::new(error.kind(), what)
         })?;
-        self.active.traffic().count_sent(packet.len() as u64);
+        self.guard.traffic().count_sent(packet.len() as u64);
         Ok(())
     }
 
     /// Sends what was written, if anything was.
-    pub(crate) fn send_reply(&mut self) -> io::Result<()> {
+    fn send_reply(&mut self) -> io::Result<()> {
         if self.reply.is_empty() {
             return Ok(());
         }
@@ -134,21 +134,29 @@ impl DatagramRequest {
 }
 
 impl Request for DatagramRequest {
-    fn active(&self) -> &ActiveRequest {
-        &self.active
+    fn guard(&self) -> &RequestGuard {
+        &self.guard
     }
 
-    fn active_mut(&mut self) -> &mut ActiveRequest {
-        &mut self.active
+    fn guard_mut(&mut self) -> &mut RequestGuard {
+        &mut self.guard
+    }
+
+    fn into_guard(self) -> RequestGuard {
+        self.guard
+    }
+
+    fn send_rest(&mut self, succeeded: bool) -> io::Result<()> {
+        if succeeded { self.send_reply() } else { Ok(()) }
     }
 
     /// An empty message is none.
-    fn turn_away(&mut self, message: &[u8]) {
+    fn refuse(&mut self, message: &[u8]) {
         if !message.is_empty() {
             // It fails if the client takes none now, or has gone.
             let sent = self.socket.send_to_now(message, self.client_address());
             if sent.is_ok() {
-                self.active.traffic().count_sent(message.len() as u64);
+                self.guard.traffic().count_sent(message.len() as u64);
             }
         }
     }

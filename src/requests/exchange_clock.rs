@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::values::deadlines::{DeadlineExceeded, Deadlines};
 
-/// The deadlines of one connection, and where it stands between them.
+/// The deadlines of one connection, and which of them runs now.
 #[derive(Debug)]
 pub(crate) struct ExchangeClock {
     deadlines: Deadlines,
@@ -20,6 +20,8 @@ pub(crate) struct ExchangeClock {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// The layers prepare the connection, since their first read.
+    Preparing(Option<Instant>),
     /// Nothing has come yet.
     Opening,
     /// An exchange is over, and the next has not begun.
@@ -28,7 +30,7 @@ enum Phase {
     Within,
 }
 
-/// Until when an operation may take, and what is to be said if it takes longer.
+/// When an operation ends at the latest, and the reason if it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bound {
     pub until: Instant,
@@ -51,9 +53,21 @@ impl ExchangeClock {
         self.deadlines
     }
 
-    /// Other deadlines from here on; what has been used up is forgiven.
+    /// Sets other deadlines from here on. What the client has used up does not count.
     pub(crate) fn set_deadlines(&mut self, deadlines: Deadlines) {
         self.deadlines = deadlines;
+        (self.reading, self.writing) = (Duration::ZERO, Duration::ZERO);
+    }
+
+    /// The layers begin to prepare the connection.
+    pub(crate) fn begin_preparation(&mut self) {
+        self.phase = Phase::Preparing(None);
+    }
+
+    /// The connection is prepared. Nothing of the first message counts as come yet.
+    pub(crate) fn end_preparation(&mut self) {
+        self.phase = Phase::Opening;
+        self.answered = false;
         (self.reading, self.writing) = (Duration::ZERO, Duration::ZERO);
     }
 
@@ -71,35 +85,41 @@ impl ExchangeClock {
         (self.reading, self.writing) = (Duration::ZERO, Duration::ZERO);
     }
 
-    /// The handler reads what has not arrived yet.
+    /// The handler, or a layer, reads what has not arrived yet.
     pub(crate) fn begin_read(&mut self, now: Instant) -> Option<Bound> {
         if self.answered {
             self.end_exchange();
         }
-        let limits = &self.deadlines;
-        let (limit, used, exceeded): (_, _, fn(_) -> _) = match self.phase {
-            Phase::Opening => (
-                limits.first_byte,
-                Duration::ZERO,
-                DeadlineExceeded::FirstByte,
-            ),
-            Phase::Between => (limits.idle, Duration::ZERO, DeadlineExceeded::Idle),
-            Phase::Within => (limits.read, self.reading, DeadlineExceeded::Read),
+        let all = &self.deadlines;
+        let none = Duration::ZERO;
+        let (limit, used, exceeded): (_, _, fn(_) -> _) = match &mut self.phase {
+            Phase::Preparing(since) => {
+                let since = *since.get_or_insert(now);
+                let used = now.saturating_duration_since(since);
+                (all.prepare(), used, DeadlineExceeded::Prepare)
+            }
+            Phase::Opening => (all.first_byte(), none, DeadlineExceeded::FirstByte),
+            Phase::Between => (all.idle(), none, DeadlineExceeded::Idle),
+            Phase::Within => (all.read(), self.reading, DeadlineExceeded::Read),
         };
         self.bound(now, limit, used, exceeded)
     }
 
-    /// So many bytes have come.
+    /// So many bytes have come, after so much time.
     pub(crate) fn end_read(&mut self, count: usize, took: Duration) {
-        if self.phase == Phase::Within {
-            self.reading += took;
-        } else if count > 0 {
-            self.begin_exchange();
+        match self.phase {
+            Phase::Preparing(_) => {}
+            Phase::Within => self.reading += took,
+            Phase::Opening | Phase::Between if count > 0 => self.begin_exchange(),
+            Phase::Opening | Phase::Between => {}
         }
     }
 
-    pub(crate) fn begin_write(&self, now: Instant) -> Option<Bound> {
-        let (limit, used) = (self.deadlines.write, self.writing);
+    pub(crate) fn begin_write(&mut self, now: Instant) -> Option<Bound> {
+        if let Phase::Preparing(_) = self.phase {
+            return self.begin_read(now);
+        }
+        let (limit, used) = (self.deadlines.write(), self.writing);
         self.bound(now, limit, used, DeadlineExceeded::Write)
     }
 
@@ -108,7 +128,7 @@ impl ExchangeClock {
         self.writing += took;
     }
 
-    /// What ends an operation first: its own limit, or the connection's.
+    /// What ends an operation first: the deadline of its phase, or that of the connection.
     fn bound(
         &self,
         now: Instant,
@@ -116,24 +136,24 @@ impl ExchangeClock {
         used: Duration,
         exceeded: fn(Duration) -> DeadlineExceeded,
     ) -> Option<Bound> {
-        let own = limit.and_then(|limit| {
+        let phase = limit.and_then(|limit| {
             let until = now.checked_add(limit.saturating_sub(used))?;
             let exceeded = exceeded(limit);
             Some(Bound { until, exceeded })
         });
-        let whole = self.deadlines.lifetime.and_then(|limit| {
+        let connection = self.deadlines.lifetime().and_then(|limit| {
             let until = self.accepted.checked_add(limit)?;
             let exceeded = DeadlineExceeded::Lifetime(limit);
             Some(Bound { until, exceeded })
         });
-        [own, whole]
+        [phase, connection]
             .into_iter()
             .flatten()
             .min_by_key(|bound| bound.until)
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
@@ -141,14 +161,16 @@ mod tests {
     const IDLE: Duration = Duration::from_secs(2);
     const READ: Duration = Duration::from_secs(3);
     const WRITE: Duration = Duration::from_secs(4);
+    const PREPARE: Duration = Duration::from_secs(5);
     const SECOND: Duration = Duration::from_secs(1);
 
     fn clock() -> (ExchangeClock, Instant) {
-        let deadlines = Deadlines::new()
-            .first_byte(FIRST_BYTE)
-            .idle(IDLE)
-            .read(READ)
-            .write(WRITE);
+        let deadlines = Deadlines::none()
+            .with_first_byte(FIRST_BYTE)
+            .with_idle(IDLE)
+            .with_read(READ)
+            .with_write(WRITE)
+            .with_prepare(PREPARE);
         let now = Instant::now();
         (ExchangeClock::new(deadlines, now), now)
     }
@@ -203,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_has_said_nothing_is_not_idle_but_late_with_its_first_byte() {
+    fn a_client_that_has_sent_nothing_is_not_idle_but_late_with_its_first_byte() {
         let (mut clock, now) = clock();
         clock.end_exchange();
         clock.end_write(SECOND);
@@ -223,7 +245,7 @@ mod tests {
     fn the_lifetime_ends_what_would_last_beyond_it() {
         let now = Instant::now();
         let lifetime = Duration::from_millis(1500);
-        let deadlines = Deadlines::each(SECOND).lifetime(lifetime);
+        let deadlines = Deadlines::uniform(SECOND).with_lifetime(lifetime);
         let mut clock = ExchangeClock::new(deadlines, now);
         let exceeded = left(clock.begin_read(now), now).1;
         assert_eq!(exceeded, DeadlineExceeded::FirstByte(SECOND));
@@ -239,12 +261,30 @@ mod tests {
     fn without_deadlines_and_with_endless_ones_nothing_is_bound() {
         let now = Instant::now();
         for deadlines in [
-            Deadlines::new(),
-            Deadlines::each(Duration::MAX).lifetime(Duration::MAX),
+            Deadlines::none(),
+            Deadlines::uniform(Duration::MAX).with_lifetime(Duration::MAX),
         ] {
             let mut clock = ExchangeClock::new(deadlines, now);
             assert_eq!(clock.begin_read(now), None);
             assert_eq!(clock.begin_write(now), None);
         }
+    }
+
+    #[test]
+    fn the_calls_of_a_preparation_share_one_limit_however_many_bytes_each_gives() {
+        let (mut clock, now) = clock();
+        clock.begin_preparation();
+        for used in 0..3 {
+            let later = now + used * SECOND;
+            let left = left(clock.begin_read(later), later);
+            assert_eq!(
+                left,
+                (PREPARE - used * SECOND, DeadlineExceeded::Prepare(PREPARE))
+            );
+            clock.end_read(1, SECOND);
+        }
+        clock.end_preparation();
+        let first = left(clock.begin_read(now), now);
+        assert_eq!(first, (FIRST_BYTE, DeadlineExceeded::FirstByte(FIRST_BYTE)));
     }
 }

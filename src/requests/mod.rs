@@ -5,3 +5,4 @@ pub(crate) mod exchange_clock;
 pub(crate) mod read_buffer;
 pub(crate) mod request;
 pub(crate) mod stream_request;
+pub(crate) mod write_buffer;

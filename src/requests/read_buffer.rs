@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 
 use crate::transport::stream::Stream;
 
-/// What a read asks for at first; the rest of a longer message is asked for when this is full.
+/// The size of the first read; when it is filled, further reads take the rest of a longer message.
 const FIRST_READ: usize = 512;
 
 /// Bytes that have been received and not yet read.
@@ -15,7 +15,7 @@ pub(crate) struct ReadBuffer {
     start: usize,
     end: usize,
     limit: usize,
-    /// What failed after bytes had come, for the next fill to report.
+    /// The failure after the buffered bytes, for the next fill to report.
     failure: Option<io::Error>,
 }
 
@@ -35,14 +35,13 @@ impl ReadBuffer {
         self.start == self.end
     }
 
-    /// Bounds what is read ahead of the handler from now on.
     pub(crate) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
     /// Whether a read of `size` may go to the connection itself: it needs no buffer if it is at least
     /// as large as the first read of a fill.
-    pub(crate) fn may_be_passed_by(&self, size: usize) -> bool {
+    pub(crate) fn may_be_bypassed(&self, size: usize) -> bool {
         self.is_empty() && self.failure.is_none() && size >= self.limit.min(FIRST_READ)
     }
 
@@ -54,12 +53,19 @@ impl ReadBuffer {
         self.start = (self.start + amount).min(self.end);
     }
 
-    /// Takes what one read gives into the empty buffer, which stays empty at the end of file, and
-    /// tells how many bytes that were.
+    /// Takes all unread bytes out.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        let bytes = self.bytes().to_owned();
+        self.consume(bytes.len());
+        bytes
+    }
+
+    /// Fills the empty buffer with what one read returns, and returns how many bytes these are: none
+    /// at the end of file.
     ///
-    /// Where more has arrived than the read asked for, the buffer grows up to its limit and takes
-    /// that too: how much a fill gives depends on the limit and the client alone.
-    pub(crate) fn fill(&mut self, stream: &mut Box<dyn Stream>) -> io::Result<usize> {
+    /// If more has arrived than the read asked for, the buffer grows up to its limit and takes
+    /// that too: how much a fill takes depends on the limit and the client alone.
+    pub(crate) fn fill(&mut self, stream: &mut dyn Stream) -> io::Result<usize> {
         (self.start, self.end) = (0, 0);
         if let Some(failure) = self.failure.take() {
             return Err(failure);
@@ -67,7 +73,7 @@ impl ReadBuffer {
         let mut size = self.storage.len().min(self.limit);
         if size <= FIRST_READ {
             size = self.limit.min(FIRST_READ);
-            self.fill_by_way_of_stack(stream, size)?;
+            self.fill_through_stack(stream, size)?;
         } else {
             self.end = read_uninterrupted(stream, &mut self.storage[..size])?;
         }
@@ -75,15 +81,38 @@ impl ReadBuffer {
             size = (size * 2).min(self.limit);
             match self.fill_more(stream, size) {
                 Ok(()) => {}
-                // The bytes that came before it are the handler's first.
+                // The handler reads the bytes before it first.
                 Err(failure) => self.failure = Some(failure),
             }
         }
         Ok(self.end)
     }
 
-    /// Takes what has arrived beyond the bytes that there are, up to `size` in all.
-    fn fill_more(&mut self, stream: &mut Box<dyn Stream>, size: usize) -> io::Result<()> {
+    /// Appends what has arrived to the unread bytes, with one read of a stream that is readable now.
+    /// Returns how many bytes these are: none at the end of file.
+    pub(crate) fn append(&mut self, stream: &mut dyn Stream) -> io::Result<usize> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        self.storage.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        let size = (self.end + FIRST_READ).min(self.limit);
+        if size <= self.end {
+            return Err(io::Error::new(
+                ErrorKind::InvalidData,
+                format!("{} bytes are unread, and fill the read buffer", self.end),
+            ));
+        }
+        if self.storage.len() < size {
+            self.storage.resize(size, 0);
+        }
+        let count = read_uninterrupted(stream, &mut self.storage[self.end..])?;
+        self.end += count;
+        Ok(count)
+    }
+
+    /// Takes what has arrived beyond the buffered bytes, up to `size` in all.
+    fn fill_more(&mut self, stream: &mut dyn Stream, size: usize) -> io::Result<()> {
         if stream.readable_now()? {
             self.storage.resize(size, 0);
             self.end += read_uninterrupted(stream, &mut self.storage[self.end..])?;
@@ -91,12 +120,9 @@ impl ReadBuffer {
         Ok(())
     }
 
-    /// A connection that waits here, and has had short messages only, holds no buffer for the next.
-    fn fill_by_way_of_stack(
-        &mut self,
-        stream: &mut Box<dyn Stream>,
-        size: usize,
-    ) -> io::Result<()> {
+    /// Reads into the stack first: an idle connection that has had short messages only owns no heap
+    /// buffer of the full size.
+    fn fill_through_stack(&mut self, stream: &mut dyn Stream, size: usize) -> io::Result<()> {
         let mut message = [0; FIRST_READ];
         let count = read_uninterrupted(stream, &mut message[..size])?;
         if self.storage.len() < count {
@@ -109,10 +135,7 @@ impl ReadBuffer {
 }
 
 /// Reads once, whatever signals come in between.
-pub(crate) fn read_uninterrupted(
-    stream: &mut Box<dyn Stream>,
-    buffer: &mut [u8],
-) -> io::Result<usize> {
+pub(crate) fn read_uninterrupted(stream: &mut dyn Stream, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match stream.read(buffer) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

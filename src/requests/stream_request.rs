@@ -1,6 +1,6 @@
 //! The request of a stream server: one connection, buffered both ways.
 
-use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -10,9 +10,14 @@ use nix::errno::Errno;
 use crate::requests::exchange_clock::{Bound, ExchangeClock};
 use crate::requests::read_buffer::{ReadBuffer, read_uninterrupted};
 use crate::requests::request::Request;
-use crate::running::active_request::ActiveRequest;
+use crate::requests::write_buffer::WriteBuffer;
+use crate::running::extensions::Extensions;
+use crate::running::layer_handle::LayerHandle;
+use crate::running::request_guard::RequestGuard;
 use crate::running::server_handle::ServerHandle;
+use crate::transport::absent_stream::AbsentStream;
 use crate::transport::connection::Connection;
+use crate::transport::prefixed_stream::PrefixedStream;
 use crate::transport::socket_stream::SocketStream;
 use crate::transport::stream::Stream;
 use crate::values::address::Address;
@@ -70,30 +75,30 @@ const DEFAULT_BUFFER_SIZE: usize = 8192;
 #[doc(alias = "rfile")]
 #[doc(alias = "wfile")]
 pub struct StreamRequest {
-    // Dropped in this order: the connection is closed before the request counts as ended.
+    // A request that is dropped, and not closed, drops these in this order: its descriptor is closed
+    // before the guard ends the request.
     stream: Box<dyn Stream>,
     read_buffer: ReadBuffer,
-    write_buffer: Vec<u8>,
-    wbufsize: usize,
-    /// How a write has failed. The client has a part of what was to come, or is gone; what would be
-    /// sent after the gap meant something else.
-    write_failure: Option<ErrorKind>,
+    write_buffer: WriteBuffer,
     timeout: Option<Duration>,
     /// If there are deadlines.
     clock: Option<Box<ExchangeClock>>,
-    nagle: Nagle,
-    active: ActiveRequest,
+    /// The client has ended its side, and `receive_now` has seen it.
+    client_has_ended: bool,
+    guard: RequestGuard,
 }
 
-/// When Nagle's algorithm, which holds a small write back while an earlier one is unconfirmed, is
-/// turned off.
+/// What [`receive_now`](StreamRequest::receive_now) has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Nagle {
-    /// Before the second write: the first is never held back, and a connection that writes once
-    /// needs no system call for it.
-    OffBeforeSecondWrite,
-    OffBeforeThisWrite,
-    Settled,
+#[non_exhaustive]
+pub enum Received {
+    /// So many further bytes, at least one. They are at the end of
+    /// [`buffer`](StreamRequest::buffer).
+    Bytes(usize),
+    /// No bytes: nothing has arrived since the last read.
+    Nothing,
+    /// No bytes, and none will come: the client has ended its side.
+    End,
 }
 
 impl StreamRequest {
@@ -101,18 +106,16 @@ impl StreamRequest {
     ///
     /// To test a handler, [`MockStream`](crate::mock::MockStream) is simpler.
     #[must_use]
-    pub fn new(stream: Box<dyn Stream>, active: ActiveRequest) -> Self {
-        let deadlines = active.server().deadlines();
+    pub fn new(stream: Box<dyn Stream>, guard: RequestGuard) -> Self {
+        let deadlines = guard.server().deadlines();
         let mut request = Self {
             stream,
             read_buffer: ReadBuffer::new(DEFAULT_BUFFER_SIZE),
-            write_buffer: Vec::new(),
-            wbufsize: DEFAULT_BUFFER_SIZE,
-            write_failure: None,
+            write_buffer: WriteBuffer::new(DEFAULT_BUFFER_SIZE),
             timeout: None,
             clock: None,
-            nagle: Nagle::OffBeforeSecondWrite,
-            active,
+            client_has_ended: false,
+            guard,
         };
         request.set_deadlines(deadlines);
         request
@@ -121,36 +124,90 @@ impl StreamRequest {
     /// A request over a connected socket of any family: for a bottom layer of one's own that accepts
     /// connections in its own way.
     ///
-    /// It is told of a drain in [`wait`](Self::wait), and cut off at its end, as those of
-    /// [`TcpServer`](crate::TcpServer) are. The socket is to be in blocking mode.
+    /// The request is registered. A drain interrupts it in [`wait`](Self::wait), and aborts it at the
+    /// drain timeout, like those of [`TcpServer`](crate::TcpServer). The socket is to be in blocking
+    /// mode.
     #[must_use]
-    pub fn from_socket(socket: OwnedFd, client_address: Address, server: &ServerHandle) -> Self {
-        let connection = Connection::new(Some(socket.into()), client_address.ip());
+    pub fn from_socket(socket: OwnedFd, client_address: Address, server: &LayerHandle) -> Self {
+        let connection = Connection::new(Some(socket.into()));
         let stream = SocketStream::new(connection.clone());
-        let active = server.begin_connection(client_address, connection);
-        Self::new(Box::new(stream), active)
+        let guard = server.register_connection(client_address, connection);
+        Self::new(Box::new(stream), guard)
     }
 
-    /// The same request over what `layer` makes of its stream: for a mix-in that changes the bytes on
-    /// their way, such as encryption, in [`get_request`](crate::BaseServer::get_request).
+    /// Replaces the stream by what `layer` makes of it: for a mix-in that changes the bytes on
+    /// their way, such as encryption, in [`prepare_request`](crate::BaseServer::prepare_request).
     ///
-    /// What has been read into the buffer before stays there unchanged.
-    #[must_use]
-    pub fn map_stream(mut self, layer: impl FnOnce(Box<dyn Stream>) -> Box<dyn Stream>) -> Self {
-        self.stream = layer(self.stream);
-        self
+    /// Bytes that were received and not yet read are the first that the new stream reads from the old
+    /// one. Bytes that were written and not yet sent leave through the new stream.
+    ///
+    /// # Panics
+    ///
+    /// If `layer` does. The connection is lost then, and the request can only be closed.
+    pub fn map_stream(&mut self, layer: impl FnOnce(Box<dyn Stream>) -> Box<dyn Stream>) {
+        let mut inner = std::mem::replace(&mut self.stream, Box::new(AbsentStream));
+        let unread = self.read_buffer.take();
+        if !unread.is_empty() {
+            inner = Box::new(PrefixedStream::new(unread, inner));
+        }
+        self.stream = layer(inner);
     }
 
     /// Who is at the other end.
     #[must_use]
+    #[doc(alias = "peer_addr")]
     pub fn client_address(&self) -> &Address {
-        self.active.client_address()
+        self.guard.client_address()
     }
 
-    /// The server, as Python's `self.server`: its address, and the word to stop.
+    /// Corrects who is at the other end, for a layer that learns it from the client's first bytes. See
+    /// [`RequestGuard::set_client_address`].
+    pub fn set_client_address(&mut self, address: Address) {
+        self.guard.set_client_address(address);
+    }
+
+    /// The server, as Python's `self.server`: its address, its numbers, and how to stop it.
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
-        self.active.server()
+        self.guard.server()
+    }
+
+    /// What layers keep with this request.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        self.guard.extensions()
+    }
+
+    /// What layers keep with this request, to add to it.
+    #[must_use]
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        self.guard.extensions_mut()
+    }
+
+    /// The bytes that were received and not yet read. [`consume`](BufRead::consume) takes them.
+    #[must_use]
+    pub fn buffer(&self) -> &[u8] {
+        self.read_buffer.bytes()
+    }
+
+    /// Takes into the [buffer](Self::buffer) what has arrived, with one read that does not wait: for a
+    /// layer's [`prepare_request`](crate::BaseServer::prepare_request).
+    ///
+    /// # Errors
+    ///
+    /// Whatever the connection reports, and [`InvalidData`](ErrorKind::InvalidData) if the buffer, whose
+    /// size [`set_rbufsize`](Self::set_rbufsize) sets, is full of unread bytes.
+    pub fn receive_now(&mut self) -> io::Result<Received> {
+        if !self.stream.readable_now()? {
+            return Ok(Received::Nothing);
+        }
+        let count = self.receive(|stream, buffer| buffer.append(stream))?;
+        self.client_has_ended = count == 0;
+        match count {
+            0 if self.guard.is_interrupted() => Err(interrupted()),
+            0 => Ok(Received::End),
+            count => Ok(Received::Bytes(count)),
+        }
     }
 
     /// Waits for the client's next message: true when it has sent something, false when it has
@@ -173,15 +230,15 @@ impl StreamRequest {
             }
             return Ok(true);
         }
-        self.send_buffered()?;
+        self.send_gathered()?;
         if let Some(clock) = &mut self.clock {
             clock.end_exchange();
         }
-        if !self.active.begin_wait() && !self.stream.readable_now()? {
+        if !self.guard.begin_wait() && !self.stream.readable_now()? {
             return Ok(false);
         }
         let received = self.receive(|stream, buffer| buffer.fill(stream));
-        self.active.end_wait();
+        self.guard.end_wait();
         Ok(received? > 0)
     }
 
@@ -209,8 +266,8 @@ impl StreamRequest {
         Ok(())
     }
 
-    /// Gives the client other deadlines than the [server's](ServerHandle::set_deadlines), from here
-    /// on. What it has used up of the old ones in this exchange does not count; the lifetime still
+    /// Sets other deadlines for this client than the [server's](ServerHandle::set_deadlines), from here
+    /// on. The time that the client has used up in this exchange does not count; the lifetime still
     /// begins when the connection was accepted.
     ///
     /// ```
@@ -223,7 +280,7 @@ impl StreamRequest {
     /// impl RequestHandler for Guarded {
     ///     fn setup(&mut self, request: &mut StreamRequest) -> HandlerResult {
     ///         let deadlines = request.deadlines();
-    ///         request.set_deadlines(Deadlines::each(Duration::from_secs(5)));
+    ///         request.set_deadlines(Deadlines::uniform(Duration::from_secs(5)));
     ///         // … ask for the password here …
     ///         request.set_deadlines(deadlines);
     ///         Ok(())
@@ -238,9 +295,10 @@ impl StreamRequest {
     pub fn set_deadlines(&mut self, deadlines: Deadlines) {
         match &mut self.clock {
             Some(clock) => clock.set_deadlines(deadlines),
-            None if deadlines == Deadlines::new() => {}
+            None if deadlines == Deadlines::none() => {}
             None => {
-                let clock = ExchangeClock::new(deadlines, self.active.accepted());
+                let accepted = self.guard.accepted();
+                let clock = ExchangeClock::new(deadlines, accepted);
                 self.clock = Some(Box::new(clock));
             }
         }
@@ -249,7 +307,7 @@ impl StreamRequest {
     /// The deadlines of this connection.
     pub fn deadlines(&self) -> Deadlines {
         let clock = self.clock.as_ref();
-        clock.map_or(Deadlines::new(), |clock| clock.deadlines())
+        clock.map_or(Deadlines::none(), |clock| clock.deadlines())
     }
 
     /// The most bytes that are read ahead of the handler; 8192 unless set.
@@ -270,39 +328,41 @@ impl StreamRequest {
     ///
     /// As [`flush`](Write::flush), if more is waiting than the new size allows.
     pub fn set_wbufsize(&mut self, wbufsize: usize) -> io::Result<()> {
-        self.wbufsize = wbufsize;
-        if self.write_buffer.len() > wbufsize {
+        if self.write_buffer.set_limit(wbufsize) {
             self.flush()
         } else {
             Ok(())
         }
     }
 
-    /// Whether small writes go out at once instead of waiting until earlier ones are confirmed;
-    /// true unless set. Over a Unix socket it means nothing.
+    /// Whether small writes leave at once (`TCP_NODELAY`) instead of waiting until earlier ones are
+    /// confirmed, as Nagle's algorithm has it; true unless set. Over a Unix socket it has no effect.
     ///
     /// Python's `disable_nagle_algorithm`, which is off there, because its writes are unbuffered.
-    /// Here they are gathered, so what is sent is complete and nothing is won by holding it back.
+    /// Here the writes are gathered, so what is sent is complete, and nothing is gained by holding it
+    /// back.
     ///
     /// # Errors
     ///
     /// If the operating system refuses to turn the algorithm on again.
-    pub fn disable_nagle_algorithm(&mut self, disable: bool) -> io::Result<()> {
-        if disable {
-            self.nagle = Nagle::OffBeforeThisWrite;
+    #[doc(alias = "disable_nagle_algorithm")]
+    pub fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
+        if nodelay {
+            self.write_buffer.turn_nagle_off();
             Ok(())
         } else {
-            self.nagle = Nagle::Settled;
+            self.write_buffer.leave_nagle();
             self.stream.set_nodelay(false)
         }
     }
 
-    /// The connection's descriptor, to set options on it; `None` without a network.
+    /// The connection's socket, to set options on it; `None` without a network, and as soon as a layer
+    /// changes the bytes.
     ///
-    /// Reading or writing through it passes the buffers by.
+    /// A read or write through it bypasses the buffers.
     #[must_use]
-    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.stream.as_fd()
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.stream.socket()
     }
 
     /// Ends one direction, or both; what is buffered is sent before the writing side ends.
@@ -319,8 +379,8 @@ impl StreamRequest {
         sent.and(self.stream.shutdown(how))
     }
 
-    /// Sends what is buffered, if anything is: what ties the writes to the reads.
-    fn send_buffered(&mut self) -> io::Result<()> {
+    /// Sends what is gathered, if anything is: this ties the writes to the reads.
+    fn send_gathered(&mut self) -> io::Result<()> {
         if self.write_buffer.is_empty() {
             Ok(())
         } else {
@@ -328,164 +388,108 @@ impl StreamRequest {
         }
     }
 
-    /// Sends what is buffered, and `more` after it, in as few system calls as it takes.
+    /// Sends what is gathered, and `more` after it, in the time that the client has for it.
     fn send(&mut self, more: &[u8]) -> io::Result<()> {
-        let begun = match &self.clock {
-            Some(clock) => {
-                let now = Instant::now();
-                let bound = clock.begin_write(now);
-                self.stream.set_deadline(bound.map(|bound| bound.until))?;
-                Some((now, bound))
-            }
-            None => None,
+        let Some(clock) = &mut self.clock else {
+            let sent = self.write_buffer.send(&mut *self.stream, more);
+            return sent.map_err(|error| self.explain_write(error, None));
         };
-        let sent = self.send_all(more, begun.and_then(|(_, bound)| bound));
-        if let (Some(clock), Some((begun, _))) = (&mut self.clock, begun) {
-            clock.end_write(begun.elapsed());
-        }
-        sent
+        let begun = Instant::now();
+        let bound = clock.begin_write(begun);
+        self.stream.set_deadline(bound.map(|bound| bound.until))?;
+        let sent = self.write_buffer.send(&mut *self.stream, more);
+        clock.end_write(begun.elapsed());
+        sent.map_err(|error| self.explain_write(error, bound))
     }
 
-    fn send_all(&mut self, more: &[u8], bound: Option<Bound>) -> io::Result<()> {
-        let buffered = self.write_buffer.len();
-        let total = buffered + more.len();
-        let mut sent = 0;
-        let mut failure = None;
-        while sent < total {
-            match self.nagle {
-                Nagle::OffBeforeSecondWrite => self.nagle = Nagle::OffBeforeThisWrite,
-                Nagle::OffBeforeThisWrite => {
-                    self.nagle = Nagle::Settled;
-                    // Delay, should it fail, is no reason to give the client up.
-                    let _ = self.stream.set_nodelay(true);
-                }
-                Nagle::Settled => {}
-            }
-            let written = match (buffered.saturating_sub(sent), more) {
-                (0, more) => self.stream.write(&more[sent - buffered..]),
-                (_, []) => self.stream.write(&self.write_buffer[sent..]),
-                (_, more) => self.stream.write_vectored(&[
-                    IoSlice::new(&self.write_buffer[sent..]),
-                    IoSlice::new(more),
-                ]),
-            };
-            match written {
-                Ok(0) => {
-                    let message = "the connection takes no more bytes";
-                    failure = Some(io::Error::new(ErrorKind::WriteZero, message));
-                }
-                Ok(count) => sent += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => failure = Some(self.explain_write(error, bound)),
-            }
-            if failure.is_some() {
-                break;
-            }
-        }
-        self.write_buffer.clear();
-        match failure {
-            None => self.stream.flush(),
-            Some(error) => {
-                self.write_failure = Some(error.kind());
-                Err(error)
-            }
-        }
-    }
-
-    /// Fails once a write has failed.
-    fn check_writable(&self) -> io::Result<()> {
-        match self.write_failure {
-            None => Ok(()),
-            Some(kind) => Err(io::Error::new(
-                kind,
-                "an earlier write to this connection failed, so nothing more is sent",
-            )),
-        }
-    }
-
-    /// Takes in what `read` gets, in the time that the client has for it, and tells how many bytes
-    /// that were.
+    /// Receives what `read` takes, in the time that the client has for it, and returns how many bytes
+    /// these are.
     fn receive(
         &mut self,
-        read: impl FnOnce(&mut Box<dyn Stream>, &mut ReadBuffer) -> io::Result<usize>,
+        read: impl FnOnce(&mut dyn Stream, &mut ReadBuffer) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let Some(clock) = &mut self.clock else {
-            let received = read(&mut self.stream, &mut self.read_buffer);
+            let received = read(&mut *self.stream, &mut self.read_buffer);
             return received.map_err(|error| self.explain_read(error, None));
         };
         let begun = Instant::now();
         let bound = clock.begin_read(begun);
         self.stream.set_deadline(bound.map(|bound| bound.until))?;
-        let received = read(&mut self.stream, &mut self.read_buffer);
+        let received = read(&mut *self.stream, &mut self.read_buffer);
         clock.end_read(*received.as_ref().unwrap_or(&0), begun.elapsed());
         received.map_err(|error| self.explain_read(error, bound))
     }
 
-    /// Says of a failed read what it means.
-    fn explain_read(&self, error: io::Error, bound: Option<Bound>) -> io::Error {
-        if self.active.is_interrupted() {
+    /// The meaning of a failed read.
+    fn explain_read(&mut self, error: io::Error, bound: Option<Bound>) -> io::Error {
+        if self.guard.is_interrupted() {
             return interrupted();
         }
         self.explain_timeout(error, "received", bound)
     }
 
-    /// Says of a failed write what it means.
-    fn explain_write(&self, error: io::Error, bound: Option<Bound>) -> io::Error {
-        if self.active.is_cut() {
-            return interrupted();
-        }
-        self.explain_timeout(error, "taken", bound)
+    /// The meaning of a failed write, after which nothing more is sent.
+    fn explain_write(&mut self, error: io::Error, bound: Option<Bound>) -> io::Error {
+        let error = if self.guard.is_aborted() {
+            interrupted()
+        } else {
+            self.explain_timeout(error, "taken", bound)
+        };
+        self.write_buffer.fail(error.kind());
+        error
     }
 
     fn explain_timeout(
-        &self,
+        &mut self,
         error: io::Error,
-        what_was_not_done: &str,
+        undone: &str,
         bound: Option<Bound>,
     ) -> io::Error {
         let network_has_given_up = error.raw_os_error() == Some(Errno::ETIMEDOUT as i32);
-        let is_timeout = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
-        if network_has_given_up || !is_timeout {
-            return error;
-        }
-        let exceeded = match (self.timeout, bound) {
-            // Where there are both, the timeout has ended it before the deadline.
-            (Some(timeout), bound) if bound.is_none_or(|it| Instant::now() < it.until) => {
-                io::Error::new(
-                    ErrorKind::TimedOut,
-                    format!("nothing was {what_was_not_done} within {timeout:?}"),
-                )
+        let exceeded = match (error.kind(), self.timeout, bound) {
+            _ if network_has_given_up => return error,
+            // A stream whose timeout is over says `WouldBlock`, and at its deadline `TimedOut`.
+            (ErrorKind::WouldBlock, Some(timeout), _)
+            | (ErrorKind::TimedOut, Some(timeout), None) => io::Error::new(
+                ErrorKind::TimedOut,
+                format!("nothing was {undone} within {timeout:?}"),
+            ),
+            (ErrorKind::WouldBlock | ErrorKind::TimedOut, _, Some(bound)) => {
+                bound.exceeded.into_error()
             }
-            (_, Some(bound)) => bound.exceeded.into_error(),
-            (_, None) => return error,
+            _ => return error,
         };
-        self.active.note_late_client();
+        self.guard.note_late_client();
         exceeded
     }
 }
 
-/// An end of file that the client did not send must not look like one: what it sent is cut short.
+/// An end of file that the client did not send must not look like one: its message is incomplete.
 fn interrupted() -> io::Error {
     io::Error::new(
         ErrorKind::ConnectionAborted,
-        "cut off, because the server is stopping",
+        "aborted, because the server is stopping",
     )
 }
 
 impl Request for StreamRequest {
-    fn active(&self) -> &ActiveRequest {
-        &self.active
+    fn guard(&self) -> &RequestGuard {
+        &self.guard
     }
 
-    fn active_mut(&mut self) -> &mut ActiveRequest {
-        &mut self.active
+    fn guard_mut(&mut self) -> &mut RequestGuard {
+        &mut self.guard
     }
 
-    fn turn_away(&mut self, message: &[u8]) {
-        self.set_deadlines(Deadlines::each(Duration::ZERO));
+    fn into_guard(self) -> RequestGuard {
+        self.guard
+    }
+
+    fn refuse(&mut self, message: &[u8]) {
+        self.set_deadlines(Deadlines::uniform(Duration::ZERO));
         // It fails if the client has left, or does not take it at once.
         let _ = self.write_all(message).and_then(|()| self.flush());
-        // Closing a connection with unread bytes in it is a reset, which takes the message along.
+        // Closing a connection with unread bytes in it is a reset, which destroys the message.
         let mut unread = [0; 4096];
         for _ in 0..16 {
             if !matches!(self.read(&mut unread), Ok(1..)) {
@@ -493,14 +497,54 @@ impl Request for StreamRequest {
             }
         }
     }
+
+    fn send_rest(&mut self, _: bool) -> io::Result<()> {
+        self.flush()
+    }
+
+    fn begin_preparation(&mut self) {
+        if let Some(clock) = &mut self.clock {
+            clock.begin_preparation();
+        }
+    }
+
+    fn wait_for_more(&mut self) -> io::Result<bool> {
+        if self.client_has_ended {
+            return Err(io::Error::new(
+                ErrorKind::UnexpectedEof,
+                "the client has left before its preamble was complete",
+            ));
+        }
+        self.send_gathered()?;
+        let now = Instant::now();
+        let bound = self.clock.as_mut().and_then(|clock| clock.begin_read(now));
+        if !self.guard.begin_wait() {
+            return Ok(false);
+        }
+        let waited = self.stream.wait_readable(bound.map(|bound| bound.until));
+        self.guard.end_wait();
+        if self.guard.is_interrupted() {
+            return Ok(false);
+        }
+        match waited {
+            Ok(false) => Err(self.explain_read(ErrorKind::TimedOut.into(), bound)),
+            waited => waited,
+        }
+    }
+
+    fn end_preparation(&mut self) {
+        if let Some(clock) = &mut self.clock {
+            clock.end_preparation();
+        }
+    }
 }
 
 impl BufRead for StreamRequest {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.read_buffer.is_empty() {
-            self.send_buffered()?;
+            self.send_gathered()?;
             let received = self.receive(|stream, buffer| buffer.fill(stream))?;
-            if received == 0 && self.active.is_interrupted() {
+            if received == 0 && self.guard.is_interrupted() {
                 return Err(interrupted());
             }
         }
@@ -514,10 +558,10 @@ impl BufRead for StreamRequest {
 
 impl Read for StreamRequest {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.read_buffer.may_be_passed_by(buffer.len()) {
-            self.send_buffered()?;
+        if self.read_buffer.may_be_bypassed(buffer.len()) {
+            self.send_gathered()?;
             let count = self.receive(|stream, _| read_uninterrupted(stream, buffer))?;
-            if count == 0 && self.active.is_interrupted() {
+            if count == 0 && self.guard.is_interrupted() {
                 return Err(interrupted());
             }
             return Ok(count);
@@ -530,17 +574,15 @@ impl Read for StreamRequest {
 
 impl Write for StreamRequest {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.check_writable()?;
-        if self.write_buffer.len() + bytes.len() <= self.wbufsize {
-            self.write_buffer.extend_from_slice(bytes);
-        } else {
+        self.write_buffer.ensure_writable()?;
+        if !self.write_buffer.gather(bytes) {
             self.send(bytes)?;
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.check_writable()?;
-        self.send_buffered()
+        self.write_buffer.ensure_writable()?;
+        self.send_gathered()
     }
 }

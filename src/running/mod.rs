@@ -1,5 +1,17 @@
-//! A server while it runs: which requests there are, who may stop it, how it is bounded.
+//! A server while it runs: which requests there are, how they end, what bounds and stops them.
 
-pub(crate) mod active_request;
-pub(crate) mod active_requests;
+pub(crate) mod counters;
+pub(crate) mod ended;
+pub(crate) mod events;
+pub(crate) mod extensions;
+pub(crate) mod in_child;
+pub(crate) mod layer_handle;
+pub(crate) mod lifecycle;
+pub(crate) mod parent_link;
+pub(crate) mod per_address;
+pub(crate) mod request_count;
+pub(crate) mod request_guard;
+pub(crate) mod request_table;
 pub(crate) mod server_handle;
+pub(crate) mod settings;
+pub(crate) mod shared;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use socket2::Type;
 
-use crate::running::server_handle::ServerHandle;
+use crate::running::layer_handle::LayerHandle;
 use crate::transport::listening_socket::{ListeningSocket, SocketError};
 use crate::transport::socket_file::ClaimError;
 use crate::values::address::{Address, InetAddress};
@@ -16,7 +16,7 @@ use crate::values::error::Error;
 /// handle, and a socket whose addresses the handle reports and whose failures become an [`Error`].
 #[derive(Debug)]
 pub(crate) struct ServerSocket {
-    handle: ServerHandle,
+    handle: LayerHandle,
     pub(crate) listening: ListeningSocket,
 }
 
@@ -31,17 +31,17 @@ impl ServerSocket {
 
     fn over(listening: ListeningSocket) -> Self {
         Self {
-            handle: ServerHandle::new(),
+            handle: LayerHandle::new(),
             listening,
         }
     }
 
-    pub(crate) fn handle(&self) -> &ServerHandle {
+    pub(crate) fn handle(&self) -> &LayerHandle {
         &self.handle
     }
 
     pub(crate) fn address(&self) -> Address {
-        self.handle.server_address()
+        self.handle.server().server_address()
     }
 
     /// The socket, which the first call creates. The handle reports the requested address.

@@ -1,7 +1,6 @@
 //! The bottom layer over TCP.
 
 use std::fmt;
-use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -12,18 +11,19 @@ use socket2::Type;
 use crate::base_server::BaseServer;
 use crate::request_handler::{HandlerFactory, run_handler};
 use crate::requests::stream_request::StreamRequest;
-use crate::running::server_handle::ServerHandle;
+use crate::running::layer_handle::LayerHandle;
 use crate::servers::server_socket::ServerSocket;
+use crate::transport::get_request_error::GetRequestError;
 use crate::values::address::InetAddress;
 use crate::values::error::{Error, HandlerResult};
 
 /// Serves TCP connections, over IPv4, IPv6 or both, one at a time unless a mix-in is around it.
 ///
 /// Python's `TCPServer`. [`new`](Self::new) and the methods after it set the options; then
-/// [`bind`](BaseServer::bind) makes the server:
+/// [`bind`](crate::Serve::bind) makes the server:
 ///
 /// ```
-/// use socketserver::{BaseServer, TcpServer};
+/// use socketserver::{Serve, TcpServer};
 /// # use socketserver::{HandlerResult, RequestHandler, StreamRequest};
 /// # struct Nothing;
 /// # impl RequestHandler for Nothing {
@@ -46,7 +46,7 @@ pub struct TcpServer<F> {
 impl<F> TcpServer<F> {
     /// A server that is to listen on `address`, and makes its handlers with `handler_factory`.
     ///
-    /// Nothing happens before [`bind`](BaseServer::bind), so nothing can fail yet.
+    /// Nothing happens before [`bind`](crate::Serve::bind), so nothing can fail yet.
     pub fn new(address: impl Into<InetAddress>, handler_factory: F) -> Self {
         Self::over(
             ServerSocket::inet(address.into(), Type::STREAM),
@@ -106,7 +106,7 @@ impl<F> TcpServer<F> {
 impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
     type Request = StreamRequest;
 
-    fn handle(&self) -> &ServerHandle {
+    fn layer_handle(&self) -> &LayerHandle {
         self.socket.handle()
     }
 
@@ -124,18 +124,18 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
         listens.map_err(|source| Error::listen(self.socket.address(), source))
     }
 
-    fn get_request(&self) -> io::Result<StreamRequest> {
+    fn get_request(&self) -> Result<StreamRequest, GetRequestError> {
         let (connection, client) = self.socket.listening.accept()?;
         Ok(StreamRequest::from_socket(
             connection.into(),
             client,
-            self.handle(),
+            self.layer_handle(),
         ))
     }
 
     fn finish_request(&self, request: &mut StreamRequest) -> HandlerResult {
         let mut handler = self.handler_factory.make_handler();
-        serve_stream(&mut handler, request)
+        run_handler(&mut handler, request)
     }
 
     fn shutdown_request<T>(&self, top: &Arc<T>, mut request: StreamRequest)
@@ -145,7 +145,7 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
         // Said explicitly, and not left to the close: a process that the handler has started may
         // hold the connection open. It fails if the client has left, which is as good.
         let _ = request.shutdown(Shutdown::Write);
-        top.close_request(request);
+        top.close_request(top, request);
     }
 
     fn after_fork_in_child(&self) {
@@ -157,16 +157,6 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
     fn server_close(&self) {
         self.socket.listening.close();
     }
-}
-
-/// Steps 2 to 5 of a stream handler's life: whatever happened, what was written is sent.
-pub(crate) fn serve_stream(
-    handler: &mut impl crate::RequestHandler<StreamRequest>,
-    request: &mut StreamRequest,
-) -> HandlerResult {
-    let served = run_handler(handler, request);
-    let sent = io::Write::flush(request);
-    served.and(sent.map_err(Into::into))
 }
 
 impl<F> fmt::Debug for TcpServer<F> {

@@ -1,7 +1,6 @@
 //! The bottom layer over UDP.
 
 use std::fmt;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -9,12 +8,13 @@ use std::sync::{Arc, Mutex};
 use socket2::Type;
 
 use crate::base_server::BaseServer;
-use crate::request_handler::{HandlerFactory, RequestHandler, run_handler};
+use crate::request_handler::{HandlerFactory, run_handler};
 use crate::requests::datagram_request::DatagramRequest;
-use crate::running::server_handle::ServerHandle;
+use crate::running::layer_handle::LayerHandle;
 use crate::servers::server_socket::ServerSocket;
 use crate::support::lock::lock;
 use crate::transport::datagram_socket::{bound_replies, receive_now};
+use crate::transport::get_request_error::GetRequestError;
 use crate::values::address::InetAddress;
 use crate::values::error::{Error, HandlerResult};
 
@@ -28,7 +28,7 @@ const LONGEST_PACKET: usize = 16 << 20;
 ///
 /// ```
 /// use std::io::Write;
-/// use socketserver::{BaseServer, DatagramRequest, HandlerResult, RequestHandler, UdpServer};
+/// use socketserver::{DatagramRequest, HandlerResult, RequestHandler, Serve, UdpServer};
 ///
 /// struct Hi;
 ///
@@ -53,7 +53,7 @@ pub struct UdpServer<F> {
 impl<F> UdpServer<F> {
     /// A server that is to listen on `address`, and makes its handlers with `handler_factory`.
     ///
-    /// Nothing happens before [`bind`](BaseServer::bind), so nothing can fail yet.
+    /// Nothing happens before [`bind`](crate::Serve::bind), so nothing can fail yet.
     pub fn new(address: impl Into<InetAddress>, handler_factory: F) -> Self {
         Self::over(
             ServerSocket::inet(address.into(), Type::DGRAM),
@@ -76,7 +76,7 @@ impl<F> UdpServer<F> {
     }
 
     /// The most bytes of a datagram that are received; 8192 unless set, as in Python, and at most
-    /// 16 MiB. Of a longer one the rest is lost, and [`DatagramRequest::truncated`] says so. The
+    /// 16 MiB. Of a longer one the rest is lost, and [`DatagramRequest::is_truncated`] says so. The
     /// longest that UDP carries is 65,507 over IPv4.
     #[must_use]
     pub fn max_packet_size(mut self, bytes: usize) -> Self {
@@ -112,7 +112,7 @@ impl<F> UdpServer<F> {
 impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
     type Request = DatagramRequest;
 
-    fn handle(&self) -> &ServerHandle {
+    fn layer_handle(&self) -> &LayerHandle {
         self.socket.handle()
     }
 
@@ -132,39 +132,29 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
         ready.map_err(|source| Error::activate(self.socket.address(), source))
     }
 
-    fn get_request(&self) -> io::Result<DatagramRequest> {
+    fn get_request(&self) -> Result<DatagramRequest, GetRequestError> {
         let socket = self.socket.listening.opened()?;
         let mut buffer = lock(&self.packet);
         buffer.resize(self.max_packet_size + 1, 0);
         let (length, client) = receive_now(&socket, &mut buffer)?;
         let packet = &buffer[..length.min(self.max_packet_size)];
-        let active = self.handle().begin_request(client);
+        let guard = self.layer_handle().register_request(client);
         Ok(DatagramRequest::new(
             packet.into(),
             length > self.max_packet_size,
             socket,
-            active,
+            guard,
         ))
     }
 
     fn finish_request(&self, request: &mut DatagramRequest) -> HandlerResult {
         let mut handler = self.handler_factory.make_handler();
-        serve_datagram(&mut handler, request)
+        run_handler(&mut handler, request)
     }
 
     fn server_close(&self) {
         self.socket.listening.close();
     }
-}
-
-/// Steps 2 to 5 of a datagram handler's life: half a reply is none, so it is sent after success
-/// only.
-pub(crate) fn serve_datagram(
-    handler: &mut impl RequestHandler<DatagramRequest>,
-    request: &mut DatagramRequest,
-) -> HandlerResult {
-    run_handler(handler, request)?;
-    Ok(request.send_reply()?)
 }
 
 impl<F> fmt::Debug for UdpServer<F> {

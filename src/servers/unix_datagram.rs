@@ -19,7 +19,7 @@ use crate::servers::udp::UdpServer;
 /// given up.
 ///
 /// ```
-/// use socketserver::{BaseServer, UnixDatagramServer};
+/// use socketserver::{Serve, UnixDatagramServer};
 /// # use socketserver::{DatagramRequest, HandlerResult, RequestHandler};
 /// # struct Nothing;
 /// # impl RequestHandler<DatagramRequest> for Nothing {
@@ -38,7 +38,7 @@ pub struct UnixDatagramServer<F> {
 impl<F> UnixDatagramServer<F> {
     /// A server that is to listen on `path`, and makes its handlers with `handler_factory`.
     ///
-    /// Nothing happens before [`bind`](crate::BaseServer::bind), so nothing can fail yet.
+    /// Nothing happens before [`bind`](crate::Serve::bind), so nothing can fail yet.
     pub fn new(path: impl Into<PathBuf>, handler_factory: F) -> Self {
         let next = UdpServer::unix(path.into(), handler_factory);
         Self { next }

@@ -15,7 +15,7 @@ use crate::servers::tcp::TcpServer;
 /// path that begins with a NUL byte is a name in Linux's abstract namespace, without a file.
 ///
 /// ```
-/// use socketserver::{BaseServer, UnixStreamServer};
+/// use socketserver::{Serve, UnixStreamServer};
 /// # use socketserver::{HandlerResult, RequestHandler, StreamRequest};
 /// # struct Nothing;
 /// # impl RequestHandler for Nothing {
@@ -37,7 +37,7 @@ pub struct UnixStreamServer<F> {
 impl<F> UnixStreamServer<F> {
     /// A server that is to listen on `path`, and makes its handlers with `handler_factory`.
     ///
-    /// Nothing happens before [`bind`](crate::BaseServer::bind), so nothing can fail yet.
+    /// Nothing happens before [`bind`](crate::Serve::bind), so nothing can fail yet.
     pub fn new(path: impl Into<PathBuf>, handler_factory: F) -> Self {
         let next = TcpServer::unix(path.into(), handler_factory);
         Self { next }

@@ -1,18 +1,26 @@
 //! Lines to the program's log.
 
 use std::fmt;
-
-use crate::values::error::catch_panic;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub(crate) use log::Level;
 
-/// Writes a line to the log. A panic of the program's logger goes no further: a line that is not
-/// written must end neither the loop nor a worker.
-pub(crate) fn log(level: Level, line: fmt::Arguments<'_>) {
-    let logged = catch_panic(|| {
+/// Writes a line at the level, as [`log::error!`] and its siblings do. A panic of the program's logger
+/// ends neither the loop nor a worker.
+macro_rules! log_line {
+    ($level:expr, $($line:tt)+) => {
+        $crate::support::log::write($level, format_args!($($line)+))
+    };
+}
+pub(crate) use log_line;
+
+/// What [`log_line!`] calls.
+pub(crate) fn write(level: Level, line: fmt::Arguments<'_>) {
+    if level > log::max_level() {
+        return;
+    }
+    // A line that a logger has panicked over has no reader, and the panic hook has printed the panic.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
         log::log!(target: "socketserver", level, "{line}");
-        Ok(())
-    });
-    // There is nobody left to tell.
-    drop(logged);
+    }));
 }

@@ -1,25 +1,25 @@
-//! Lines of the log that would be written again and again.
+//! Lines of the log that would be repeated many times a second.
 
 use std::time::{Duration, Instant};
 
-/// How often the log is told at most of one thing that goes on.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+/// The shortest time between two lines about one thing that goes on.
+const INTERVAL: Duration = Duration::from_secs(60);
 
-/// One such line.
+/// Lets one line pass in each minute.
 #[derive(Debug, Default)]
-pub(crate) struct Warning {
-    written: Option<Instant>,
+pub(crate) struct Throttle {
+    passed: Option<Instant>,
 }
 
-impl Warning {
-    /// Whether to write it now, which the caller does then.
-    pub(crate) fn is_due(&mut self) -> bool {
-        let lately = |written: Instant| written.elapsed() < BETWEEN_WARNINGS;
-        let due = !self.written.is_some_and(lately);
-        if due {
-            self.written = Some(Instant::now());
+impl Throttle {
+    /// Whether the line may be written now. A true result begins the next minute.
+    pub(crate) fn lets_pass(&mut self) -> bool {
+        let lately = |passed: Instant| passed.elapsed() < INTERVAL;
+        let passes = !self.passed.is_some_and(lately);
+        if passes {
+            self.passed = Some(Instant::now());
         }
-        due
+        passes
     }
 }
 
@@ -28,11 +28,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_warning_is_due_once_and_then_after_a_while() {
-        let mut warning = Warning::default();
-        assert!(warning.is_due());
-        assert!(!warning.is_due());
-        warning.written = Instant::now().checked_sub(BETWEEN_WARNINGS);
-        assert!(warning.is_due());
+    fn one_line_passes_at_once_and_the_next_after_a_minute() {
+        let mut throttle = Throttle::default();
+        assert!(throttle.lets_pass());
+        assert!(!throttle.lets_pass());
+        throttle.passed = Instant::now().checked_sub(INTERVAL);
+        assert!(throttle.lets_pass());
     }
 }

@@ -1,9 +1,12 @@
 //! What touches the operating system: sockets, the bytes that they carry, and waiting for them.
 
+pub(crate) mod absent_stream;
 pub(crate) mod connection;
 pub(crate) mod datagram_socket;
+pub(crate) mod get_request_error;
 pub(crate) mod listening_socket;
 pub(crate) mod poll;
+pub(crate) mod prefixed_stream;
 pub(crate) mod socket_address;
 pub(crate) mod socket_file;
 pub(crate) mod socket_stream;

@@ -1,31 +1,41 @@
-//! Whether a socket can be read or written now, or becomes so in time.
+//! Waiting until a descriptor can be read or written.
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-/// Whether reading `socket` would give bytes, end of file or an error at once.
+use crate::support::deadline::Deadline;
+
+/// Whether a read of `socket` would return bytes, the end of file or an error at once.
 pub(crate) fn readable_now(socket: BorrowedFd<'_>) -> io::Result<bool> {
     let mut fds = [PollFd::new(socket, PollFlags::POLLIN)];
-    poll_until(&mut fds, Some(Instant::now()))
+    loop {
+        match nix::poll::poll(&mut fds, PollTimeout::ZERO) {
+            Err(Errno::EINTR) => {}
+            count => return Ok(count? > 0),
+        }
+    }
 }
 
-/// Waits until writing to `socket` would take bytes or give an error; false if it would not by
-/// `deadline`.
-pub(crate) fn writable_by(socket: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
-    let mut fds = [PollFd::new(socket, PollFlags::POLLOUT)];
-    poll_until(&mut fds, Some(deadline))
+/// Waits until a read of `socket` would return bytes, the end of file or an error. Returns false at
+/// the deadline.
+pub(crate) fn readable_by(socket: BorrowedFd<'_>, deadline: Deadline) -> io::Result<bool> {
+    poll_until(&mut [PollFd::new(socket, PollFlags::POLLIN)], deadline)
 }
 
-/// Waits until something happens to one of `fds`; false if nothing has by `deadline`. Signals do
-/// not end the wait: their handlers have run, and what they said is said through one of `fds`.
-pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<bool> {
+/// Waits until a write to `socket` would take bytes or return an error. Returns false at the deadline.
+pub(crate) fn writable_by(socket: BorrowedFd<'_>, deadline: Deadline) -> io::Result<bool> {
+    poll_until(&mut [PollFd::new(socket, PollFlags::POLLOUT)], deadline)
+}
+
+/// Waits until something happens to one of `fds`. Returns false at the deadline. A signal does not
+/// end the wait: its handler has run, and wakes the wait through one of `fds` if it means to.
+pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Deadline) -> io::Result<bool> {
     loop {
         match nix::poll::poll(fds, poll_timeout(deadline)) {
-            Ok(0) if deadline.is_some_and(|deadline| Instant::now() < deadline) => {}
+            Ok(0) if !deadline.is_over() => {}
             Ok(count) => return Ok(count > 0),
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
@@ -33,13 +43,12 @@ pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> i
     }
 }
 
-/// The time until `deadline` in whole milliseconds, rounded up so that the wait does not spin at
+/// The time until the deadline in whole milliseconds, rounded up so that the wait does not spin at
 /// its end.
-fn poll_timeout(deadline: Option<Instant>) -> PollTimeout {
-    let Some(deadline) = deadline else {
+fn poll_timeout(deadline: Deadline) -> PollTimeout {
+    let Some(left) = deadline.left() else {
         return PollTimeout::NONE;
     };
-    let left = deadline.saturating_duration_since(Instant::now());
     let milliseconds = left.as_nanos().div_ceil(1_000_000);
     PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::support::log::{Level, log};
+use crate::support::log::{Level, log_line};
 
 /// How long a server waits for others that lock the same directory.
 const LONGEST_WAIT_FOR_LOCK: Duration = Duration::from_secs(1);
@@ -103,9 +103,9 @@ impl SocketFile {
             return Err(ClaimError::InUse);
         }
         let path = self.path.display();
-        log(
+        log_line!(
             Level::Info,
-            format_args!("removing {path}, a socket that has no listener"),
+            "removing {path}, a socket that has no listener"
         );
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(error)),
@@ -160,10 +160,7 @@ impl BoundFile {
         let is_ours = Self::at(self.path.clone()).as_ref() == Some(&self);
         if is_ours && let Err(error) = fs::remove_file(&self.path) {
             let path = self.path.display();
-            log(
-                Level::Warn,
-                format_args!("cannot remove the socket {path}: {error}"),
-            );
+            log_line!(Level::Warn, "cannot remove the socket {path}: {error}");
         }
     }
 }

@@ -6,15 +6,17 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::libc::{MSG_DONTWAIT, c_int};
 use socket2::Socket;
 
+use crate::support::deadline::Deadline;
 use crate::transport::connection::Connection;
 use crate::transport::poll::{readable_now, writable_by};
 use crate::transport::stream::Stream;
 use crate::transport::sys::NO_SIGNAL;
 
-/// The shortest time that a socket is told to wait: it counts microseconds, and takes zero of them
-/// for a wait without end.
+/// The shortest time that a socket is set to wait. The socket counts microseconds, and takes zero of
+/// them for a wait without end. A read may end so much after its deadline.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// A connected socket of any family.
@@ -23,8 +25,15 @@ pub(crate) struct SocketStream {
     connection: Arc<Connection>,
     timeout: Option<Duration>,
     deadline: Option<Instant>,
-    /// How long the socket itself lets a read wait.
+    /// The present `SO_RCVTIMEO` of the socket.
     read_timeout: Option<Duration>,
+}
+
+/// When an operation ends at the latest, and the kind of error that it ends with then.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    until: Instant,
+    expired: ErrorKind,
 }
 
 impl SocketStream {
@@ -41,11 +50,20 @@ impl SocketStream {
         self.connection.socket()
     }
 
-    /// Until when the next operation may take, if there is a deadline.
-    fn until(&self) -> Option<Instant> {
-        let by_timeout = || self.timeout.and_then(|it| Instant::now().checked_add(it));
-        let deadline = self.deadline?;
-        Some(by_timeout().map_or(deadline, |by_timeout| by_timeout.min(deadline)))
+    /// The bound of an operation that begins now: by the timeout or the deadline, whichever is sooner.
+    fn bound(&self) -> Option<Bound> {
+        let by_timeout = self
+            .timeout
+            .and_then(|timeout| Instant::now().checked_add(timeout));
+        let bounds = [
+            (by_timeout, ErrorKind::WouldBlock),
+            (self.deadline, ErrorKind::TimedOut),
+        ];
+        let bounds = bounds.into_iter().filter_map(|(until, expired)| {
+            let until = until?;
+            Some(Bound { until, expired })
+        });
+        bounds.min_by_key(|bound| bound.until)
     }
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -56,104 +74,60 @@ impl SocketStream {
         Ok(())
     }
 
-    /// Reads, and wakes up at the deadline.
+    /// Reads, and wakes up at the bound.
     ///
-    /// The socket's own timeout does that, since in a conversation it seldom has to be changed: one
-    /// that is shorter than the time left does as well, and is followed by a second wait.
-    fn read_until(&mut self, buffer: &mut [u8], until: Instant) -> io::Result<usize> {
+    /// `SO_RCVTIMEO` does that, which saves a poll(2). In a conversation it seldom has to be set again:
+    /// a value that is shorter than the time left does as well, and leads to a second read.
+    fn read_until(&mut self, buffer: &mut [u8], bound: Bound) -> io::Result<usize> {
         let mut had_to_wait_again = false;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return self.read_what_is_there(buffer);
+            let left = bound.until.saturating_duration_since(Instant::now());
+            if left.is_zero() && !readable_now(self.socket().as_fd())? {
+                return Err(bound.expired.into());
             }
-            let wakes_in_time = self.read_timeout.is_some_and(|timeout| timeout <= left);
-            if !wakes_in_time || had_to_wait_again {
+            let ends_in_time = |timeout: Duration| timeout <= left + SHORTEST_WAIT;
+            if had_to_wait_again || !self.read_timeout.is_some_and(ends_in_time) {
                 self.set_read_timeout(Some(left.max(SHORTEST_WAIT)))?;
             }
             match self.socket().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => had_to_wait_again = true,
+                // The system would begin the timeout anew.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => return result,
             }
         }
     }
 
-    /// Reads with the socket's own timeout, which the system begins anew after a signal.
-    fn read_within(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
-        let begun = Instant::now();
-        self.set_read_timeout(Some(timeout))?;
-        match (self.socket().read(buffer), begun.checked_add(timeout)) {
-            (Err(error), Some(until)) if error.kind() == ErrorKind::Interrupted => {
-                self.read_until(buffer, until)
-            }
-            (result, _) => result,
-        }
-    }
-
-    /// Sends with the socket's own timeout, in the same way.
-    fn send_within(
-        &self,
-        timeout: Duration,
-        send: impl Fn(&Socket, nix::libc::c_int) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        let begun = Instant::now();
-        match (send(self.socket(), NO_SIGNAL), begun.checked_add(timeout)) {
-            (Err(error), Some(until)) if error.kind() == ErrorKind::Interrupted => {
-                self.send_without_waiting_beyond(until, send)
-            }
-            (result, _) => result,
-        }
-    }
-
-    fn read_what_is_there(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if readable_now(self.socket().as_fd())? {
-            self.socket().read(buffer)
-        } else {
-            Err(ErrorKind::TimedOut.into())
-        }
-    }
-
-    /// Does `send` with the flags that it needs, and waits for room no longer than `until`.
-    fn send_until(
-        &self,
-        until: Option<Instant>,
-        send: impl Fn(&Socket, nix::libc::c_int) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        let count = match (until, self.timeout) {
-            (Some(until), _) => self.send_without_waiting_beyond(until, send)?,
-            (None, Some(timeout)) => self.send_within(timeout, send)?,
-            (None, None) => send(self.socket(), NO_SIGNAL)?,
+    /// Calls `send` with the flags that it needs, and waits for room until the bound.
+    ///
+    /// With a bound it does not wait in send(2), by `SO_SNDTIMEO`: over a Unix socket that bounds each
+    /// part of a long write.
+    fn send(&self, send: impl Fn(&Socket, c_int) -> io::Result<usize>) -> io::Result<usize> {
+        let Some(bound) = self.bound() else {
+            return self.count_sent(send(self.socket(), NO_SIGNAL));
         };
-        self.connection.traffic().count_sent(count as u64);
-        Ok(count)
-    }
-
-    /// Not by the socket's own timeout: over a Unix socket that bounds each part of a long write.
-    fn send_without_waiting_beyond(
-        &self,
-        until: Instant,
-        send: impl Fn(&Socket, nix::libc::c_int) -> io::Result<usize>,
-    ) -> io::Result<usize> {
         loop {
-            match send(self.socket(), NO_SIGNAL | nix::libc::MSG_DONTWAIT) {
+            match send(self.socket(), NO_SIGNAL | MSG_DONTWAIT) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if !writable_by(self.socket().as_fd(), until)? {
-                        return Err(ErrorKind::TimedOut.into());
+                    if !writable_by(self.socket().as_fd(), Deadline::at(bound.until))? {
+                        return Err(bound.expired.into());
                     }
                 }
-                result => return result,
+                sent => return self.count_sent(sent),
             }
         }
+    }
+
+    fn count_sent(&self, sent: io::Result<usize>) -> io::Result<usize> {
+        sent.inspect(|&count| self.connection.traffic().count_sent(count as u64))
     }
 }
 
 impl Read for SocketStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = match (self.until(), self.timeout) {
-            (Some(until), _) => self.read_until(buffer, until)?,
-            (None, Some(timeout)) => self.read_within(buffer, timeout)?,
-            (None, None) => {
+        let count = match self.bound() {
+            Some(bound) => self.read_until(buffer, bound)?,
+            None => {
                 self.set_read_timeout(None)?;
                 self.socket().read(buffer)?
             }
@@ -165,15 +139,11 @@ impl Read for SocketStream {
 
 impl Write for SocketStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.send_until(self.until(), |socket, flags| {
-            socket.send_with_flags(bytes, flags)
-        })
+        self.send(|socket, flags| socket.send_with_flags(bytes, flags))
     }
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.send_until(self.until(), |socket, flags| {
-            socket.send_vectored_with_flags(parts, flags)
-        })
+        self.send(|socket, flags| socket.send_vectored_with_flags(parts, flags))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -191,11 +161,8 @@ impl Stream for SocketStream {
     }
 
     fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = timeout.map(|timeout| timeout.max(SHORTEST_WAIT));
-        self.set_read_timeout(timeout)?;
-        self.socket().set_write_timeout(timeout)?;
-        self.timeout = timeout;
-        Ok(())
+        self.timeout = timeout.map(|timeout| timeout.max(SHORTEST_WAIT));
+        self.set_read_timeout(self.timeout)
     }
 
     fn set_deadline(&mut self, deadline: Option<Instant>) -> io::Result<()> {
@@ -211,7 +178,11 @@ impl Stream for SocketStream {
         }
     }
 
-    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+    fn readiness(&self) -> Option<BorrowedFd<'_>> {
         Some(self.socket().as_fd())
+    }
+
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.connection.socket().as_fd())
     }
 }

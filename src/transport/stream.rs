@@ -6,23 +6,59 @@ use std::net::Shutdown;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use crate::support::deadline::Deadline;
+use crate::transport::poll::readable_by;
+
 /// A connection's bytes, both ways, unbuffered: what a [`StreamRequest`](crate::StreamRequest)
 /// reads and writes.
 ///
 /// TCP and Unix sockets implement it here, and [`mock`](crate::mock) does without a network. A
 /// layer that changes the bytes on their way (encryption, compression) implements it over a boxed
-/// `Stream`, and puts it in place with [`map_stream`](crate::StreamRequest::map_stream).
+/// `Stream`, and [`map_stream`](crate::StreamRequest::map_stream) puts it in place.
 ///
-/// `read` and `write` follow the contracts of [`Read`] and [`Write`]; when the timeout is over they
-/// fail with [`WouldBlock`](io::ErrorKind::WouldBlock) or [`TimedOut`](io::ErrorKind::TimedOut),
-/// and the request makes one error of both.
+/// # The order of calls
+///
+/// One thread at a time calls the methods, in this order for each exchange:
+///
+/// 1. [`set_deadline`](Self::set_deadline), if the connection has [`Deadlines`](crate::Deadlines), before
+///    each of the next steps.
+/// 2. `read`, until a message is there. Between two messages,
+///    [`readable_now`](Self::readable_now) may ask whether a `read` would wait, and
+///    [`wait_readable`](Self::wait_readable) waits and reads nothing.
+/// 3. `write` or `write_vectored`, until the answer is sent, then `flush`.
+///
+/// [`set_timeout`](Self::set_timeout) and [`set_nodelay`](Self::set_nodelay) may come at any time.
+/// [`shutdown`](Self::shutdown) of the writing side is the last call but the drop.
+///
+/// A server that stops shuts down the descriptor under the stream from another thread: a `read` that
+/// waits returns the end of file then, and after an abort a `write` fails.
+///
+/// `read` and `write` follow the contracts of [`Read`] and [`Write`]. When the timeout is over they
+/// fail with [`WouldBlock`](io::ErrorKind::WouldBlock), at the deadline with
+/// [`TimedOut`](io::ErrorKind::TimedOut). The request makes the right error of that.
 pub trait Stream: Read + Write + Send + fmt::Debug {
-    /// Whether `read` would return at once: with bytes, the end of file, or an error.
+    /// Whether `read` would return at once: with bytes, the end of file, or an error. A layer that
+    /// holds bytes back returns true for those too.
     ///
     /// # Errors
     ///
     /// If the operating system cannot tell.
     fn readable_now(&mut self) -> io::Result<bool>;
+
+    /// Waits until `read` would return at once, and returns true; at `deadline` it returns false. `None`
+    /// means no deadline. A stream without a [descriptor](Self::readiness) does not wait.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system cannot wait.
+    fn wait_readable(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
+        if self.readable_now()? {
+            return Ok(true);
+        }
+        let deadline = deadline.map_or(Deadline::NEVER, Deadline::at);
+        self.readiness()
+            .map_or(Ok(true), |descriptor| readable_by(descriptor, deadline))
+    }
 
     /// Ends one direction, or both. Called once by
     /// [`shutdown_request`](crate::BaseServer::shutdown_request).
@@ -41,8 +77,7 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
 
     /// Ends every read and write that is under way at `deadline`, whatever it has done until then:
     /// it fails with [`TimedOut`](io::ErrorKind::TimedOut). What can be done without waiting is done
-    /// also after the deadline. `None` means no deadline. Set before every operation of a connection
-    /// that has [`Deadlines`](crate::Deadlines); a layer passes it on to the stream below.
+    /// also after the deadline. `None` means no deadline. A layer passes it on to its inner stream.
     ///
     /// # Errors
     ///
@@ -56,6 +91,13 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
     /// If the operating system refuses.
     fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()>;
 
-    /// The descriptor whose readiness says that the client has sent something, where there is one.
-    fn as_fd(&self) -> Option<BorrowedFd<'_>>;
+    /// The descriptor to wait on: when it is readable, the client may have sent something. `None`
+    /// without a network. A layer returns that of its inner stream. Nobody reads or writes through it.
+    fn readiness(&self) -> Option<BorrowedFd<'_>>;
+
+    /// The connection's socket, if the bytes of this stream are the bytes of the socket: to set options
+    /// on it, or to send through it. `None`, which is the default, for a layer that changes the bytes.
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }

@@ -1,199 +1,303 @@
-//! What a waiting loop wakes up for: a readable socket, or another thread's word.
+//! What ends the loop's wait before a request comes.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
+use crate::support::deadline::Deadline;
+use crate::support::sync::atomic::{AtomicBool, Ordering};
 use crate::transport::poll::poll_until;
+use crate::transport::sys::HALF_CLOSED;
 
-/// A pair of connected sockets: a byte written to one ends the wait on the other.
+/// Ends the wait of a loop from any thread, from a signal handler, and from a forked child.
 ///
-/// It stays readable until [`heard`](Wakeup::heard), so a word said just before the wait begins is
-/// not lost. `poll` because a loop waits on two descriptors: that is one system call a pass, and no
+/// A pair of connected sockets: a byte written to one ends the wait on the other, and stays there until
+/// the loop [drains](Self::drain) the pair. So a wake just before the wait begins is not lost. The loop
+/// waits with poll(2), because it waits on two descriptors: that is one system call a pass, and no
 /// further descriptor. A forked child shares the pair, which is how a handler there can stop the
 /// parent's loop.
 #[derive(Debug)]
-pub(crate) struct Wakeup {
-    speaker: UnixStream,
-    listener: UnixStream,
-    /// This process has said that the loop should look again, and has not been heard: once is enough,
-    /// and leaves room for other words.
-    unheard: AtomicBool,
+pub(crate) struct Waker<P = SocketPair> {
+    pair: P,
+    /// Set while a wake byte is in the pair: repeated wakes write one byte, so there is always room
+    /// for a child's stop byte.
+    pending: AtomicBool,
+}
+
+/// The loop looks at its state again.
+const WAKE: u8 = b'w';
+/// The loop stops. A forked child writes it, whose memory the parent does not see.
+const STOP: u8 = b's';
+
+/// What carries the bytes of a [`Waker`].
+pub(crate) trait Bytes {
+    /// Adds a byte, and never waits. A pair that is full has bytes in it, which wake the loop as well.
+    fn write(&self, byte: u8);
+
+    /// Removes every byte. Returns whether a [`STOP`] was among them.
+    fn read_all(&self) -> bool;
+}
+
+impl<P: Bytes> Waker<P> {
+    /// Ends the wait under way, or the next one.
+    ///
+    /// Whoever calls it has changed what the loop looks at before.
+    pub(crate) fn wake(&self) {
+        // Release: the `swap` in `drain` that takes this value away sees what has changed before.
+        // A byte is in the pair, or about to be, if the flag was set already.
+        if !self.pending.swap(true, Ordering::AcqRel) {
+            self.pair.write(WAKE);
+        }
+    }
+
+    /// Stops the loop of the process on the other side of a fork.
+    pub(crate) fn stop(&self) {
+        self.pair.write(STOP);
+    }
+
+    /// Takes the bytes out. Returns whether a forked child has stopped the loop. The loop looks at its
+    /// state after this call.
+    pub(crate) fn drain(&self) -> bool {
+        let stop = self.pair.read_all();
+        // Cleared after the read. Cleared before it, a wake in between would set it again, its byte
+        // would be read here, and all later wakes would be skipped. Acquire: pairs with `wake`.
+        self.pending.swap(false, Ordering::AcqRel);
+        stop
+    }
 }
 
 /// What ended a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Woken {
-    /// The socket is readable.
-    pub ready: bool,
-    /// Somebody spoke.
-    pub spoken_to: bool,
-    /// The socket has been shut down: what can be got from it now is the last.
+    /// The waker has ended the wait.
+    pub by_waker: bool,
+    /// The socket has been shut down: the requests that it has now are the last.
     pub shut_down: bool,
 }
 
-/// What a half-closed socket of datagrams tells on Linux, if it is asked, besides being readable.
-#[cfg(any(target_os = "android", target_os = "linux"))]
-const HALF_CLOSED: PollFlags = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
-#[cfg(not(any(target_os = "android", target_os = "linux")))]
-const HALF_CLOSED: PollFlags = PollFlags::empty();
-
-/// Says only: look again.
-const LOOK_AGAIN: u8 = b'w';
-/// Says: stop; from a forked child, whose memory this process does not see.
-const STOP: u8 = b's';
-
-impl Wakeup {
+impl Waker {
     pub(crate) fn new() -> io::Result<Self> {
-        let (speaker, listener) = UnixStream::pair()?;
-        speaker.set_nonblocking(true)?;
-        listener.set_nonblocking(true)?;
         Ok(Self {
-            speaker,
-            listener,
-            unheard: AtomicBool::new(false),
+            pair: SocketPair::new()?,
+            pending: AtomicBool::new(false),
         })
     }
 
-    /// Ends the wait, or the next one.
-    pub(crate) fn look_again(&self) {
-        if !self.unheard.swap(true, SeqCst) {
-            self.say(LOOK_AGAIN);
-        }
+    /// A further write end, for a signal handler.
+    pub(crate) fn write_end(&self) -> io::Result<OwnedFd> {
+        Ok(self.pair.write_end.try_clone()?.into())
     }
 
-    /// Asks the process on the other side of a fork to stop.
-    pub(crate) fn stop(&self) {
-        self.say(STOP);
-    }
-
-    fn say(&self, word: u8) {
-        // A full pair has unheard words in it already, which wake the loop just as well.
-        let _ = (&self.speaker).write(&[word]);
-    }
-
-    /// A further speaker, for a signal handler.
-    pub(crate) fn speaker(&self) -> io::Result<OwnedFd> {
-        Ok(self.speaker.try_clone()?.into())
-    }
-
-    /// Waits until `socket` is readable or shut down, somebody speaks, or the time is over (all
-    /// false). Without a socket it waits for a word only.
+    /// Waits until `socket` is readable or shut down, or the waker ends the wait, or the deadline is
+    /// over. Without a socket only the other two end the wait.
     pub(crate) fn wait(
         &self,
         socket: Option<BorrowedFd<'_>>,
-        timeout: Option<Duration>,
+        deadline: Deadline,
     ) -> io::Result<Woken> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let what_ends_it = PollFlags::POLLIN | HALF_CLOSED;
+        let read_end = self.pair.read_end.as_fd();
         let mut fds = [
-            PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
-            PollFd::new(socket.unwrap_or(self.listener.as_fd()), what_ends_it),
+            PollFd::new(read_end, PollFlags::POLLIN),
+            PollFd::new(socket.unwrap_or(read_end), PollFlags::POLLIN | HALF_CLOSED),
         ];
-        let fds = if socket.is_some() {
-            &mut fds[..]
-        } else {
-            &mut fds[..1]
-        };
-        poll_until(fds, deadline)?;
-        let happened = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
-        // `nix` has no name for the half-closed socket's event, and gives none where it is among them.
+        let count = if socket.is_some() { 2 } else { 1 };
+        poll_until(&mut fds[..count], deadline)?;
+        // `nix` has no name for the half-closed socket's event, and returns `None` where it occurs.
         let shut_down = |fd: &PollFd<'_>| {
             let events = fd.revents();
             events.is_none_or(|events| events.contains(PollFlags::POLLHUP))
         };
         Ok(Woken {
-            spoken_to: happened(&fds[0]),
-            ready: fds.get(1).is_some_and(happened),
-            shut_down: fds.get(1).is_some_and(shut_down),
+            by_waker: fds[0].any().unwrap_or(true),
+            shut_down: fds[1..count].iter().any(shut_down),
         })
     }
+}
 
-    /// Takes in what was said; true if it was, from a forked child, that the loop is to stop.
-    pub(crate) fn heard(&self) -> bool {
+/// Two connected sockets that never block.
+#[derive(Debug)]
+pub(crate) struct SocketPair {
+    write_end: UnixStream,
+    read_end: UnixStream,
+}
+
+impl SocketPair {
+    fn new() -> io::Result<Self> {
+        let (write_end, read_end) = UnixStream::pair()?;
+        write_end.set_nonblocking(true)?;
+        read_end.set_nonblocking(true)?;
+        Ok(Self {
+            write_end,
+            read_end,
+        })
+    }
+}
+
+impl Bytes for SocketPair {
+    fn write(&self, byte: u8) {
+        let _ = (&self.write_end).write(&[byte]);
+    }
+
+    fn read_all(&self) -> bool {
         let mut stop = false;
-        let mut words = [0; 64];
-        while let Ok(count @ 1..) = (&self.listener).read(&mut words) {
-            stop |= words[..count].contains(&STOP);
-            if count < words.len() {
+        let mut bytes = [0; 64];
+        while let Ok(count @ 1..) = (&self.read_end).read(&mut bytes) {
+            stop |= bytes[..count].contains(&STOP);
+            if count < bytes.len() {
                 break;
             }
         }
-        // After the words were taken in: were it before, one said in between would be taken in with
-        // the others and yet keep all later ones back. Who finds it still set has nothing to fear, since
-        // the loop looks again after this.
-        self.unheard.store(false, SeqCst);
         stop
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
-    #[test]
-    fn a_word_said_before_the_wait_ends_it() {
-        let wakeup = Wakeup::new().unwrap();
-        wakeup.look_again();
-        assert!(wakeup.wait(None, None).unwrap().spoken_to);
+    fn is_woken(waker: &Waker) -> bool {
+        let now = Deadline::after(Some(Duration::ZERO));
+        waker.wait(None, now).unwrap().by_waker
     }
 
     #[test]
-    fn after_it_was_heard_a_word_wakes_no_more() {
-        let wakeup = Wakeup::new().unwrap();
-        wakeup.look_again();
-        assert!(!wakeup.heard());
-        let woken = wakeup.wait(None, Some(Duration::ZERO)).unwrap();
-        assert_eq!(
-            woken,
-            Woken {
-                ready: false,
-                spoken_to: false,
-                shut_down: false
-            }
-        );
+    fn a_wake_before_the_wait_ends_the_wait() {
+        let waker = Waker::new().unwrap();
+        waker.wake();
+        assert!(waker.wait(None, Deadline::NEVER).unwrap().by_waker);
     }
 
     #[test]
-    fn stop_is_told_apart_from_look_again() {
-        let wakeup = Wakeup::new().unwrap();
-        wakeup.look_again();
-        wakeup.stop();
-        wakeup.look_again();
-        assert!(wakeup.heard());
-        assert!(!wakeup.heard());
+    fn a_drained_waker_ends_no_wait() {
+        let waker = Waker::new().unwrap();
+        waker.wake();
+        assert!(!waker.drain());
+        assert!(!is_woken(&waker));
     }
 
     #[test]
-    fn however_much_was_said_all_of_it_is_heard_and_nobody_blocks() {
-        let wakeup = Wakeup::new().unwrap();
+    fn a_stop_is_not_taken_for_a_wake() {
+        let waker = Waker::new().unwrap();
+        waker.wake();
+        waker.stop();
+        waker.wake();
+        assert!(waker.drain());
+        assert!(!waker.drain());
+    }
+
+    #[test]
+    fn however_many_wakes_there_were_one_drain_takes_them_and_no_wake_blocks() {
+        let waker = Waker::new().unwrap();
         for _ in 0..1_000_000 {
-            wakeup.look_again();
+            waker.wake();
         }
-        wakeup.heard();
-        assert!(!wakeup.wait(None, Some(Duration::ZERO)).unwrap().spoken_to);
+        waker.drain();
+        assert!(!is_woken(&waker));
     }
 
     #[test]
-    fn stop_is_heard_however_often_the_loop_was_told_to_look_again() {
-        let wakeup = Wakeup::new().unwrap();
+    fn a_stop_has_room_however_many_wakes_there_were() {
+        let waker = Waker::new().unwrap();
         for _ in 0..1_000_000 {
-            wakeup.look_again();
+            waker.wake();
         }
-        wakeup.stop();
-        assert!(wakeup.heard());
+        waker.stop();
+        assert!(waker.drain());
     }
 
     #[test]
-    fn a_wait_with_a_timeout_does_not_end_before_it() {
-        let wakeup = Wakeup::new().unwrap();
+    fn a_wait_does_not_end_before_its_deadline() {
+        let waker = Waker::new().unwrap();
         let begin = Instant::now();
         let timeout = Duration::from_micros(2500);
-        assert!(!wakeup.wait(None, Some(timeout)).unwrap().spoken_to);
+        let deadline = Deadline::after(Some(timeout));
+        assert!(!waker.wait(None, deadline).unwrap().by_waker);
         assert!(begin.elapsed() >= timeout);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::sync::atomic::AtomicUsize;
+    use loom::sync::{Arc, Condvar, Mutex};
+
+    use super::*;
+
+    /// A pair of sockets as far as a waker needs one: bytes, and a wait until there are some.
+    #[derive(Default)]
+    struct Model {
+        bytes: Mutex<Vec<u8>>,
+        readable: Condvar,
+    }
+
+    impl Bytes for Model {
+        fn write(&self, byte: u8) {
+            self.bytes.lock().unwrap().push(byte);
+            self.readable.notify_one();
+        }
+
+        fn read_all(&self) -> bool {
+            let bytes = std::mem::take(&mut *self.bytes.lock().unwrap());
+            bytes.contains(&STOP)
+        }
+    }
+
+    impl Model {
+        fn wait(&self) {
+            let mut bytes = self.bytes.lock().unwrap();
+            while bytes.is_empty() {
+                bytes = self.readable.wait(bytes).unwrap();
+            }
+        }
+    }
+
+    fn waker() -> Waker<Model> {
+        Waker {
+            pair: Model::default(),
+            pending: AtomicBool::new(false),
+        }
+    }
+
+    #[test]
+    fn a_loop_that_waits_and_drains_sees_every_change_that_was_followed_by_a_wake() {
+        loom::model(|| {
+            // Relaxed, so that only the waker orders the changes.
+            let shared = Arc::new((waker(), AtomicUsize::new(0)));
+            let threads = [(), ()].map(|()| {
+                let shared = shared.clone();
+                loom::thread::spawn(move || {
+                    shared.1.fetch_add(1, Ordering::Relaxed);
+                    shared.0.wake();
+                })
+            });
+            // The loop sleeps until both changes are there: a lost wake is a deadlock.
+            while shared.1.load(Ordering::Relaxed) < 2 {
+                shared.0.pair.wait();
+                shared.0.drain();
+            }
+            for thread in threads {
+                thread.join().unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn a_stop_from_a_child_is_seen_beside_the_wakes() {
+        loom::model(|| {
+            let shared = Arc::new(waker());
+            let child = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || shared.stop())
+            };
+            shared.wake();
+            while !shared.drain() {
+                shared.pair.wait();
+            }
+            child.join().unwrap();
+        });
     }
 }

@@ -1,4 +1,4 @@
-//! How long a client may keep a connection waiting.
+//! How long a client may keep a handler waiting.
 
 use std::error::Error as StdError;
 use std::io;
@@ -7,24 +7,24 @@ use std::time::Duration;
 /// The times that a client has for each part of a conversation. Each is without bound unless set,
 /// as in Python.
 ///
-/// They bound an *exchange*, not a system call: a client that sends or takes a byte now and then
-/// does not outlive them. An exchange is a message of the client's and the answer to it. It begins
-/// with the first byte that comes
+/// A deadline bounds an *exchange*, not a system call: a client that sends or takes a byte now and
+/// then does not outlive it. An exchange is a message of the client's and the answer to that message.
+/// An exchange begins with the first byte that comes
 ///
 /// * at the beginning of the connection,
 /// * after a [`wait`](crate::StreamRequest::wait), and
 /// * when the handler has sent something, and then reads what has not arrived yet.
 ///
-/// Only the time that the handler waits for its client counts, not the time it works.
+/// Only the time that the handler waits for its client counts, not the time that the handler works.
 ///
-/// [`ServerHandle::set_deadlines`](crate::ServerHandle::set_deadlines) gives them to every
-/// connection of a server, [`StreamRequest::set_deadlines`](crate::StreamRequest::set_deadlines)
-/// to one. When one is over, the read, write or wait under way fails with
-/// [`TimedOut`](io::ErrorKind::TimedOut) and a [`DeadlineExceeded`] inside, which a handler
-/// usually passes on with `?`: the connection is closed, and the log says why, with the client's
+/// [`ServerHandle::set_deadlines`](crate::ServerHandle::set_deadlines) sets the deadlines of every
+/// connection of a server, [`StreamRequest::set_deadlines`](crate::StreamRequest::set_deadlines) those
+/// of one connection. When a deadline is over, the read, write or wait under way fails with
+/// [`TimedOut`](io::ErrorKind::TimedOut) and a [`DeadlineExceeded`] inside. A handler usually passes
+/// the error on with `?`: the connection is closed, and the log has the reason with the client's
 /// address.
 ///
-/// Python has none of them; its `timeout`, which bounds every system call by itself, is
+/// Python has none of these deadlines. Its `timeout`, which bounds every system call by itself, is
 /// [`StreamRequest::set_timeout`](crate::StreamRequest::set_timeout).
 ///
 /// ```
@@ -38,111 +38,150 @@ use std::time::Duration;
 ///
 /// let server = ThreadingTcpServer::bind("127.0.0.1:0", || Nothing)?;
 /// server.handle().set_deadlines(
-///     Deadlines::new()
-///         .first_byte(Duration::from_secs(5))
-///         .idle(Duration::from_secs(60))
-///         .read(Duration::from_secs(10))
-///         .write(Duration::from_secs(10)),
+///     Deadlines::none()
+///         .with_first_byte(Duration::from_secs(5))
+///         .with_idle(Duration::from_secs(60))
+///         .with_read(Duration::from_secs(10))
+///         .with_write(Duration::from_secs(10)),
 /// );
 /// # Ok::<(), socketserver::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Deadlines {
-    pub(crate) first_byte: Option<Duration>,
-    pub(crate) idle: Option<Duration>,
-    pub(crate) read: Option<Duration>,
-    pub(crate) write: Option<Duration>,
-    pub(crate) lifetime: Option<Duration>,
+    prepare: Option<Duration>,
+    first_byte: Option<Duration>,
+    idle: Option<Duration>,
+    read: Option<Duration>,
+    write: Option<Duration>,
+    lifetime: Option<Duration>,
 }
 
 impl Deadlines {
-    /// No deadlines.
-    pub fn new() -> Self {
+    /// No deadlines, which is the default too.
+    pub fn none() -> Self {
         Self::default()
     }
 
-    /// From the first read, or [`wait`](crate::StreamRequest::wait), to the client's first byte.
-    pub fn first_byte(self, limit: Duration) -> Self {
-        let first_byte = Some(limit);
-        Self { first_byte, ..self }
-    }
-
-    /// Between exchanges: from the answer to the first byte of the next message.
-    pub fn idle(self, limit: Duration) -> Self {
-        let idle = Some(limit);
-        Self { idle, ..self }
-    }
-
-    /// For the rest of a message that has begun: all reads of an exchange together.
-    pub fn read(self, limit: Duration) -> Self {
-        let read = Some(limit);
-        Self { read, ..self }
-    }
-
-    /// For taking the answer: all writes of an exchange together. For a handler that sends without
-    /// being asked it is all that is sent before the client's next message.
-    pub fn write(self, limit: Duration) -> Self {
-        let write = Some(limit);
-        Self { write, ..self }
-    }
-
-    /// From the moment the connection was accepted to its end, whatever its client does. It ends
-    /// reads and writes; a handler that does neither is not interrupted.
-    pub fn lifetime(self, limit: Duration) -> Self {
-        let lifetime = Some(limit);
-        Self { lifetime, ..self }
-    }
-
-    /// All but [`lifetime`](Self::lifetime) set to `limit`: a client that makes the handler wait for
-    /// longer, for whatever it is, is given up.
+    /// The same deadline for everything but [`lifetime`](Self::lifetime): the server gives up a client
+    /// for which a handler waits longer, whatever the handler waits for.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # use socketserver::Deadlines;
     /// let limit = Duration::from_secs(60);
-    /// let each = Deadlines::new().first_byte(limit).idle(limit).read(limit).write(limit);
-    /// assert_eq!(Deadlines::each(limit), each);
+    /// let deadlines = Deadlines::uniform(limit);
+    /// assert_eq!(deadlines.idle(), Some(limit));
+    /// assert_eq!(deadlines.lifetime(), None);
     /// ```
-    pub fn each(limit: Duration) -> Self {
-        Self::new()
-            .first_byte(limit)
-            .idle(limit)
-            .read(limit)
-            .write(limit)
+    pub fn uniform(limit: Duration) -> Self {
+        Self::none().capped(limit)
     }
 
-    /// All but [`lifetime`](Self::lifetime) no longer than `limit`, which is also what those become
-    /// that were not set: for a handler that has less patience in a part of its conversation than its
-    /// server has.
+    /// These deadlines, and none but [`lifetime`](Self::lifetime) longer than `limit`; a deadline that
+    /// was not set becomes `limit`. For a handler that has less patience in a part of its conversation
+    /// than its server has.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # use socketserver::Deadlines;
     /// let (short, long) = (Duration::from_secs(5), Duration::from_secs(60));
-    /// let deadlines = Deadlines::new().idle(short).read(long);
-    /// let expected = Deadlines::each(Duration::from_secs(10)).idle(short);
-    /// assert_eq!(deadlines.at_most(Duration::from_secs(10)), expected);
+    /// let deadlines = Deadlines::none().with_idle(short).with_read(long);
+    /// let expected = Deadlines::uniform(Duration::from_secs(10)).with_idle(short);
+    /// assert_eq!(deadlines.capped(Duration::from_secs(10)), expected);
     /// ```
-    pub fn at_most(self, limit: Duration) -> Self {
-        let shorter = |own: Option<Duration>| Some(own.map_or(limit, |own| own.min(limit)));
+    pub fn capped(self, limit: Duration) -> Self {
+        let capped = |own: Option<Duration>| Some(own.map_or(limit, |own| own.min(limit)));
         Self {
-            first_byte: shorter(self.first_byte),
-            idle: shorter(self.idle),
-            read: shorter(self.read),
-            write: shorter(self.write),
+            prepare: capped(self.prepare),
+            first_byte: capped(self.first_byte),
+            idle: capped(self.idle),
+            read: capped(self.read),
+            write: capped(self.write),
             lifetime: self.lifetime,
         }
     }
+
+    /// From the first [`prepare_request`](crate::BaseServer::prepare_request) of the layers to the last:
+    /// the time for a preamble, or for a handshake.
+    pub fn prepare(&self) -> Option<Duration> {
+        self.prepare
+    }
+
+    /// Sets [`prepare`](Self::prepare).
+    pub fn with_prepare(self, limit: Duration) -> Self {
+        let prepare = Some(limit);
+        Self { prepare, ..self }
+    }
+
+    /// From the first read, or [`wait`](crate::StreamRequest::wait), to the client's first byte.
+    pub fn first_byte(&self) -> Option<Duration> {
+        self.first_byte
+    }
+
+    /// Sets [`first_byte`](Self::first_byte).
+    pub fn with_first_byte(self, limit: Duration) -> Self {
+        let first_byte = Some(limit);
+        Self { first_byte, ..self }
+    }
+
+    /// Between exchanges: from the answer to the first byte of the next message.
+    pub fn idle(&self) -> Option<Duration> {
+        self.idle
+    }
+
+    /// Sets [`idle`](Self::idle).
+    pub fn with_idle(self, limit: Duration) -> Self {
+        let idle = Some(limit);
+        Self { idle, ..self }
+    }
+
+    /// For the rest of a message that has begun: all reads of an exchange together.
+    pub fn read(&self) -> Option<Duration> {
+        self.read
+    }
+
+    /// Sets [`read`](Self::read).
+    pub fn with_read(self, limit: Duration) -> Self {
+        let read = Some(limit);
+        Self { read, ..self }
+    }
+
+    /// For taking the answer: all writes of an exchange together. For a handler that sends without
+    /// being asked, these are all writes before the client's next message.
+    pub fn write(&self) -> Option<Duration> {
+        self.write
+    }
+
+    /// Sets [`write`](Self::write).
+    pub fn with_write(self, limit: Duration) -> Self {
+        let write = Some(limit);
+        Self { write, ..self }
+    }
+
+    /// From the moment the connection was accepted to its end, whatever its client does. The end of
+    /// the lifetime ends reads and writes; a handler that does neither is not interrupted.
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.lifetime
+    }
+
+    /// Sets [`lifetime`](Self::lifetime).
+    pub fn with_lifetime(self, limit: Duration) -> Self {
+        let lifetime = Some(limit);
+        Self { lifetime, ..self }
+    }
 }
 
-/// Which of the [`Deadlines`] a client has missed, and how long it was.
+/// Which of the [`Deadlines`] a client has missed, and how long that deadline was.
 ///
-/// It stands inside the [`io::Error`] of the read, write or wait that it ended, whose kind is
-/// [`TimedOut`](io::ErrorKind::TimedOut).
+/// The [`io::Error`] of the read, write or wait that the deadline ended has it inside; the kind of
+/// that error is [`TimedOut`](io::ErrorKind::TimedOut).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeadlineExceeded {
+    /// [`Deadlines::prepare`]
+    #[error("the client did not complete its preamble within {0:?} (prepare deadline)")]
+    Prepare(Duration),
     /// [`Deadlines::first_byte`]
     #[error("the client sent nothing within {0:?} (first-byte deadline)")]
     FirstByte(Duration),
@@ -161,9 +200,9 @@ pub enum DeadlineExceeded {
 }
 
 impl DeadlineExceeded {
-    /// The deadline behind an error, looked for in it and in what caused it: for a
-    /// [`handle_error`](crate::BaseServer::handle_error) that treats a client's silence apart, or a
-    /// handler that says goodbye.
+    /// The missed deadline in an error or in one of its causes; `None` if the error has another
+    /// reason. For a [`handle_error`](crate::BaseServer::handle_error) that treats a client's silence
+    /// apart, or a handler that sends a farewell.
     ///
     /// ```
     /// use std::io::{self, Write};
@@ -171,7 +210,7 @@ impl DeadlineExceeded {
     ///
     /// fn conversation(request: &mut StreamRequest) -> HandlerResult {
     ///     match request.wait() {
-    ///         Err(error) if DeadlineExceeded::behind(&error).is_some() => {
+    ///         Err(error) if DeadlineExceeded::find_in(&error).is_some() => {
     ///             writeln!(request, "good night")?;
     ///             Err(error.into())
     ///         }
@@ -181,21 +220,21 @@ impl DeadlineExceeded {
     /// # use std::time::Duration;
     /// # use socketserver::{mock::MockStream, Deadlines};
     /// # let (mut request, recording) = MockStream::new().timeout().into_request();
-    /// # request.set_deadlines(Deadlines::new().idle(Duration::from_secs(1)));
-    /// # request.set_deadlines(Deadlines::new().first_byte(Duration::from_secs(1)));
+    /// # request.set_deadlines(Deadlines::none().with_idle(Duration::from_secs(1)));
+    /// # request.set_deadlines(Deadlines::none().with_first_byte(Duration::from_secs(1)));
     /// # let error = conversation(&mut request).unwrap_err();
     /// # request.flush().unwrap();
-    /// # assert!(DeadlineExceeded::behind(&*error).is_some());
+    /// # assert!(DeadlineExceeded::find_in(&*error).is_some());
     /// # assert_eq!(recording.written(), b"good night\n");
     /// ```
     #[must_use]
-    pub fn behind(error: &(dyn StdError + 'static)) -> Option<Self> {
+    pub fn find_in(error: &(dyn StdError + 'static)) -> Option<Self> {
         let mut error = Some(error);
         while let Some(this) = error {
             if let Some(exceeded) = this.downcast_ref() {
                 return Some(*exceeded);
             }
-            // `source` of an `io::Error` passes by the error inside of it.
+            // `source` of an `io::Error` is the source of the error inside, not that error.
             error = match this
                 .downcast_ref::<io::Error>()
                 .and_then(io::Error::get_ref)
@@ -211,7 +250,8 @@ impl DeadlineExceeded {
     #[must_use]
     pub fn limit(self) -> Duration {
         match self {
-            Self::FirstByte(limit)
+            Self::Prepare(limit)
+            | Self::FirstByte(limit)
             | Self::Idle(limit)
             | Self::Read(limit)
             | Self::Write(limit)

@@ -268,14 +268,18 @@ impl HandlerPanic {
     }
 }
 
-/// Runs `step`, and makes an error of a panic in it.
-pub(crate) fn catch_panic<T>(
+/// Runs `call`, and catches a panic in it.
+pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, HandlerPanic> {
+    // What a panicking call leaves half-done is either dropped with its request or belongs to the
+    // user, who sees the panic reported.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).map_err(HandlerPanic::new)
+}
+
+/// Runs a step that may fail, and makes an error of a panic in it.
+pub(crate) fn run_step<T>(
     step: impl FnOnce() -> Result<T, HandlerError>,
 ) -> Result<T, HandlerError> {
-    // What a panicking step leaves half-done is either dropped with its request or belongs to the
-    // user, who sees the panic reported.
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(step))
-        .unwrap_or_else(|payload| Err(HandlerPanic::new(payload).into()))
+    catch_panic(step).unwrap_or_else(|panic| Err(panic.into()))
 }
 
 #[cfg(test)]

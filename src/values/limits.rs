@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-/// The most that a server serves at a time, with every mix-in and transport.
+/// The most requests that a server serves at a time, with every mix-in and transport.
 ///
 /// A connection counts from when it is accepted until it is closed, a datagram until its handler
-/// has ended, a forked child until it has been collected.
+/// has ended, a forked child until the parent has collected it.
 ///
-/// Unless set with [`ServerHandle::set_limits`](crate::ServerHandle::set_limits) a server has the
-/// [default](Self::default). Changing them while it runs takes effect at once; what runs already is
-/// left alone.
+/// Unless [`ServerHandle::set_limits`](crate::ServerHandle::set_limits) sets others, a server has the
+/// [default](Self::default) limits. A change takes effect at once, for new requests; requests that run
+/// go on.
 ///
 /// ```
 /// use socketserver::{Limits, ThreadingTcpServer};
@@ -22,20 +22,23 @@ use nix::sys::resource::{Resource, getrlimit};
 /// # }
 ///
 /// let server = ThreadingTcpServer::bind("127.0.0.1:0", || Nothing)?;
-/// let limits = Limits::none().max_connections(1000).max_connections_per_address(20);
-/// server.handle().set_limits(limits.refuse_with("too busy, try again later\n"));
+/// let limits = Limits::none()
+///     .with_max_connections(1000)
+///     .with_max_connections_per_address(20)
+///     .refuse_with("too busy, try again later\n");
+/// server.handle().set_limits(limits);
 /// # Ok::<(), socketserver::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Limits {
-    pub(crate) max_connections: Option<usize>,
-    pub(crate) max_connections_per_address: Option<usize>,
-    pub(crate) refusal: Option<Arc<[u8]>>,
+    max_connections: Option<usize>,
+    max_connections_per_address: Option<usize>,
+    refusal: Option<Arc<[u8]>>,
 }
 
 impl Limits {
-    /// No limits: as many as the system gives threads, processes and descriptors for.
+    /// No limits: as many requests as the system has threads, processes and descriptors for.
     pub fn none() -> Self {
         Self {
             max_connections: None,
@@ -44,12 +47,18 @@ impl Limits {
         }
     }
 
-    /// At most so many connections, or datagrams, at a time.
+    /// The most connections, or datagrams, at a time; `None` is no limit.
+    pub fn max_connections(&self) -> Option<usize> {
+        self.max_connections
+    }
+
+    /// Sets [`max_connections`](Self::max_connections). 0 serves no request until another limit is
+    /// set.
     ///
-    /// At the limit the loop accepts no more, and goes on as soon as one ends. The others wait in
-    /// the kernel's queue ([`request_queue_size`](crate::TcpServer::request_queue_size)), unless they
-    /// are to be [refused](Self::refuse_with). 0 serves none, until another limit is set.
-    pub fn max_connections(self, max: usize) -> Self {
+    /// At the limit the loop accepts no more, and goes on as soon as a request ends. New clients wait
+    /// in the kernel's queue ([`request_queue_size`](crate::TcpServer::request_queue_size)), unless
+    /// [`refuse_with`](Self::refuse_with) is set.
+    pub fn with_max_connections(self, max: usize) -> Self {
         let max_connections = Some(max);
         Self {
             max_connections,
@@ -57,13 +66,18 @@ impl Limits {
         }
     }
 
-    /// At most so many of them from one IP address; clients over Unix sockets have none, and are not
-    /// bounded by this.
+    /// The most connections, or datagrams, from one IP address at a time; `None` is no limit.
+    pub fn max_connections_per_address(&self) -> Option<usize> {
+        self.max_connections_per_address
+    }
+
+    /// Sets [`max_connections_per_address`](Self::max_connections_per_address). Clients over Unix
+    /// sockets have no address, so this does not bound them.
     ///
-    /// The address is known when a connection has been accepted, so one above this limit is refused:
-    /// closed, after the message of [`refuse_with`](Self::refuse_with) if there is one. Clients
-    /// behind one router or proxy share its address.
-    pub fn max_connections_per_address(self, max: usize) -> Self {
+    /// The address is known when a connection has been accepted, so a connection above this limit is
+    /// refused: it receives the message of [`refuse_with`](Self::refuse_with) if there is one, and is
+    /// closed. Clients behind one router or proxy share its address.
+    pub fn with_max_connections_per_address(self, max: usize) -> Self {
         let max_connections_per_address = Some(max);
         Self {
             max_connections_per_address,
@@ -71,20 +85,25 @@ impl Limits {
         }
     }
 
-    /// Refuses what is above a limit instead of letting it wait: accepts it, sends it this message,
-    /// which may be empty, and closes it.
+    /// The message for clients above a limit; `None` lets them wait in the kernel's queue.
+    pub fn refusal(&self) -> Option<&[u8]> {
+        self.refusal.as_deref()
+    }
+
+    /// Refuses a client above a limit: accepts it, sends it this message, which may be empty, and
+    /// closes the connection. Without this setting, such a client waits.
     ///
-    /// The message is sent as far as the connection takes it at once, and never waited for: a few
-    /// kilobytes arrive, of a longer one perhaps a part. A client that has sent much before it reads
-    /// may see a reset instead.
+    /// The server sends as much of the message as the connection takes at once, and never waits: a
+    /// few kilobytes arrive, of a longer message perhaps a part. A client that has sent much before
+    /// it reads may see a reset instead.
     pub fn refuse_with(self, message: impl AsRef<[u8]>) -> Self {
         let refusal = Some(message.as_ref().into());
         Self { refusal, ..self }
     }
 
-    /// Whether what is above `max_connections` waits in the kernel.
-    pub(crate) fn lets_wait(&self) -> bool {
-        self.refusal.is_none()
+    /// The message of [`refuse_with`](Self::refuse_with), shared; empty without one.
+    pub(crate) fn shared_refusal(&self) -> Arc<[u8]> {
+        self.refusal.clone().unwrap_or_default()
     }
 }
 
@@ -95,7 +114,7 @@ impl Default for Limits {
     fn default() -> Self {
         let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
         let max = usize::try_from(descriptors).unwrap_or(usize::MAX);
-        Self::none().max_connections(max - max.div_ceil(10))
+        Self::none().with_max_connections(max - max.div_ceil(10))
     }
 }
 
@@ -106,7 +125,7 @@ mod tests {
     #[test]
     fn by_default_some_descriptors_are_left_for_other_uses() {
         let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        let max = Limits::default().max_connections.unwrap() as u64;
+        let max = Limits::default().max_connections().unwrap() as u64;
         assert!(max < soft && max >= soft / 10 * 8);
     }
 }

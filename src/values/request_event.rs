@@ -1,35 +1,39 @@
-//! What happens to a request, as a layer sees it that counts or traces.
+//! The steps in a request's life, for a layer that counts, measures or traces.
 
 use std::fmt;
 use std::time::Instant;
 
-/// A step in the life of a connection or datagram, as
-/// [`BaseServer::observe`](crate::BaseServer::observe) is told of it.
+/// A step in the life of a connection or datagram, as [`observe`](crate::BaseServer::observe)
+/// receives it.
 ///
-/// Each request is accepted, and then either refused, or ended; most of those that end have been
-/// started before.
+/// Each request is accepted, and in the end either refused or ended. Between the two, most are
+/// started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestEvent {
-    /// It has been got: a connection was accepted, a datagram received.
+    /// A connection was accepted, or a datagram received.
     Accepted,
-    /// It is closed without having been served.
+    /// The request was closed, and no handler has served it.
     Refused(Refusal),
-    /// Its handler is about to be made.
+    /// A thread, a worker or a process begins with the request: it prepares it, then makes the
+    /// handler.
+    #[non_exhaustive]
     Started {
-        /// When it was accepted. What has [elapsed](Instant::elapsed) since, it has waited: for a
-        /// thread, a worker or a process.
+        /// When the request was accepted. The time that has [elapsed](Instant::elapsed) since then is
+        /// what the request has waited for its thread, worker or process.
         accepted: Instant,
     },
-    /// It is over, and closed.
+    /// The request is over, and its connection closed.
+    #[non_exhaustive]
     Ended {
-        /// How it went.
+        /// How the request ended.
         outcome: Outcome,
-        /// When it was accepted. What has [elapsed](Instant::elapsed) since is how long it has lasted.
+        /// When the request was accepted. The time that has [elapsed](Instant::elapsed) since then is
+        /// how long the request has lasted.
         accepted: Instant,
         /// The bytes that were received, as the transport carried them.
         received: u64,
-        /// The bytes that were sent.
+        /// The bytes that were sent, as the transport carried them.
         sent: u64,
     },
 }
@@ -37,9 +41,12 @@ pub enum RequestEvent {
 /// Why a request was not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(u8)]
 pub enum Refusal {
-    /// [`verify_request`](crate::BaseServer::verify_request) said no.
+    /// [`verify_request`](crate::BaseServer::verify_request) returned false.
     NotVerified,
+    /// [`prepare_request`](crate::BaseServer::prepare_request) refused the request.
+    NotPrepared,
     /// [`Limits::max_connections`](crate::Limits::max_connections) was reached.
     TooManyConnections,
     /// [`Limits::max_connections_per_address`](crate::Limits::max_connections_per_address) was
@@ -47,10 +54,26 @@ pub enum Refusal {
     TooManyFromAddress,
 }
 
+impl Refusal {
+    /// Every reason, each at the index that `as usize` gives.
+    pub(crate) const ALL: [Self; 4] = [
+        Self::NotVerified,
+        Self::NotPrepared,
+        Self::TooManyConnections,
+        Self::TooManyFromAddress,
+    ];
+
+    /// The reason that `as u8` has made this byte of.
+    pub(crate) fn from_u8(byte: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(byte)).copied()
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotVerified => "not verified",
+            Self::NotPrepared => "not prepared",
             Self::TooManyConnections => "too many connections",
             Self::TooManyFromAddress => "too many connections from its address",
         })
@@ -60,30 +83,66 @@ impl fmt::Display for Refusal {
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(u8)]
 pub enum Outcome {
     /// The handler succeeded.
     Finished,
     /// The handler failed, its child process was killed or left with another status than 0, a layer
-    /// gave it up, or there was no thread or process for it.
+    /// dropped the request, or the system had no thread or process for it.
     Failed,
     /// The handler failed after its client had missed a [deadline](crate::Deadlines) or a
     /// [timeout](crate::StreamRequest::set_timeout).
     TimedOut,
     /// The handler panicked, or [`verify_request`](crate::BaseServer::verify_request).
     Panicked,
-    /// It ran, or waited for a worker, when the server stopped, and was cut off at the
+    /// The request ran, or waited for a worker, when the server stopped, and was aborted at the
     /// [drain timeout](crate::Server::set_drain_timeout).
-    Cut,
+    Aborted,
 }
 
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Outcome {
+    /// Every outcome, each at the index that `as usize` gives.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Finished,
+        Self::Failed,
+        Self::TimedOut,
+        Self::Panicked,
+        Self::Aborted,
+    ];
+
+    /// The outcome that `as u8` has made this byte of.
+    pub(crate) fn from_u8(byte: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(byte)).copied()
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
             Self::Finished => "finished",
             Self::Failed => "failed",
             Self::TimedOut => "timed out",
             Self::Panicked => "panicked",
-            Self::Cut => "cut off",
-        })
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+/// Both lists have the order of the discriminants: an outcome is the index of its counter, and a byte
+/// on the wire of a forked child.
+const _: () = {
+    let mut index = 0;
+    while index < Outcome::ALL.len() {
+        assert!(Outcome::ALL[index] as usize == index);
+        index += 1;
+    }
+    let mut index = 0;
+    while index < Refusal::ALL.len() {
+        assert!(Refusal::ALL[index] as usize == index);
+        index += 1;
+    }
+};
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
     }
 }

@@ -3,8 +3,7 @@
 //! The test counts the descriptors of the whole process.
 
 use socketserver::{
-    BaseServer, Error, ForkingTcpServer, TcpServer, ThreadPoolTcpServer, UdpServer,
-    UnixStreamServer,
+    Error, ForkingTcpServer, Serve, TcpServer, ThreadPoolTcpServer, UdpServer, UnixStreamServer,
 };
 use support::own_process::alone;
 use support::processes::descriptors;

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
-use socketserver::{BaseServer, ForkingMixIn, Limits, TcpServer};
+use socketserver::{ForkingMixIn, Limits, Serve, TcpServer};
 use support::clients::StreamClient;
 use support::own_process::{alone, is_alone};
 use support::processes::children;
@@ -25,7 +25,7 @@ fn a_server_with_as_many_children_as_it_may_have_sees_without_a_signal_that_one_
     alone(|| {
         assert!(SigSet::thread_get_mask().unwrap().contains(Signal::SIGCHLD));
         a_further_client_is_served(1, Limits::none());
-        a_further_client_is_served(40, Limits::none().max_connections(1));
+        a_further_client_is_served(40, Limits::none().with_max_connections(1));
     });
     mask.thread_set_mask().unwrap();
 }

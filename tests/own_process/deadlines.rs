@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use socketserver::{
-    BaseServer, DeadlineExceeded, Deadlines, ForkingTcpServer, HandlerFactory, Server,
+    BaseServer, DeadlineExceeded, Deadlines, ForkingTcpServer, HandlerFactory, Serve, Server,
     StreamRequest, TcpServer, ThreadingTcpServer, ThreadingUnixStreamServer,
 };
 use support::clients::StreamClient;
@@ -22,7 +22,7 @@ const PACE: Duration = Duration::from_millis(5);
 
 fn deadline_behind(error: &io::Error) -> String {
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
-    match DeadlineExceeded::behind(error) {
+    match DeadlineExceeded::find_in(error) {
         Some(DeadlineExceeded::FirstByte(limit)) => format!("first byte {limit:?}"),
         Some(DeadlineExceeded::Idle(limit)) => format!("idle {limit:?}"),
         Some(DeadlineExceeded::Read(limit)) => format!("read {limit:?}"),
@@ -83,7 +83,7 @@ fn send_byte_by_byte(client: &StreamClient) {
 fn a_client_that_says_nothing_is_closed_after_the_first_byte_deadline() {
     alone(|| {
         let (reporter, mut reports) = reports();
-        let deadlines = Deadlines::each(LONG).first_byte(SHORT);
+        let deadlines = Deadlines::uniform(LONG).with_first_byte(SHORT);
         let running = threading(deadlines, lines(reporter));
         let mut client = StreamClient::connect(&running.address());
         assert_eq!(reports.next_report(), format!("first byte {SHORT:?}"));
@@ -96,7 +96,7 @@ fn a_client_that_says_nothing_is_closed_after_the_first_byte_deadline() {
 fn a_client_that_stops_talking_is_closed_after_the_idle_deadline() {
     alone(|| {
         let (reporter, mut reports) = reports();
-        let deadlines = Deadlines::each(LONG).idle(SHORT);
+        let deadlines = Deadlines::uniform(LONG).with_idle(SHORT);
         let running = threading(deadlines, lines(reporter));
         let mut client = StreamClient::connect(&running.address());
         for _ in 0..3 {
@@ -124,7 +124,7 @@ fn a_handler_that_reads_without_waiting_has_the_idle_deadline_too() {
                 }
             }
         });
-        let running = threading(Deadlines::each(LONG).idle(SHORT), factory);
+        let running = threading(Deadlines::uniform(LONG).with_idle(SHORT), factory);
         let mut client = StreamClient::connect(&running.address());
         client.send("hello\n");
         assert_eq!(client.line(), "hello");
@@ -137,7 +137,7 @@ fn a_handler_that_reads_without_waiting_has_the_idle_deadline_too() {
 fn a_client_that_sends_a_byte_now_and_then_does_not_outlive_the_read_deadline() {
     alone(|| {
         let (reporter, mut reports) = reports();
-        let running = threading(Deadlines::new().read(SHORT), lines(reporter));
+        let running = threading(Deadlines::none().with_read(SHORT), lines(reporter));
         let client = StreamClient::connect(&running.address());
         send_byte_by_byte(&client);
         assert_eq!(reports.next_report(), format!("read {SHORT:?}"));
@@ -157,7 +157,7 @@ fn takes_nothing<S: BaseServer>(running: RunningServer<S>, expected: &str, repor
 fn a_client_that_does_not_take_its_answer_is_closed_after_the_write_deadline() {
     alone(|| {
         let expected = format!("write {SHORT:?}");
-        let deadlines = Deadlines::each(LONG).write(SHORT);
+        let deadlines = Deadlines::uniform(LONG).with_write(SHORT);
         let (reporter, mut reports) = reports();
         let factory = lines(reporter.clone());
         takes_nothing(threading(deadlines, factory), &expected, &mut reports);
@@ -191,7 +191,7 @@ fn takes_byte_by_byte<S: BaseServer>(running: RunningServer<S>, reports: &mut Re
 #[test]
 fn a_client_that_takes_its_answer_bit_by_bit_does_not_outlive_the_write_deadline() {
     alone(|| {
-        let deadlines = Deadlines::new().write(SHORT);
+        let deadlines = Deadlines::none().with_write(SHORT);
         let (reporter, mut reports) = reports();
         takes_byte_by_byte(threading(deadlines, lines(reporter.clone())), &mut reports);
         let directory = tempfile::tempdir().unwrap();
@@ -205,7 +205,10 @@ fn a_client_that_takes_its_answer_bit_by_bit_does_not_outlive_the_write_deadline
 fn a_client_that_talks_all_the_time_does_not_outlive_the_lifetime() {
     alone(|| {
         let (reporter, mut reports) = reports();
-        let running = threading(Deadlines::each(LONG).lifetime(SHORT), lines(reporter));
+        let running = threading(
+            Deadlines::uniform(LONG).with_lifetime(SHORT),
+            lines(reporter),
+        );
         let client = StreamClient::connect(&running.address());
         let mut reading = client.socket().try_clone().unwrap();
         let reader = std::thread::spawn(move || io::copy(&mut reading, &mut io::sink()));
@@ -226,7 +229,7 @@ fn a_handler_s_own_deadlines_come_before_the_server_s() {
         let (reporter, mut reports) = reports();
         let factory = stream_handler(move |request: &mut StreamRequest| {
             let deadlines = request.deadlines();
-            request.set_deadlines(Deadlines::new().first_byte(SHORT));
+            request.set_deadlines(Deadlines::none().with_first_byte(SHORT));
             reporter.say(deadline_behind(&request.wait().unwrap_err()));
             request.set_deadlines(deadlines);
             writeln!(request, "go on")?;
@@ -234,7 +237,7 @@ fn a_handler_s_own_deadlines_come_before_the_server_s() {
             reporter.say(read_line(request)?);
             Ok(())
         });
-        let running = threading(Deadlines::each(LONG), factory);
+        let running = threading(Deadlines::uniform(LONG), factory);
         let mut client = StreamClient::connect(&running.address());
         assert_eq!(reports.next_report(), format!("first byte {SHORT:?}"));
         assert_eq!(client.line(), "go on");
@@ -250,7 +253,7 @@ fn a_deadline_shorter_than_the_one_before_and_then_a_longer_one_are_both_kept() 
         let (reporter, mut reports) = reports();
         let factory = stream_handler(move |request: &mut StreamRequest| {
             for limit in [SHORT, SHORT / 6, SHORT * 2] {
-                request.set_deadlines(Deadlines::each(limit));
+                request.set_deadlines(Deadlines::uniform(limit));
                 let begin = Instant::now();
                 let error = request.wait().unwrap_err();
                 assert!(begin.elapsed() >= limit);
@@ -258,7 +261,7 @@ fn a_deadline_shorter_than_the_one_before_and_then_a_longer_one_are_both_kept() 
             }
             Ok(())
         });
-        let running = threading(Deadlines::new(), factory);
+        let running = threading(Deadlines::none(), factory);
         let mut client = StreamClient::connect(&running.address());
         for limit in [SHORT, SHORT / 6, SHORT * 2] {
             assert_eq!(reports.next_report(), format!("first byte {limit:?}"));
@@ -279,7 +282,7 @@ fn a_timeout_shorter_than_the_deadline_is_told_as_a_timeout() {
             reporter.say(error);
             Ok(())
         });
-        let running = threading(Deadlines::each(LONG), factory);
+        let running = threading(Deadlines::uniform(LONG), factory);
         let _client = StreamClient::connect(&running.address());
         assert_eq!(
             reports.next_report(),
@@ -294,16 +297,16 @@ fn what_has_arrived_is_read_also_after_the_deadline() {
     alone(|| {
         let (reporter, mut reports) = reports();
         let factory = stream_handler(move |request: &mut StreamRequest| {
-            request.set_deadlines(Deadlines::each(Duration::ZERO));
+            request.set_deadlines(Deadlines::uniform(Duration::ZERO));
             // Waits for the bytes without reading them.
             let mut byte = [std::mem::MaybeUninit::uninit()];
-            let socket = request.as_fd().unwrap().try_clone_to_owned()?;
+            let socket = request.socket().unwrap().try_clone_to_owned()?;
             socket2::Socket::from(socket).peek(&mut byte)?;
             assert!(request.wait()?);
             reporter.say(read_line(request)?);
             Ok(())
         });
-        let running = threading(Deadlines::new(), factory);
+        let running = threading(Deadlines::none(), factory);
         let client = StreamClient::connect(&running.address());
         client.send("hello\n");
         assert_eq!(reports.next_report(), "hello");
@@ -315,11 +318,11 @@ fn what_has_arrived_is_read_also_after_the_deadline() {
 fn connections_accepted_before_the_deadlines_were_set_have_none() {
     alone(|| {
         let (reporter, mut reports) = reports();
-        let running = threading(Deadlines::new(), lines(reporter));
+        let running = threading(Deadlines::none(), lines(reporter));
         let mut before = StreamClient::connect(&running.address());
         before.send("hello\n");
         assert_eq!(before.line(), "hello");
-        running.handle().set_deadlines(Deadlines::each(SHORT));
+        running.handle().set_deadlines(Deadlines::uniform(SHORT));
         let mut after = StreamClient::connect(&running.address());
         assert_eq!(reports.next_report(), format!("first byte {SHORT:?}"));
         after.wait_for_close();
@@ -343,7 +346,7 @@ fn a_timeout_shorter_than_the_system_can_count_is_kept_too() {
             reporter.say(error.kind());
             Ok(())
         });
-        let running = threading(Deadlines::new(), factory);
+        let running = threading(Deadlines::none(), factory);
         let _takes_nothing = StreamClient::connect(&running.address());
         let expected = ErrorKind::TimedOut.to_string();
         assert_eq!(reports.take(2), [expected.clone(), expected]);

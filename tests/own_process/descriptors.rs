@@ -16,7 +16,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::time::ClockId;
 use socket2::{Domain, SockAddr, Socket, Type};
 use socketserver::{
-    BaseServer, HandlerResult, Limits, Server, StreamRequest, TcpServer, ThreadingMixIn,
+    BaseServer, HandlerResult, Limits, Serve, Server, StreamRequest, TcpServer, ThreadingMixIn,
 };
 use support::own_process::alone;
 use support::reports::{Reporter, Reports, reports};
@@ -130,7 +130,7 @@ impl Log for PauseLogger {
 
     fn log(&self, record: &Record<'_>) {
         let line = record.args().to_string();
-        if line.contains("cannot get a request now, pausing") {
+        if line.contains("cannot accept a request now, pausing") {
             let level = record.level();
             self.0.get().unwrap().say(format_args!("{level} {line}"));
         }
@@ -161,7 +161,7 @@ fn clients_wait_while_descriptors_have_run_out_and_are_served_when_others_leave(
             clients.say(client, "hello\n");
         }
         eventually("the descriptors run out", have_run_out);
-        assert!(running.handle().active_requests() < CLIENTS);
+        assert!(running.handle().active_request_count() < CLIENTS);
         // Connections are accepted in the order in which they were made, and each that ends makes
         // room.
         for client in 0..CLIENTS {
@@ -269,7 +269,7 @@ fn unless_its_limits_are_changed_a_flooded_server_leaves_descriptors_to_its_hand
         for client in 0..MOST_CONNECTIONS {
             clients.expect(client, "hello\n");
         }
-        assert_eq!(running.handle().active_requests(), MOST_CONNECTIONS);
+        assert_eq!(running.handle().active_request_count(), MOST_CONNECTIONS);
         for client in 0..MOST_CONNECTIONS {
             clients.say(client, "open\n");
             clients.expect(client, "open\n");

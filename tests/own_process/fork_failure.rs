@@ -1,6 +1,6 @@
 //! Where the system gives no process, the one client is closed, and the server serves on.
 
-use socketserver::{BaseServer, ForkingMixIn, TcpServer, UdpServer};
+use socketserver::{ForkingMixIn, Serve, TcpServer, UdpServer};
 use support::own_process::alone;
 use support::reports::reports;
 use support::services::{EchoLine, stream_handler};

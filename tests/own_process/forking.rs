@@ -15,9 +15,10 @@ use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
+use socketserver::layer::RequestOf;
 use socketserver::{
     BaseServer, ForkingMixIn, ForkingTcpServer, ForkingUdpServer, HandlerFactory, HandlerResult,
-    MixIn, RequestOf, StreamRequest, TcpServer, UdpServer, UnixStreamServer,
+    MixIn, Serve, StreamRequest, TcpServer, UdpServer, UnixStreamServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::conversation::Conversation;
@@ -100,14 +101,14 @@ fn a_child_s_exit_status_says_whether_its_handler_succeeded() {
             client.send(line);
             server.handle_request().unwrap();
             // Outside of the loop nobody collects it, and this only looks at it.
-            let [child] = *server.stack().active_children() else {
-                panic!("not one child: {:?}", server.stack().active_children());
+            let [child] = *server.stack().child_pids() else {
+                panic!("not one child: {:?}", server.stack().child_pids());
             };
-            let child = Pid::from_raw(child);
+            let child = Pid::from_raw(child.cast_signed());
             let ended = waitid(Id::Pid(child), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
             assert_eq!(ended, Ok(WaitStatus::Exited(child, status)), "{line}");
             server.stack().collect_children();
-            assert_eq!(server.stack().active_children(), [0; 0]);
+            assert_eq!(server.stack().child_pids(), [0; 0]);
         }
         close(server);
     });
@@ -145,7 +146,7 @@ fn children_that_have_ended_are_collected_while_the_server_is_idle() {
         // No further request comes: the end of the children alone wakes the loop.
         eventually("all children are collected", || children().is_empty());
         eventually("none is known", || {
-            running.server().stack().active_children().is_empty()
+            running.server().stack().child_pids().is_empty()
         });
         running.close();
     });
@@ -273,7 +274,7 @@ fn no_more_than_max_children_run_and_further_clients_wait_for_one_to_end() {
         passed.so_far();
         // The loop looks at the clients that wait, and again, and leaves them where they are.
         for _ in 0..3 {
-            running.handle().look_again();
+            running.server().stack().layer_handle().wake();
             passed.next_report();
         }
         assert_eq!(served.so_far(), [""; 0]);
@@ -377,7 +378,7 @@ fn an_idle_child_is_told_to_end_when_the_server_is_closed() {
         assert_eq!(reports.next_report(), "told");
         assert_eq!(client.rest(), b"goodbye\n");
         assert_eq!(
-            (report.idle + report.ended, report.cut, report.running),
+            (report.idle + report.ended, report.aborted, report.running),
             (1, 0, 0)
         );
         assert_eq!(children(), [0; 0]);
@@ -399,7 +400,7 @@ fn a_child_that_is_told_before_it_waits_ends_as_well() {
             assert_eq!(reports.next_report(), "told");
             assert_eq!(client.rest(), b"welcome\ngoodbye\n");
             assert_eq!(
-                (report.idle + report.ended, report.cut, report.running),
+                (report.idle + report.ended, report.aborted, report.running),
                 (1, 0, 0)
             );
         }
@@ -424,7 +425,7 @@ fn a_child_that_does_not_end_is_killed_at_the_drain_timeout() {
         assert_eq!(reports.next_report(), "reading");
         let report = running.close();
         assert_eq!(
-            (report.idle + report.ended, report.cut, report.running),
+            (report.idle + report.ended, report.aborted, report.running),
             (0, 1, 0)
         );
         client.wait_for_close();
@@ -459,7 +460,7 @@ fn closing_waits_for_the_children_that_run() {
         let report = within_limit("server_close", move || closing.join().unwrap());
         assert_eq!(reports.so_far(), ["let go"]);
         assert_eq!(
-            (report.idle + report.ended, report.cut, report.running),
+            (report.idle + report.ended, report.aborted, report.running),
             (1, 0, 0)
         );
         assert_eq!(children(), [0; 0]);
@@ -477,7 +478,7 @@ impl<S: BaseServer> MixIn for LastRequest<S> {
     }
 
     fn verify_request(&self, _request: &RequestOf<Self>) -> bool {
-        self.handle().shutdown();
+        self.layer_handle().server().shutdown();
         true
     }
 }
@@ -494,7 +495,7 @@ fn a_request_that_is_forked_for_while_the_server_stops_is_counted_once() {
         let report = close(RunningServer::start(server).wait_for_end());
         assert_eq!(client.rest(), b"last\n");
         assert_eq!(
-            (report.idle + report.ended, report.cut, report.running),
+            (report.idle + report.ended, report.aborted, report.running),
             (1, 0, 0)
         );
     });
@@ -582,7 +583,7 @@ fn handle_request_returns_while_the_child_is_at_work() {
         let server = ForkingTcpServer::bind(LOOPBACK, EchoLine::default).unwrap();
         let mut client = StreamClient::connect(&server.server_address());
         server.handle_request().unwrap();
-        assert_eq!(server.stack().active_children().len(), 1);
+        assert_eq!(server.stack().child_pids().len(), 1);
         client.send("after\n");
         assert_eq!(client.rest(), b"after\n");
         close(server);
@@ -598,11 +599,11 @@ fn handle_request_collects_children_when_its_time_is_over() {
         server.handle_request().unwrap();
         client.send("hello\n");
         assert_eq!(client.rest(), b"hello\n");
-        let child = Pid::from_raw(server.stack().active_children()[0]);
+        let child = Pid::from_raw(server.stack().child_pids()[0].cast_signed());
         waitid(Id::Pid(child), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
         server.set_timeout(Some(Duration::from_millis(1)));
         server.handle_request().unwrap();
-        assert_eq!(server.stack().active_children(), [0; 0]);
+        assert_eq!(server.stack().child_pids(), [0; 0]);
         assert_eq!(children(), [0; 0]);
         close(server);
     });
@@ -656,7 +657,7 @@ fn a_child_whose_hook_panics_ends_with_status_1() {
             // A child that has come out of the server must not be taken for this test.
             std::process::abort();
         }
-        let child = Pid::from_raw(server.stack().active_children()[0]);
+        let child = Pid::from_raw(server.stack().child_pids()[0].cast_signed());
         let ended = waitid(Id::Pid(child), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
         assert_eq!(ended, Ok(WaitStatus::Exited(child, 1)));
         client.wait_for_close();
@@ -719,7 +720,7 @@ fn an_idle_child_is_told_although_the_thread_that_serves_blocks_the_signal_for_i
         assert_eq!(reports.next_report(), "told");
         assert_eq!(client.rest(), b"goodbye\n");
         assert_eq!(
-            (report.idle + report.ended, report.cut, report.running),
+            (report.idle + report.ended, report.aborted, report.running),
             (1, 0, 0)
         );
         assert_eq!(children(), [0; 0]);
@@ -739,7 +740,7 @@ fn an_idle_child_is_told_of_a_shutdown_at_once() {
         assert_eq!(client.rest(), b"goodbye\n");
         let report = close(server);
         assert_eq!(
-            (report.idle + report.ended, report.cut, report.running),
+            (report.idle + report.ended, report.aborted, report.running),
             (1, 0, 0)
         );
         assert_eq!(children(), [0; 0]);
@@ -757,13 +758,13 @@ fn an_idle_child_that_is_not_waited_for_is_told_when_the_server_is_closed() {
         let mut client = StreamClient::connect(&server.server_address());
         server.handle_request().unwrap();
         assert_eq!(client.line(), "welcome");
-        let child = Pid::from_raw(server.stack().active_children()[0]);
+        let child = Pid::from_raw(server.stack().child_pids()[0].cast_signed());
         let report = close(server);
         assert_eq!(reports.next_report(), "told");
         assert_eq!(client.rest(), b"goodbye\n");
         // It may have ended in time to be collected.
         assert_eq!(report.idle + report.ended + report.running, 1, "{report}");
-        assert_eq!(report.cut, 0, "{report}");
+        assert_eq!(report.aborted, 0, "{report}");
         if report.running == 1 {
             assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
         }
@@ -783,13 +784,13 @@ fn a_busy_child_that_is_not_waited_for_is_reported_as_running() {
         let running = RunningServer::start(layers.bind().unwrap());
         let mut client = StreamClient::connect(&running.address());
         assert_eq!(reports.next_report(), "held");
-        let children_now = || running.server().stack().active_children();
+        let children_now = || running.server().stack().child_pids();
         // The child may have reported before its parent knows of the child.
         eventually("the child is known", || children_now().len() == 1);
-        let child = Pid::from_raw(children_now()[0]);
+        let child = Pid::from_raw(children_now()[0].cast_signed());
         let report = running.close();
         assert_eq!(
-            (report.idle + report.ended, report.cut, report.running),
+            (report.idle + report.ended, report.aborted, report.running),
             (0, 0, 1)
         );
         key.let_pass(1);
@@ -852,7 +853,7 @@ fn a_shutdown_in_a_child_is_heard_however_much_the_busy_loop_was_told_before() {
         let mut other = StreamClient::connect(&running.address());
         assert_eq!(loop_is.next_report(), "busy");
         for _ in 0..WAKE_UPS {
-            running.handle().look_again();
+            running.server().stack().layer_handle().wake();
         }
         stopping.send("stop\n");
         assert_eq!(stopping.rest(), b"stop");
@@ -870,7 +871,7 @@ fn a_shutdown_in_a_child_stops_a_program_that_calls_handle_request_again_and_aga
     alone(|| {
         let server = ForkingTcpServer::bind(LOOPBACK, stream_handler(stop_or_echo)).unwrap();
         for _ in 0..WAKE_UPS {
-            server.handle().look_again();
+            server.stack().layer_handle().wake();
         }
         let mut stopping = StreamClient::connect(&server.server_address());
         stopping.send("stop\n");

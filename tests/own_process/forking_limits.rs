@@ -7,7 +7,7 @@ use std::thread;
 
 use socketserver::{
     Address, BaseServer, Deadlines, ForkingMixIn, ForkingTcpServer, Limits, MixIn, RequestEvent,
-    TcpServer,
+    Serve, TcpServer,
 };
 use support::clients::StreamClient;
 use support::own_process::alone;
@@ -22,7 +22,7 @@ const LOOPBACK: &str = "127.0.0.1:0";
 fn a_single_request_at_the_limit_waits_for_a_child_and_is_served() {
     alone(|| {
         let server = ForkingTcpServer::bind(LOOPBACK, EchoLine::default).unwrap();
-        let limits = Limits::none().max_connections(1);
+        let limits = Limits::none().with_max_connections(1);
         server.handle().set_limits(limits);
         let mut clients = [(); 2].map(|()| StreamClient::connect(&server.server_address()));
         server.handle_request().unwrap();
@@ -54,7 +54,7 @@ impl<S: BaseServer> MixIn for Uncollected<S> {
         &self.next
     }
 
-    fn accepting(&self) -> bool {
+    fn is_ready(&self) -> bool {
         true
     }
 
@@ -86,7 +86,7 @@ fn a_loop_at_the_limit_goes_on_when_another_thread_has_collected_a_child() {
             })
             .bind()
             .unwrap();
-        let limits = Limits::none().max_connections(1);
+        let limits = Limits::none().with_max_connections(1);
         server.handle().set_limits(limits);
         let running = RunningServer::start(server);
         let mut clients = [(); 2].map(|()| StreamClient::connect(&running.address()));
@@ -98,20 +98,20 @@ fn a_loop_at_the_limit_goes_on_when_another_thread_has_collected_a_child() {
             scope.spawn(|| {
                 eventually("the child is collected", || {
                     forking.collect_children();
-                    forking.active_children().is_empty()
+                    forking.child_pids().is_empty()
                 });
             });
             assert_eq!(ended.next_report(), "ended");
             // The loop has looked, and waits again.
             passed.so_far();
-            running.handle().look_again();
+            running.server().stack().layer_handle().wake();
             passed.take(1);
             key.let_pass(2);
         });
         assert_eq!(clients[1].line(), "hello");
         eventually("the second child is collected", || {
             forking.collect_children();
-            running.handle().active_requests() == 0
+            running.handle().active_request_count() == 0
         });
         running.close();
     });
@@ -141,7 +141,7 @@ fn a_child_may_ask_for_the_bounds_that_another_thread_was_changing_at_the_fork()
             scope.spawn(|| {
                 while !done.load(SeqCst) {
                     handle.set_limits(Limits::none().refuse_with("too busy"));
-                    handle.set_deadlines(Deadlines::each(LIMIT));
+                    handle.set_deadlines(Deadlines::uniform(LIMIT));
                 }
             });
             let _done = SetOnDrop(&done);

@@ -3,9 +3,10 @@
 
 use std::io::Write;
 
+use socketserver::layer::RequestOf;
 use socketserver::{
-    BaseServer, ForkingMixIn, HandlerError, HandlerResult, MixIn, Request, RequestHandler,
-    RequestOf, Statistics, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
+    BaseServer, ForkingMixIn, HandlerError, HandlerResult, MixIn, Request, RequestHandler, Serve,
+    Statistics, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
 };
 use support::clients::StreamClient;
 use support::own_process::alone;
@@ -106,7 +107,7 @@ fn survives<S: BaseServer>(layers: impl FnOnce(Reporter) -> S) {
     }
     let handle = running.handle();
     let report = running.close();
-    assert_eq!((report.cut, report.running), (0, 0), "{report}");
+    assert_eq!((report.aborted, report.running), (0, 0), "{report}");
     let Statistics {
         accepted,
         finished,

@@ -45,7 +45,7 @@ fn ends_with_counts<S: BaseServer>(running: RunningServer<S>, finished: u64, fai
     });
     let handle = running.handle();
     let report = running.close();
-    assert_eq!((report.cut, report.running), (0, 0), "{report}");
+    assert_eq!((report.aborted, report.running), (0, 0), "{report}");
     let statistics = handle.statistics();
     assert_eq!((statistics.finished, statistics.failed), (finished, failed));
     assert_eq!((statistics.panicked, statistics.active), (0, 0));
@@ -88,11 +88,11 @@ fn children_that_are_killed_from_outside_have_failed_and_the_next_client_is_serv
             client
         };
         let mut clients: Vec<_> = (0..10).map(|_| converse()).collect();
-        let children_now = || running.server().stack().active_children();
+        let children_now = || running.server().stack().child_pids();
         // The last child may have answered before its parent knows of it.
         eventually("all children are known", || children_now().len() == 10);
         for child in children_now() {
-            kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
+            kill(Pid::from_raw(child.cast_signed()), Signal::SIGKILL).unwrap();
         }
         for client in &mut clients {
             client.wait_for_close();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use socketserver::{
-    BaseServer, ForkingTcpServer, HandlerFactory, Limits, Server, StreamRequest, TcpServer,
+    BaseServer, ForkingTcpServer, HandlerFactory, Limits, Serve, Server, StreamRequest, TcpServer,
     ThreadPoolTcpServer, ThreadingMixIn, ThreadingTcpServer, ThreadingUdpServer,
     ThreadingUnixDatagramServer, ThreadingUnixStreamServer,
 };
@@ -65,7 +65,7 @@ fn finished<S: BaseServer>(running: &RunningServer<S>) -> u64 {
 #[test]
 fn above_the_limit_clients_wait_and_are_served_as_others_end() {
     alone(|| {
-        let limits = Limits::none().max_connections(2);
+        let limits = Limits::none().with_max_connections(2);
         let (reporter, mut reports) = reports();
         let held = || held(reporter.clone());
         let server = ThreadingTcpServer::bind(LOOPBACK, held()).unwrap();
@@ -93,7 +93,7 @@ fn others_are_refused<S: BaseServer>(running: RunningServer<S>, reports: &mut Re
     });
     drop(first);
     eventually("there is room again", || {
-        running.handle().active_requests() == 0
+        running.handle().active_request_count() == 0
     });
     let mut next = StreamClient::connect(&running.address());
     next.send("hello\n");
@@ -105,7 +105,9 @@ fn others_are_refused<S: BaseServer>(running: RunningServer<S>, reports: &mut Re
 #[test]
 fn above_the_limit_clients_are_refused_with_a_message_if_so_wished() {
     alone(|| {
-        let limits = Limits::none().max_connections(1).refuse_with("too busy\n");
+        let limits = Limits::none()
+            .with_max_connections(1)
+            .refuse_with("too busy\n");
         let (reporter, mut reports) = reports();
         let held = || held(reporter.clone());
         let server = ThreadingTcpServer::bind(LOOPBACK, held()).unwrap();
@@ -124,7 +126,9 @@ fn above_the_limit_clients_are_refused_with_a_message_if_so_wished() {
 #[test]
 fn a_refused_client_that_has_spoken_first_still_gets_the_message() {
     alone(|| {
-        let limits = Limits::none().max_connections(0).refuse_with("too busy\n");
+        let limits = Limits::none()
+            .with_max_connections(0)
+            .refuse_with("too busy\n");
         let server = ThreadingTcpServer::bind(LOOPBACK, EchoLine::default).unwrap();
         server.handle().set_limits(limits);
         let mut client = StreamClient::connect(&server.server_address());
@@ -138,7 +142,7 @@ fn a_refused_client_that_has_spoken_first_still_gets_the_message() {
 fn a_refused_client_that_takes_no_message_does_not_hold_the_loop() {
     alone(|| {
         let message = vec![b'm'; 64 << 20];
-        let limits = Limits::none().max_connections(0).refuse_with(message);
+        let limits = Limits::none().with_max_connections(0).refuse_with(message);
         let server = ThreadingTcpServer::bind(LOOPBACK, EchoLine::default).unwrap();
         let running = start(server, limits);
         let _silent = StreamClient::connect(&running.address());
@@ -158,7 +162,7 @@ fn one_address_has_no_more_connections_than_are_its_own() {
     alone(|| {
         let (reporter, mut reports) = reports();
         let server = ThreadingTcpServer::bind(LOOPBACK, held(reporter)).unwrap();
-        let running = start(server, Limits::none().max_connections_per_address(2));
+        let running = start(server, Limits::none().with_max_connections_per_address(2));
         let first = StreamClient::connect(&running.address());
         let mut second = StreamClient::connect(&running.address());
         reports.take(2);
@@ -172,7 +176,9 @@ fn one_address_has_no_more_connections_than_are_its_own() {
         other.connect(&server.into()).unwrap();
         assert_eq!(reports.next_report(), "runs");
         drop(first);
-        eventually("one has left", || running.handle().active_requests() == 2);
+        eventually("one has left", || {
+            running.handle().active_request_count() == 2
+        });
         let mut third = StreamClient::connect(&running.address());
         for client in [&mut second, &mut third] {
             client.send("hello\n");
@@ -193,7 +199,7 @@ fn a_limit_per_address_counts_the_connections_that_were_there_before_it() {
         let running = RunningServer::start(server);
         let client = StreamClient::connect(&running.address());
         assert_eq!(reports.next_report(), "runs");
-        let limits = Limits::none().max_connections_per_address(1);
+        let limits = Limits::none().with_max_connections_per_address(1);
         running
             .handle()
             .set_limits(limits.refuse_with("one each\n"));
@@ -202,7 +208,9 @@ fn a_limit_per_address_counts_the_connections_that_were_there_before_it() {
             b"one each\n"
         );
         drop(client);
-        eventually("it has left", || running.handle().active_requests() == 0);
+        eventually("it has left", || {
+            running.handle().active_request_count() == 0
+        });
         let _next = StreamClient::connect(&running.address());
         assert_eq!(reports.next_report(), "runs");
         running.close();
@@ -214,7 +222,7 @@ fn forked_children_count_for_their_address() {
     alone(|| {
         let (reporter, mut reports) = reports();
         let server = ForkingTcpServer::bind(LOOPBACK, held(reporter)).unwrap();
-        let limits = Limits::none().max_connections_per_address(1);
+        let limits = Limits::none().with_max_connections_per_address(1);
         let running = start(server, limits.refuse_with("one each\n"));
         let client = StreamClient::connect(&running.address());
         assert_eq!(reports.next_report(), "runs");
@@ -224,7 +232,7 @@ fn forked_children_count_for_their_address() {
         );
         drop(client);
         eventually("the child has been collected", || {
-            running.handle().active_requests() == 0
+            running.handle().active_request_count() == 0
         });
         let _next = StreamClient::connect(&running.address());
         assert_eq!(reports.next_report(), "runs");
@@ -237,14 +245,14 @@ fn raising_a_limit_lets_those_in_who_wait() {
     alone(|| {
         let (reporter, mut reports) = reports();
         let server = ThreadingTcpServer::bind(LOOPBACK, held(reporter)).unwrap();
-        let running = start(server, Limits::none().max_connections(1));
+        let running = start(server, Limits::none().with_max_connections(1));
         let clients: Vec<_> = (0..3)
             .map(|_| StreamClient::connect(&running.address()))
             .collect();
         assert_eq!(reports.next_report(), "runs");
         running
             .handle()
-            .set_limits(Limits::none().max_connections(2));
+            .set_limits(Limits::none().with_max_connections(2));
         assert_eq!(reports.next_report(), "runs");
         running.handle().set_limits(Limits::none());
         assert_eq!(reports.next_report(), "runs");
@@ -265,7 +273,7 @@ fn lowering_a_limit_ends_nobody_and_keeps_new_clients_out() {
         reports.take(3);
         running
             .handle()
-            .set_limits(Limits::none().max_connections(2));
+            .set_limits(Limits::none().with_max_connections(2));
         let mut late = StreamClient::connect(&running.address());
         late.send("hello\n");
         for client in &mut clients {
@@ -273,7 +281,9 @@ fn lowering_a_limit_ends_nobody_and_keeps_new_clients_out() {
             assert_eq!(client.line(), "still here");
         }
         clients.truncate(2);
-        eventually("one has left", || running.handle().active_requests() == 2);
+        eventually("one has left", || {
+            running.handle().active_request_count() == 2
+        });
         assert_eq!(reports.so_far(), [""; 0]);
         clients.truncate(1);
         assert_eq!(late.line(), "hello");
@@ -297,7 +307,7 @@ fn datagrams_above_the_limit_wait_in_the_socket() {
         let (gate, key) = gate();
         let running = start(
             held_datagrams(gate, reporter),
-            Limits::none().max_connections(2),
+            Limits::none().with_max_connections(2),
         );
         let clients: Vec<_> = (0..5)
             .map(|_| DatagramClient::connect(&running.address()))
@@ -318,7 +328,7 @@ fn a_datagram_above_the_limit_of_its_address_is_refused() {
     alone(|| {
         let (reporter, mut reports) = reports();
         let (gate, key) = gate();
-        let limits = Limits::none().max_connections_per_address(1);
+        let limits = Limits::none().with_max_connections_per_address(1);
         let running = start(
             held_datagrams(gate, reporter),
             limits.refuse_with("one each"),
@@ -345,7 +355,7 @@ fn a_client_that_takes_no_refused_datagrams_does_not_hold_the_loop() {
         // each is waited for.
         let buffer = SockRef::from(&server).send_buffer_size().unwrap();
         let refused = (buffer / message.len()) as u64 + 2 * LIMIT.as_secs();
-        let nobody = Limits::none().max_connections(0).refuse_with(message);
+        let nobody = Limits::none().with_max_connections(0).refuse_with(message);
         let running = start(server, nobody);
         let silent = DatagramClient::connect(&running.address());
         within_limit("refusing", {
@@ -374,7 +384,7 @@ fn who_came_before_addresses_are_counted_anew_is_not_counted_when_it_ends() {
             }
             Ok(request.write_all(b"served")?)
         });
-        let one_each = || Limits::none().max_connections_per_address(1);
+        let one_each = || Limits::none().with_max_connections_per_address(1);
         let server = ThreadingUdpServer::bind(LOOPBACK, factory).unwrap();
         let running = start(server, one_each());
         let clients = [(); 3].map(|()| DatagramClient::connect(&running.address()));
@@ -387,7 +397,9 @@ fn who_came_before_addresses_are_counted_anew_is_not_counted_when_it_ends() {
         assert_eq!(reports.next_report(), "runs");
         first_key.let_pass(1);
         assert_eq!(clients[0].receive(), b"served");
-        eventually("it has ended", || running.handle().active_requests() == 1);
+        eventually("it has ended", || {
+            running.handle().active_request_count() == 1
+        });
         clients[2].send(b"third");
         assert_eq!(clients[2].receive(), b"one each");
         second_key.let_pass(1);
@@ -401,7 +413,7 @@ fn a_server_at_its_limit_stops_at_once() {
     alone(|| {
         let (reporter, mut reports) = reports();
         let server = ThreadingTcpServer::bind(LOOPBACK, held(reporter)).unwrap();
-        let running = start(server, Limits::none().max_connections(1));
+        let running = start(server, Limits::none().with_max_connections(1));
         let _clients = [(); 3].map(|()| StreamClient::connect(&running.address()));
         assert_eq!(reports.next_report(), "runs");
         assert_eq!(running.close().running, 0);
@@ -416,7 +428,7 @@ fn a_single_request_waits_for_room_and_no_longer_than_its_timeout() {
         let mut server = layers.bind().unwrap();
         server
             .handle()
-            .set_limits(Limits::none().max_connections(1));
+            .set_limits(Limits::none().with_max_connections(1));
         let clients = [(); 2].map(|()| StreamClient::connect(&server.server_address()));
         server.handle_request().unwrap();
         assert_eq!(reports.next_report(), "runs");

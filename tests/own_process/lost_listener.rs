@@ -11,8 +11,8 @@ use std::sync::mpsc::channel;
 use nix::errno::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 use socketserver::{
-    Address, BaseServer, Error, ForkingMixIn, Server, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
-    UdpServer, UnixDatagramServer, UnixStreamServer,
+    Address, BaseServer, Error, ForkingMixIn, Serve, Server, TcpServer, ThreadPoolMixIn,
+    ThreadingMixIn, UdpServer, UnixDatagramServer, UnixStreamServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::own_process::alone;
@@ -83,12 +83,12 @@ fn loses<S: BaseServer>(
         Loss::Closed => {
             nix::unistd::close(place).unwrap();
             // One that is closed wakes nobody who waits on it.
-            server.handle().look_again();
+            server.stack().layer_handle().wake();
         }
         Loss::Replaced(open) => {
             nix::unistd::close(place).unwrap();
             put_in_place(place, open);
-            server.handle().look_again();
+            server.stack().layer_handle().wake();
         }
     }
     let result = ended

@@ -45,7 +45,7 @@ fn connect_and_leave<S: BaseServer>(server: Server<S>, connections: usize, reset
         }
     });
     let report = running.close();
-    assert_eq!((report.cut, report.running), (0, 0), "{report}");
+    assert_eq!((report.aborted, report.running), (0, 0), "{report}");
 }
 
 #[test]

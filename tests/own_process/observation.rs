@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use socketserver::layer::{GetRequestError, RequestOf};
 use socketserver::{
     Address, BaseServer, Deadlines, ForkingMixIn, HandlerFactory, Limits, MixIn, RequestEvent,
-    RequestOf, Statistics, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
+    Serve, Statistics, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
     ThreadingTcpServer, UdpServer, UnixStreamServer,
 };
 use support::clients::{DatagramClient, StreamClient};
@@ -42,6 +43,7 @@ impl<S: BaseServer> MixIn for Events<S> {
                 accepted,
                 received,
                 sent,
+                ..
             } => {
                 assert!(accepted.elapsed() > Duration::ZERO);
                 format!("{outcome}: {received} in, {sent} out")
@@ -68,7 +70,7 @@ fn obedient() -> impl HandlerFactory<StreamRequest> {
             match &*line {
                 "fail" => return Err("as told".into()),
                 "panic" => silent_panic("as told"),
-                "late" => request.set_deadlines(Deadlines::each(Duration::from_millis(1))),
+                "late" => request.set_deadlines(Deadlines::uniform(Duration::from_millis(1))),
                 _ => {}
             }
             writeln!(request, "{line}")?;
@@ -165,10 +167,10 @@ fn a_refused_request_is_seen_with_the_reason() {
             assert_eq!(reports.take(2), ["Accepted", &format!("Refused({why})")]);
         };
         refused(&mut reports, "NotVerified");
-        let nobody = Limits::none().max_connections(0).refuse_with("");
+        let nobody = Limits::none().with_max_connections(0).refuse_with("");
         server.handle().set_limits(nobody);
         refused(&mut reports, "TooManyConnections");
-        let nobody = Limits::none().max_connections_per_address(0);
+        let nobody = Limits::none().with_max_connections_per_address(0);
         server.handle().set_limits(nobody);
         refused(&mut reports, "TooManyFromAddress");
         assert_eq!(reports.so_far(), [""; 0]);
@@ -189,9 +191,9 @@ fn a_request_that_is_cut_off_is_seen_as_such() {
             assert_eq!(reports.take(2), ["Accepted", "started"]);
             let server = running.stop();
             let handle = server.handle();
-            assert_eq!(close(server).cut, 1);
-            assert!(reports.next_report().starts_with("cut off"));
-            assert_eq!(handle.statistics().cut, 1);
+            assert_eq!(close(server).aborted, 1);
+            assert!(reports.next_report().starts_with("aborted"));
+            assert_eq!(handle.statistics().aborted, 1);
         }
         let (reporter, mut reports) = reports();
         let bottom = || events(TcpServer::new(LOOPBACK, obedient()), reporter.clone());
@@ -276,16 +278,16 @@ fn a_child_that_is_killed_has_failed() {
         client.send("hello\n");
         assert_eq!(client.line(), "hello");
         assert_eq!(reports.take(2), ["Accepted", "started"]);
-        let children_now = || running.server().stack().active_children();
+        let children_now = || running.server().stack().child_pids();
         // The child may have answered before its parent knows of the child.
         eventually("the child is known", || children_now().len() == 1);
-        let child = nix::unistd::Pid::from_raw(children_now()[0]);
+        let child = nix::unistd::Pid::from_raw(children_now()[0].cast_signed());
         nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).unwrap();
         assert_eq!(reports.next_report(), "failed: 0 in, 0 out");
         client.wait_for_close();
         // It is observed just before it ceases to count.
         eventually("the request has ended", || {
-            running.handle().active_requests() == 0
+            running.handle().active_request_count() == 0
         });
         running.close();
     });
@@ -303,9 +305,9 @@ fn a_request_that_a_layer_gives_up_while_it_gets_it_was_accepted_and_has_failed(
                 &self.0
             }
 
-            fn get_request(&self) -> io::Result<RequestOf<Self>> {
+            fn get_request(&self) -> Result<RequestOf<Self>, GetRequestError> {
                 drop(self.0.get_request()?);
-                Err(io::Error::other("no agreement with the client"))
+                Err(io::Error::other("no agreement with the client").into())
             }
         }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use socketserver::{
-    BaseServer, HandlerFactory, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
+    BaseServer, HandlerFactory, Serve, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
 };
 use support::clients::StreamClient;
 use support::own_process::alone;
@@ -53,7 +53,7 @@ fn goes_on<S: BaseServer>(layers: S) {
     client.send("unharmed\n");
     assert_eq!(client.rest(), b"unharmed");
     let report = running.close();
-    assert_eq!((report.cut, report.running), (0, 0), "{report}");
+    assert_eq!((report.aborted, report.running), (0, 0), "{report}");
     assert!(LINES.load(SeqCst) >= lines_before + 3);
 }
 

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use socketserver::{
-    BaseServer, Deadlines, ForkingMixIn, HandlerFactory, HandlerResult, StreamRequest, TcpServer,
-    ThreadPoolMixIn, ThreadingMixIn, UdpServer, UnixStreamServer,
+    BaseServer, Deadlines, ForkingMixIn, HandlerFactory, HandlerResult, Serve, StreamRequest,
+    TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer, UnixStreamServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::own_process::alone;
@@ -134,8 +134,8 @@ fn every_byte_arrives<S: BaseServer>(layers: impl FnOnce(Reporter) -> S) {
         // With and without, since they are kept in another way than a socket's own timeout. None is
         // missed.
         handle.set_deadlines(match conversations % 8 {
-            0 => Deadlines::each(LIMIT),
-            _ => Deadlines::new(),
+            0 => Deadlines::uniform(LIMIT),
+            _ => Deadlines::none(),
         });
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -146,7 +146,7 @@ fn every_byte_arrives<S: BaseServer>(layers: impl FnOnce(Reporter) -> S) {
     }
     let report = running.close();
     drop(storm);
-    assert_eq!((report.cut, report.running), (0, 0), "{report}");
+    assert_eq!((report.aborted, report.running), (0, 0), "{report}");
     assert_eq!(failures.so_far(), [""; 0]);
     let statistics = handle.statistics();
     assert_eq!(statistics.finished, conversations);
@@ -239,9 +239,9 @@ fn gives_up(deadlines: Deadlines, timeout: Option<Duration>, message: &str, expe
 #[test]
 fn a_silent_client_is_given_up_at_its_deadline() {
     alone(|| {
-        let deadlines = Deadlines::new().first_byte(SHORT);
+        let deadlines = Deadlines::none().with_first_byte(SHORT);
         gives_up(deadlines, None, "", "first-byte deadline");
-        let deadlines = Deadlines::new().read(SHORT);
+        let deadlines = Deadlines::none().with_read(SHORT);
         gives_up(deadlines, None, "unfinished", "read deadline");
     });
 }
@@ -249,7 +249,7 @@ fn a_silent_client_is_given_up_at_its_deadline() {
 #[test]
 fn a_client_that_takes_nothing_is_given_up_at_its_deadline() {
     alone(|| {
-        let deadlines = Deadlines::new().write(SHORT);
+        let deadlines = Deadlines::none().with_write(SHORT);
         gives_up(
             deadlines,
             None,
@@ -262,9 +262,9 @@ fn a_client_that_takes_nothing_is_given_up_at_its_deadline() {
 #[test]
 fn a_silent_client_is_given_up_at_its_timeout() {
     alone(|| {
-        let deadlines = Deadlines::new();
+        let deadlines = Deadlines::none();
         gives_up(deadlines, TIMEOUT, "", "nothing was received within");
-        let deadlines = Deadlines::each(LIMIT);
+        let deadlines = Deadlines::uniform(LIMIT);
         gives_up(deadlines, TIMEOUT, "", "nothing was received within");
     });
 }
@@ -272,7 +272,7 @@ fn a_silent_client_is_given_up_at_its_timeout() {
 #[test]
 fn a_client_that_takes_nothing_is_given_up_at_its_timeout() {
     alone(|| {
-        let deadlines = Deadlines::new();
+        let deadlines = Deadlines::none();
         gives_up(
             deadlines,
             TIMEOUT,

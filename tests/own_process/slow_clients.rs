@@ -34,7 +34,7 @@ fn answer_lines(request: &mut StreamRequest, patience_ends: &AtomicBool) -> Hand
             while !patience_ends.load(SeqCst) {
                 request.read_exact(&mut [0])?;
             }
-            request.set_deadlines(Deadlines::new().read(SHORT));
+            request.set_deadlines(Deadlines::none().with_read(SHORT));
             read_line(request)?;
         }
     }
@@ -96,7 +96,7 @@ fn ordinary_clients_are_served_beside_two_thousand_slow_ones_which_a_deadline_cl
                     scope.spawn(|| (0..CONVERSATIONS).for_each(|it| converse(&address, it)));
                 }
             });
-            assert!(handle.active_requests() >= SLOW);
+            assert!(handle.active_request_count() >= SLOW);
             patience_ends.store(true, SeqCst);
             eventually("the slow clients are given up", || {
                 handle.statistics().timed_out == SLOW as u64

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use socketserver::{BaseServer, TcpServer};
+use socketserver::{Serve, TcpServer};
 use support::clients::StreamClient;
 use support::own_process::alone;
 use support::reports::gate;
@@ -19,7 +19,7 @@ fn a_process_that_the_handler_started_does_not_hold_the_connection_open() {
         // The program's standard output is a copy of the connection, as a CGI program's would be.
         let factory = stream_handler(move |request| {
             let socket = request
-                .as_fd()
+                .socket()
                 .ok_or("no descriptor")?
                 .try_clone_to_owned()?;
             let mut child = Command::new("sh")

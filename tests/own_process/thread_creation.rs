@@ -1,7 +1,7 @@
 //! Where the system gives no thread, the one client is closed, and the server serves on.
 
 use socketserver::{
-    BaseServer, Error, TcpServer, ThreadPoolMixIn, ThreadPoolTcpServer, ThreadingMixIn, UdpServer,
+    Error, Serve, TcpServer, ThreadPoolMixIn, ThreadPoolTcpServer, ThreadingMixIn, UdpServer,
 };
 use support::clients::StreamClient;
 use support::own_process::alone;

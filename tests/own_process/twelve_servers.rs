@@ -4,7 +4,7 @@ use std::process::Command;
 
 use socketserver::{
     BaseServer, ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer,
-    ForkingUnixStreamServer, Server, TcpServer, ThreadPoolTcpServer, ThreadPoolUdpServer,
+    ForkingUnixStreamServer, Serve, Server, TcpServer, ThreadPoolTcpServer, ThreadPoolUdpServer,
     ThreadPoolUnixDatagramServer, ThreadPoolUnixStreamServer, ThreadingTcpServer,
     ThreadingUdpServer, ThreadingUnixDatagramServer, ThreadingUnixStreamServer, UdpServer,
     UnixDatagramServer, UnixStreamServer,

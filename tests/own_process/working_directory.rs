@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use socketserver::{BaseServer, Server, UnixDatagramServer, UnixStreamServer};
+use socketserver::{BaseServer, Serve, Server, UnixDatagramServer, UnixStreamServer};
 use support::clients::StreamClient;
 use support::own_process::alone;
 use support::running_server::{RunningServer, close};

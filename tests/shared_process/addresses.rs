@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use socketserver::{
-    Address, BaseServer, Error, HandlerFactory, InetAddress, Server, StreamRequest, TcpServer,
-    ThreadingTcpServer, UdpServer, UnixStreamServer,
+    Address, BaseServer, Error, HandlerFactory, InetAddress, Serve, Server, StreamRequest,
+    TcpServer, ThreadingTcpServer, UdpServer, UnixStreamServer,
 };
 use support::clients::{DatagramClient, StreamClient, has_ipv6};
 use support::reports::{Reports, reports};
@@ -190,29 +190,35 @@ fn addresses_can_be_written_as_numbers_and_as_borrowed_text() {
     assert_eq!(tcp((&LOOPBACK.to_owned()).into()), Ipv4Addr::LOCALHOST);
 
     // As people write them.
-    TcpServer::new(([127, 0, 0, 1], 0), EchoLine::default)
-        .bind()
-        .unwrap();
-    UdpServer::new((Ipv4Addr::LOCALHOST, 0), EchoLine::default)
-        .bind()
-        .unwrap();
-    UdpServer::new((Ipv6Addr::LOCALHOST, 0), EchoLine::default)
-        .bind()
-        .unwrap();
+    drop(
+        TcpServer::new(([127, 0, 0, 1], 0), EchoLine::default)
+            .bind()
+            .unwrap(),
+    );
+    drop(
+        UdpServer::new((Ipv4Addr::LOCALHOST, 0), EchoLine::default)
+            .bind()
+            .unwrap(),
+    );
+    drop(
+        UdpServer::new((Ipv6Addr::LOCALHOST, 0), EchoLine::default)
+            .bind()
+            .unwrap(),
+    );
     let text = LOOPBACK.to_owned();
-    ThreadingTcpServer::bind(&text, EchoLine::default).unwrap();
-    ThreadingTcpServer::bind(text, EchoLine::default).unwrap();
+    drop(ThreadingTcpServer::bind(&text, EchoLine::default).unwrap());
+    drop(ThreadingTcpServer::bind(text, EchoLine::default).unwrap());
 }
 
 #[test]
 fn an_option_can_be_set_between_the_socket_s_creation_and_its_binding() {
     let factory = stream_handler(|request| {
         // Linux hands the option down from the listening socket to its connections.
-        let socket = request.as_fd().ok_or("no descriptor")?;
+        let socket = request.socket().ok_or("no descriptor")?;
         let keepalive = SockRef::from(&socket).keepalive()?;
         Ok(write!(request, "{keepalive}")?)
     });
-    let server = TcpServer::new(LOOPBACK, factory).unbound().unwrap();
+    let server = TcpServer::new(LOOPBACK, factory).into_server().unwrap();
     SockRef::from(&server).set_keepalive(true).unwrap();
     server.server_bind().unwrap();
     let address = server.server_address();
@@ -231,7 +237,7 @@ fn an_unbound_server_that_cannot_be_bound_says_so_and_can_be_closed() {
     let taken = TcpServer::new(LOOPBACK, EchoLine::default).bind().unwrap();
     let address = taken.local_addr().unwrap();
     let server = TcpServer::new(address, EchoLine::default)
-        .unbound()
+        .into_server()
         .unwrap();
     let error = server.server_bind().unwrap_err();
     assert!(matches!(error, Error::AddressInUse { .. }), "{error:?}");
@@ -268,7 +274,7 @@ fn servers_that_allow_it_share_a_port() {
         |address: SocketAddr| UdpServer::new(address, EchoLine::default).allow_reuse_port(true);
     let first = udp(LOOPBACK.parse().unwrap()).bind().unwrap();
     let address = first.local_addr().unwrap();
-    udp(address).bind().unwrap();
+    drop(udp(address).bind().unwrap());
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::net::Shutdown;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use socketserver::layer::{GetRequestError, Stream};
 use socketserver::{
-    BaseServer, DeadlineExceeded, Deadlines, HandlerFactory, Limits, MixIn, Stream, StreamRequest,
+    BaseServer, DeadlineExceeded, Deadlines, HandlerFactory, Limits, MixIn, Serve, StreamRequest,
     TcpServer, ThreadingMixIn, UnixStreamServer,
 };
 use support::clients::StreamClient;
@@ -64,8 +65,8 @@ impl Stream for Masked {
         self.0.set_nodelay(nodelay)
     }
 
-    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.0.as_fd()
+    fn readiness(&self) -> Option<BorrowedFd<'_>> {
+        self.0.readiness()
     }
 }
 
@@ -79,9 +80,10 @@ impl<S: BaseServer<Request = StreamRequest>> MixIn for Masking<S> {
         &self.0
     }
 
-    fn get_request(&self) -> io::Result<StreamRequest> {
-        let request = self.0.get_request()?;
-        Ok(request.map_stream(|stream| Box::new(Masked(stream))))
+    fn get_request(&self) -> Result<StreamRequest, GetRequestError> {
+        let mut request = self.0.get_request()?;
+        request.map_stream(|stream| Box::new(Masked(stream)));
+        Ok(request)
     }
 }
 
@@ -122,7 +124,7 @@ fn masks<S: BaseServer<Request = StreamRequest>>(layers: impl FnOnce(Reporter) -
     assert_eq!(masked(&client.rest()), b"goodbye\n");
     let report = close(server);
     assert_eq!(
-        (report.idle + report.ended, report.cut, report.running),
+        (report.idle + report.ended, report.aborted, report.running),
         (1, 0, 0)
     );
 }
@@ -160,7 +162,9 @@ fn deadlines_hold_through_a_mix_in_that_changes_the_bytes() {
     let layers = TcpServer::new("127.0.0.1:0", factory).mix_in(Masking);
     let running = RunningServer::start(layers.bind().unwrap());
     let limit = Duration::from_millis(60);
-    running.handle().set_deadlines(Deadlines::new().read(limit));
+    running
+        .handle()
+        .set_deadlines(Deadlines::none().with_read(limit));
     let mut client = StreamClient::connect(&running.address());
     client.send("x");
     let expected = DeadlineExceeded::Read(limit);
@@ -212,8 +216,8 @@ fn a_stream_that_panics_while_its_client_is_refused_does_not_cost_the_loop() {
             self.0.set_nodelay(nodelay)
         }
 
-        fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-            self.0.as_fd()
+        fn readiness(&self) -> Option<BorrowedFd<'_>> {
+            self.0.readiness()
         }
     }
 
@@ -226,16 +230,19 @@ fn a_stream_that_panics_while_its_client_is_refused_does_not_cost_the_loop() {
             &self.0
         }
 
-        fn get_request(&self) -> io::Result<StreamRequest> {
-            let request = self.0.get_request()?;
-            Ok(request.map_stream(|stream| Box::new(Panics(stream))))
+        fn get_request(&self) -> Result<StreamRequest, GetRequestError> {
+            let mut request = self.0.get_request()?;
+            request.map_stream(|stream| Box::new(Panics(stream)));
+            Ok(request)
         }
     }
 
     let (reporter, _reports) = reports();
     let layers = TcpServer::new("127.0.0.1:0", counting(reporter)).mix_in(Panicking);
     let running = RunningServer::start(layers.bind().unwrap());
-    let nobody = Limits::none().max_connections(0).refuse_with("too busy");
+    let nobody = Limits::none()
+        .with_max_connections(0)
+        .refuse_with("too busy");
     running.handle().set_limits(nobody);
     for refused in 1..=2 {
         StreamClient::connect(&running.address()).wait_for_close();

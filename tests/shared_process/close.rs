@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use socketserver::{
-    Address, BaseServer, Deadlines, DrainReport, Limits, Server, TcpServer, ThreadPoolTcpServer,
-    ThreadPoolUdpServer, ThreadingTcpServer, ThreadingUdpServer, UdpServer,
+    Address, BaseServer, Deadlines, DrainReport, Limits, Serve, Server, TcpServer,
+    ThreadPoolTcpServer, ThreadPoolUdpServer, ThreadingTcpServer, ThreadingUdpServer, UdpServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::running_server::{RunningServer, close};
@@ -40,7 +40,7 @@ fn a_server_can_be_closed_before_it_serves() {
 fn a_server_can_be_closed_before_it_is_bound() {
     closes_before_it_serves(
         TcpServer::new(LOOPBACK, EchoLine::default)
-            .unbound()
+            .into_server()
             .unwrap(),
     );
 }
@@ -106,7 +106,7 @@ fn a_handle_outlives_its_server_without_harm() {
     let handle = server.handle();
     close(server);
     assert_eq!(handle.server_address(), address);
-    assert_eq!(handle.active_requests(), 0);
+    assert_eq!(handle.active_request_count(), 0);
     handle.shutdown();
 }
 
@@ -127,6 +127,7 @@ fn a_handle_does_no_harm_when_its_server_is_gone() {
     let server = ThreadingTcpServer::bind(LOOPBACK, EchoLine::default).unwrap();
     let running = RunningServer::start(server);
     let (address, handle) = (running.address(), running.handle());
+    let layer_handle = running.server().stack().layer_handle().clone();
     let mut client = StreamClient::connect(&address);
     client.send("hello\n");
     assert_eq!(client.rest(), b"hello\n");
@@ -139,18 +140,17 @@ fn a_handle_does_no_harm_when_its_server_is_gone() {
     handle.resume();
     handle.set_limits(
         Limits::none()
-            .max_connections(0)
-            .max_connections_per_address(0),
+            .with_max_connections(0)
+            .with_max_connections_per_address(0),
     );
-    handle.set_deadlines(Deadlines::each(Duration::ZERO));
-    handle.look_again();
+    handle.set_deadlines(Deadlines::uniform(Duration::ZERO));
+    layer_handle.wake();
     handle.request_shutdown();
     let at_once = handle.clone();
     within_limit("shutdown", move || at_once.shutdown());
-    let at_once = handle.clone();
-    assert!(within_limit("wait", move || at_once.wait_for_requests()));
+    assert!(within_limit("wait", move || layer_handle.wait_for_requests()));
     assert_eq!(handle.server_address(), address);
-    assert_eq!(handle.active_requests(), 0);
+    assert_eq!(handle.active_request_count(), 0);
     let statistics = handle.statistics();
     assert_eq!((statistics.accepted, statistics.finished), (1, 1));
     assert!(handle.is_draining());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use socketserver::{
-    BaseServer, HandlerFactory, HandlerResult, RequestHandler, Server, StreamRequest,
+    BaseServer, HandlerFactory, HandlerResult, RequestHandler, Serve, Server, StreamRequest,
     ThreadingTcpServer, UnixStreamServer,
 };
 use support::clients::StreamClient;
@@ -210,7 +210,7 @@ fn a_timeout_of_none_is_none_and_one_of_zero_is_refused() {
         assert_eq!(refused.kind(), ErrorKind::InvalidInput);
         request.set_timeout(Some(Duration::from_secs(1)))?;
         request.set_timeout(None)?;
-        let socket = request.as_fd().ok_or("no descriptor")?;
+        let socket = request.socket().ok_or("no descriptor")?;
         let timeout = SockRef::from(&socket).read_timeout()?;
         Ok(write!(request, "{timeout:?}")?)
     }));
@@ -294,13 +294,13 @@ fn a_message_in_pieces_is_read_whole() {
 #[test]
 fn small_writes_are_not_held_back_unless_asked_for() {
     let nodelay = |request: &StreamRequest| -> std::io::Result<bool> {
-        let socket = request.as_fd().ok_or(ErrorKind::NotConnected)?;
+        let socket = request.socket().ok_or(ErrorKind::NotConnected)?;
         SockRef::from(&socket).tcp_nodelay()
     };
     let running = start(stream_handler(move |request| {
         let line = read_line(request)?;
         if line == "hold back" {
-            request.disable_nagle_algorithm(false)?;
+            request.set_nodelay(false)?;
         }
         for _ in 0..3 {
             request.write_all(b".")?;
@@ -326,7 +326,7 @@ fn the_handler_knows_its_client_and_its_server() {
         let (client, server) = (request.client_address().clone(), request.server().clone());
         writeln!(request, "{client}")?;
         writeln!(request, "{}", server.server_address())?;
-        Ok(writeln!(request, "{}", server.active_requests())?)
+        Ok(writeln!(request, "{}", server.active_request_count())?)
     }));
     let mut client = StreamClient::connect(&running.address());
     let own = client.socket().local_addr().unwrap().as_socket().unwrap();

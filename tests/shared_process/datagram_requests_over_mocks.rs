@@ -78,7 +78,7 @@ fn a_packet_can_be_read_as_a_stream_and_is_still_there_whole() {
 #[test]
 fn a_handler_can_tell_a_truncated_datagram() {
     let tell = |request: &mut DatagramRequest| {
-        let truncated = request.truncated();
+        let truncated = request.is_truncated();
         Ok(write!(request, "{truncated}")?)
     };
     assert_eq!(MockDatagram::new("x").run(handle(tell)).sent(), [b"false"]);

@@ -3,7 +3,7 @@
 use std::io::{BufRead, Write};
 
 use socketserver::{
-    BaseServer, DatagramRequest, HandlerFactory, HandlerResult, RequestHandler, Server,
+    BaseServer, DatagramRequest, HandlerFactory, HandlerResult, RequestHandler, Serve, Server,
     ThreadingUdpServer, UdpServer, UnixDatagramServer,
 };
 use support::clients::{DatagramClient, StreamClient};
@@ -17,7 +17,7 @@ const LOOPBACK: &str = "127.0.0.1:0";
 /// Handlers that reply with the length of their packet, and whether the packet is truncated.
 fn measure() -> impl HandlerFactory<DatagramRequest> {
     datagram_handler(|request| {
-        let (length, truncated) = (request.packet().len(), request.truncated());
+        let (length, truncated) = (request.packet().len(), request.is_truncated());
         Ok(write!(request, "{length} {truncated}")?)
     })
 }

@@ -7,8 +7,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
 use socketserver::{
-    BaseServer, DrainReport, HandlerFactory, Server, StreamRequest, TcpServer, ThreadPoolMixIn,
-    ThreadPoolTcpServer, ThreadingMixIn, ThreadingTcpServer, ThreadingUnixStreamServer, UdpServer,
+    BaseServer, DrainReport, HandlerFactory, Serve, Server, StreamRequest, TcpServer,
+    ThreadPoolMixIn, ThreadPoolTcpServer, ThreadingMixIn, ThreadingTcpServer,
+    ThreadingUnixStreamServer, UdpServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::conversation::Conversation;
@@ -21,7 +22,7 @@ const LOOPBACK: &str = "127.0.0.1:0";
 const SOON: Option<Duration> = Some(Duration::from_millis(50));
 
 fn counts(report: DrainReport) -> (usize, usize, usize, usize) {
-    (report.idle, report.ended, report.cut, report.running)
+    (report.idle, report.ended, report.aborted, report.running)
 }
 
 fn conversations() -> (Reports, impl HandlerFactory<StreamRequest>) {
@@ -256,7 +257,7 @@ fn those_that_end_and_those_that_are_cut_off_are_told_apart() {
     });
     // The counting begins with the shutdown in it, so none ends uncounted.
     let report = running.close();
-    assert_eq!(report.cut, 2, "{report}");
+    assert_eq!(report.aborted, 2, "{report}");
     assert_eq!(report.running, 0, "{report}");
     assert_eq!(report.idle, 3, "{report}");
     drop(clients);
@@ -396,14 +397,14 @@ fn what_waits_for_a_worker_when_the_time_is_over_is_not_begun() {
     let client = DatagramClient::connect(&running.address());
     (0..3).for_each(|_| client.send(b"?"));
     assert_eq!(begun.next_report(), "begun");
-    eventually("two wait", || running.handle().active_requests() == 3);
+    eventually("two wait", || running.handle().active_request_count() == 3);
     let server = running.stop();
     let handle = server.handle();
     // The first neither reads nor writes, and is given up.
     assert_eq!(counts(close(server)), (0, 0, 0, 3));
     key.let_pass(3);
-    eventually("all have ended", || handle.active_requests() == 0);
+    eventually("all have ended", || handle.active_request_count() == 0);
     assert_eq!(begun.so_far(), [""; 0]);
     let statistics = handle.statistics();
-    assert_eq!((statistics.finished, statistics.cut), (1, 2));
+    assert_eq!((statistics.finished, statistics.aborted), (1, 2));
 }

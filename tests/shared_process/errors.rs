@@ -6,9 +6,10 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use nix::errno::Errno;
+use socketserver::layer::{GetRequestError, RequestOf};
 use socketserver::{
-    BaseServer, Error, HandlerError, HandlerFactory, HandlerResult, MixIn, RequestHandler,
-    RequestOf, Server, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer,
+    BaseServer, Error, HandlerError, HandlerFactory, HandlerResult, MixIn, RequestHandler, Serve,
+    Server, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::observer::Observer;
@@ -277,9 +278,9 @@ impl<S: BaseServer> MixIn for Failing<S> {
         &self.next
     }
 
-    fn get_request(&self) -> io::Result<RequestOf<Self>> {
+    fn get_request(&self) -> Result<RequestOf<Self>, GetRequestError> {
         match self.errors.lock().unwrap().pop() {
-            Some(error) => Err(error.into()),
+            Some(error) => Err(io::Error::from(error).into()),
             None => self.next.get_request(),
         }
     }
@@ -358,14 +359,14 @@ impl<S: BaseServer> MixIn for ClumsyOnce<S> {
         &self.next
     }
 
-    fn accepting(&self) -> bool {
+    fn is_ready(&self) -> bool {
         if self.accepting.swap(false, SeqCst) {
             silent_panic("stumbled over accepting");
         }
-        self.next.accepting()
+        self.next.is_ready()
     }
 
-    fn get_request(&self) -> io::Result<RequestOf<Self>> {
+    fn get_request(&self) -> Result<RequestOf<Self>, GetRequestError> {
         if self.get_request.swap(false, SeqCst) {
             silent_panic("stumbled over get_request");
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use socketserver::{
-    BaseServer, ForkingMixIn, MixIn, Server, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
+    BaseServer, ForkingMixIn, MixIn, Serve, Server, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
     ThreadingTcpServer, UdpServer,
 };
 use support::clients::{DatagramClient, StreamClient};

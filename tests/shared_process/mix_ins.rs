@@ -8,9 +8,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use socketserver::layer::{LayerHandle, RequestOf};
 use socketserver::{
-    BaseServer, HandlerFactory, HandlerResult, MixIn, Request, RequestOf, Server, ServerHandle,
-    StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer, UnixDatagramServer,
+    BaseServer, HandlerFactory, HandlerResult, MixIn, Request, Serve, Server, StreamRequest,
+    TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer, UnixDatagramServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::observer::Observer;
@@ -224,8 +225,11 @@ impl<S: BaseServer> MixIn for Counter<S> {
         self.next.finish_request(request)
     }
 
-    fn close_request(&self, request: RequestOf<Self>) {
-        self.next.close_request(request);
+    fn close_request<T>(&self, top: &Arc<T>, request: RequestOf<Self>)
+    where
+        T: BaseServer<Request = RequestOf<Self>>,
+    {
+        self.next.close_request(top, request);
         self.closed.fetch_add(1, SeqCst);
     }
 }
@@ -271,7 +275,7 @@ impl<S: BaseServer> MixIn for OwnThreads<S> {
 
     fn server_close(&self) {
         self.0.server_close();
-        self.handle().wait_for_requests();
+        self.layer_handle().wait_for_requests();
     }
 }
 
@@ -345,15 +349,18 @@ fn running_requests_are_waited_for<S: BaseServer>(
     key: GateKey,
 ) {
     let running = RunningServer::start(server);
-    let wait = |handle: ServerHandle| move || handle.wait_for_requests();
+    let wait = |handle: LayerHandle| move || handle.wait_for_requests();
     // There is none.
-    assert!(within_limit("waiting", wait(running.handle())));
+    assert!(within_limit(
+        "waiting",
+        wait(running.server().stack().layer_handle().clone())
+    ));
     // Several times, since the end of the request meets the one who waits at a different point.
     for _ in 0..20 {
         let mut client = StreamClient::connect(&running.address());
         assert_eq!(held.next_report(), "held");
         let (reporter, mut begun) = reports();
-        let wait = wait(running.handle());
+        let wait = wait(running.server().stack().layer_handle().clone());
         let waiting = std::thread::spawn(move || {
             reporter.say("waiting");
             wait()
@@ -362,11 +369,14 @@ fn running_requests_are_waited_for<S: BaseServer>(
         assert!(!waiting.is_finished());
         key.let_pass(1);
         assert!(within_limit("waiting", move || waiting.join().unwrap()));
-        assert_eq!(running.handle().active_requests(), 0);
+        assert_eq!(running.handle().active_request_count(), 0);
         client.wait_for_close();
     }
     assert!(!running.handle().is_draining());
-    assert!(within_limit("waiting", wait(running.handle())));
+    assert!(within_limit(
+        "waiting",
+        wait(running.server().stack().layer_handle().clone())
+    ));
     running.close();
 }
 

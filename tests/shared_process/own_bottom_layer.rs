@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use socketserver::layer::{GetRequestError, LayerHandle, run_handler};
 use socketserver::{
-    Address, BaseServer, Error, HandlerFactory, HandlerResult, RequestHandler, ServerHandle,
-    StreamRequest, ThreadPoolMixIn, ThreadingMixIn,
+    Address, BaseServer, Error, HandlerFactory, HandlerResult, Serve, StreamRequest,
+    ThreadPoolMixIn, ThreadingMixIn,
 };
 use support::clients::StreamClient;
 use support::reports::{Reporter, reports};
@@ -17,7 +18,7 @@ use support::services::{read_line, stream_handler};
 
 /// Serves what a listener accepts that somebody else has bound, as a supervisor does.
 struct Inherited<F> {
-    handle: ServerHandle,
+    handle: LayerHandle,
     listener: Mutex<Option<Arc<OwnedFd>>>,
     handler_factory: F,
 }
@@ -26,7 +27,7 @@ impl<F> Inherited<F> {
     fn new(handler_factory: F) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        let handle = ServerHandle::new();
+        let handle = LayerHandle::new();
         handle.set_server_address(Address::from(listener.local_addr().unwrap()));
         Self {
             handle,
@@ -50,12 +51,12 @@ impl<F> Inherited<F> {
 impl<F: HandlerFactory<StreamRequest>> BaseServer for Inherited<F> {
     type Request = StreamRequest;
 
-    fn handle(&self) -> &ServerHandle {
+    fn layer_handle(&self) -> &LayerHandle {
         &self.handle
     }
 
     fn socket(&self) -> Result<Arc<OwnedFd>, Error> {
-        let failed = |source| Error::create_socket(self.handle.server_address(), source);
+        let failed = |source| Error::create_socket(self.handle.server().server_address(), source);
         self.listener().map_err(failed)
     }
 
@@ -67,7 +68,7 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for Inherited<F> {
         Ok(())
     }
 
-    fn get_request(&self) -> io::Result<StreamRequest> {
+    fn get_request(&self) -> Result<StreamRequest, GetRequestError> {
         let (connection, client) = self.accept()?;
         let client = Address::from(client);
         Ok(StreamRequest::from_socket(connection, client, &self.handle))
@@ -75,9 +76,7 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for Inherited<F> {
 
     fn finish_request(&self, request: &mut StreamRequest) -> HandlerResult {
         let mut handler = self.handler_factory.make_handler();
-        handler.setup(request)?;
-        let handled = handler.handle(request);
-        handled.and(handler.finish(request))
+        run_handler(&mut handler, request)
     }
 
     fn shutdown_request<T>(&self, top: &Arc<T>, mut request: StreamRequest)
@@ -85,7 +84,7 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for Inherited<F> {
         T: BaseServer<Request = StreamRequest>,
     {
         let _ = request.shutdown(Shutdown::Write);
-        top.close_request(request);
+        top.close_request(top, request);
     }
 
     fn server_close(&self) {
@@ -116,14 +115,14 @@ fn serves_and_drains<S: BaseServer>(layers: impl Fn(Reporter) -> S) {
     let mut client = StreamClient::connect(&running.address());
     client.send("hello\n");
     assert_eq!(client.line(), "hello");
-    assert_eq!(running.handle().active_requests(), 1);
+    assert_eq!(running.handle().active_request_count(), 1);
     // Told by the shutdown alone, and counted by the close.
     let server = running.stop();
     assert_eq!(reports.next_report(), "told");
     assert_eq!(client.rest(), b"goodbye\n");
     let report = close(server);
     assert_eq!(
-        (report.idle + report.ended, report.cut, report.running),
+        (report.idle + report.ended, report.aborted, report.running),
         (1, 0, 0)
     );
 
@@ -135,7 +134,7 @@ fn serves_and_drains<S: BaseServer>(layers: impl Fn(Reporter) -> S) {
     assert_eq!(client.line(), "read");
     let report = running.close();
     assert_eq!(
-        (report.idle + report.ended, report.cut, report.running),
+        (report.idle + report.ended, report.aborted, report.running),
         (0, 1, 0)
     );
     assert_eq!(reports.next_report(), "ConnectionAborted");

@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use socketserver::{
-    BaseServer, HandlerFactory, HandlerResult, Server, StreamRequest, TcpServer, ThreadPoolMixIn,
-    ThreadingMixIn, UnixStreamServer,
+    BaseServer, HandlerFactory, HandlerResult, Serve, Server, StreamRequest, TcpServer,
+    ThreadPoolMixIn, ThreadingMixIn, UnixStreamServer,
 };
 use support::clients::StreamClient;
 use support::reports::{Reporter, gate, reports};
@@ -97,7 +97,7 @@ fn a_client_that_resets_before_its_answer_is_sent_does_not_end_the_server() {
 
 /// Waits until the system knows that the client has reset the connection.
 fn wait_for_reset(request: &StreamRequest) -> HandlerResult {
-    let socket = request.as_fd().ok_or("no descriptor")?;
+    let socket = request.socket().ok_or("no descriptor")?;
     // Without any event asked for: poll always reports an error.
     let mut sockets = [PollFd::new(socket, PollFlags::empty())];
     let limit = PollTimeout::try_from(LIMIT)?;

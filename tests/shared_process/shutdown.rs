@@ -1,7 +1,7 @@
 //! `shutdown` ends a loop: whoever calls it, and whenever.
 
 use socketserver::{
-    BaseServer, Error, HandlerResult, Server, StreamRequest, TcpServer, ThreadPoolMixIn,
+    BaseServer, Error, HandlerResult, Serve, Server, StreamRequest, TcpServer, ThreadPoolMixIn,
     ThreadPoolUdpServer, ThreadingMixIn, ThreadingTcpServer, ThreadingUdpServer, UdpServer,
     UnixStreamServer,
 };
@@ -49,7 +49,7 @@ fn shutdown_before_the_loop_begins_ends_it_at_once() {
     for _ in 0..20 {
         let server = echo_server();
         server.shutdown();
-        RunningServer::start(server).wait_for_end();
+        drop(RunningServer::start(server).wait_for_end());
     }
 }
 
@@ -79,7 +79,7 @@ fn shutdown_returns_when_the_loop_has_ended() {
     key.let_pass(1);
     within_limit("shutdown", move || stopping.join().unwrap());
     assert_eq!(reports.so_far(), ["handled"]);
-    running.wait_for_end();
+    drop(running.wait_for_end());
 }
 
 #[test]
@@ -106,18 +106,18 @@ fn a_requested_shutdown_ends_the_loop_and_does_not_wait_for_it() {
 fn a_shutdown_requested_before_the_loop_begins_ends_it_at_once() {
     let server = echo_server();
     server.handle().request_shutdown();
-    RunningServer::start(server).wait_for_end();
+    drop(RunningServer::start(server).wait_for_end());
 }
 
 #[test]
-fn a_loop_that_is_told_again_and_again_to_look_is_still_told_to_stop() {
+fn a_loop_that_is_woken_again_and_again_still_stops() {
     for _ in 0..20 {
         let running = RunningServer::start(echo_server());
-        let handle = running.handle();
+        let handle = running.server().stack().layer_handle().clone();
         // Each wake-up meets the loop while the loop handles the one before.
-        let speaking = std::thread::spawn(move || (0..10_000).for_each(|_| handle.look_again()));
-        within_limit("look_again", move || speaking.join().unwrap());
-        running.stop();
+        let waking = std::thread::spawn(move || (0..10_000).for_each(|_| handle.wake()));
+        within_limit("wake", move || waking.join().unwrap());
+        drop(running.stop());
     }
 }
 
@@ -133,7 +133,7 @@ fn several_threads_may_shut_one_server_down() {
     for thread in stopping {
         within_limit("shutdown", move || thread.join().unwrap());
     }
-    running.wait_for_end();
+    drop(running.wait_for_end());
 }
 
 fn stop_when_told(request: &mut StreamRequest) -> HandlerResult {
@@ -197,7 +197,7 @@ fn a_handler_can_call_shutdown_through_a_handle_of_its_own() {
     sender.send(server.handle()).unwrap();
     let running = RunningServer::start(server);
     StreamClient::connect(&running.address()).wait_for_close();
-    running.wait_for_end();
+    drop(running.wait_for_end());
 }
 
 #[test]

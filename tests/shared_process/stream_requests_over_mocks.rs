@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use socketserver::mock::{Event, MockStream};
-use socketserver::{
-    Address, HandlerPanic, HandlerResult, RequestHandler, ServerHandle, Stream, StreamRequest,
-};
+use socketserver::layer::{LayerHandle, Stream};
+use socketserver::mock::{MockStream, StreamEvent};
+use socketserver::{Address, HandlerPanic, HandlerResult, RequestHandler, StreamRequest};
 
 /// A handler made of a function.
 struct Handle<F>(F);
@@ -46,9 +45,9 @@ fn a_prompt_leaves_before_the_read_that_waits_for_its_answer() {
     assert_eq!(
         events[..3],
         [
-            Event::Written(b"name? ".into()),
-            Event::Flushed,
-            Event::Read(4)
+            StreamEvent::Written(b"name? ".into()),
+            StreamEvent::Flushed,
+            StreamEvent::Read(4)
         ]
     );
 }
@@ -162,7 +161,7 @@ fn a_read_asks_for_no_more_than_rbufsize() {
 #[test]
 fn the_tied_writes_disable_nagle_before_the_second_write_and_only_then() {
     let once = MockStream::new().chunk("a").run(handle(echo));
-    assert!(!once.events().contains(&Event::NodelaySet(true)));
+    assert!(!once.events().contains(&StreamEvent::NodelaySet(true)));
     let thrice = MockStream::new()
         .chunk("a")
         .chunk("b")
@@ -171,7 +170,7 @@ fn the_tied_writes_disable_nagle_before_the_second_write_and_only_then() {
     let set = thrice
         .events()
         .iter()
-        .filter(|event| **event == Event::NodelaySet(true))
+        .filter(|event| **event == StreamEvent::NodelaySet(true))
         .count();
     assert_eq!(set, 1);
     assert_eq!(thrice.writes().len(), 3);
@@ -183,15 +182,15 @@ fn a_handler_can_have_nagle_s_algorithm_or_do_without_it_from_the_first_write() 
         .chunk("a")
         .chunk("b")
         .run(handle(|request| {
-            request.disable_nagle_algorithm(false)?;
+            request.set_nodelay(false)?;
             echo(request)
         }));
-    assert!(!with.events().contains(&Event::NodelaySet(true)));
+    assert!(!with.events().contains(&StreamEvent::NodelaySet(true)));
     let without = MockStream::new().chunk("a").run(handle(|request| {
-        request.disable_nagle_algorithm(true)?;
+        request.set_nodelay(true)?;
         echo(request)
     }));
-    assert!(without.events().contains(&Event::NodelaySet(true)));
+    assert!(without.events().contains(&StreamEvent::NodelaySet(true)));
 }
 
 #[test]
@@ -398,7 +397,7 @@ impl Stream for SlowOnce {
         Ok(())
     }
 
-    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+    fn readiness(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 }
@@ -408,8 +407,8 @@ fn after_a_failed_write_nothing_reaches_a_client_that_would_take_it() {
     let client = SlowOnce::default();
     let taken = client.taken.clone();
     let address = Address::from(([192, 0, 2, 1], 5));
-    let active = ServerHandle::new().begin_request(address);
-    let mut request = StreamRequest::new(Box::new(client), active);
+    let guard = LayerHandle::new().register_request(address);
+    let mut request = StreamRequest::new(Box::new(client), guard);
     request.set_timeout(Some(Duration::from_secs(1))).unwrap();
     request.write_all(b"0123456789").unwrap();
     assert_eq!(request.flush().unwrap_err().kind(), ErrorKind::TimedOut);
@@ -429,8 +428,8 @@ fn the_writing_side_is_ended_also_where_not_all_could_be_sent() {
     let error = request.shutdown(Shutdown::Write).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     let events = recording.events();
-    let failed = Event::WriteFailed(ErrorKind::BrokenPipe);
-    let shut_down = Event::ShutDown(Shutdown::Write);
+    let failed = StreamEvent::WriteFailed(ErrorKind::BrokenPipe);
+    let shut_down = StreamEvent::ShutDown(Shutdown::Write);
     assert!(events.ends_with(&[failed, shut_down]), "{events:?}");
 }
 
@@ -447,7 +446,7 @@ fn an_interrupted_write_is_repeated() {
     writing.join().unwrap();
     recording.result().as_ref().unwrap();
     assert_eq!(recording.writes(), [b"wh".as_slice(), b"ole"]);
-    let interrupted = Event::WriteFailed(ErrorKind::Interrupted);
+    let interrupted = StreamEvent::WriteFailed(ErrorKind::Interrupted);
     let events = recording.events();
     assert_eq!(events.iter().filter(|it| **it == interrupted).count(), 1);
 }
@@ -485,8 +484,11 @@ fn a_handler_sees_the_client_and_can_stop_the_server() {
 #[test]
 fn after_the_handler_the_connection_is_shut_down_and_then_closed() {
     let events = MockStream::new().run(handle(echo)).events();
-    let shut_down = Event::ShutDown(Shutdown::Write);
-    assert!(events.ends_with(&[shut_down, Event::Closed]), "{events:?}");
+    let shut_down = StreamEvent::ShutDown(Shutdown::Write);
+    assert!(
+        events.ends_with(&[shut_down, StreamEvent::Closed]),
+        "{events:?}"
+    );
 }
 
 /// One thing a handler may do to read.

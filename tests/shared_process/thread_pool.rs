@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::io::Write;
 
 use socketserver::{
-    BaseServer, HandlerFactory, MixIn, Server, StreamRequest, TcpServer, ThreadPoolMixIn, UdpServer,
+    BaseServer, HandlerFactory, MixIn, Serve, Server, StreamRequest, TcpServer, ThreadPoolMixIn,
+    UdpServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::reports::{Gate, GateKey, Reporter, Reports, gate, reports};
@@ -64,7 +65,7 @@ fn pool(
 fn let_the_loop_look<S: BaseServer>(running: &RunningServer<S>, passes: &mut Reports) {
     passes.so_far();
     for _ in 0..3 {
-        running.handle().look_again();
+        running.server().stack().layer_handle().wake();
         passes.next_report();
     }
 }
@@ -78,22 +79,22 @@ fn when_all_workers_are_busy_and_the_queue_is_full_the_rest_waits_and_nothing_is
         .map(|_| StreamClient::connect(&running.address()))
         .collect();
     held.begun.take(2);
-    while running.handle().active_requests() < 5 {
+    while running.handle().active_request_count() < 5 {
         std::thread::yield_now();
     }
     let_the_loop_look(&running, &mut passes);
     // Two are served, three wait for a worker, seven are with the kernel.
     assert_eq!(held.begun.so_far(), [""; 0]);
-    assert_eq!(running.handle().active_requests(), 5);
+    assert_eq!(running.handle().active_request_count(), 5);
     // One ends: one that waited is begun, and one more is accepted.
     held.key.let_pass(1);
     held.begun.next_report();
-    while running.handle().active_requests() < 5 {
+    while running.handle().active_request_count() < 5 {
         std::thread::yield_now();
     }
     let_the_loop_look(&running, &mut passes);
     assert_eq!(held.begun.so_far(), [""; 0]);
-    assert_eq!(running.handle().active_requests(), 5);
+    assert_eq!(running.handle().active_request_count(), 5);
     held.key.let_pass(11);
     for mut client in clients {
         assert_eq!(client.rest(), b"served");
@@ -113,7 +114,7 @@ fn without_a_queue_no_more_is_accepted_than_is_served() {
     for mut client in clients {
         held.begun.next_report();
         let_the_loop_look(&running, &mut passes);
-        assert_eq!(running.handle().active_requests(), 1);
+        assert_eq!(running.handle().active_request_count(), 1);
         held.key.let_pass(1);
         assert_eq!(client.rest(), b"served");
     }
@@ -189,14 +190,14 @@ fn closing_waits_for_what_runs_and_for_what_waits_for_a_worker() {
         .map(|_| StreamClient::connect(&running.address()))
         .collect();
     held.begun.next_report();
-    while running.handle().active_requests() < 3 {
+    while running.handle().active_request_count() < 3 {
         std::thread::yield_now();
     }
     let server = running.stop();
     held.key.let_pass(3);
     let report = close(server);
     assert_eq!(
-        (report.idle, report.ended, report.cut, report.running),
+        (report.idle, report.ended, report.aborted, report.running),
         (0, 3, 0, 0)
     );
     for mut client in clients {
@@ -217,7 +218,7 @@ fn closing_does_not_wait_without_block_on_close_and_what_was_accepted_is_served(
         .map(|_| StreamClient::connect(&running.address()))
         .collect();
     held.begun.next_report();
-    while running.handle().active_requests() < 2 {
+    while running.handle().active_request_count() < 2 {
         std::thread::yield_now();
     }
     assert_eq!(running.close().running, 2);
@@ -244,11 +245,11 @@ fn datagrams_that_find_no_place_wait_in_the_kernel() {
     for number in 0..10 {
         client.send(&[number]);
     }
-    while running.handle().active_requests() < 2 {
+    while running.handle().active_request_count() < 2 {
         std::thread::yield_now();
     }
     for number in 0..10 {
-        assert!(running.handle().active_requests() <= 2);
+        assert!(running.handle().active_request_count() <= 2);
         key.let_pass(1);
         assert_eq!(client.receive(), [number]);
     }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use socketserver::{BaseServer, Server, TcpServer, ThreadingMixIn, UdpServer};
+use socketserver::{BaseServer, Serve, Server, TcpServer, ThreadingMixIn, UdpServer};
 use support::clients::{DatagramClient, StreamClient};
 use support::reports::{Gate, Reporter, gate, reports};
 use support::running_server::{RunningServer, close};
@@ -170,7 +170,7 @@ fn running_after_close(
     let _client = StreamClient::connect(&running.address());
     assert_eq!(reports.next_report(), "held");
     let report = running.close();
-    assert_eq!(handle.active_requests(), report.running);
+    assert_eq!(handle.active_request_count(), report.running);
     key.let_pass(1);
     assert_eq!(reports.next_report(), "let go");
     report.running
@@ -228,7 +228,7 @@ fn closing_waits_for_the_requests_that_run() {
     let report = within_limit("server_close", move || closing.join().unwrap());
     assert_eq!(reports.so_far(), ["let go"]);
     assert_eq!(
-        (report.idle, report.ended, report.cut, report.running),
+        (report.idle, report.ended, report.aborted, report.running),
         (0, 1, 0, 0)
     );
 }

@@ -9,7 +9,9 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
-use socketserver::{Address, BaseServer, Error, Server, UnixDatagramServer, UnixStreamServer};
+use socketserver::{
+    Address, BaseServer, Error, Serve, Server, UnixDatagramServer, UnixStreamServer,
+};
 use support::clients::{DatagramClient, StreamClient};
 use support::running_server::{RunningServer, close};
 use support::services::{EchoLine, stream_handler};
@@ -306,7 +308,7 @@ fn a_server_that_is_bound_and_about_to_listen_is_not_taken_for_dead() {
     let path = |number: u32| directory.path().join(number.to_string());
     let (bound, is_bound) = channel();
     let bind_slowly = |number| {
-        let server = stream_layers(path(number)).unbound()?;
+        let server = stream_layers(path(number)).into_server()?;
         let result = server.server_bind();
         bound.send(()).unwrap();
         result?;

@@ -2,8 +2,9 @@
 //!
 //! A layer that refuses by address over a forking server is in `tests/own_process/forking.rs`.
 
+use socketserver::layer::RequestOf;
 use socketserver::{
-    BaseServer, MixIn, Request, RequestOf, Server, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
+    BaseServer, MixIn, Request, Serve, Server, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
     UdpServer,
 };
 use support::clients::{DatagramClient, StreamClient};

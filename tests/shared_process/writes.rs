@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
 use nix::sys::signal::Signal;
-use socketserver::{BaseServer, HandlerResult, StreamRequest, TcpServer, UnixStreamServer};
+use socketserver::{HandlerResult, Serve, StreamRequest, TcpServer, UnixStreamServer};
 use support::clients::StreamClient;
 use support::running_server::{RunningServer, close};
 use support::services::{read_line, stream_handler};
@@ -140,7 +140,7 @@ fn the_handler_reads_and_writes_through_the_connection_s_own_descriptor() {
     use std::os::fd::AsRawFd;
     let (sender, seen) = channel();
     let factory = stream_handler(move |request| {
-        let socket = request.as_fd().ok_or("no descriptor")?;
+        let socket = request.socket().ok_or("no descriptor")?;
         let socket = socket2::SockRef::from(&socket);
         sender.send((
             socket.as_raw_fd(),

@@ -31,11 +31,11 @@ impl Closing {
             failed: statistics.failed,
             timed_out: statistics.timed_out,
             panicked: statistics.panicked,
-            cut: statistics.cut,
+            cut: statistics.aborted,
             sent: statistics.sent,
             idle: report.idle as u64,
             ended: report.ended as u64,
-            cut_at_close: report.cut as u64,
+            cut_at_close: report.aborted as u64,
             running: report.running as u64,
         }
     }

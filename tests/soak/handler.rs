@@ -80,7 +80,7 @@ impl RequestHandler for Service {
 
 impl RequestHandler<DatagramRequest> for Service {
     fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
-        if request.truncated() {
+        if request.is_truncated() {
             return Err("longer than a packet may be".into());
         }
         if request.packet().is_empty() {

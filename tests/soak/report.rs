@@ -58,7 +58,7 @@ fn statistics(text: &mut String, servers: &[Server<'_>]) {
         "cut",
         "idle",
         "ended",
-        "cut off",
+        "aborted",
     ];
     line(text, "servers", &columns.map(str::to_owned));
     let mut together = Closing::default();
@@ -68,7 +68,7 @@ fn statistics(text: &mut String, servers: &[Server<'_>]) {
         line(text, &name, &numbers(&server.closings));
     }
     line(text, "together", &numbers(&together));
-    text.push_str("idle, ended, cut off: in the drains of servers that were closed\n\n");
+    text.push_str("idle, ended, aborted: in the drains of servers that were closed\n\n");
 }
 
 fn numbers(closing: &Closing) -> [String; 10] {

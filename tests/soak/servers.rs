@@ -14,9 +14,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use socketserver::{
-    Address, BaseServer, Deadlines, DrainReport, Error, ForkingMixIn, Limits, Server, ServerHandle,
-    Statistics, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer, UnixDatagramServer,
-    UnixStreamServer,
+    Address, BaseServer, Deadlines, DrainReport, Error, ForkingMixIn, Limits, Serve, Server,
+    ServerHandle, Statistics, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer,
+    UnixDatagramServer, UnixStreamServer,
 };
 
 use crate::census::Census;
@@ -32,10 +32,10 @@ const DEADLINE: Duration = Duration::from_millis(700);
 /// How long a connection lasts at most, so that a server without a mix-in comes to the next.
 const LIFETIME: Duration = Duration::from_secs(3);
 
-/// Less than the deadlines, so that some requests are cut off.
+/// Less than the deadlines, so that some requests are aborted.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// A datagram has no connection that could be cut off. Its reply is given up after a second if a Unix
+/// A datagram has no connection that could be aborted. Its reply is given up after a second if a Unix
 /// client takes none, and behind each worker of a pool waits another.
 const DRAIN_TIMEOUT_OF_DATAGRAMS: Duration = Duration::from_secs(4);
 
@@ -155,7 +155,7 @@ impl Loop {
             };
             server.set_drain_timeout(Some(self.drain_timeout));
             let handle = server.handle();
-            handle.set_deadlines(Deadlines::each(DEADLINE).lifetime(LIFETIME));
+            handle.set_deadlines(Deadlines::uniform(DEADLINE).with_lifetime(LIFETIME));
             let _ = self.events.send(Event::Open(handle.clone()));
             while !self.closing.load(SeqCst) {
                 server.serve_forever()?;
@@ -197,7 +197,10 @@ impl Orders {
             "open" => return self.open(),
             "close" => return self.close(),
             "census" => {
-                let active = self.open.as_ref().map_or(0, ServerHandle::active_requests);
+                let active = self
+                    .open
+                    .as_ref()
+                    .map_or(0, ServerHandle::active_request_count);
                 return Ok(Census::take(active)?.to_line());
             }
             _ => {}
@@ -209,12 +212,12 @@ impl Orders {
             "suspend" => handle.suspend(),
             "resume" => handle.resume(),
             "limits default" => handle.set_limits(Limits::default()),
-            "limits wait" => handle.set_limits(Limits::none().max_connections(8)),
+            "limits wait" => handle.set_limits(Limits::none().with_max_connections(8)),
             "limits refuse" => {
-                handle.set_limits(Limits::none().max_connections(10).refuse_with(REFUSAL));
+                handle.set_limits(Limits::none().with_max_connections(10).refuse_with(REFUSAL));
             }
             "limits address" => {
-                let limits = Limits::none().max_connections_per_address(6);
+                let limits = Limits::none().with_max_connections_per_address(6);
                 handle.set_limits(limits.refuse_with(REFUSAL));
             }
             _ => return Err(io::Error::other(format!("{order}: what is that?"))),

@@ -79,7 +79,7 @@ impl<H> Authenticated<H> {
                 ErrorKind::TimedOut => AuthenticationError::TooLate {
                     received,
                     expected,
-                    timeout: DeadlineExceeded::behind(&error)
+                    timeout: DeadlineExceeded::find_in(&error)
                         .map_or(self.timeout, DeadlineExceeded::limit),
                 },
                 _ => AuthenticationError::Io(error),
@@ -113,7 +113,7 @@ impl<H: RequestHandler> RequestHandler for Authenticated<H> {
     /// Fails, and so ends the request, if the client does not know the key.
     fn setup(&mut self, request: &mut StreamRequest) -> HandlerResult {
         let deadlines = request.deadlines();
-        request.set_deadlines(deadlines.at_most(self.timeout));
+        request.set_deadlines(deadlines.capped(self.timeout));
         self.authenticate(request)?;
         request.set_deadlines(deadlines);
         self.handler.setup(request)
@@ -266,7 +266,7 @@ mod tests {
         };
         let server = ThreadingTcpServer::bind("127.0.0.1:0", factory).unwrap();
         let own = Duration::from_secs(30);
-        server.handle().set_deadlines(Deadlines::each(own));
+        server.handle().set_deadlines(Deadlines::uniform(own));
         let mut client = std::net::TcpStream::connect(server.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(own)).unwrap();
         let handle = server.handle();

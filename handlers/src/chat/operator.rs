@@ -195,6 +195,8 @@ impl fmt::Debug for Operator {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use socketserver::layer::LayerHandle;
+
     use super::*;
 
     /// A screen that a test reads.
@@ -227,7 +229,7 @@ pub(crate) mod tests {
     fn what_is_shown_and_typed_goes_line_by_line() {
         let (operator, screen) = operator(b"hi\n\nbye\n");
         let operator = operator.prompt("> ");
-        let server = ServerHandle::new();
+        let server = LayerHandle::new().server().clone();
         let mut turn = operator.take_turn(&server).unwrap().unwrap();
         turn.show(b"hello\n").unwrap();
         assert_eq!(turn.ask().unwrap().unwrap(), b"hi");
@@ -244,7 +246,7 @@ pub(crate) mod tests {
         let sender = Address::from(([127, 0, 0, 1], 49152));
         for highlight in [false, true] {
             let operator = operator.clone().highlight(highlight);
-            let turn = operator.take_turn(&ServerHandle::new()).unwrap();
+            let turn = operator.take_turn(LayerHandle::new().server()).unwrap();
             turn.unwrap().show_from(&sender, b"hi\x1b[0m").unwrap();
         }
         let expected = "from 127.0.0.1:49152: hi\\u{1b}[0m\n\
@@ -257,7 +259,10 @@ pub(crate) mod tests {
         let input = [&[b'a'; 1025][..], b"\n", &[b'b'; 1024], b"\n"].concat();
         let screen = Screen::default();
         let operator = Operator::new(io::Cursor::new(input), screen.clone());
-        let mut turn = operator.take_turn(&ServerHandle::new()).unwrap().unwrap();
+        let mut turn = operator
+            .take_turn(LayerHandle::new().server())
+            .unwrap()
+            .unwrap();
         assert_eq!(turn.ask().unwrap().unwrap(), [b'b'; 1024]);
         assert_eq!(
             screen.text(),
@@ -269,7 +274,7 @@ pub(crate) mod tests {
     fn a_server_that_stops_ends_the_wait_for_a_line_and_for_a_turn() {
         let (keyboard, _typist) = io::pipe().unwrap();
         let operator = Operator::new(io::BufReader::new(keyboard), io::sink());
-        let server = ServerHandle::new();
+        let server = LayerHandle::new().server().clone();
         let mut turn = operator.take_turn(&server).unwrap().unwrap();
         std::thread::scope(|scope| {
             let asked = scope.spawn(|| turn.ask().unwrap());
@@ -283,7 +288,7 @@ pub(crate) mod tests {
     #[test]
     fn a_dropped_turn_passes_to_the_next_handler() {
         let (operator, _) = operator(b"one\ntwo\n");
-        let server = ServerHandle::new();
+        let server = LayerHandle::new().server().clone();
         let mut first = operator.take_turn(&server).unwrap().unwrap();
         std::thread::scope(|scope| {
             let second = scope.spawn(|| {
@@ -300,13 +305,18 @@ pub(crate) mod tests {
     fn one_call_too_many_is_refused() {
         let (operator, _) = operator(b"");
         let places = Vec::from_iter((0..64).map(|_| operator.shared.queue.join(MAX_CALLS)));
-        let error = operator.take_turn(&ServerHandle::new()).unwrap_err();
+        let error = operator.take_turn(LayerHandle::new().server()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
         assert_eq!(
             error.to_string(),
             "not answered: 64 others have or wait for the operator"
         );
         drop(places);
-        assert!(operator.take_turn(&ServerHandle::new()).unwrap().is_some());
+        assert!(
+            operator
+                .take_turn(LayerHandle::new().server())
+                .unwrap()
+                .is_some()
+        );
     }
 }

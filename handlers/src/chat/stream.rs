@@ -71,7 +71,7 @@ mod tests {
     use std::io::{BufReader, ErrorKind};
 
     use proptest::prelude::*;
-    use socketserver::ServerHandle;
+    use socketserver::layer::LayerHandle;
     use socketserver::mock::MockStream;
 
     use super::super::operator;
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn two_calls_do_not_mix_at_the_operator() {
         let (operator, screen) = operator(b"1\n2\n3\n");
-        let server = ServerHandle::new();
+        let server = LayerHandle::new().server().clone();
         let turn = operator.take_turn(&server).unwrap().unwrap();
         std::thread::scope(|scope| {
             for _ in 0..2 {

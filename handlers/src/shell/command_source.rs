@@ -65,7 +65,7 @@ impl RequestHandler<DatagramRequest> for CommandSource {
 
 fn show(turn: &mut Turn<'_>, request: &DatagramRequest) -> HandlerResult {
     let (packet, client) = (request.packet(), request.client_address());
-    let cut = match request.truncated() {
+    let cut = match request.is_truncated() {
         true => ", truncated",
         false => "",
     };

@@ -7,7 +7,7 @@ use super::{Ending, Output, Refusal, Shell, run};
 impl RequestHandler<DatagramRequest> for Shell {
     fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
         let (client, packet) = (request.client_address(), request.packet());
-        let output = if request.truncated() {
+        let output = if request.is_truncated() {
             Output::nothing(Ending::NotRun(Refusal::TooLong(packet.len())))
         } else {
             log::info!("{client} runs {:?}", String::from_utf8_lossy(packet));

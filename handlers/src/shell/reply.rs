@@ -56,7 +56,7 @@ pub(super) fn send(
 
 fn wait_until_ready(request: &mut StreamRequest, patience: Duration) -> HandlerResult {
     let deadlines = request.deadlines();
-    request.set_deadlines(deadlines.at_most(patience));
+    request.set_deadlines(deadlines.capped(patience));
     let ready = read_ready(request);
     request.set_deadlines(deadlines);
     Ok(ready??)

@@ -16,7 +16,7 @@ impl RequestHandler for Shell {
             let output = match command {
                 Ok(line) => {
                     log::info!("{client} runs {:?}", String::from_utf8_lossy(&line));
-                    run(&line, &self.limits, request.as_fd())
+                    run(&line, &self.limits, request.socket())
                 }
                 Err(refusal) => Output::nothing(Ending::NotRun(refusal)),
             };

@@ -32,7 +32,7 @@ fn no_more_connections_than_allowed_are_served_at_a_time() {
         assert_eq!(exchange(&mut first, b"first", 5), b"FIRST");
         let mut second = served.connect();
         second.write_all(b"second").unwrap();
-        served.wait_for_log("the limit; others wait");
+        served.wait_for_log("which is the limit; new clients wait");
         // The first client is still the only one that is served.
         assert_eq!(exchange(&mut first, b"again", 5), b"AGAIN");
         drop(first);
@@ -85,7 +85,7 @@ fn the_last_line_counts_those_that_were_idle_and_those_that_ended() {
     let last = last_line(served);
     assert_eq!(
         last,
-        "stopped; requests: 0 idle, 1 ended, 0 cut off, 0 still running"
+        "stopped; requests: 0 idle, 1 ended, 0 aborted, 0 still running"
     );
 }
 
@@ -97,7 +97,7 @@ fn what_runs_at_the_drain_timeout_is_cut_off_and_counted_with_every_mix_in() {
         let mut client = busy_client(&served);
         served.signal(Signal::SIGTERM);
         let last = last_line(served);
-        let expected = "stopped; requests: 0 idle, 0 ended, 1 cut off, 0 still running";
+        let expected = "stopped; requests: 0 idle, 0 ended, 1 aborted, 0 still running";
         assert_eq!(last, expected, "{mixin}");
         let _ = client.read(&mut [0]);
     }

@@ -1,165 +1,132 @@
-//! What a forked child tells its parent of the request that it has served.
+//! How a forked child reports the end of its request: the wire between a child and its parent.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::sync::Arc;
 
-use crate::running::active_requests::End;
-use crate::values::request_event::{Outcome, RequestEvent};
+use socket2::{Domain, Socket};
 
-/// How a request has ended, and what it has carried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ChildReport {
-    pub outcome: Outcome,
-    /// It was idle when the drain began.
-    pub idle: bool,
-    pub received: u64,
-    pub sent: u64,
-}
+use crate::running::ended::{Closed, Ended};
+use crate::running::parent_link::ParentLink;
+use crate::transport::sys::MESSAGES;
+use crate::values::request_event::{Outcome, Refusal};
 
-/// The bytes of a report behind the process id of its child.
+/// The bytes of a report: process id, how the request was closed, whether it was idle, and the bytes
+/// that it received and sent.
 const SIZE: usize = 24;
 
-const OUTCOMES: [Outcome; 5] = [
-    Outcome::Finished,
-    Outcome::Failed,
-    Outcome::TimedOut,
-    Outcome::Panicked,
-    Outcome::Cut,
-];
+/// The byte of a refused request, in the place of an outcome.
+const REFUSED: u8 = u8::MAX;
 
-impl ChildReport {
-    /// Of a child that has not said anything: a signal has ended it, or its handler has ended the
-    /// process.
-    pub(crate) fn of_silent(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            idle: false,
-            received: 0,
-            sent: 0,
-        }
+fn to_bytes(ended: &Ended, child: u32) -> [u8; SIZE] {
+    let mut bytes = [0; SIZE];
+    bytes[..4].copy_from_slice(&child.to_ne_bytes());
+    (bytes[4], bytes[6]) = match ended.closed {
+        Closed::Ended(outcome) => (outcome as u8, 0),
+        Closed::Refused(why) => (REFUSED, why as u8),
+    };
+    bytes[5] = u8::from(ended.idle);
+    bytes[8..16].copy_from_slice(&ended.received.to_ne_bytes());
+    bytes[16..].copy_from_slice(&ended.sent.to_ne_bytes());
+    bytes
+}
+
+fn from_bytes(bytes: &[u8; SIZE]) -> Option<(u32, Ended)> {
+    let [c0, c1, c2, c3, outcome, idle, why, _, counts @ ..] = bytes;
+    let (received, sent) = counts.split_first_chunk::<8>()?;
+    let closed = match *outcome {
+        REFUSED => Closed::Refused(Refusal::from_u8(*why)?),
+        outcome => Closed::Ended(Outcome::from_u8(outcome)?),
+    };
+    let ended = Ended {
+        closed,
+        idle: *idle != 0,
+        received: u64::from_ne_bytes(*received),
+        sent: u64::from_ne_bytes(*sent.first_chunk()?),
+    };
+    Some((u32::from_ne_bytes([*c0, *c1, *c2, *c3]), ended))
+}
+
+/// A new wire: the children's end, and the parent's.
+pub(super) fn reports() -> io::Result<(Arc<ReportSender>, ReportReceiver)> {
+    let (write_end, read_end) = Socket::pair(Domain::UNIX, MESSAGES, None)?;
+    write_end.set_nonblocking(true)?;
+    read_end.set_nonblocking(true)?;
+    let received = HashMap::new();
+    Ok((
+        Arc::new(ReportSender(write_end)),
+        ReportReceiver { read_end, received },
+    ))
+}
+
+/// The end that all children of a server write to.
+#[derive(Debug)]
+pub(super) struct ReportSender(Socket);
+
+impl ParentLink for ReportSender {
+    fn report(&self, ended: &Ended) {
+        // If the parent does not read, the report is lost, and the exit status has to do.
+        let _ = (&self.0).write(&to_bytes(ended, std::process::id()));
+    }
+}
+
+/// The end that the parent reads from.
+#[derive(Debug)]
+pub(super) struct ReportReceiver {
+    read_end: Socket,
+    /// Reports of children that have not been collected yet.
+    received: HashMap<u32, Ended>,
+}
+
+impl ReportReceiver {
+    /// The report that the child has sent before it ended.
+    pub(super) fn take(&mut self, child: u32) -> Option<Ended> {
+        self.receive();
+        self.received.remove(&child)
     }
 
-    pub(crate) fn end(&self) -> End {
-        let (outcome, idle) = (self.outcome, self.idle);
-        End::Was { outcome, idle }
-    }
-
-    pub(crate) fn ended(&self, accepted: Instant) -> RequestEvent {
-        RequestEvent::Ended {
-            outcome: self.outcome,
-            accepted,
-            received: self.received,
-            sent: self.sent,
-        }
-    }
-
-    fn to_bytes(self, child: u32) -> [u8; SIZE] {
-        let outcome = OUTCOMES.iter().position(|it| *it == self.outcome);
+    fn receive(&mut self) {
         let mut bytes = [0; SIZE];
-        bytes[..4].copy_from_slice(&child.to_ne_bytes());
-        bytes[4] = outcome.map_or(u8::MAX, |outcome| outcome as u8);
-        bytes[5] = u8::from(self.idle);
-        bytes[8..16].copy_from_slice(&self.received.to_ne_bytes());
-        bytes[16..].copy_from_slice(&self.sent.to_ne_bytes());
-        bytes
-    }
-
-    fn from_bytes(bytes: &[u8; SIZE]) -> Option<(u32, Self)> {
-        let [c0, c1, c2, c3, outcome, idle, _, _, counts @ ..] = bytes;
-        let (received, sent) = counts.split_first_chunk::<8>()?;
-        let report = Self {
-            outcome: *OUTCOMES.get(usize::from(*outcome))?,
-            idle: *idle != 0,
-            received: u64::from_ne_bytes(*received),
-            sent: u64::from_ne_bytes(*sent.first_chunk()?),
-        };
-        Some((u32::from_ne_bytes([*c0, *c1, *c2, *c3]), report))
-    }
-}
-
-/// The end that children speak to.
-#[derive(Debug)]
-pub(crate) struct ReportToParent(UnixStream);
-
-impl ReportToParent {
-    /// Says how this process's request has ended. Nobody waits for the parent: where it does not
-    /// listen, the report is lost.
-    pub(crate) fn say(&self, report: &ChildReport) {
-        // In one piece, since it is far smaller than what the kernel hands over at once.
-        let _ = (&self.0).write(&report.to_bytes(std::process::id()));
-    }
-}
-
-/// The parent's end.
-#[derive(Debug)]
-pub(crate) struct ReportsOfChildren {
-    listener: UnixStream,
-    /// Of children that have not been collected yet.
-    heard: HashMap<u32, ChildReport>,
-}
-
-impl ReportsOfChildren {
-    pub(crate) fn new() -> io::Result<(ReportToParent, Self)> {
-        let (speaker, listener) = UnixStream::pair()?;
-        speaker.set_nonblocking(true)?;
-        listener.set_nonblocking(true)?;
-        let heard = HashMap::new();
-        Ok((ReportToParent(speaker), Self { listener, heard }))
-    }
-
-    /// What the child said before it ended.
-    pub(crate) fn take(&mut self, child: u32) -> Option<ChildReport> {
-        self.listen();
-        self.heard.remove(&child)
-    }
-
-    fn listen(&mut self) {
-        // A read gives whole reports: each is one piece for the kernel, and they fill the buffer.
-        let mut bytes = [0; 64 * SIZE];
-        while let Ok(count @ 1..) = (&self.listener).read(&mut bytes) {
-            let reports = bytes[..count].as_chunks().0;
-            self.heard
-                .extend(reports.iter().filter_map(ChildReport::from_bytes));
+        // One report a read: the socket keeps messages apart.
+        while let Ok(SIZE) = (&self.read_end).read(&mut bytes) {
+            self.received.extend(from_bytes(&bytes));
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_a_child_says_is_what_its_parent_hears() {
-        let (speaker, mut reports) = ReportsOfChildren::new().unwrap();
-        for outcome in OUTCOMES {
-            let report = ChildReport {
-                outcome,
-                idle: outcome == Outcome::Finished,
+    fn the_parent_receives_what_a_child_has_reported() {
+        let (sender, mut receiver) = reports().unwrap();
+        let outcomes = Outcome::ALL.map(Closed::Ended);
+        let refusals = Refusal::ALL.map(Closed::Refused);
+        for closed in outcomes.into_iter().chain(refusals) {
+            let ended = Ended {
+                closed,
+                idle: closed == Closed::Ended(Outcome::Finished),
                 received: u64::MAX - 1,
                 sent: 1 << 40,
             };
-            speaker.say(&report);
-            assert_eq!(reports.take(std::process::id()), Some(report));
+            sender.report(&ended);
+            assert_eq!(receiver.take(std::process::id()), Some(ended));
         }
     }
 
     #[test]
-    fn a_child_that_said_nothing_has_no_report() {
-        let (_speaker, mut reports) = ReportsOfChildren::new().unwrap();
-        assert_eq!(reports.take(1), None);
+    fn a_child_that_reported_nothing_has_no_report() {
+        let (_sender, mut receiver) = reports().unwrap();
+        assert_eq!(receiver.take(1), None);
     }
 
     #[test]
-    fn a_child_does_not_wait_for_a_parent_that_does_not_listen() {
-        let (speaker, mut reports) = ReportsOfChildren::new().unwrap();
-        for sent in 0..1_000_000 {
-            speaker.say(&ChildReport {
-                sent,
-                ..ChildReport::of_silent(Outcome::Failed)
-            });
+    fn a_child_does_not_wait_for_a_parent_that_does_not_read() {
+        let (sender, mut receiver) = reports().unwrap();
+        for _ in 0..100_000 {
+            sender.report(&Ended::without_report(Outcome::Failed));
         }
-        assert!(reports.take(std::process::id()).is_some());
+        assert!(receiver.take(std::process::id()).is_some());
     }
 }

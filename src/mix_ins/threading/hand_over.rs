@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::support::lock::lock;
+use crate::support::deadline::Deadline;
+use crate::support::lock::{lock, wait_while};
+use crate::support::sync::{Condvar, Mutex};
 
 /// A queue that takes in a request only if an idle thread is there to take it out.
 ///
@@ -53,17 +54,12 @@ impl<R> HandOver<R> {
     /// Makes the calling thread idle until a request is handed over, and returns the request.
     /// `None` after `keep_alive` without a request, and when the queue is closed.
     pub fn pop(&self, keep_alive: Duration) -> Option<R> {
-        let since = Instant::now();
+        let deadline = Deadline::after(Some(keep_alive));
         let mut state = lock(&self.state);
         state.idle += 1;
-        while state.requests.is_empty() && !state.closed {
-            let left = keep_alive.saturating_sub(since.elapsed());
-            if left.is_zero() {
-                break;
-            }
-            let waited = self.changed.wait_timeout(state, left);
-            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        }
+        let (mut state, _) = wait_while(&self.changed, state, deadline, |state| {
+            state.requests.is_empty() && !state.closed
+        });
         state.idle -= 1;
         // Also when the time is over or the queue is closed: a request that came in at that instant
         // counts on this thread.
@@ -88,11 +84,56 @@ impl<R> fmt::Debug for HandOver<R> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_taken_once_or_comes_back() {
+        loom::model(|| {
+            let queue = Arc::new(HandOver::new());
+            let idle = {
+                let queue = queue.clone();
+                loom::thread::spawn(move || queue.pop(Duration::MAX))
+            };
+            let handed_over = queue.push_if_idle("request").is_ok();
+            queue.close();
+            // A lost notification is a deadlock.
+            let taken = idle.join().unwrap();
+            assert_eq!(taken.is_some(), handed_over);
+        });
+    }
+
+    #[test]
+    fn two_requests_are_never_handed_over_to_one_idle_thread() {
+        loom::model(|| {
+            let queue = Arc::new(HandOver::new());
+            let idle = {
+                let queue = queue.clone();
+                loom::thread::spawn(move || queue.pop(Duration::MAX))
+            };
+            let pushing = {
+                let queue = queue.clone();
+                loom::thread::spawn(move || queue.push_if_idle("first").is_ok())
+            };
+            let second = queue.push_if_idle("second").is_ok();
+            let first = pushing.join().unwrap();
+            queue.close();
+            let taken = idle.join().unwrap();
+            assert!(!(first && second));
+            assert_eq!(taken.is_some(), first || second);
+        });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::Barrier;
     use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
     use std::thread;
+    use std::time::Instant;
 
     use super::*;
 

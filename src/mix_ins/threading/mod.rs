@@ -7,10 +7,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base_server::{BaseServer, report_error, shut_down};
+use crate::base_server::{BaseServer, guarded, process_request_thread};
 use crate::mix_in::MixIn;
-use crew::Crew;
-use hand_over::HandOver;
+use crate::mix_ins::threading::crew::Crew;
+use crate::mix_ins::threading::hand_over::HandOver;
 
 /// How long an idle thread waits for a request, unless set.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -26,6 +26,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// A panic in a handler goes to [`handle_error`](BaseServer::handle_error), and the thread goes on.
 /// Where the system has no further thread, `handle_error` is called with the system's error, and the
 /// request is closed.
+#[must_use = "a layer does nothing until `bind` makes a server of the stack"]
 pub struct ThreadingMixIn<S: BaseServer> {
     next: S,
     daemon_threads: bool,
@@ -52,7 +53,6 @@ impl<S: BaseServer> ThreadingMixIn<S> {
     ///
     /// In Python the program may end while daemon threads run, and only then. A Rust program always
     /// ends when `main` returns.
-    #[must_use]
     pub fn daemon_threads(mut self, daemon: bool) -> Self {
         self.daemon_threads = daemon;
         self
@@ -60,7 +60,6 @@ impl<S: BaseServer> ThreadingMixIn<S> {
 
     /// Whether closing waits for the requests that still run; true unless set. It never waits for
     /// [daemon threads](Self::daemon_threads).
-    #[must_use]
     pub fn block_on_close(mut self, block: bool) -> Self {
         self.block_on_close = block;
         self
@@ -68,7 +67,6 @@ impl<S: BaseServer> ThreadingMixIn<S> {
 
     /// How long an idle thread waits for the next request before it ends; one second unless set. With
     /// zero every request has a new thread, as in Python.
-    #[must_use]
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
         self
@@ -84,14 +82,14 @@ impl<S: BaseServer> ThreadingMixIn<S> {
         let started = self.crew.start_thread(request, move |first| {
             let mut next = Some(first);
             while let Some(request) = next {
-                thread_top.process_request_thread(request);
+                process_request_thread(&thread_top, request);
                 next = hand_over.pop(keep_alive);
             }
         });
         if let Err((mut request, error)) = started {
             let error = format!("cannot start a thread for the request: {error}").into();
-            report_error(&**top, &mut request, &error);
-            shut_down(top, request);
+            guarded(top).handle_error(&mut request, &error);
+            guarded(top).shutdown_request(request);
         }
     }
 }
@@ -115,7 +113,7 @@ impl<S: BaseServer> MixIn for ThreadingMixIn<S> {
     fn server_close(&self) {
         self.next.server_close();
         self.hand_over.close();
-        if self.block_on_close && !self.daemon_threads && self.handle().wait_for_requests() {
+        if self.block_on_close && !self.daemon_threads && self.layer_handle().wait_for_requests() {
             self.crew.join();
         }
     }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use socketserver::{BaseServer, HandlerError, HandlerPanic, HandlerResult, MixIn, RequestOf};
+use socketserver::layer::RequestOf;
+use socketserver::{BaseServer, HandlerError, HandlerPanic, HandlerResult, MixIn};
 
 use crate::reports::Reporter;
 
@@ -78,8 +79,11 @@ impl<S: BaseServer> MixIn for Observer<S> {
         self.next.shutdown_request(top, request);
     }
 
-    fn close_request(&self, request: RequestOf<Self>) {
+    fn close_request<T>(&self, top: &Arc<T>, request: RequestOf<Self>)
+    where
+        T: BaseServer<Request = RequestOf<Self>>,
+    {
         self.report("close_request");
-        self.next.close_request(request);
+        self.next.close_request(top, request);
     }
 }

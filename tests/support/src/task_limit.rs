@@ -5,8 +5,9 @@ use std::io::Write;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Uid, setuid};
+use socketserver::layer::RequestOf;
 use socketserver::{
-    BaseServer, HandlerError, HandlerResult, MixIn, Request, RequestOf, ServerHandle, StreamRequest,
+    BaseServer, HandlerError, HandlerResult, MixIn, Request, Serve, ServerHandle, StreamRequest,
 };
 
 use crate::clients::{DatagramClient, StreamClient};

@@ -87,11 +87,11 @@ impl Bounds {
     /// Sets the bounds of a server that does not serve yet.
     pub fn apply<S: BaseServer>(&self, server: &mut Server<S>) {
         if let Some(max) = self.max_connections {
-            let limits = Limits::default().max_connections(max);
+            let limits = Limits::default().with_max_connections(max);
             server.handle().set_limits(limits);
         }
         if let Patience::For(limit) = self.idle_timeout {
-            server.handle().set_deadlines(Deadlines::each(limit));
+            server.handle().set_deadlines(Deadlines::uniform(limit));
         }
         match self.drain_timeout {
             None => {}

@@ -1,6 +1,6 @@
 //! How the requests of a server run beside one another.
 
-use socketserver::{BaseServer, ForkingMixIn, ThreadPoolMixIn, ThreadingMixIn};
+use socketserver::{BaseServer, ForkingMixIn, Serve, ThreadPoolMixIn, ThreadingMixIn};
 
 use super::options::Options;
 use super::site::Site;

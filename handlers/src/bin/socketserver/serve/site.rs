@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::thread;
 
-use socketserver::{Address, BaseServer, Server};
+use socketserver::{Address, BaseServer, Serve, Server};
 
 use super::bounds::Bounds;
 use crate::failure::{Failure, Problem};

@@ -1,0 +1,88 @@
+//! The life of a forked child, from the fork to its exit.
+
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use nix::errno::Errno;
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, sigaction,
+};
+use signal_hook::low_level;
+
+use crate::base_server::{BaseServer, process_request_thread};
+use crate::requests::request::Request;
+use crate::running::in_child::DrainNotice;
+use crate::running::parent_link::ParentLink;
+use crate::support::log::{Level, log_line};
+
+/// Serves the request, and ends the process: it never returns, not even by a panic. `mask` is the
+/// signal mask that the parent had before it blocked `SIGTERM`.
+pub(super) fn live_as_child<T: BaseServer>(
+    top: &Arc<T>,
+    request: T::Request,
+    parent: Arc<dyn ParentLink>,
+    mut mask: SigSet,
+) -> ! {
+    let _ends_with_this_frame = ExitOnDrop;
+    top.layer_handle().shared().enter_child(parent);
+    drain_on_sigterm(&request);
+    // Also if the parent blocks the signal, to wait for it somewhere.
+    mask.remove(Signal::SIGTERM);
+    let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
+    top.after_fork_in_child();
+    let succeeded = process_request_thread(top, request);
+    low_level::exit(i32::from(!succeeded))
+}
+
+/// Keeps a panic in a child from unwinding into the frames below, which are copies of the parent's:
+/// the child would go on as a second server.
+struct ExitOnDrop;
+
+impl Drop for ExitOnDrop {
+    fn drop(&mut self) {
+        low_level::exit(1);
+    }
+}
+
+/// The request that `SIGTERM` makes end in a child; null in every other process.
+static DRAIN_NOTICE: AtomicPtr<DrainNotice> = AtomicPtr::new(ptr::null_mut());
+
+/// From now on `SIGTERM` means for this child's request that the server is draining, and nothing else:
+/// the program's own action for the signal is the parent's business.
+///
+/// It does not use `signal-hook`: to register an action, that crate waits until no thread is in one,
+/// and a thread that was in one at the fork does not exist in the child.
+#[allow(unsafe_code)]
+fn drain_on_sigterm(request: &impl Request) {
+    let notice = Box::new(request.guard().drain_notice());
+    // Release: the signal handler, which may run in another thread of the child, sees the notice.
+    DRAIN_NOTICE.store(Box::into_raw(notice), Ordering::Release);
+    let handler = SigHandler::Handler(notify_of_drain);
+    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: sigaction is unsafe because the handler may call async-signal-safe functions only;
+    // for what `notify_of_drain` calls, see there.
+    if let Err(error) = unsafe { sigaction(Signal::SIGTERM, &action) } {
+        let client = request.client_address();
+        log_line!(
+            Level::Warn,
+            "{client}: the child does not drain, because SIGTERM has no handler: {error}"
+        );
+    }
+}
+
+/// The action of `SIGTERM` in a child.
+///
+/// `DrainNotice::notify` stores to and exchanges atomics and calls shutdown(2), which POSIX lists as
+/// async-signal-safe. It takes no lock, allocates nothing, and does not panic.
+#[allow(unsafe_code)]
+extern "C" fn notify_of_drain(_: nix::libc::c_int) {
+    // The code that the signal interrupts may be about to read it.
+    let errno = Errno::last_raw();
+    // SAFETY: the pointer is null, or comes from `Box::into_raw` in `drain_on_sigterm`; that box is
+    // never freed, and nothing takes it by exclusive reference.
+    if let Some(notice) = unsafe { DRAIN_NOTICE.load(Ordering::Acquire).as_ref() } {
+        notice.notify();
+    }
+    Errno::set_raw(errno);
+}

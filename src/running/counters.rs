@@ -1,0 +1,94 @@
+//! The counters behind the statistics and the drain report.
+
+use crate::running::ended::{Closed, Ended};
+use crate::support::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use crate::transport::traffic::Traffic;
+use crate::values::drain_report::DrainReport;
+use crate::values::request_event::Outcome;
+use crate::values::statistics::Statistics;
+
+/// What has happened to the requests of a server since it was made.
+///
+/// Every access is `Relaxed`: a counter orders nothing, and each is right by itself.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    /// At the index of each outcome.
+    ended: [AtomicU64; Outcome::ALL.len()],
+    traffic: Traffic,
+}
+
+impl Counters {
+    pub(crate) fn count_accepted(&self) {
+        self.accepted.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn count_closed(&self, closed: Closed) {
+        let counter = match closed {
+            Closed::Refused(_) => &self.refused,
+            Closed::Ended(outcome) => &self.ended[outcome as usize],
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// Adds the bytes of a request that is over.
+    pub(crate) fn count_traffic(&self, received: u64, sent: u64) {
+        self.traffic.count_received(received);
+        self.traffic.count_sent(sent);
+    }
+
+    /// The numbers of what is over; those of active requests are zero.
+    pub(crate) fn statistics(&self) -> Statistics {
+        let ended = |outcome: Outcome| self.ended[outcome as usize].load(Relaxed);
+        Statistics {
+            accepted: self.accepted.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            active: 0,
+            idle: 0,
+            finished: ended(Outcome::Finished),
+            failed: ended(Outcome::Failed),
+            timed_out: ended(Outcome::TimedOut),
+            panicked: ended(Outcome::Panicked),
+            aborted: ended(Outcome::Aborted),
+            received: self.traffic.received(),
+            sent: self.traffic.sent(),
+        }
+    }
+}
+
+/// How the requests have ended since the drain began, each counter `Relaxed` as in [`Counters`].
+#[derive(Debug, Default)]
+pub(crate) struct DrainCounters {
+    idle: AtomicUsize,
+    ended: AtomicUsize,
+    aborted: AtomicUsize,
+}
+
+impl DrainCounters {
+    pub(crate) fn count(&self, ended: &Ended) {
+        let counter = match ended.closed {
+            Closed::Refused(_) => return,
+            _ if ended.idle => &self.idle,
+            Closed::Ended(Outcome::Aborted) => &self.aborted,
+            Closed::Ended(_) => &self.ended,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// The server goes on serving, so a later drain counts from zero.
+    pub(crate) fn reset(&self) {
+        for counter in [&self.idle, &self.ended, &self.aborted] {
+            counter.store(0, Relaxed);
+        }
+    }
+
+    pub(crate) fn report(&self, running: usize) -> DrainReport {
+        DrainReport {
+            idle: self.idle.load(Relaxed),
+            ended: self.ended.load(Relaxed),
+            aborted: self.aborted.load(Relaxed),
+            running,
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! How a request has ended, and what it has carried.
+
+use std::time::Instant;
+
+use crate::values::request_event::{Outcome, Refusal, RequestEvent};
+
+/// How a request was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// No handler has served the request.
+    Refused(Refusal),
+    /// The request has run, or was to run.
+    Ended(Outcome),
+}
+
+/// The end of a request: a value that a forked child reports to its parent, and that the counters and
+/// the events are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub closed: Closed,
+    /// The connection was idle when the drain began.
+    pub idle: bool,
+    pub received: u64,
+    pub sent: u64,
+}
+
+impl Ended {
+    /// The end of a forked child that has reported nothing: a signal has ended the child, or its
+    /// handler has ended the process.
+    pub(crate) fn without_report(outcome: Outcome) -> Self {
+        Self {
+            closed: Closed::Ended(outcome),
+            idle: false,
+            received: 0,
+            sent: 0,
+        }
+    }
+
+    /// The event for the layers.
+    pub(crate) fn event(&self, accepted: Instant) -> RequestEvent {
+        match self.closed {
+            Closed::Refused(why) => RequestEvent::Refused(why),
+            Closed::Ended(outcome) => RequestEvent::Ended {
+                outcome,
+                accepted,
+                received: self.received,
+                sent: self.sent,
+            },
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A request that a forked child serves: as the parent counts it, and as the child ends it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::running::ended::Ended;
+use crate::running::per_address::Ticket;
+use crate::running::shared::Shared;
+use crate::transport::connection::Connection;
+use crate::values::address::Address;
+
+/// The request of a forked child, as the parent counts it.
+#[derive(Debug)]
+pub(crate) struct RequestInChild {
+    shared: Arc<Shared>,
+    client_address: Address,
+    accepted: Instant,
+    /// Counts the request for its address.
+    _ticket: Option<Ticket>,
+}
+
+impl RequestInChild {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        client_address: Address,
+        accepted: Instant,
+        ticket: Option<Ticket>,
+    ) -> Self {
+        Self {
+            shared,
+            client_address,
+            accepted,
+            _ticket: ticket,
+        }
+    }
+
+    /// The parent has collected the child.
+    pub(crate) fn end(self, ended: &Ended) {
+        let requests = self.shared.requests();
+        requests.count_traffic_of_child(ended);
+        requests.count_end(ended, self.shared.lifecycle().is_draining());
+        self.shared
+            .emit(&self.client_address, &ended.event(self.accepted));
+    }
+}
+
+impl Drop for RequestInChild {
+    fn drop(&mut self) {
+        if !self.shared.is_forked_child() && self.shared.requests().count().end_in_child() {
+            self.shared.wake();
+        }
+    }
+}
+
+/// Makes one request of a forked child end because the server is draining.
+#[derive(Debug)]
+pub(crate) struct DrainNotice {
+    shared: Arc<Shared>,
+    connection: Option<Arc<Connection>>,
+}
+
+impl DrainNotice {
+    pub(crate) fn new(shared: Arc<Shared>, connection: Option<Arc<Connection>>) -> Self {
+        Self { shared, connection }
+    }
+
+    /// Touches atomics and calls shutdown(2), so that a signal handler may call it.
+    pub(crate) fn notify(&self) {
+        self.shared.lifecycle().drain_in_child();
+        if let Some(connection) = &self.connection {
+            connection.interrupt_idle();
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Where a server stands between its first loop and its close.
+
+use std::thread::ThreadId;
+
+use crate::support::deadline::Deadline;
+use crate::support::lock::{lock, wait_while};
+use crate::support::sync::atomic::{AtomicBool, Ordering};
+use crate::support::sync::{Condvar, Mutex};
+
+/// The one state of a server, and who waits for it to change.
+///
+/// ```text
+///            begin_loop                 request_stop
+///   Idle ───────────────▶ Serving ─────────────────────▶ Stopping
+///    ▲ ▲                    │ the loop fails                │ the loop ends
+///    │ └────────────────────┘                               ▼
+///    │  request_stop                  begin_loop
+///    └───────────────▶ StopRequested ─────────────────▶ Stopped ──▶ Serving, by the next loop
+///
+///   every state but Serving and Stopping ──begin_close──▶ Closing ──▶ Overdue
+/// ```
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    state: Mutex<State>,
+    loop_ended: Condvar,
+    /// Whether the phase is one in which requests are to end. It is beside the phase for the sake of
+    /// those who can take no lock: the signal handler of a forked child, and each wait for a message.
+    draining: AtomicBool,
+    /// Accepting is suspended, which is independent of the phase.
+    suspended: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// How many loops have ended.
+    loops: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// No loop runs, and nobody has stopped the server.
+    Idle,
+    /// No loop runs, and the next one returns at once.
+    StopRequested,
+    /// The loop runs in this thread.
+    Serving(ThreadId),
+    /// The loop in this thread returns after its present pass.
+    Stopping(ThreadId),
+    /// The loop has been stopped.
+    Stopped,
+    /// The server is being closed, and running requests have this time.
+    Closing(Deadline),
+    /// The server is being closed, and the time of running requests is over.
+    Overdue,
+}
+
+impl Lifecycle {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                phase: Phase::Idle,
+                loops: 0,
+            }),
+            loop_ended: Condvar::new(),
+            draining: AtomicBool::new(false),
+            suspended: AtomicBool::new(false),
+        }
+    }
+
+    /// The flag of the drain, for [`Activity::begin_wait`](crate::transport::connection::Activity).
+    pub(crate) fn draining(&self) -> &AtomicBool {
+        &self.draining
+    }
+
+    /// Whether requests are to end.
+    pub(crate) fn is_draining(&self) -> bool {
+        // Acquire: whoever sees the flag sees what was done before the stop.
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Sets the flag alone, in a forked child, whose parent stops. A signal handler may call it.
+    pub(crate) fn drain_in_child(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_suspended(&self) -> bool {
+        // Relaxed: the loop sees it at its next pass, and a wake orders that where it matters.
+        self.suspended.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_suspended(&self, suspended: bool) {
+        self.suspended.store(suspended, Ordering::Relaxed);
+    }
+
+    /// Stops the loop, or the next one. Returns how many loops have ended so far.
+    pub(crate) fn request_stop(&self) -> u64 {
+        let mut state = lock(&self.state);
+        state.phase = match state.phase {
+            Phase::Idle | Phase::Stopped => Phase::StopRequested,
+            Phase::Serving(thread) => Phase::Stopping(thread),
+            same => same,
+        };
+        // SeqCst: see `Activity::begin_wait`.
+        self.draining.store(true, Ordering::SeqCst);
+        state.loops
+    }
+
+    /// The calling thread enters the loop. Returns false if the server was stopped before, which this
+    /// call takes back, and `None` if another thread is in the loop.
+    pub(crate) fn begin_loop(&self, thread: ThreadId) -> Option<bool> {
+        let mut state = lock(&self.state);
+        match state.phase {
+            Phase::Serving(_) | Phase::Stopping(_) => None,
+            Phase::Idle | Phase::Stopped => {
+                state.phase = Phase::Serving(thread);
+                self.draining.store(false, Ordering::SeqCst);
+                Some(true)
+            }
+            Phase::StopRequested => {
+                state.phase = Phase::Stopped;
+                Some(false)
+            }
+            // A closed server has no caller who could enter its loop.
+            Phase::Closing(_) | Phase::Overdue => Some(false),
+        }
+    }
+
+    /// The calling thread has left the loop.
+    pub(crate) fn end_loop(&self) {
+        let mut state = lock(&self.state);
+        state.phase = match state.phase {
+            Phase::Serving(_) => Phase::Idle,
+            Phase::Stopping(_) => Phase::Stopped,
+            same => same,
+        };
+        state.loops += 1;
+        drop(state);
+        self.loop_ended.notify_all();
+    }
+
+    /// Waits until a further loop than `loops` has ended, or none runs in another thread than `this`.
+    /// Returns false at the deadline.
+    pub(crate) fn wait_for_loop(&self, loops: u64, this: ThreadId, deadline: Deadline) -> bool {
+        let (_state, ended) = wait_while(&self.loop_ended, lock(&self.state), deadline, |state| {
+            let runs_elsewhere = match state.phase {
+                Phase::Serving(thread) | Phase::Stopping(thread) => thread != this,
+                _ => false,
+            };
+            runs_elsewhere && state.loops == loops
+        });
+        ended
+    }
+
+    /// The server is being closed.
+    pub(crate) fn begin_close(&self, deadline: Deadline) {
+        lock(&self.state).phase = Phase::Closing(deadline);
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// The time of the requests that run while the server is being closed.
+    pub(crate) fn close_deadline(&self) -> Deadline {
+        match lock(&self.state).phase {
+            Phase::Closing(deadline) => deadline,
+            _ => Deadline::NEVER,
+        }
+    }
+
+    /// The time of the running requests is over: a request that has not begun does not begin.
+    pub(crate) fn set_overdue(&self) {
+        let mut state = lock(&self.state);
+        if matches!(state.phase, Phase::Closing(_)) {
+            state.phase = Phase::Overdue;
+        }
+    }
+
+    /// Whether a request that has not begun is not to begin.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.is_draining() && matches!(lock(&self.state).phase, Phase::Overdue)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn this() -> ThreadId {
+        std::thread::current().id()
+    }
+
+    #[test]
+    fn a_stop_before_the_loop_ends_one_loop_and_no_more() {
+        let lifecycle = Lifecycle::new();
+        lifecycle.request_stop();
+        lifecycle.request_stop();
+        assert_eq!(lifecycle.begin_loop(this()), Some(false));
+        assert!(lifecycle.is_draining());
+        assert_eq!(lifecycle.begin_loop(this()), Some(true));
+        assert!(!lifecycle.is_draining());
+    }
+
+    #[test]
+    fn a_stopped_server_drains_until_its_next_loop() {
+        let lifecycle = Lifecycle::new();
+        assert_eq!(lifecycle.begin_loop(this()), Some(true));
+        lifecycle.request_stop();
+        lifecycle.end_loop();
+        assert!(lifecycle.is_draining());
+        assert_eq!(lifecycle.begin_loop(this()), Some(true));
+        assert!(!lifecycle.is_draining());
+    }
+
+    #[test]
+    fn one_thread_at_a_time_is_in_the_loop() {
+        let lifecycle = Lifecycle::new();
+        assert_eq!(lifecycle.begin_loop(this()), Some(true));
+        assert_eq!(lifecycle.begin_loop(this()), None);
+        lifecycle.request_stop();
+        assert_eq!(lifecycle.begin_loop(this()), None);
+        lifecycle.end_loop();
+        assert_eq!(lifecycle.begin_loop(this()), Some(true));
+    }
+
+    #[test]
+    fn a_loop_that_fails_leaves_a_server_that_does_not_drain() {
+        let lifecycle = Lifecycle::new();
+        assert_eq!(lifecycle.begin_loop(this()), Some(true));
+        lifecycle.end_loop();
+        assert!(!lifecycle.is_draining());
+    }
+
+    #[test]
+    fn the_loop_s_own_thread_does_not_wait_for_the_loop() {
+        let lifecycle = Lifecycle::new();
+        assert_eq!(lifecycle.begin_loop(this()), Some(true));
+        let loops = lifecycle.request_stop();
+        assert!(lifecycle.wait_for_loop(loops, this(), Deadline::NEVER));
+        let other = std::thread::spawn(|| std::thread::current().id());
+        let soon = Deadline::after(Some(Duration::from_millis(1)));
+        assert!(!lifecycle.wait_for_loop(loops, other.join().unwrap(), soon));
+    }
+
+    #[test]
+    fn a_request_is_overdue_only_after_the_deadline_of_a_close() {
+        let lifecycle = Lifecycle::new();
+        lifecycle.set_overdue();
+        assert!(!lifecycle.is_overdue());
+        lifecycle.begin_close(Deadline::after(Some(Duration::ZERO)));
+        assert!(!lifecycle.is_overdue());
+        lifecycle.set_overdue();
+        assert!(lifecycle.is_overdue());
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::sync::Arc;
+
+    use super::*;
+
+    /// Ids of two threads; loom's own threads have none of the standard library's.
+    fn two_threads() -> (ThreadId, ThreadId) {
+        let other = std::thread::spawn(|| std::thread::current().id());
+        (std::thread::current().id(), other.join().unwrap())
+    }
+
+    #[test]
+    fn whoever_stops_the_server_returns_when_the_loop_has_ended() {
+        let (serving, stopping) = two_threads();
+        loom::model(move || {
+            let lifecycle = Arc::new(Lifecycle::new());
+            let server = {
+                let lifecycle = lifecycle.clone();
+                loom::thread::spawn(move || {
+                    if lifecycle.begin_loop(serving) == Some(true) {
+                        while !lifecycle.is_draining() {
+                            loom::thread::yield_now();
+                        }
+                        lifecycle.end_loop();
+                    }
+                })
+            };
+            let loops = lifecycle.request_stop();
+            // A lost notification is a deadlock, and so is a loop that does not see the stop.
+            assert!(lifecycle.wait_for_loop(loops, stopping, Deadline::NEVER));
+            server.join().unwrap();
+            assert!(lifecycle.is_draining());
+        });
+    }
+
+    #[test]
+    fn two_stops_at_once_end_one_loop_and_leave_none_to_the_next() {
+        let (serving, stopping) = two_threads();
+        loom::model(move || {
+            let lifecycle = Arc::new(Lifecycle::new());
+            assert_eq!(lifecycle.begin_loop(serving), Some(true));
+            let other = {
+                let lifecycle = lifecycle.clone();
+                loom::thread::spawn(move || {
+                    let loops = lifecycle.request_stop();
+                    assert!(lifecycle.wait_for_loop(loops, stopping, Deadline::NEVER));
+                })
+            };
+            lifecycle.request_stop();
+            while !lifecycle.is_draining() {
+                loom::thread::yield_now();
+            }
+            lifecycle.end_loop();
+            other.join().unwrap();
+        });
+    }
+}

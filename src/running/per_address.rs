@@ -1,0 +1,66 @@
+//! How many requests there are from each IP address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use crate::support::lock::lock;
+
+/// The requests of each address that has any.
+#[derive(Debug, Default)]
+pub(crate) struct PerAddress(Mutex<HashMap<IpAddr, usize>>);
+
+/// Counts one request for its address, from when the ticket is made until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    counts: Arc<PerAddress>,
+    ip: IpAddr,
+}
+
+impl PerAddress {
+    pub(crate) fn ticket(self: &Arc<Self>, ip: IpAddr) -> Ticket {
+        *lock(&self.0).entry(ip).or_default() += 1;
+        Ticket {
+            counts: self.clone(),
+            ip,
+        }
+    }
+}
+
+impl Ticket {
+    /// How many requests of this address there are, this one among them.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.counts.0).get(&self.ip).copied().unwrap_or(0)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.counts.0);
+        if let Some(count) = counts.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.ip);
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_counts_its_tickets_and_leaves_nothing_behind() {
+        let counts = Arc::new(PerAddress::default());
+        let (one, other) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
+        let first = counts.ticket(one);
+        let second = counts.ticket(one);
+        let third = counts.ticket(other);
+        assert_eq!((first.count(), second.count(), third.count()), (2, 2, 1));
+        drop(first);
+        assert_eq!(second.count(), 1);
+        drop((second, third));
+        assert!(lock(&counts.0).is_empty());
+    }
+}

@@ -1,0 +1,192 @@
+//! How many requests run, and who waits until fewer do.
+
+use crate::support::deadline::Deadline;
+use crate::support::lock::{lock, wait_while};
+use crate::support::sync::atomic::{AtomicU64, Ordering};
+use crate::support::sync::{Condvar, Mutex};
+
+/// The number of running requests, in one atomic word together with who waits for their end.
+///
+/// One word, so that the end of a request and the beginning of a wait have an order: either the end
+/// sees that somebody waits, or the wait sees the smaller number. Every access that changes the word
+/// is `AcqRel`: whoever sees that a request has ended sees what was done before, such as the close of
+/// its descriptor.
+#[derive(Debug)]
+pub(crate) struct RequestCount {
+    word: AtomicU64,
+    /// Holds nothing: a notification comes either before a waiter looks at the word, or when it waits.
+    none_here: Mutex<()>,
+    changed: Condvar,
+}
+
+/// The loop waits until any request ends.
+const LOOP_WAITS: u64 = 1;
+/// Somebody waits until no request runs in this process.
+const DRAIN_WAITS: u64 = 1 << 1;
+/// One request in this process; 31 bits.
+const HERE: u64 = 1 << 2;
+/// One request in a forked child that has not been collected; 31 bits.
+const IN_CHILD: u64 = 1 << 33;
+
+fn here(word: u64) -> usize {
+    ((word % IN_CHILD) / HERE) as usize
+}
+
+fn in_children(word: u64) -> usize {
+    (word / IN_CHILD) as usize
+}
+
+impl RequestCount {
+    pub(crate) fn new() -> Self {
+        Self {
+            word: AtomicU64::new(0),
+            none_here: Mutex::new(()),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The requests that run, in this process and in forked children.
+    pub(crate) fn total(&self) -> usize {
+        let word = self.word.load(Ordering::Acquire);
+        here(word) + in_children(word)
+    }
+
+    /// Whether forked children run, or have ended and not been collected.
+    pub(crate) fn has_children(&self) -> bool {
+        in_children(self.word.load(Ordering::Acquire)) > 0
+    }
+
+    /// A request begins in this process.
+    pub(crate) fn begin(&self) {
+        self.word.fetch_add(HERE, Ordering::AcqRel);
+    }
+
+    /// A request begins in a forked child.
+    pub(crate) fn begin_in_child(&self) {
+        self.word.fetch_add(IN_CHILD, Ordering::AcqRel);
+    }
+
+    /// A request of this process has ended. Returns whether to wake the loop.
+    #[must_use]
+    pub(crate) fn end(&self) -> bool {
+        let before = self.word.fetch_sub(HERE, Ordering::AcqRel);
+        if here(before) == 1 && before & DRAIN_WAITS != 0 {
+            drop(lock(&self.none_here));
+            self.changed.notify_all();
+        }
+        self.takes_loop_wait(before)
+    }
+
+    /// A forked child was collected, or is left to itself. Returns whether to wake the loop.
+    #[must_use]
+    pub(crate) fn end_in_child(&self) -> bool {
+        let before = self.word.fetch_sub(IN_CHILD, Ordering::AcqRel);
+        self.takes_loop_wait(before)
+    }
+
+    /// Whether the loop waits, and this is the caller who wakes it.
+    fn takes_loop_wait(&self, word: u64) -> bool {
+        word & LOOP_WAITS != 0
+            && self.word.fetch_and(!LOOP_WAITS, Ordering::AcqRel) & LOOP_WAITS != 0
+    }
+
+    /// Registers the loop for a wake-up at the next end of a request. Returns true if it was not
+    /// registered before: a request may have ended since the loop looked, so the loop looks again.
+    #[must_use]
+    pub(crate) fn register_loop(&self) -> bool {
+        self.word.fetch_or(LOOP_WAITS, Ordering::AcqRel) & LOOP_WAITS == 0
+    }
+
+    /// Waits until no request runs in this process. Returns false at the deadline.
+    pub(crate) fn wait_for_none(&self, deadline: Deadline) -> bool {
+        let guard = lock(&self.none_here);
+        let (_guard, none) = wait_while(&self.changed, guard, deadline, |()| {
+            here(self.word.fetch_or(DRAIN_WAITS, Ordering::AcqRel)) > 0
+        });
+        none
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn requests_here_and_in_children_are_counted_apart() {
+        let count = RequestCount::new();
+        count.begin();
+        count.begin();
+        count.begin_in_child();
+        assert_eq!((count.total(), count.has_children()), (3, true));
+        assert!(!count.end());
+        assert!(!count.end_in_child());
+        assert_eq!((count.total(), count.has_children()), (1, false));
+    }
+
+    #[test]
+    fn a_registered_loop_is_woken_once_by_the_next_end() {
+        let count = RequestCount::new();
+        count.begin();
+        count.begin_in_child();
+        assert!(count.register_loop());
+        assert!(!count.register_loop());
+        assert!(count.end_in_child());
+        assert!(!count.end());
+    }
+
+    #[test]
+    fn a_wait_for_none_ends_at_its_deadline_while_a_request_runs() {
+        let count = RequestCount::new();
+        assert!(count.wait_for_none(Deadline::NEVER));
+        count.begin();
+        assert!(!count.wait_for_none(Deadline::after(Some(Duration::from_millis(1)))));
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_drain_that_waits_sees_the_end_of_the_last_request() {
+        loom::model(|| {
+            let count = Arc::new(RequestCount::new());
+            count.begin();
+            count.begin();
+            let requests = [(), ()].map(|()| {
+                let count = count.clone();
+                loom::thread::spawn(move || count.end())
+            });
+            // A lost notification is a deadlock.
+            assert!(count.wait_for_none(Deadline::NEVER));
+            assert_eq!(count.total(), 0);
+            for request in requests {
+                request.join().unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn a_loop_at_its_limit_is_woken_or_sees_the_smaller_number() {
+        loom::model(|| {
+            let count = Arc::new(RequestCount::new());
+            count.begin();
+            let request = {
+                let count = count.clone();
+                loom::thread::spawn(move || count.end())
+            };
+            let registered = count.register_loop();
+            let is_at_limit = count.total() >= 1;
+            let wakes = request.join().unwrap();
+            assert!(registered);
+            assert!(
+                !is_at_limit || wakes,
+                "the loop would sleep beside a free place"
+            );
+        });
+    }
+}

@@ -1,0 +1,302 @@
+//! One running request, as its server counts it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::running::ended::{Closed, Ended};
+use crate::running::extensions::Extensions;
+use crate::running::in_child::{DrainNotice, RequestInChild};
+use crate::running::request_table::Place;
+use crate::running::server_handle::ServerHandle;
+use crate::running::shared::Shared;
+use crate::transport::connection::Connection;
+use crate::transport::traffic::Traffic;
+use crate::values::address::Address;
+use crate::values::error::{HandlerError, HandlerPanic};
+use crate::values::request_event::{Outcome, Refusal, RequestEvent};
+
+/// A request's place among the running requests of its server, and who sent it.
+///
+/// A bottom layer receives a guard from
+/// [`register_request`](crate::layer::LayerHandle::register_request) for every request, and keeps it
+/// in the request. So the server knows what runs, whichever mix-in runs it.
+/// [`close_request`](crate::BaseServer::close_request) ends the request. A guard that is dropped without
+/// that, as after a panic in a mix-in, ends its request as [failed](crate::Outcome::Failed).
+#[derive(Debug)]
+pub struct RequestGuard {
+    server: ServerHandle,
+    client_address: Address,
+    connection: Option<Arc<Connection>>,
+    place: Place,
+    accepted: Instant,
+    /// The bytes of a request without a connection.
+    traffic: Traffic,
+    extensions: Extensions,
+    fate: Fate,
+    /// The client has missed a deadline or timeout.
+    client_was_late: bool,
+    /// The event `Accepted` was emitted.
+    announced: bool,
+    /// The request has left the table.
+    has_left: bool,
+}
+
+/// What is known of a request's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Nothing: it has failed if it ends now.
+    Open,
+    Closed(Closed),
+    /// A forked child serves it, and this process has only a copy.
+    InChild,
+}
+
+impl RequestGuard {
+    pub(crate) fn new(
+        server: ServerHandle,
+        client_address: Address,
+        connection: Option<Arc<Connection>>,
+    ) -> Self {
+        let requests = server.shared().requests();
+        let place = requests.enter(connection.as_ref(), client_address.ip());
+        Self {
+            server,
+            client_address,
+            connection,
+            place,
+            accepted: Instant::now(),
+            traffic: Traffic::default(),
+            extensions: Extensions::default(),
+            fate: Fate::Open,
+            client_was_late: false,
+            announced: false,
+            has_left: false,
+        }
+    }
+
+    /// The server that runs the request.
+    #[must_use]
+    pub fn server(&self) -> &ServerHandle {
+        &self.server
+    }
+
+    /// Who sent the request.
+    #[must_use]
+    #[doc(alias = "peer_addr")]
+    pub fn client_address(&self) -> &Address {
+        &self.client_address
+    }
+
+    /// Corrects who sent the request, for a layer that learns it from the client's first bytes, as
+    /// behind a proxy.
+    ///
+    /// The request counts for the new address from now on. After
+    /// [`prepare_request`](crate::BaseServer::prepare_request) the server asks its
+    /// [limits](crate::Limits) again. In a forked child, where the counts are the parent's, only the
+    /// handler, the log and the events of the child see the new address.
+    pub fn set_client_address(&mut self, address: Address) {
+        if !self.shared().is_forked_child() {
+            let requests = self.server.shared().requests();
+            requests.move_to_address(&mut self.place, address.ip());
+        }
+        self.client_address = address;
+    }
+
+    /// What layers keep with this request.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// What layers keep with this request, to add to it.
+    #[must_use]
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        self.server.shared()
+    }
+
+    /// When the request was accepted.
+    pub(crate) fn accepted(&self) -> Instant {
+        self.accepted
+    }
+
+    pub(crate) fn traffic(&self) -> &Traffic {
+        match &self.connection {
+            Some(connection) => connection.traffic(),
+            None => &self.traffic,
+        }
+    }
+
+    /// The limit that this request is above, if there is one.
+    pub(crate) fn limit_exceeded(&self) -> Option<Refusal> {
+        let settings = self.shared().settings();
+        let requests = self.shared().requests();
+        if settings.is_above_limit(requests.count().total()) {
+            return Some(Refusal::TooManyConnections);
+        }
+        self.limit_per_address_exceeded()
+    }
+
+    /// The limit of its address that this request is above, if there is one.
+    pub(crate) fn limit_per_address_exceeded(&self) -> Option<Refusal> {
+        if self.shared().is_forked_child() {
+            return None;
+        }
+        let count = self.shared().requests().count_of_address(&self.place)?;
+        let settings = self.shared().settings();
+        settings
+            .is_above_limit_per_address(count)
+            .then_some(Refusal::TooManyFromAddress)
+    }
+
+    /// The event `Accepted` is being emitted.
+    pub(crate) fn announce(&mut self) {
+        self.announced = true;
+    }
+
+    /// No handler will serve the request.
+    pub(crate) fn refuse(&mut self, why: Refusal) {
+        self.fate = Fate::Closed(Closed::Refused(why));
+    }
+
+    /// The request has not begun, and does not begin any more, because the server has been closed.
+    pub(crate) fn abort(&mut self) {
+        self.fate = Fate::Closed(Closed::Ended(Outcome::Aborted));
+    }
+
+    /// The client has missed a deadline or timeout.
+    pub(crate) fn note_late_client(&mut self) {
+        self.client_was_late = true;
+    }
+
+    /// The handler, or a step before it, has come to its end.
+    pub(crate) fn note_result(&mut self, result: Result<(), &HandlerError>) {
+        let outcome = match result {
+            Ok(()) => Outcome::Finished,
+            Err(error) if error.is::<HandlerPanic>() => Outcome::Panicked,
+            Err(_) if self.client_was_late => Outcome::TimedOut,
+            Err(_) => Outcome::Failed,
+        };
+        self.fate = Fate::Closed(Closed::Ended(outcome));
+    }
+
+    /// A forked child serves the request from now on. This process drops its copy, and keeps what this
+    /// call returns until the child has ended.
+    pub(crate) fn hand_to_child(&mut self) -> RequestInChild {
+        self.fate = Fate::InChild;
+        let shared = self.shared().clone();
+        let ticket = self
+            .server
+            .shared()
+            .requests()
+            .hand_to_child(&mut self.place);
+        RequestInChild::new(shared, self.client_address.clone(), self.accepted, ticket)
+    }
+
+    /// The handler is about to wait for the client's next message. Returns false if the server is
+    /// draining: then the handler must not wait.
+    pub(crate) fn begin_wait(&self) -> bool {
+        let lifecycle = self.shared().lifecycle();
+        match &self.connection {
+            Some(connection) => connection.activity().begin_wait(lifecycle.draining()),
+            None => !lifecycle.is_draining(),
+        }
+    }
+
+    /// The wait is over, with a message or without.
+    pub(crate) fn end_wait(&self) {
+        if let Some(connection) = &self.connection {
+            connection.activity().end_wait();
+        }
+    }
+
+    /// The server, not the client, ended the reading side.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|connection| connection.activity().is_interrupted())
+    }
+
+    /// The server, not the client, ended both sides.
+    pub(crate) fn is_aborted(&self) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|connection| connection.activity().is_aborted())
+    }
+
+    /// What a signal handler needs to end this request because of a drain.
+    pub(crate) fn drain_notice(&self) -> DrainNotice {
+        DrainNotice::new(self.shared().clone(), self.connection.clone())
+    }
+
+    /// Ends the request: it leaves the table, is counted, and `emit` receives the event of its end.
+    ///
+    /// Everything else of the request has been dropped before, so that its descriptor is closed when
+    /// the request counts as ended.
+    pub(crate) fn end(mut self, emit: impl FnMut(&Address, &RequestEvent)) {
+        self.leave(emit);
+    }
+
+    fn leave(&mut self, mut emit: impl FnMut(&Address, &RequestEvent)) {
+        self.has_left = true;
+        let ended = self.ended();
+        if let Some(child) = self.shared().child() {
+            if let Some(ended) = &ended {
+                child.report(ended);
+            }
+            return;
+        }
+        let shared = self.server.shared();
+        if self.fate != Fate::InChild {
+            let traffic = match &self.connection {
+                Some(connection) => connection.traffic(),
+                None => &self.traffic,
+            };
+            shared.requests().leave(&mut self.place, traffic);
+        }
+        // The last owner of the connection: this closes the descriptor.
+        self.connection = None;
+        if let Some(ended) = ended {
+            shared
+                .requests()
+                .count_end(&ended, shared.lifecycle().is_draining());
+            if !self.announced {
+                // A layer has dropped the request before the loop received it.
+                emit(&self.client_address, &RequestEvent::Accepted);
+            }
+            emit(&self.client_address, &ended.event(self.accepted));
+        }
+        if shared.requests().count().end() {
+            shared.wake();
+        }
+    }
+
+    /// How the request ends. `None` if a forked child has it.
+    fn ended(&self) -> Option<Ended> {
+        let closed = match self.fate {
+            Fate::InChild => return None,
+            Fate::Closed(Closed::Refused(why)) => Closed::Refused(why),
+            _ if self.is_aborted() => Closed::Ended(Outcome::Aborted),
+            Fate::Open => Closed::Ended(Outcome::Failed),
+            Fate::Closed(closed) => closed,
+        };
+        let connection = self.connection.as_ref();
+        Some(Ended {
+            closed,
+            idle: connection.is_some_and(|connection| connection.activity().was_idle()),
+            received: self.traffic().received(),
+            sent: self.traffic().sent(),
+        })
+    }
+}
+
+/// Ends a request that was lost on its way to [`close_request`](crate::BaseServer::close_request).
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        if !self.has_left {
+            let shared = self.shared().clone();
+            self.leave(|client, event| shared.emit(client, event));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What may be changed while a server runs.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use crate::support::lock::lock;
+use crate::support::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use crate::values::deadlines::Deadlines;
+use crate::values::limits::Limits;
+
+/// How long running requests have when a server stops, unless set.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// No limit.
+const UNLIMITED: usize = usize::MAX;
+
+/// The limits, deadlines and times of a server.
+///
+/// What every request asks is in atomics beside the locked value that it is a part of. All of these
+/// are `Relaxed`: a change takes effect for the next request that sees it, and orders nothing.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    limits: Mutex<Limits>,
+    /// How many requests may run before others wait in the kernel's queue.
+    waits_from: AtomicUsize,
+    /// How many requests may run before others are refused.
+    refuses_above: AtomicUsize,
+    refuses_above_per_address: AtomicUsize,
+    deadlines: Mutex<Deadlines>,
+    has_deadlines: AtomicBool,
+    drain_timeout: Mutex<Option<Duration>>,
+}
+
+/// Keeps other threads from the settings, over a fork.
+pub(crate) type HeldSettings<'a> = (MutexGuard<'a, Limits>, MutexGuard<'a, Deadlines>);
+
+impl Settings {
+    pub(crate) fn new() -> Self {
+        let settings = Self {
+            limits: Mutex::default(),
+            waits_from: AtomicUsize::new(UNLIMITED),
+            refuses_above: AtomicUsize::new(UNLIMITED),
+            refuses_above_per_address: AtomicUsize::new(UNLIMITED),
+            deadlines: Mutex::default(),
+            has_deadlines: AtomicBool::new(false),
+            drain_timeout: Mutex::new(Some(DRAIN_TIMEOUT)),
+        };
+        settings.set_limits(Limits::default());
+        settings
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        lock(&self.limits).clone()
+    }
+
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        let mut current = lock(&self.limits);
+        let max = limits.max_connections().unwrap_or(UNLIMITED);
+        let (waits_from, refuses_above) = match limits.refusal() {
+            None => (max, UNLIMITED),
+            Some(_) => (UNLIMITED, max),
+        };
+        let per_address = limits.max_connections_per_address().unwrap_or(UNLIMITED);
+        self.waits_from.store(waits_from, Relaxed);
+        self.refuses_above.store(refuses_above, Relaxed);
+        self.refuses_above_per_address.store(per_address, Relaxed);
+        *current = limits;
+    }
+
+    /// Whether so many requests are as many as may run, so that others wait.
+    pub(crate) fn is_at_limit(&self, running: usize) -> bool {
+        running >= self.waits_from.load(Relaxed)
+    }
+
+    /// Whether so many requests are more than may run, so that the last is refused.
+    pub(crate) fn is_above_limit(&self, running: usize) -> bool {
+        running > self.refuses_above.load(Relaxed)
+    }
+
+    /// Whether so many requests of one address are more than may run.
+    pub(crate) fn is_above_limit_per_address(&self, running: usize) -> bool {
+        running > self.refuses_above_per_address.load(Relaxed)
+    }
+
+    /// The message for refused clients.
+    pub(crate) fn refusal(&self) -> Arc<[u8]> {
+        lock(&self.limits).shared_refusal()
+    }
+
+    pub(crate) fn deadlines(&self) -> Deadlines {
+        if self.has_deadlines.load(Relaxed) {
+            *lock(&self.deadlines)
+        } else {
+            Deadlines::none()
+        }
+    }
+
+    pub(crate) fn set_deadlines(&self, deadlines: Deadlines) {
+        let mut current = lock(&self.deadlines);
+        *current = deadlines;
+        let any = deadlines != Deadlines::none();
+        self.has_deadlines.store(any, Relaxed);
+    }
+
+    pub(crate) fn drain_timeout(&self) -> Option<Duration> {
+        *lock(&self.drain_timeout)
+    }
+
+    pub(crate) fn set_drain_timeout(&self, timeout: Option<Duration>) {
+        *lock(&self.drain_timeout) = timeout;
+    }
+
+    /// Holds what a forked child may ask for.
+    pub(crate) fn hold(&self) -> HeldSettings<'_> {
+        (lock(&self.limits), lock(&self.deadlines))
+    }
+}

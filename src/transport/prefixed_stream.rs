@@ -1,0 +1,99 @@
+//! A stream whose first bytes have been read already.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use crate::transport::stream::Stream;
+
+/// Returns some bytes before those of the inner stream.
+#[derive(Debug)]
+pub(crate) struct PrefixedStream {
+    prefix: Vec<u8>,
+    /// How much of the prefix has been read.
+    position: usize,
+    inner: Box<dyn Stream>,
+}
+
+impl PrefixedStream {
+    pub(crate) fn new(prefix: Vec<u8>, inner: Box<dyn Stream>) -> Self {
+        Self {
+            prefix,
+            position: 0,
+            inner,
+        }
+    }
+
+    fn has_prefix(&self) -> bool {
+        self.position < self.prefix.len()
+    }
+}
+
+impl Read for PrefixedStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.has_prefix() {
+            return self.inner.read(buffer);
+        }
+        let count = (&self.prefix[self.position..]).read(buffer)?;
+        self.position += count;
+        if !self.has_prefix() {
+            self.prefix = Vec::new();
+            self.position = 0;
+        }
+        Ok(count)
+    }
+}
+
+impl Write for PrefixedStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.write(bytes)
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.inner.write_vectored(parts)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl Stream for PrefixedStream {
+    fn readable_now(&mut self) -> io::Result<bool> {
+        Ok(self.has_prefix() || self.inner.readable_now()?)
+    }
+
+    fn wait_readable(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
+        Ok(self.has_prefix() || self.inner.wait_readable(deadline)?)
+    }
+
+    fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
+        self.inner.shutdown(how)
+    }
+
+    fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.inner.set_timeout(timeout)
+    }
+
+    fn set_deadline(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        self.inner.set_deadline(deadline)
+    }
+
+    fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
+        self.inner.set_nodelay(nodelay)
+    }
+
+    fn readiness(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.readiness()
+    }
+
+    /// The socket, once the prefix has been read: before, its bytes are not all of the stream's.
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        if self.has_prefix() {
+            None
+        } else {
+            self.inner.socket()
+        }
+    }
+}
