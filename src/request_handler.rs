@@ -125,7 +125,7 @@ fn run_steps<R>(handler: &mut impl RequestHandler<R>, request: &mut R) -> Handle
     handled.and(finished)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::values::error::HandlerPanic;

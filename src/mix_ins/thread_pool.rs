@@ -1,9 +1,10 @@
 //! The mix-in that serves requests with a fixed number of threads.
 
+use crate::support::sync::Mutex;
 use std::fmt;
 use std::num::NonZero;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use threadpool::ThreadPool;
 

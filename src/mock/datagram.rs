@@ -1,7 +1,8 @@
 //! A datagram that nobody sent.
 
+use crate::support::sync::Mutex;
 use std::io::{self, ErrorKind};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::mock::mock_server;
 use crate::request_handler::{RequestHandler, run_handler};

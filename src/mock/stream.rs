@@ -1,10 +1,11 @@
 //! A connection whose client is a script.
 
+use crate::support::sync::Mutex;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::mock::mock_server;

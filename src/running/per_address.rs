@@ -1,8 +1,9 @@
 //! How many requests there are from each IP address.
 
+use crate::support::sync::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::support::lock::lock;
 

@@ -1,8 +1,9 @@
 //! The table of running requests, by which a server bounds their number, interrupts idle ones when it
 //! stops, waits for the others, and aborts what is left.
 
+use crate::support::sync::Mutex;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use slab::Slab;

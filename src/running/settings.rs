@@ -1,6 +1,8 @@
 //! What may be changed while a server runs.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
+
+use crate::support::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::support::lock::lock;

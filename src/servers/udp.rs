@@ -1,9 +1,10 @@
 //! The bottom layer over UDP.
 
+use crate::support::sync::Mutex;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use socket2::Type;
 

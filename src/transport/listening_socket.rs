@@ -1,10 +1,11 @@
 //! The listening socket of the four bottom layers: its options, its address, its end.
 
+use crate::support::sync::Mutex;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};

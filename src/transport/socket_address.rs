@@ -41,7 +41,7 @@ pub(crate) fn to_sockaddr(address: &Address) -> io::Result<SockAddr> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::net::SocketAddr;
 

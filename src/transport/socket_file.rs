@@ -165,7 +165,7 @@ impl BoundFile {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::os::unix::net::{UnixDatagram, UnixListener};
 

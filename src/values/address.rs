@@ -218,7 +218,7 @@ addresses_from!(
     ([u8; 4], u16)
 );
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

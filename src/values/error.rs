@@ -282,7 +282,7 @@ pub(crate) fn run_step<T>(
     catch_panic(step).unwrap_or_else(|panic| Err(panic.into()))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::values::address::InetAddress;

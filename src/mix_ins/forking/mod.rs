@@ -3,9 +3,10 @@
 mod child;
 mod reports;
 
+use crate::support::sync::Mutex;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;

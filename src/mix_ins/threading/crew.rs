@@ -1,8 +1,9 @@
 //! The threads of a server, until they are joined.
 
+use crate::support::sync::Mutex;
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle, ThreadId};
 
 use crate::support::lock::lock;
@@ -78,7 +79,7 @@ impl Crew {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::mpsc::channel;
 
