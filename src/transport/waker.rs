@@ -286,6 +286,27 @@ mod loom_tests {
     }
 
     #[test]
+    fn a_wake_while_the_loop_drains_does_not_hold_back_the_next() {
+        loom::model(|| {
+            let shared = Arc::new((waker(), AtomicUsize::new(0)));
+            let thread = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || {
+                    for _ in 0..3 {
+                        shared.1.fetch_add(1, Ordering::Relaxed);
+                        shared.0.wake();
+                    }
+                })
+            };
+            while shared.1.load(Ordering::Relaxed) < 3 {
+                shared.0.pair.wait();
+                shared.0.drain();
+            }
+            thread.join().unwrap();
+        });
+    }
+
+    #[test]
     fn a_stop_from_a_child_is_seen_beside_the_wakes() {
         loom::model(|| {
             let shared = Arc::new(waker());
