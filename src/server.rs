@@ -285,6 +285,9 @@ impl<S: BaseServer> Server<S> {
             return Ok(());
         };
         serving.drain_waker();
+        if until == Until::Stopped {
+            serving.receive_ahead();
+        }
         let mut pacing = Pacing::new();
         while !serving.is_stop_requested() {
             match self.next_request()? {

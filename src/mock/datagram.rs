@@ -9,7 +9,7 @@ use crate::request_handler::{RequestHandler, run_handler};
 use crate::requests::datagram_request::DatagramRequest;
 use crate::running::server_handle::ServerHandle;
 use crate::support::lock::lock;
-use crate::transport::datagram_socket::DatagramSocket;
+use crate::transport::datagram_socket::{Buffers, DatagramSocket};
 use crate::values::address::Address;
 use crate::values::error::HandlerResult;
 
@@ -70,8 +70,11 @@ impl MockDatagram {
             sent: Mutex::default(),
         });
         let guard = server.register_request(self.client_address);
-        let packet = self.packet.into_boxed_slice();
-        let request = DatagramRequest::new(packet, self.truncated, client.clone(), guard);
+        let buffers = Buffers {
+            packet: self.packet,
+            reply: Vec::new(),
+        };
+        let request = DatagramRequest::new(buffers, self.truncated, client.clone(), guard);
         (
             request,
             DatagramRecording {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::requests::request::Request;
 use crate::running::request_guard::RequestGuard;
 use crate::running::server_handle::ServerHandle;
-use crate::transport::datagram_socket::DatagramSocket;
+use crate::transport::datagram_socket::{Buffers, DatagramSocket};
 use crate::values::address::Address;
 
 /// One datagram: the packet, who sent it, and the reply.
@@ -38,29 +38,31 @@ use crate::values::address::Address;
 #[derive(Debug)]
 #[doc(alias = "DatagramRequestHandler")]
 pub struct DatagramRequest {
-    packet: Box<[u8]>,
+    lent: Lent,
     position: usize,
     truncated: bool,
-    reply: Vec<u8>,
-    socket: Arc<dyn DatagramSocket>,
     guard: RequestGuard,
+}
+
+/// The socket, and the buffers that a later request of the socket uses again.
+#[derive(Debug)]
+struct Lent {
+    buffers: Buffers,
+    socket: Arc<dyn DatagramSocket>,
 }
 
 impl DatagramRequest {
     pub(crate) fn new(
-        packet: Box<[u8]>,
+        buffers: Buffers,
         truncated: bool,
         socket: Arc<dyn DatagramSocket>,
         guard: RequestGuard,
     ) -> Self {
-        guard.traffic().count_received(packet.len() as u64);
-        let reply = Vec::new();
+        guard.traffic().count_received(buffers.packet.len() as u64);
         Self {
-            packet,
+            lent: Lent { buffers, socket },
             position: 0,
             truncated,
-            reply,
-            socket,
             guard,
         }
     }
@@ -68,7 +70,7 @@ impl DatagramRequest {
     /// The whole packet, however much of it has been read; empty if an empty datagram came.
     #[must_use]
     pub fn packet(&self) -> &[u8] {
-        &self.packet
+        &self.lent.buffers.packet
     }
 
     /// The packet together with the reply as far as it is written, to make one out of the other.
@@ -81,7 +83,7 @@ impl DatagramRequest {
     /// ```
     #[must_use]
     pub fn packet_and_reply(&mut self) -> (&[u8], &mut Vec<u8>) {
-        (&self.packet, &mut self.reply)
+        (&self.lent.buffers.packet, &mut self.lent.buffers.reply)
     }
 
     /// Whether the datagram was longer than the server's `max_packet_size`, so that its end is
@@ -114,7 +116,7 @@ impl DatagramRequest {
     /// socket without a name or has gone, or the system has had no room for it for one second, as
     /// when a Unix client does not take its datagrams.
     pub fn send(&self, packet: &[u8]) -> io::Result<()> {
-        let sent = self.socket.send_to(packet, self.client_address());
+        let sent = self.lent.socket.send_to(packet, self.client_address());
         sent.map_err(|error| {
             let what = format!("cannot send a datagram of {} bytes: {error}", packet.len());
             io::Error::new(error.kind(), what)
@@ -125,11 +127,12 @@ impl DatagramRequest {
 
     /// Sends what was written, if anything was.
     fn send_reply(&mut self) -> io::Result<()> {
-        if self.reply.is_empty() {
+        if self.lent.buffers.reply.is_empty() {
             return Ok(());
         }
-        let reply = std::mem::take(&mut self.reply);
-        self.send(&reply)
+        let sent = self.send(&self.lent.buffers.reply);
+        self.lent.buffers.reply.clear();
+        sent
     }
 }
 
@@ -154,7 +157,7 @@ impl Request for DatagramRequest {
     fn refuse(&mut self, message: &[u8]) {
         if !message.is_empty() {
             // It fails if the client takes none now, or has gone.
-            let sent = self.socket.send_to_now(message, self.client_address());
+            let sent = self.lent.socket.send_to_now(message, self.client_address());
             if sent.is_ok() {
                 self.guard.traffic().count_sent(message.len() as u64);
             }
@@ -164,11 +167,11 @@ impl Request for DatagramRequest {
 
 impl BufRead for DatagramRequest {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        Ok(&self.packet[self.position..])
+        Ok(&self.lent.buffers.packet[self.position..])
     }
 
     fn consume(&mut self, amount: usize) {
-        self.position = (self.position + amount).min(self.packet.len());
+        self.position = (self.position + amount).min(self.lent.buffers.packet.len());
     }
 }
 
@@ -182,12 +185,18 @@ impl Read for DatagramRequest {
 
 impl Write for DatagramRequest {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.reply.extend_from_slice(bytes);
+        self.lent.buffers.reply.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
     /// Does nothing: a reply is one datagram, sent when the handler has ended.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.socket.recycle(std::mem::take(&mut self.buffers));
     }
 }

@@ -10,6 +10,7 @@ use crate::running::parent_link::{ForkedChild, ParentLink};
 use crate::running::request_table::RequestTable;
 use crate::running::settings::Settings;
 use crate::support::deadline::Deadline;
+use crate::support::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::transport::waker::Waker;
 use crate::values::address::Address;
 use crate::values::deadlines::Deadlines;
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     lifecycle: Lifecycle,
     settings: Settings,
     requests: RequestTable,
+    /// The loop is in `serve_forever`. Relaxed: its own thread sets and reads it.
+    receives_ahead: AtomicBool,
     /// The layers, as long as they live.
     events: OnceLock<Box<dyn Events>>,
     /// Set in a forked child, and nowhere else.
@@ -45,6 +48,7 @@ impl Shared {
             lifecycle: Lifecycle::new(),
             settings: Settings::new(),
             requests: RequestTable::new(),
+            receives_ahead: AtomicBool::new(false),
             events: OnceLock::new(),
             child: OnceLock::new(),
         }
@@ -155,6 +159,12 @@ impl Shared {
         }
     }
 
+    /// Whether a bottom layer may receive more requests than the loop asks for: only in
+    /// `serve_forever`. A program with a loop of its own polls the socket by itself.
+    pub(crate) fn may_receive_ahead(&self) -> bool {
+        self.receives_ahead.load(Relaxed)
+    }
+
     /// The layers that events are emitted to; only the first call has an effect.
     pub(crate) fn set_events(&self, events: Box<dyn Events>) {
         let _ = self.events.set(events);
@@ -213,6 +223,11 @@ impl LoopGuard<'_> {
         self.shared.lifecycle.is_draining()
     }
 
+    /// Lets bottom layers receive more requests than the loop asks for, until the loop ends.
+    pub(crate) fn receive_ahead(&self) {
+        self.shared.receives_ahead.store(true, Relaxed);
+    }
+
     /// Takes the waker's bytes, and carries out the stop that a forked child has requested.
     pub(crate) fn drain_waker(&self) {
         if let Some(waker) = self.shared.waker.get()
@@ -225,6 +240,7 @@ impl LoopGuard<'_> {
 
 impl Drop for LoopGuard<'_> {
     fn drop(&mut self) {
+        self.shared.receives_ahead.store(false, Relaxed);
         self.shared.lifecycle.end_loop();
     }
 }

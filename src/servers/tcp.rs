@@ -37,6 +37,7 @@ use crate::values::error::{Error, HandlerResult};
 /// A server on the IPv6 address `[::]` takes IPv4 clients too, unless [`only_v6`](Self::only_v6)
 /// is set.
 #[doc(alias = "TCPServer")]
+#[must_use = "a layer does nothing until `bind` makes a server of the stack"]
 pub struct TcpServer<F> {
     socket: ServerSocket,
     request_queue_size: i32,
@@ -71,7 +72,6 @@ impl<F> TcpServer<F> {
 
     /// How many connections may wait to be accepted; the system's maximum unless set, where Python
     /// has 5. The system bounds it (on Linux by `net.core.somaxconn`).
-    #[must_use]
     pub fn request_queue_size(mut self, size: u32) -> Self {
         self.request_queue_size = i32::try_from(size).unwrap_or(i32::MAX);
         self
@@ -80,7 +80,6 @@ impl<F> TcpServer<F> {
     /// Whether the server can be started again while connections of its predecessor linger
     /// (`SO_REUSEADDR`); true unless set, where Python has false: without it, a restart within a
     /// minute of serving a client fails.
-    #[must_use]
     pub fn allow_reuse_address(mut self, allow: bool) -> Self {
         self.socket.listening.options.reuse_address = allow;
         self
@@ -88,7 +87,6 @@ impl<F> TcpServer<F> {
 
     /// Whether several servers may listen on the address at once, and share its clients
     /// (`SO_REUSEPORT`); false unless set.
-    #[must_use]
     pub fn allow_reuse_port(mut self, allow: bool) -> Self {
         self.socket.listening.options.reuse_port = allow;
         self
@@ -96,7 +94,6 @@ impl<F> TcpServer<F> {
 
     /// Whether a server on an IPv6 address keeps IPv4 clients out (`IPV6_V6ONLY`); false unless
     /// set, on every system. In Python the system decides.
-    #[must_use]
     pub fn only_v6(mut self, only: bool) -> Self {
         self.socket.listening.options.only_v6 = only;
         self

@@ -1,6 +1,5 @@
 //! The bottom layer over UDP.
 
-use crate::support::sync::Mutex;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -14,7 +13,9 @@ use crate::requests::datagram_request::DatagramRequest;
 use crate::running::layer_handle::LayerHandle;
 use crate::servers::server_socket::ServerSocket;
 use crate::support::lock::lock;
-use crate::transport::datagram_socket::{bound_replies, receive_now};
+use crate::support::sync::Mutex;
+use crate::transport::datagram_inbox::{Datagram, DatagramInbox};
+use crate::transport::datagram_socket::bound_replies;
 use crate::transport::get_request_error::GetRequestError;
 use crate::values::address::InetAddress;
 use crate::values::error::{Error, HandlerResult};
@@ -26,6 +27,12 @@ const LONGEST_PACKET: usize = 16 << 20;
 ///
 /// Python's `UDPServer`. Each datagram is a request of its own, also when it is empty. The socket
 /// is one for all clients: replies leave through it.
+///
+/// In [`serve_forever`](crate::Server::serve_forever) the server receives up to 32 datagrams, and
+/// at most 1 MiB, by one system call where the system has such a call (`recvmmsg` of Linux).
+/// Datagrams that a stopped loop leaves are served by the next loop, before others.
+/// [`handle_request`](crate::Server::handle_request) receives one datagram, so that a program which
+/// polls the descriptor by itself misses none.
 ///
 /// ```
 /// use std::io::Write;
@@ -43,12 +50,11 @@ const LONGEST_PACKET: usize = 16 << 20;
 /// # Ok::<(), socketserver::Error>(())
 /// ```
 #[doc(alias = "UDPServer")]
+#[must_use = "a layer does nothing until `bind` makes a server of the stack"]
 pub struct UdpServer<F> {
     socket: ServerSocket,
-    max_packet_size: usize,
     handler_factory: F,
-    /// Where datagrams are received: one byte longer than the longest, to see what is cut off.
-    packet: Mutex<Vec<u8>>,
+    inbox: Mutex<DatagramInbox>,
 }
 
 impl<F> UdpServer<F> {
@@ -70,24 +76,21 @@ impl<F> UdpServer<F> {
     fn over(socket: ServerSocket, handler_factory: F) -> Self {
         Self {
             socket,
-            max_packet_size: 8192,
             handler_factory,
-            packet: Mutex::default(),
+            inbox: Mutex::new(DatagramInbox::new(8192)),
         }
     }
 
     /// The most bytes of a datagram that are received; 8192 unless set, as in Python, and at most
     /// 16 MiB. Of a longer one the rest is lost, and [`DatagramRequest::is_truncated`] says so. The
     /// longest that UDP carries is 65,507 over IPv4.
-    #[must_use]
     pub fn max_packet_size(mut self, bytes: usize) -> Self {
-        self.max_packet_size = bytes.min(LONGEST_PACKET);
+        self.inbox = Mutex::new(DatagramInbox::new(bytes.min(LONGEST_PACKET)));
         self
     }
 
     /// Whether another socket that allows it too may have the same port (`SO_REUSEADDR`), which is
     /// for multicast; false unless set.
-    #[must_use]
     pub fn allow_reuse_address(mut self, allow: bool) -> Self {
         self.socket.listening.options.reuse_address = allow;
         self
@@ -95,7 +98,6 @@ impl<F> UdpServer<F> {
 
     /// Whether several servers may have the port at once, and share its clients (`SO_REUSEPORT`);
     /// false unless set.
-    #[must_use]
     pub fn allow_reuse_port(mut self, allow: bool) -> Self {
         self.socket.listening.options.reuse_port = allow;
         self
@@ -103,7 +105,6 @@ impl<F> UdpServer<F> {
 
     /// Whether a server on an IPv6 address keeps IPv4 clients out (`IPV6_V6ONLY`); false unless
     /// set, on every system. In Python the system decides.
-    #[must_use]
     pub fn only_v6(mut self, only: bool) -> Self {
         self.socket.listening.options.only_v6 = only;
         self
@@ -134,18 +135,19 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
     }
 
     fn get_request(&self) -> Result<DatagramRequest, GetRequestError> {
-        let socket = self.socket.listening.opened()?;
-        let mut buffer = lock(&self.packet);
-        buffer.resize(self.max_packet_size + 1, 0);
-        let (length, client) = receive_now(&socket, &mut buffer)?;
-        let packet = &buffer[..length.min(self.max_packet_size)];
-        let guard = self.layer_handle().register_request(client);
-        Ok(DatagramRequest::new(
-            packet.into(),
-            length > self.max_packet_size,
+        let ahead = self.layer_handle().shared().may_receive_ahead();
+        let mut inbox = lock(&self.inbox);
+        if !inbox.is_open() {
+            inbox.open(self.socket.listening.opened()?);
+        }
+        let Datagram {
+            buffers,
+            truncated,
+            client,
             socket,
-            guard,
-        ))
+        } = inbox.next(ahead)?;
+        let guard = self.layer_handle().register_request(client);
+        Ok(DatagramRequest::new(buffers, truncated, socket, guard))
     }
 
     fn finish_request(&self, request: &mut DatagramRequest) -> HandlerResult {
@@ -155,6 +157,7 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
 
     fn server_close(&self) {
         self.socket.listening.close();
+        lock(&self.inbox).close();
     }
 }
 
@@ -162,7 +165,7 @@ impl<F> fmt::Debug for UdpServer<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UdpServer")
             .field("socket", &self.socket)
-            .field("max_packet_size", &self.max_packet_size)
+            .field("max_packet_size", &lock(&self.inbox).longest())
             .finish_non_exhaustive()
     }
 }

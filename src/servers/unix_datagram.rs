@@ -31,6 +31,7 @@ use crate::servers::udp::UdpServer;
 /// # Ok::<(), socketserver::Error>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "a layer does nothing until `bind` makes a server of the stack"]
 pub struct UnixDatagramServer<F> {
     next: UdpServer<F>,
 }
@@ -45,7 +46,6 @@ impl<F> UnixDatagramServer<F> {
     }
 
     /// As [`UdpServer::max_packet_size`].
-    #[must_use]
     pub fn max_packet_size(mut self, bytes: usize) -> Self {
         self.next = self.next.max_packet_size(bytes);
         self

@@ -30,6 +30,7 @@ use crate::servers::tcp::TcpServer;
 /// # Ok::<(), socketserver::Error>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "a layer does nothing until `bind` makes a server of the stack"]
 pub struct UnixStreamServer<F> {
     next: TcpServer<F>,
 }
@@ -44,7 +45,6 @@ impl<F> UnixStreamServer<F> {
     }
 
     /// As [`TcpServer::request_queue_size`].
-    #[must_use]
     pub fn request_queue_size(mut self, size: u32) -> Self {
         self.next = self.next.request_queue_size(size);
         self

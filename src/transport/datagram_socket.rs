@@ -4,11 +4,13 @@ use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::libc::{MSG_DONTWAIT, c_int};
 use socket2::SockRef;
 
+use crate::support::sync::Mutex;
 use crate::transport::socket_address::{from_sockaddr, to_sockaddr};
 use crate::values::address::Address;
 
@@ -25,11 +27,58 @@ pub(crate) trait DatagramSocket: fmt::Debug + Send + Sync {
     fn send_to_now(&self, packet: &[u8], client: &Address) -> io::Result<()> {
         self.send_to(packet, client)
     }
+
+    /// Takes the buffers of a request that has ended, for another one. Drops them unless
+    /// overridden.
+    fn recycle(&self, buffers: Buffers) {
+        drop(buffers);
+    }
 }
 
-impl DatagramSocket for OwnedFd {
+/// Where a request has its packet and its reply.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    pub(crate) packet: Vec<u8>,
+    pub(crate) reply: Vec<u8>,
+}
+
+/// How many requests' buffers a server keeps for others, and how long each may be.
+const MOST_SPARE: usize = 32;
+const LONGEST_SPARE: usize = 16 << 10;
+
+/// The socket of a server, as its requests share it.
+#[derive(Debug)]
+pub(crate) struct ReplySocket {
+    descriptor: Arc<OwnedFd>,
+    /// Only tried and never waited for: a forked child may have a copy that is locked for ever.
+    spare: Mutex<Vec<Buffers>>,
+}
+
+impl ReplySocket {
+    pub(crate) fn new(descriptor: Arc<OwnedFd>) -> Self {
+        Self {
+            descriptor,
+            spare: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn descriptor(&self) -> &OwnedFd {
+        &self.descriptor
+    }
+
+    /// Fills `buffers`, which is empty, with those of ended requests and, up to a fixed number,
+    /// with new ones: so the lock is seldom taken.
+    pub(crate) fn fill(&self, buffers: &mut Vec<Buffers>) {
+        if let Ok(mut spare) = self.spare.try_lock() {
+            std::mem::swap(&mut *spare, buffers);
+        }
+        buffers.resize_with(MOST_SPARE, Buffers::default);
+    }
+}
+
+impl DatagramSocket for ReplySocket {
     fn send_to(&self, packet: &[u8], client: &Address) -> io::Result<()> {
-        send(self, packet, client, 0).map_err(|error| match error.kind() {
+        send(&self.descriptor, packet, client, 0).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("the client has not taken its datagrams for {REPLY_TIMEOUT:?}"),
@@ -39,7 +88,21 @@ impl DatagramSocket for OwnedFd {
     }
 
     fn send_to_now(&self, packet: &[u8], client: &Address) -> io::Result<()> {
-        send(self, packet, client, MSG_DONTWAIT)
+        send(&self.descriptor, packet, client, MSG_DONTWAIT)
+    }
+
+    fn recycle(&self, mut buffers: Buffers) {
+        let is_long = |buffer: &Vec<u8>| buffer.capacity() > LONGEST_SPARE;
+        if is_long(&buffers.packet) || is_long(&buffers.reply) {
+            return;
+        }
+        if let Ok(mut spare) = self.spare.try_lock()
+            && spare.len() < MOST_SPARE
+        {
+            buffers.packet.clear();
+            buffers.reply.clear();
+            spare.push(buffers);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod absent_stream;
 pub(crate) mod connection;
+pub(crate) mod datagram_inbox;
 pub(crate) mod datagram_socket;
 pub(crate) mod get_request_error;
 pub(crate) mod listening_socket;

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, Write};
 
+use nix::sys::socket::MsgFlags;
+use socket2::SockRef;
 use socketserver::{
     BaseServer, DatagramRequest, HandlerFactory, HandlerResult, RequestHandler, Serve, Server,
     ThreadingUdpServer, UdpServer, UnixDatagramServer,
@@ -173,6 +175,90 @@ fn a_reply_that_is_too_long_is_an_error_and_the_server_goes_on() {
         .collect();
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].contains("65508 bytes"), "{errors:?}");
+}
+
+/// How many datagrams `server` has in its socket, which they leave by being counted.
+fn left_in_socket(server: &Server<impl BaseServer>) -> usize {
+    let socket = SockRef::from(server);
+    let receive = || socket.recv_with_flags(&mut [], MsgFlags::MSG_DONTWAIT.bits());
+    std::iter::from_fn(|| receive().ok()).count()
+}
+
+#[test]
+fn datagrams_that_came_at_once_are_served_in_their_order() {
+    let server = UdpServer::new(LOOPBACK, EchoLine::default).bind().unwrap();
+    let client = DatagramClient::connect(&server.server_address());
+    // More than are received by one system call.
+    let packets = Vec::from_iter((0..100).map(|number: u8| vec![number; number.into()]));
+    packets.iter().for_each(|packet| client.send(packet));
+    let running = RunningServer::start(server);
+    // Nothing is sent in reply to the empty one.
+    for packet in &packets[1..] {
+        assert_eq!(&client.receive(), packet);
+    }
+    running.close();
+}
+
+#[test]
+fn handle_request_leaves_the_other_datagrams_to_who_waits_for_the_socket() {
+    let server = UdpServer::new(LOOPBACK, EchoLine::default).bind().unwrap();
+    let client = DatagramClient::connect(&server.server_address());
+    for packet in [b"one", b"two", b"six"] {
+        client.send(packet);
+    }
+    server.handle_request().unwrap();
+    assert_eq!(client.receive(), b"one");
+    assert_eq!(left_in_socket(&server), 2);
+}
+
+/// A server that has served until it received "stop", and has left other datagrams.
+fn stopped_in_the_middle() -> (Server<impl BaseServer>, DatagramClient) {
+    let factory = datagram_handler(|request| {
+        if request.packet() == b"stop" {
+            request.server().request_shutdown();
+        }
+        let packet = request.packet().to_owned();
+        Ok(request.write_all(&packet)?)
+    });
+    let server = UdpServer::new(LOOPBACK, factory).bind().unwrap();
+    let client = DatagramClient::connect(&server.server_address());
+    // The first two are received together, then four, of which two are left.
+    let served = ["one", "two", "three", "stop"];
+    for packet in served.into_iter().chain(["left", "stop", "behind"]) {
+        client.send(packet.as_bytes());
+    }
+    server.serve_forever().unwrap();
+    for packet in served {
+        assert_eq!(client.receive(), packet.as_bytes());
+    }
+    client.send(b"new");
+    (server, client)
+}
+
+#[test]
+fn datagrams_that_a_loop_leaves_are_served_by_the_next_one_before_others() {
+    let (server, client) = stopped_in_the_middle();
+    server.serve_forever().unwrap();
+    assert_eq!(client.receive(), b"left");
+    assert_eq!(client.receive(), b"stop");
+    let running = RunningServer::start(server);
+    assert_eq!(client.receive(), b"behind");
+    assert_eq!(client.receive(), b"new");
+    running.close();
+
+    let (server, client) = stopped_in_the_middle();
+    for packet in [&b"left"[..], b"stop", b"behind", b"new"] {
+        server.handle_request().unwrap();
+        assert_eq!(client.receive(), packet);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn while_it_serves_for_ever_a_server_receives_several_datagrams_at_once() {
+    let (server, _client) = stopped_in_the_middle();
+    // Those that were received with "stop" are not among them.
+    assert_eq!(left_in_socket(&server), 2);
 }
 
 /// Says who asked.
