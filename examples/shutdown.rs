@@ -40,7 +40,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     BufReader::new(&client).read_line(&mut answer)?;
     print!("the server answered {answer}");
 
-    // The client stays connected. Its handler has answered, and comes to stand in `wait` in a moment.
+    // The client stays connected. Its handler has answered, and comes to stand in `wait` in a
+    // moment.
     while handle.statistics().idle < 1 {
         thread::yield_now();
     }

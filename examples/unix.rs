@@ -1,7 +1,15 @@
-//! A Unix socket: the same handlers, a path instead of a port, and its permissions say who may connect.
+//! A Unix socket: the same handlers, a path instead of a port, and its permissions say who may
+//! connect.
 //!
 //! `cargo run --example unix`, then in another terminal
-//! `python3 -c 'import socket; s = socket.socket(socket.AF_UNIX); s.connect("example.sock"); print(s.recv(99))'`
+//!
+//! ```sh
+//! python3 -c '
+//! import socket
+//! s = socket.socket(socket.AF_UNIX)
+//! s.connect("example.sock")
+//! print(s.recv(99))'
+//! ```
 
 use std::io::Write;
 

@@ -18,16 +18,17 @@ use crate::values::request_event::{Refusal, RequestEvent};
 /// A server as its steps, each of which a layer may change: Python's `BaseServer`.
 ///
 /// The bottom layers ([`TcpServer`](crate::TcpServer) and its siblings) implement it. A mix-in
-/// implements [`MixIn`](crate::MixIn) instead, and inherits every hook that it does not change from its
-/// inner layer.
+/// implements [`MixIn`](crate::MixIn) instead, and inherits every hook that it does not change from
+/// its inner layer.
 ///
 /// # The life of a request
 ///
 /// The loop of [`Server`](crate::Server) calls the hooks in this order, on the outermost layer:
 ///
-/// 1. [`get_request`](Self::get_request) accepts a connection or receives a datagram, when every layer
-///    [is ready](Self::is_ready) and the [limits](crate::Limits) allow one more.
-/// 2. [`verify_request`](Self::verify_request) may refuse it, as a limit may before; then 7 is next.
+/// 1. [`get_request`](Self::get_request) accepts a connection or receives a datagram, when every
+///    layer [is ready](Self::is_ready) and the [limits](crate::Limits) allow one more.
+/// 2. [`verify_request`](Self::verify_request) may refuse it, as a limit may before; then 7 is
+///    next.
 /// 3. [`process_request`](Self::process_request) decides who goes on with it: this thread, another
 ///    one, a child process.
 /// 4. [`prepare_request`](Self::prepare_request) reads a preamble or agrees on encryption, in the
@@ -47,8 +48,8 @@ use crate::values::request_event::{Refusal, RequestEvent};
 ///
 /// # Methods for the caller
 ///
-/// [`Serve`](crate::Serve) has `mix_in`, `bind` and `into_server`, which every layer inherits and none
-/// overrides; [`Server`](crate::Server) has the rest.
+/// [`Serve`](crate::Serve) has `mix_in`, `bind` and `into_server`, which every layer inherits and
+/// none overrides; [`Server`](crate::Server) has the rest.
 ///
 /// # Methods that a bottom layer provides
 ///
@@ -94,30 +95,30 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// If that fails.
     fn server_activate(&self) -> Result<(), Error>;
 
-    /// Whether this layer could serve another request now. While one layer could not, the loop accepts
-    /// none, and the kernel's queue holds what comes.
+    /// Whether this layer could serve another request now. While one layer could not, the loop
+    /// accepts none, and the kernel's queue holds what comes.
     ///
     /// It only looks: a layer that has to act to become ready acts in
-    /// [`service_actions`](Self::service_actions), which the loop calls before it pauses. A layer that
-    /// was not ready calls [`wake`](LayerHandle::wake) when it is. Python has no such hook: its
-    /// servers accept without bound, or block.
+    /// [`service_actions`](Self::service_actions), which the loop calls before it pauses. A layer
+    /// that was not ready calls [`wake`](LayerHandle::wake) when it is. Python has no such hook:
+    /// its servers accept without bound, or block.
     fn is_ready(&self) -> bool {
         true
     }
 
     /// Gets the next request, without waiting for one.
     ///
-    /// It runs in the loop's thread, so it must not wait for the client, not even for the first byte of
-    /// a connection that it has accepted: a silent client would stop everybody. Bytes are read, and
-    /// handshakes made, in [`prepare_request`](Self::prepare_request).
+    /// It runs in the loop's thread, so it must not wait for the client, not even for the first
+    /// byte of a connection that it has accepted: a silent client would stop everybody. Bytes are
+    /// read, and handshakes made, in [`prepare_request`](Self::prepare_request).
     ///
     /// # Errors
     ///
     /// [`GetRequestError`] has a variant for each way in which the loop goes on.
     fn get_request(&self) -> Result<Self::Request, GetRequestError>;
 
-    /// Whether to serve this request; true unless overridden. It runs in the loop's thread, and must
-    /// not wait.
+    /// Whether to serve this request; true unless overridden. It runs in the loop's thread, and
+    /// must not wait.
     ///
     /// A request that is refused is closed, with [`shutdown_request`](Self::shutdown_request).
     fn verify_request(&self, request: &Self::Request) -> bool {
@@ -125,8 +126,8 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
         true
     }
 
-    /// Serves the request, here and now; mix-ins override it to do so elsewhere. It runs in the loop's
-    /// thread.
+    /// Serves the request, here and now; mix-ins override it to do so elsewhere. It runs in the
+    /// loop's thread.
     ///
     /// It never fails: whatever it cannot do ends in [`handle_error`](Self::handle_error) and
     /// [`shutdown_request`](Self::shutdown_request) of `top`.
@@ -137,24 +138,25 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
         process_request_thread(top, request);
     }
 
-    /// Prepares the request before its handler is made: reads a preamble, agrees on encryption. Returns
-    /// [`Ready`](Preparation::Ready) unless overridden.
+    /// Prepares the request before its handler is made: reads a preamble, agrees on encryption.
+    /// Returns [`Ready`](Preparation::Ready) unless overridden.
     ///
     /// It runs in the thread or process that serves the request, so a client that is slow with its
-    /// preamble holds up nobody else under a mix-in. The time of all calls together is bounded by the
-    /// [prepare deadline](crate::Deadlines::prepare).
+    /// preamble holds up nobody else under a mix-in. The time of all calls together is bounded by
+    /// the [prepare deadline](crate::Deadlines::prepare).
     ///
     /// A layer that needs bytes takes what has come with
-    /// [`receive_now`](crate::StreamRequest::receive_now), which does not wait. If that is not enough,
-    /// the layer returns [`NeedsMore`](Preparation::NeedsMore), and this hook is called again when there
-    /// is more. A layer that is done remembers that in the request's
-    /// [extensions](Request::extensions), since an inner layer may need further calls. At the end it
-    /// returns what its inner layer's hook returns. So of two layers the outer one prepares the request
-    /// first.
+    /// [`receive_now`](crate::StreamRequest::receive_now), which does not wait. If that is not
+    /// enough, the layer returns [`NeedsMore`](Preparation::NeedsMore), and this hook is called
+    /// again when there is more. A layer that is done remembers that in the request's
+    /// [extensions](Request::extensions), since an inner layer may need further calls. At the end
+    /// it returns what its inner layer's hook returns. So of two layers the outer one prepares the
+    /// request first.
     ///
-    /// A layer may replace the stream ([`map_stream`](crate::StreamRequest::map_stream)) and correct the
-    /// client's address ([`set_client_address`](crate::StreamRequest::set_client_address)), after which
-    /// the server asks its limits again. Python has no such hook.
+    /// A layer may replace the stream ([`map_stream`](crate::StreamRequest::map_stream)) and
+    /// correct the client's address
+    /// ([`set_client_address`](crate::StreamRequest::set_client_address)), after which the server
+    /// asks its limits again. Python has no such hook.
     ///
     /// # Errors
     ///
@@ -195,8 +197,8 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
         top.close_request(top, request);
     }
 
-    /// Closes the request, which then counts as ended, and emits the event of its end to `top`. In a
-    /// forking server the parent calls it alone, since the child has the connection.
+    /// Closes the request, which then counts as ended, and emits the event of its end to `top`. In
+    /// a forking server the parent calls it alone, since the child has the connection.
     fn close_request<T>(&self, top: &Arc<T>, request: Self::Request)
     where
         T: BaseServer<Request = Self::Request>,
@@ -213,8 +215,8 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// [`timeout`](Self::timeout), and no request has come.
     fn handle_timeout(&self) {}
 
-    /// How long [`Server::handle_request`](crate::Server::handle_request) waits, if the server has no
-    /// timeout of its own; `None`, the default, is without end.
+    /// How long [`Server::handle_request`](crate::Server::handle_request) waits, if the server has
+    /// no timeout of its own; `None`, the default, is without end.
     fn timeout(&self) -> Option<Duration> {
         None
     }
@@ -222,11 +224,11 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// Receives each step in a request's life, whichever layer takes it: for counting, measuring
     /// and tracing. Does nothing unless overridden.
     ///
-    /// It runs where the step happens: for `Accepted` in the loop's thread, for `Refused` there or in
-    /// the thread that prepares the request, for `Started` and `Ended` in the thread that serves the
-    /// request, and with [`ForkingMixIn`](crate::ForkingMixIn) always in the parent. So it should be
-    /// quick, and wait for nothing. A panic in it is logged and changes nothing. Python has no such
-    /// hook.
+    /// It runs where the step happens: for `Accepted` in the loop's thread, for `Refused` there or
+    /// in the thread that prepares the request, for `Started` and `Ended` in the thread that serves
+    /// the request, and with [`ForkingMixIn`](crate::ForkingMixIn) always in the parent. So it
+    /// should be quick, and wait for nothing. A panic in it is logged and changes nothing. Python
+    /// has no such hook.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -257,10 +259,11 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     }
 
     /// Runs once per pass of the loop: after every request, whenever the loop wakes up, before it
-    /// pauses because a layer is not [ready](Self::is_ready) or a limit is reached, and when it ends.
+    /// pauses because a layer is not [ready](Self::is_ready) or a limit is reached, and when it
+    /// ends.
     ///
-    /// [`Server::set_service_interval`](crate::Server::set_service_interval) makes the loop wake up now
-    /// and then without a request.
+    /// [`Server::set_service_interval`](crate::Server::set_service_interval) makes the loop wake up
+    /// now and then without a request.
     fn service_actions(&self) {}
 
     /// Closes the socket, and waits for what still runs where the layer handed it on. Called once,
@@ -274,18 +277,19 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
 pub enum Preparation {
     /// The request is prepared, and its handler may run.
     Ready,
-    /// The client has not sent enough. The hook is called again when more has come: other requests are
-    /// served meanwhile, as far as the mix-in can.
+    /// The client has not sent enough. The hook is called again when more has come: other requests
+    /// are served meanwhile, as far as the mix-in can.
     NeedsMore,
     /// The request is closed, and no handler runs. A layer that wants to explain that to the client
     /// writes to the request first.
     Refused,
 }
 
-/// Steps 4 to 7 of a request's life, whatever happens in them. Returns whether the handler succeeded.
+/// Steps 4 to 7 of a request's life, whatever happens in them. Returns whether the handler
+/// succeeded.
 ///
-/// [`Serve::process_request_thread`](crate::Serve::process_request_thread) is the same for the layers
-/// of others.
+/// [`Serve::process_request_thread`](crate::Serve::process_request_thread) is the same for the
+/// layers of others.
 pub(crate) fn process_request_thread<T: BaseServer>(top: &Arc<T>, mut request: T::Request) -> bool {
     let shared = top.layer_handle().shared();
     if !shared.is_forked_child() {
@@ -424,8 +428,8 @@ fn survive(about: &Address, hook: &str, call: impl FnOnce()) {
     }
 }
 
-/// The layers of a server, for the events of a request that ends where the outermost layer is not at
-/// hand. They own the server's handle, so the handle does not own them.
+/// The layers of a server, for the events of a request that ends where the outermost layer is not
+/// at hand. They own the server's handle, so the handle does not own them.
 pub(crate) struct Layers<T>(Weak<T>);
 
 impl<T: BaseServer> Layers<T> {

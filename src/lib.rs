@@ -34,8 +34,8 @@
 //!   [`DatagramRequest`] and knows neither the transport nor how many requests run at once.
 //! * The layers are the server. At the bottom one of [`TcpServer`], [`UdpServer`],
 //!   [`UnixStreamServer`] and [`UnixDatagramServer`]; around it [`ThreadingMixIn`],
-//!   [`ForkingMixIn`], [`ThreadPoolMixIn`], no mix-in, or a [`MixIn`] of your own. [`Serve`] puts a layer
-//!   around another and makes a server of them.
+//!   [`ForkingMixIn`], [`ThreadPoolMixIn`], no mix-in, or a [`MixIn`] of your own. [`Serve`] puts a
+//!   layer around another and makes a server of them.
 //! * [`Server`] is what you hold: [`serve_forever`](Server::serve_forever),
 //!   [`shutdown`](Server::shutdown), [`server_close`](Server::server_close).
 //!
@@ -43,16 +43,16 @@
 //!
 //! # Layers
 //!
-//! In Python, `class ThreadingTCPServer(ThreadingMixIn, TCPServer)` looks a method up in the mix-in,
-//! then in `TCPServer`, then in `BaseServer`. Here a layer is a struct around its inner layer, and a
-//! hook that the layer does not define falls through:
+//! In Python, `class ThreadingTCPServer(ThreadingMixIn, TCPServer)` looks a method up in the
+//! mix-in, then in `TCPServer`, then in `BaseServer`. Here a layer is a struct around its inner
+//! layer, and a hook that the layer does not define falls through:
 //!
 //! ```text
 //! ThreadingTcpServer<F>  =  Server< ThreadingMixIn< TcpServer<F> > >
 //! ```
 //!
-//! [`BaseServer`] lists the hooks in the order in which they run. An option belongs to the layer that
-//! it changes, and is set while the stack is built:
+//! [`BaseServer`] lists the hooks in the order in which they run. An option belongs to the layer
+//! that it changes, and is set while the stack is built:
 //!
 //! ```
 //! use socketserver::{Serve, TcpServer, ThreadPoolMixIn};
@@ -74,9 +74,10 @@
 //!
 //! # Where things are reported
 //!
-//! A server that cannot be set up returns an [`Error`] with what to do. A handler's error or panic goes
-//! to [`handle_error`](BaseServer::handle_error), which logs it, with the client's address, through the
-//! [`log`] crate. A program that wants to see the log installs a logger, such as `env_logger`.
+//! A server that cannot be set up returns an [`Error`] with what to do. A handler's error or panic
+//! goes to [`handle_error`](BaseServer::handle_error), which logs it, with the client's address,
+//! through the [`log`] crate. A program that wants to see the log installs a logger, such as
+//! `env_logger`.
 //!
 //! # Platforms
 //!
@@ -135,8 +136,8 @@ pub use values::statistics::Statistics;
 
 /// What only writers of layers need: of mix-ins, of bottom layers, of transports.
 ///
-/// [`BaseServer`] and [`MixIn`] themselves have Python's names, and are where Python has them, at the
-/// top.
+/// [`BaseServer`] and [`MixIn`] themselves have Python's names, and are where Python has them, at
+/// the top.
 pub mod layer {
     pub use crate::base_server::Preparation;
     pub use crate::mix_in::RequestOf;

@@ -44,12 +44,12 @@ pub type RequestOf<M> = <<M as MixIn>::Next as BaseServer>::Request;
 /// }
 /// ```
 ///
-/// If the inner layer is a concrete mix-in and not a type parameter, both traits have methods of the
-/// same name for it; `BaseServer::verify_request(&self.next, request)` chooses one.
+/// If the inner layer is a concrete mix-in and not a type parameter, both traits have methods of
+/// the same name for it; `BaseServer::verify_request(&self.next, request)` chooses one.
 ///
-/// In `TcpServer::new(…).mix_in(|next| OnlyFrom { next, ip }).mix_in(ThreadingMixIn::new)` it is the
-/// inner layer, in the other order the outer one. Both work, since hooks are called on the outermost
-/// layer.
+/// In `TcpServer::new(…).mix_in(|next| OnlyFrom { next, ip }).mix_in(ThreadingMixIn::new)` it is
+/// the inner layer, in the other order the outer one. Both work, since hooks are called on the
+/// outermost layer.
 #[doc(alias = "super")]
 pub trait MixIn: Sized + Send + Sync + 'static {
     /// The type of the inner layer.

@@ -19,9 +19,9 @@ use crate::values::error::{HandlerResult, run_step};
 /// 4. [`finish`](Self::finish) runs, also when `handle` failed or panicked.
 /// 5. What was written and not yet sent is sent, and the value is dropped.
 ///
-/// The first error of these steps goes to [`handle_error`](crate::BaseServer::handle_error), a panic
-/// as a [`HandlerPanic`](crate::HandlerPanic). Then the connection is closed. The server goes on in
-/// every case.
+/// The first error of these steps goes to [`handle_error`](crate::BaseServer::handle_error), a
+/// panic as a [`HandlerPanic`](crate::HandlerPanic). Then the connection is closed. The server goes
+/// on in every case.
 ///
 /// State that belongs to a connection is in the handler value and nowhere else; state that handlers
 /// share is handed to them by the factory, which may be a closure.
@@ -99,8 +99,8 @@ where
     }
 }
 
-/// Runs a handler as the framework's own bottom layers do: steps 2 to 5 of a handler's life. For the
-/// [`finish_request`](crate::BaseServer::finish_request) of a bottom layer of one's own.
+/// Runs a handler as the framework's own bottom layers do: steps 2 to 5 of a handler's life. For
+/// the [`finish_request`](crate::BaseServer::finish_request) of a bottom layer of one's own.
 ///
 /// `handle` runs once `setup` has succeeded, and `finish` after `handle`, also if that failed or
 /// panicked. Then what was written and not yet sent is sent; the reply of a datagram only after
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use crate::values::error::HandlerPanic;
 
-    /// A handler whose steps fail or panic as told, and which writes down that they ran.
+    /// A handler whose steps end as its fields order, and which writes down that they ran.
     #[derive(Default)]
     struct Steps {
         setup: Option<&'static str>,

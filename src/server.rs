@@ -19,8 +19,8 @@ use crate::values::drain_report::DrainReport;
 use crate::values::error::{Error, catch_panic};
 use crate::values::request_event::{Refusal, RequestEvent};
 
-/// What every stack of layers inherits, and no layer overrides: how to put a layer around it, and how
-/// to make a [`Server`] of it.
+/// What every stack of layers inherits, and no layer overrides: how to put a layer around it, and
+/// how to make a [`Server`] of it.
 ///
 /// It is there for every [`BaseServer`]. `use socketserver::Serve` brings its methods into scope.
 pub trait Serve: BaseServer {
@@ -70,14 +70,14 @@ pub trait Serve: BaseServer {
         Server::new(self)
     }
 
-    /// Steps 4 to 7 of a request's life, whatever happens in them: the request is prepared, its handler
-    /// is made and run, errors and panics go to [`handle_error`](BaseServer::handle_error), and the
-    /// request is shut down. Returns whether the handler succeeded. If the server has been closed and
-    /// its [drain timeout](Server::set_drain_timeout) is over, a request that has not begun is aborted,
-    /// without a handler.
+    /// Steps 4 to 7 of a request's life, whatever happens in them: the request is prepared, its
+    /// handler is made and run, errors and panics go to [`handle_error`](BaseServer::handle_error),
+    /// and the request is shut down. Returns whether the handler succeeded. If the server has been
+    /// closed and its [drain timeout](Server::set_drain_timeout) is over, a request that has not
+    /// begun is aborted, without a handler.
     ///
-    /// For the [`process_request`](BaseServer::process_request) of a mix-in of one's own, which calls it
-    /// on `top`, in the thread that serves the request.
+    /// For the [`process_request`](BaseServer::process_request) of a mix-in of one's own, which
+    /// calls it on `top`, in the thread that serves the request.
     fn process_request_thread(self: &Arc<Self>, request: Self::Request) -> bool {
         process_request_thread(self, request)
     }
@@ -175,8 +175,8 @@ struct Pacing {
     exhausted: Throttle,
 }
 
-/// Requests served in a row before the loop drains the waker, so that a busy socket does not hold back
-/// a forked child's stop.
+/// Requests served in a row before the loop drains the waker, so that a busy socket does not hold
+/// back a forked child's stop.
 const REQUESTS_BEFORE_DRAIN: u32 = 64;
 
 /// How soon the loop asks a layer again that is not ready, should the layer not wake it.
@@ -232,18 +232,18 @@ impl<S: BaseServer> Server<S> {
 
     /// Serves requests until [`shutdown`](Self::shutdown).
     ///
-    /// The loop waits on the socket and on its waker together. There is no poll interval
-    /// (Python's `poll_interval`, half a second): the loop stops at once, and while no client comes it
-    /// makes no system calls. Everything else about a request is in the hooks of [`BaseServer`], whose
+    /// The loop waits on the socket and on its waker together. There is no poll interval (Python's
+    /// `poll_interval`, half a second): the loop stops at once, and while no client comes it makes
+    /// no system calls. Everything else about a request is in the hooks of [`BaseServer`], whose
     /// documentation has their order.
     ///
     /// The loop accepts no more requests than the [limits](crate::Limits) allow, and none while the
     /// server is [suspended](ServerHandle::suspend).
     ///
     /// Faults do not end it. A connection that died while it was queued is skipped. When
-    /// descriptors or memory run out, the loop pauses until a request ends, 10 ms at first and up to a
-    /// second, and tries again; the log has a warning of it once a minute at most. A failing handler is
-    /// the business of [`handle_error`](BaseServer::handle_error).
+    /// descriptors or memory run out, the loop pauses until a request ends, 10 ms at first and up
+    /// to a second, and tries again; the log has a warning of it once a minute at most. A failing
+    /// handler is the business of [`handle_error`](BaseServer::handle_error).
     ///
     /// After a shutdown it may be called again.
     ///
@@ -251,13 +251,13 @@ impl<S: BaseServer> Server<S> {
     ///
     /// [`Error::AlreadyServing`] if another thread is in the loop, and [`Error::GetRequest`] if the
     /// socket gives no more requests: it has been shut down, or its descriptor closed or replaced
-    /// behind the server's back. The close of a descriptor wakes nobody, so the loop notices it at the
-    /// next client or [`wake`](crate::layer::LayerHandle::wake).
+    /// behind the server's back. The close of a descriptor wakes nobody, so the loop notices it at
+    /// the next client or [`wake`](crate::layer::LayerHandle::wake).
     ///
     /// # Panics
     ///
-    /// If `service_actions` of a layer does. A panic in any other hook that the loop calls is logged
-    /// and survived.
+    /// If `service_actions` of a layer does. A panic in any other hook that the loop calls is
+    /// logged and survived.
     pub fn serve_forever(&self) -> Result<(), Error> {
         self.run(Until::Stopped)
     }
@@ -266,8 +266,8 @@ impl<S: BaseServer> Server<S> {
     /// that is over, calls [`handle_timeout`](BaseServer::handle_timeout).
     ///
     /// For a program that has a loop of its own. A mix-in may still be at work on the request when
-    /// this returns. A [`shutdown`](Self::shutdown) ends the wait; a request that is refused, or whose
-    /// handler fails, counts as the one. A panic in a hook is logged and survived, as in
+    /// this returns. A [`shutdown`](Self::shutdown) ends the wait; a request that is refused, or
+    /// whose handler fails, counts as the one. A panic in a hook is logged and survived, as in
     /// `serve_forever`; in `handle_timeout` too.
     ///
     /// # Errors
@@ -393,7 +393,7 @@ impl<S: BaseServer> Server<S> {
         guarded(&self.top).shutdown_request(request);
     }
 
-    /// Waits for what `reason` says, no longer than `until`.
+    /// Waits until the reason has gone, no longer than `until`.
     fn wait(
         &self,
         serving: &LoopGuard<'_>,
@@ -453,8 +453,8 @@ impl<S: BaseServer> Server<S> {
         }
     }
 
-    /// Blocks until the waker ends the sleep, `socket` is readable, or the deadline is over. Returns
-    /// whether the socket has been shut down.
+    /// Blocks until the waker ends the sleep, `socket` is readable, or the deadline is over.
+    /// Returns whether the socket has been shut down.
     fn sleep(
         &self,
         serving: &LoopGuard<'_>,
@@ -518,8 +518,8 @@ impl<S: BaseServer> Server<S> {
     /// The socket is closed first, and a Unix socket's file removed. Then a mix-in waits for the
     /// requests that still run, if its `block_on_close` is set, as it is by default:
     /// [`wait`](crate::StreamRequest::wait) returns false in idle ones at once, the others end by
-    /// themselves, and those that have not ended when the [drain timeout](Self::set_drain_timeout) is
-    /// over are aborted. The report has the number of each.
+    /// themselves, and those that have not ended when the [drain timeout](Self::set_drain_timeout)
+    /// is over are aborted. The report has the number of each.
     #[allow(clippy::must_use_candidate)]
     pub fn server_close(mut self) -> DrainReport {
         self.close();
@@ -533,8 +533,8 @@ impl<S: BaseServer> Server<S> {
         }
     }
 
-    /// A handle that handlers and other threads may keep, to stop the server, to bound it, or to ask
-    /// for its address and numbers.
+    /// A handle that handlers and other threads may keep, to stop the server, to bound it, or to
+    /// ask for its address and numbers.
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
         self.top.layer_handle().server().clone()
@@ -580,9 +580,9 @@ impl<S: BaseServer> Server<S> {
         self.service_interval = interval.map(|interval| interval.max(SHORTEST_INTERVAL));
     }
 
-    /// How long [`server_close`](Self::server_close), and a [`shutdown`](Self::shutdown) of a server
-    /// without a mix-in, let running requests go on before they abort them; 30 seconds unless set.
-    /// `None` is without end, as in Python.
+    /// How long [`server_close`](Self::server_close), and a [`shutdown`](Self::shutdown) of a
+    /// server without a mix-in, let running requests go on before they abort them; 30 seconds
+    /// unless set. `None` is without end, as in Python.
     pub fn set_drain_timeout(&mut self, timeout: Option<Duration>) {
         self.shared().settings().set_drain_timeout(timeout);
     }

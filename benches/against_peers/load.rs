@@ -149,8 +149,8 @@ impl<C: Client> Load for Exchanges<C> {
 /// Clients that connect, exchange one message and close, so many at a time.
 ///
 /// The client closes its side first, and has ended when the server has closed too. Its port stays
-/// taken for a while (`TIME_WAIT`), for this one server: at 28,000 ports, a server must not be given
-/// more than about 20,000 connects in a run.
+/// taken for a while (`TIME_WAIT`), for this one server: at 28,000 ports, a server must not be
+/// given more than about 20,000 connects in a run.
 #[derive(Debug)]
 pub struct Connects {
     server: SocketAddr,

@@ -108,7 +108,8 @@ fn measure(sizes: &Sizes) -> io::Result<()> {
 
 fn print_table(sizes: &Sizes, rounds: &[(Round, Round)]) {
     println!(
-        "{ORDINARY_CLIENTS} ordinary clients, without and with {} slow ones, {} rounds of {:.1?} each",
+        "{ORDINARY_CLIENTS} ordinary clients, without and with {} slow ones, \
+         {} rounds of {:.1?} each",
         sizes.slow_clients,
         sizes.rounds,
         sizes.time / sizes.rounds,

@@ -15,13 +15,14 @@ use crate::values::error::{Error, catch_panic};
 
 /// Serves requests with a fixed number of threads, and lets a bounded number of requests wait.
 ///
-/// When every worker is busy and every waiting place is taken, the loop stops accepting, and goes on
-/// as soon as a request ends. No request is dropped: the kernel's queue
-/// ([`request_queue_size`](crate::TcpServer::request_queue_size)) holds the connections that come in
-/// between. So a flood of clients costs neither threads nor memory.
+/// When every worker is busy and every waiting place is taken, the loop stops accepting, and goes
+/// on as soon as a request ends. No request is dropped: the kernel's queue
+/// ([`request_queue_size`](crate::TcpServer::request_queue_size)) holds the connections that come
+/// in between. So a flood of clients costs neither threads nor memory.
 ///
 /// Python's module has no such mix-in. A handler that keeps its connection for long keeps a worker
-/// for as long: for many idle clients [`ThreadingMixIn`](crate::ThreadingMixIn) is the better choice.
+/// for as long: for many idle clients [`ThreadingMixIn`](crate::ThreadingMixIn) is the better
+/// choice.
 #[must_use = "a layer does nothing until `bind` makes a server of the stack"]
 pub struct ThreadPoolMixIn<S> {
     next: S,
@@ -63,9 +64,9 @@ impl<S: BaseServer> ThreadPoolMixIn<S> {
         self
     }
 
-    /// Whether closing waits for the requests that still run or wait; true unless set. Requests that
-    /// still wait for a worker at the [drain timeout](crate::Server::set_drain_timeout) are closed
-    /// without a handler.
+    /// Whether closing waits for the requests that still run or wait; true unless set. Requests
+    /// that still wait for a worker at the [drain timeout](crate::Server::set_drain_timeout) are
+    /// closed without a handler.
     pub fn block_on_close(mut self, block: bool) -> Self {
         self.block_on_close = block;
         self

@@ -95,12 +95,12 @@ pub struct DatagramRecording {
 }
 
 impl DatagramRecording {
-    /// How the handler ended: what a server would tell `handle_error`.
+    /// How the handler ended: the error is what `handle_error` of a server would receive.
     pub fn result(&self) -> &HandlerResult {
         &self.result
     }
 
-    /// The datagrams that the client got.
+    /// The datagrams that the client received.
     #[must_use]
     pub fn sent(&self) -> Vec<Vec<u8>> {
         lock(&self.client.sent).clone()

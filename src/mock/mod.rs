@@ -1,7 +1,7 @@
 //! Requests without a network, to test handlers with.
 //!
-//! A test writes down what the client does, runs a handler over it exactly as a server would, and
-//! looks at what came back. A handler cannot tell the difference: it gets the same
+//! A test writes down what the client does, runs a handler over that script exactly as a server
+//! would, and looks at what came back. A handler cannot see the difference: it serves the same
 //! [`StreamRequest`](crate::StreamRequest) or [`DatagramRequest`](crate::DatagramRequest).
 //!
 //! ```

@@ -21,7 +21,8 @@ use crate::values::error::HandlerResult;
 /// A client as a script: what it sends, in which pieces, and how it fails.
 ///
 /// The steps happen in the order in which they are written. After the last one the client has
-/// closed: reads give the end of file. What it takes is unlimited unless a method says otherwise.
+/// closed: reads return the end of file. The client takes all that is written, unless a method
+/// bounds that.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct MockStream {
@@ -39,7 +40,7 @@ enum Step {
 }
 
 impl MockStream {
-    /// A client that connects, and closes its side without a word.
+    /// A client that connects, and closes its side without sending anything.
     pub fn new() -> Self {
         Self {
             steps: VecDeque::new(),
@@ -75,8 +76,8 @@ impl MockStream {
         self
     }
 
-    /// Every write takes at most so many bytes, as when the client reads slowly. 0 makes every write
-    /// fail with [`ErrorKind::WriteZero`].
+    /// Every write takes at most so many bytes, as when the client reads slowly. 0 makes every
+    /// write fail with [`ErrorKind::WriteZero`].
     pub fn write_limit(mut self, bytes: usize) -> Self {
         self.write_limit = bytes;
         self
@@ -95,8 +96,8 @@ impl MockStream {
         self
     }
 
-    /// Runs a handler as a server does, from its `setup` to the closed connection. A panic is caught
-    /// and is the [result](StreamRecording::result).
+    /// Runs a handler as a server does, from its `setup` to the closed connection. A panic is
+    /// caught and is the [result](StreamRecording::result).
     pub fn run(self, mut handler: impl RequestHandler<StreamRequest>) -> StreamRecording {
         let (mut request, mut recording) = self.into_request();
         recording.result = run_handler(&mut handler, &mut request);
@@ -176,19 +177,19 @@ pub struct StreamRecording {
 }
 
 impl StreamRecording {
-    /// How the handler ended: what a server would tell `handle_error`.
+    /// How the handler ended: the error is what `handle_error` of a server would receive.
     pub fn result(&self) -> &HandlerResult {
         &self.result
     }
 
-    /// Everything in its order, to see for example that a prompt left before the read that waits for
-    /// its answer.
+    /// Everything in its order, to see for example that a prompt left before the read that waits
+    /// for its answer.
     #[must_use]
     pub fn events(&self) -> Vec<StreamEvent> {
         lock(&self.events).clone()
     }
 
-    /// What the client got, piece by piece as it left.
+    /// What the client received, in the pieces in which it was sent.
     #[must_use]
     pub fn writes(&self) -> Vec<Vec<u8>> {
         let written = |event| match event {
@@ -198,7 +199,7 @@ impl StreamRecording {
         self.events().into_iter().filter_map(written).collect()
     }
 
-    /// What the client got, all of it.
+    /// All that the client received.
     #[must_use]
     pub fn written(&self) -> Vec<u8> {
         self.writes().concat()
@@ -375,7 +376,7 @@ impl Stream for Script {
     }
 
     fn set_deadline(&mut self, _: Option<Instant>) -> io::Result<()> {
-        // Time passes in a script where it says so.
+        // Time passes only at a step of the script.
         Ok(())
     }
 

@@ -87,7 +87,7 @@ impl DatagramRequest {
     }
 
     /// Whether the datagram was longer than the server's `max_packet_size`, so that its end is
-    /// lost. Python cannot tell.
+    /// lost. Python cannot know that.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.truncated
@@ -99,7 +99,7 @@ impl DatagramRequest {
         self.guard.client_address()
     }
 
-    /// The server, as Python's `self.server`: its address, and the word to stop.
+    /// The server, as Python's `self.server`: its address, its numbers, and how to stop it.
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
         self.guard.server()

@@ -39,8 +39,8 @@ impl ReadBuffer {
         self.limit = limit;
     }
 
-    /// Whether a read of `size` may go to the connection itself: it needs no buffer if it is at least
-    /// as large as the first read of a fill.
+    /// Whether a read of `size` may go to the connection itself: it needs no buffer if it is at
+    /// least as large as the first read of a fill.
     pub(crate) fn may_be_bypassed(&self, size: usize) -> bool {
         self.is_empty() && self.failure.is_none() && size >= self.limit.min(FIRST_READ)
     }
@@ -60,8 +60,8 @@ impl ReadBuffer {
         bytes
     }
 
-    /// Fills the empty buffer with what one read returns, and returns how many bytes these are: none
-    /// at the end of file.
+    /// Fills the empty buffer with what one read returns, and returns how many bytes these are:
+    /// none at the end of file.
     ///
     /// If more has arrived than the read asked for, the buffer grows up to its limit and takes
     /// that too: how much a fill takes depends on the limit and the client alone.
@@ -88,8 +88,8 @@ impl ReadBuffer {
         Ok(self.end)
     }
 
-    /// Appends what has arrived to the unread bytes, with one read of a stream that is readable now.
-    /// Returns how many bytes these are: none at the end of file.
+    /// Appends what has arrived to the unread bytes, with one read of a stream that is readable
+    /// now. Returns how many bytes these are: none at the end of file.
     pub(crate) fn append(&mut self, stream: &mut dyn Stream) -> io::Result<usize> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);

@@ -55,17 +55,18 @@ pub trait Request: Send + 'static {
         Ok(())
     }
 
-    /// The first [`prepare_request`](crate::BaseServer::prepare_request) is about to be called. Does
-    /// nothing unless overridden.
+    /// The first [`prepare_request`](crate::BaseServer::prepare_request) is about to be called.
+    /// Does nothing unless overridden.
     fn begin_preparation(&mut self) {}
 
-    /// Waits until there are more bytes than a preparation has found. Returns false if no more come:
-    /// the client has ended its side, or the server is draining.
+    /// Waits until there are more bytes than a preparation has found. Returns false if no more
+    /// come: the client has ended its side, or the server is draining.
     ///
     /// # Errors
     ///
-    /// Whatever ends the wait, a deadline among it. A request that comes whole, as a datagram does, has
-    /// no more bytes, and fails with [`Unsupported`](io::ErrorKind::Unsupported), which is the default.
+    /// Whatever ends the wait, a deadline among it. A request that comes whole, as a datagram does,
+    /// has no more bytes, and fails with [`Unsupported`](io::ErrorKind::Unsupported), which is the
+    /// default.
     fn wait_for_more(&mut self) -> io::Result<bool> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,

@@ -75,8 +75,8 @@ const DEFAULT_BUFFER_SIZE: usize = 8192;
 #[doc(alias = "rfile")]
 #[doc(alias = "wfile")]
 pub struct StreamRequest {
-    // A request that is dropped, and not closed, drops these in this order: its descriptor is closed
-    // before the guard ends the request.
+    // A request that is dropped, and not closed, drops these in this order: its descriptor is
+    // closed before the guard ends the request.
     stream: Box<dyn Stream>,
     read_buffer: ReadBuffer,
     write_buffer: WriteBuffer,
@@ -121,12 +121,12 @@ impl StreamRequest {
         request
     }
 
-    /// A request over a connected socket of any family: for a bottom layer of one's own that accepts
-    /// connections in its own way.
+    /// A request over a connected socket of any family: for a bottom layer of one's own that
+    /// accepts connections in its own way.
     ///
-    /// The request is registered. A drain interrupts it in [`wait`](Self::wait), and aborts it at the
-    /// drain timeout, like those of [`TcpServer`](crate::TcpServer). The socket is to be in blocking
-    /// mode.
+    /// The request is registered. A drain interrupts it in [`wait`](Self::wait), and aborts it at
+    /// the drain timeout, like those of [`TcpServer`](crate::TcpServer). The socket is to be in
+    /// blocking mode.
     #[must_use]
     pub fn from_socket(socket: OwnedFd, client_address: Address, server: &LayerHandle) -> Self {
         let connection = Connection::new(Some(socket.into()));
@@ -138,8 +138,8 @@ impl StreamRequest {
     /// Replaces the stream by what `layer` makes of it: for a mix-in that changes the bytes on
     /// their way, such as encryption, in [`prepare_request`](crate::BaseServer::prepare_request).
     ///
-    /// Bytes that were received and not yet read are the first that the new stream reads from the old
-    /// one. Bytes that were written and not yet sent leave through the new stream.
+    /// Bytes that were received and not yet read are the first that the new stream reads from the
+    /// old one. Bytes that were written and not yet sent leave through the new stream.
     ///
     /// # Panics
     ///
@@ -160,8 +160,8 @@ impl StreamRequest {
         self.guard.client_address()
     }
 
-    /// Corrects who is at the other end, for a layer that learns it from the client's first bytes. See
-    /// [`RequestGuard::set_client_address`].
+    /// Corrects who is at the other end, for a layer that learns it from the client's first bytes.
+    /// See [`RequestGuard::set_client_address`].
     pub fn set_client_address(&mut self, address: Address) {
         self.guard.set_client_address(address);
     }
@@ -190,13 +190,13 @@ impl StreamRequest {
         self.read_buffer.bytes()
     }
 
-    /// Takes into the [buffer](Self::buffer) what has arrived, with one read that does not wait: for a
-    /// layer's [`prepare_request`](crate::BaseServer::prepare_request).
+    /// Takes into the [buffer](Self::buffer) what has arrived, with one read that does not wait:
+    /// for a layer's [`prepare_request`](crate::BaseServer::prepare_request).
     ///
     /// # Errors
     ///
-    /// Whatever the connection reports, and [`InvalidData`](ErrorKind::InvalidData) if the buffer, whose
-    /// size [`set_rbufsize`](Self::set_rbufsize) sets, is full of unread bytes.
+    /// Whatever the connection reports, and [`InvalidData`](ErrorKind::InvalidData) if the buffer,
+    /// whose size [`set_rbufsize`](Self::set_rbufsize) sets, is full of unread bytes.
     pub fn receive_now(&mut self) -> io::Result<Received> {
         if !self.stream.readable_now()? {
             return Ok(Received::Nothing);
@@ -214,8 +214,8 @@ impl StreamRequest {
     /// closed, or when the server is stopping and nothing has arrived.
     ///
     /// `while request.wait()? { … }` is the communication loop of a handler that can be drained:
-    /// a server that stops tells it at once where it stands idle, and lets it finish what it is
-    /// about otherwise. A handler that loops over reads alone works too, but its client can hold
+    /// a server that stops ends the wait of an idle handler at once, and lets a busy one finish its
+    /// exchange. A handler that loops over reads alone works too, but its client can hold
     /// it until the drain timeout. What was written is sent before the wait.
     ///
     /// # Errors
@@ -266,9 +266,9 @@ impl StreamRequest {
         Ok(())
     }
 
-    /// Sets other deadlines for this client than the [server's](ServerHandle::set_deadlines), from here
-    /// on. The time that the client has used up in this exchange does not count; the lifetime still
-    /// begins when the connection was accepted.
+    /// Sets other deadlines for this client than the [server's](ServerHandle::set_deadlines), from
+    /// here on. The time that the client has used up in this exchange does not count; the lifetime
+    /// still begins when the connection was accepted.
     ///
     /// ```
     /// use std::time::Duration;
@@ -312,9 +312,9 @@ impl StreamRequest {
 
     /// The most bytes that are read ahead of the handler; 8192 unless set.
     ///
-    /// Python's `rbufsize`. A read into a larger buffer of the handler's own passes this one by. What
-    /// is buffered already stays; 0 counts as 1, since a buffered reader holds at least the byte that
-    /// it shows.
+    /// Python's `rbufsize`. A read into a larger buffer of the handler's own passes this one by.
+    /// What is buffered already stays; 0 counts as 1, since a buffered reader holds at least the
+    /// byte that it shows.
     pub fn set_rbufsize(&mut self, rbufsize: usize) {
         self.read_buffer.set_limit(rbufsize.max(1));
     }
@@ -336,11 +336,12 @@ impl StreamRequest {
     }
 
     /// Whether small writes leave at once (`TCP_NODELAY`) instead of waiting until earlier ones are
-    /// confirmed, as Nagle's algorithm has it; true unless set. Over a Unix socket it has no effect.
+    /// confirmed, as Nagle's algorithm has it; true unless set. Over a Unix socket it has no
+    /// effect.
     ///
     /// Python's `disable_nagle_algorithm`, which is off there, because its writes are unbuffered.
-    /// Here the writes are gathered, so what is sent is complete, and nothing is gained by holding it
-    /// back.
+    /// Here the writes are gathered, so what is sent is complete, and nothing is gained by holding
+    /// it back.
     ///
     /// # Errors
     ///
@@ -356,8 +357,8 @@ impl StreamRequest {
         }
     }
 
-    /// The connection's socket, to set options on it; `None` without a network, and as soon as a layer
-    /// changes the bytes.
+    /// The connection's socket, to set options on it; `None` without a network, and as soon as a
+    /// layer changes the bytes.
     ///
     /// A read or write through it bypasses the buffers.
     #[must_use]
@@ -402,8 +403,8 @@ impl StreamRequest {
         sent.map_err(|error| self.explain_write(error, bound))
     }
 
-    /// Receives what `read` takes, in the time that the client has for it, and returns how many bytes
-    /// these are.
+    /// Receives what `read` takes, in the time that the client has for it, and returns how many
+    /// bytes these are.
     fn receive(
         &mut self,
         read: impl FnOnce(&mut dyn Stream, &mut ReadBuffer) -> io::Result<usize>,
@@ -448,7 +449,7 @@ impl StreamRequest {
         let network_has_given_up = error.raw_os_error() == Some(Errno::ETIMEDOUT as i32);
         let exceeded = match (error.kind(), self.timeout, bound) {
             _ if network_has_given_up => return error,
-            // A stream whose timeout is over says `WouldBlock`, and at its deadline `TimedOut`.
+            // A stream fails with `WouldBlock` at its timeout, and with `TimedOut` at its deadline.
             (ErrorKind::WouldBlock, Some(timeout), _)
             | (ErrorKind::TimedOut, Some(timeout), None) => io::Error::new(
                 ErrorKind::TimedOut,

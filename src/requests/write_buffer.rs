@@ -9,8 +9,8 @@ use crate::transport::stream::Stream;
 pub(crate) struct WriteBuffer {
     bytes: Vec<u8>,
     limit: usize,
-    /// Once a write has failed all later ones fail: part of the data may have arrived, and more after
-    /// the gap would be misread.
+    /// Once a write has failed all later ones fail: part of the data may have arrived, and more
+    /// after the gap would be misread.
     failure: Option<ErrorKind>,
     nagle: Nagle,
 }

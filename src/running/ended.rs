@@ -13,8 +13,8 @@ pub(crate) enum Closed {
     Ended(Outcome),
 }
 
-/// The end of a request: a value that a forked child reports to its parent, and that the counters and
-/// the events are made of.
+/// The end of a request: a value that a forked child reports to its parent, and that the counters
+/// and the events are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub closed: Closed,

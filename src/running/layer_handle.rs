@@ -8,12 +8,12 @@ use crate::running::shared::Shared;
 use crate::transport::connection::Connection;
 use crate::values::address::Address;
 
-/// A server as its own layers see it: what a bottom layer makes and registers its requests with, and
-/// how a mix-in wakes the loop.
+/// A server as its own layers see it: what a bottom layer makes and registers its requests with,
+/// and how a mix-in wakes the loop.
 ///
 /// The bottom layer makes one with [`new`](Self::new), returns it from
-/// [`BaseServer::layer_handle`](crate::BaseServer::layer_handle), and sets the addresses. Every layer
-/// reaches it by that hook. What handlers and other threads see of the server is
+/// [`BaseServer::layer_handle`](crate::BaseServer::layer_handle), and sets the addresses. Every
+/// layer reaches it by that hook. What handlers and other threads see of the server is
 /// [`server`](Self::server).
 #[derive(Debug, Clone)]
 pub struct LayerHandle {
@@ -50,8 +50,8 @@ impl LayerHandle {
         self.shared().set_server_address(address);
     }
 
-    /// Registers a request of this client, without a connection of its own, such as a datagram, among
-    /// the running requests. A bottom layer calls it in
+    /// Registers a request of this client, without a connection of its own, such as a datagram,
+    /// among the running requests. A bottom layer calls it in
     /// [`get_request`](crate::BaseServer::get_request).
     ///
     /// A connection is registered by

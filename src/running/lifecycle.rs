@@ -1,4 +1,4 @@
-//! Where a server stands between its first loop and its close.
+//! The phases of a server, from its first loop to its close.
 
 use std::thread::ThreadId;
 
@@ -23,8 +23,9 @@ use crate::support::sync::{Condvar, Mutex};
 pub(crate) struct Lifecycle {
     state: Mutex<State>,
     loop_ended: Condvar,
-    /// Whether the phase is one in which requests are to end. It is beside the phase for the sake of
-    /// those who can take no lock: the signal handler of a forked child, and each wait for a message.
+    /// Whether the phase is one in which requests are to end. It is beside the phase for the sake
+    /// of those who can take no lock: the signal handler of a forked child, and each wait for a
+    /// message.
     draining: AtomicBool,
     /// Accepting is suspended, which is independent of the phase.
     suspended: AtomicBool,
@@ -106,8 +107,8 @@ impl Lifecycle {
         state.loops
     }
 
-    /// The calling thread enters the loop. Returns false if the server was stopped before, which this
-    /// call takes back, and `None` if another thread is in the loop.
+    /// The calling thread enters the loop. Returns false if the server was stopped before, which
+    /// this call takes back, and `None` if another thread is in the loop.
     pub(crate) fn begin_loop(&self, thread: ThreadId) -> Option<bool> {
         let mut state = lock(&self.state);
         match state.phase {
@@ -139,8 +140,8 @@ impl Lifecycle {
         self.loop_ended.notify_all();
     }
 
-    /// Waits until a further loop than `loops` has ended, or none runs in another thread than `this`.
-    /// Returns false at the deadline.
+    /// Waits until a further loop than `loops` has ended, or none runs in another thread than
+    /// `this`. Returns false at the deadline.
     pub(crate) fn wait_for_loop(&self, loops: u64, this: ThreadId, deadline: Deadline) -> bool {
         let (_state, ended) = wait_while(&self.loop_ended, lock(&self.state), deadline, |state| {
             let runs_elsewhere = match state.phase {

@@ -8,13 +8,14 @@ use crate::support::sync::{Condvar, Mutex};
 /// The number of running requests, in one atomic word together with who waits for their end.
 ///
 /// One word, so that the end of a request and the beginning of a wait have an order: either the end
-/// sees that somebody waits, or the wait sees the smaller number. Every access that changes the word
-/// is `AcqRel`: whoever sees that a request has ended sees what was done before, such as the close of
-/// its descriptor.
+/// sees that somebody waits, or the wait sees the smaller number. Every access that changes
+/// it is `AcqRel`: whoever sees that a request has ended sees what was done before, such as the
+/// close of its descriptor.
 #[derive(Debug)]
 pub(crate) struct RequestCount {
     word: AtomicU64,
-    /// Holds nothing: a notification comes either before a waiter looks at the word, or when it waits.
+    /// Holds nothing: a notification comes either before a waiter looks at the number, or when
+    /// the waiter sleeps.
     none_here: Mutex<()>,
     changed: Condvar,
 }

@@ -18,10 +18,11 @@ use crate::values::request_event::{Outcome, Refusal, RequestEvent};
 /// A request's place among the running requests of its server, and who sent it.
 ///
 /// A bottom layer receives a guard from
-/// [`register_request`](crate::layer::LayerHandle::register_request) for every request, and keeps it
-/// in the request. So the server knows what runs, whichever mix-in runs it.
-/// [`close_request`](crate::BaseServer::close_request) ends the request. A guard that is dropped without
-/// that, as after a panic in a mix-in, ends its request as [failed](crate::Outcome::Failed).
+/// [`register_request`](crate::layer::LayerHandle::register_request) for every request, and keeps
+/// it in the request. So the server knows what runs, whichever mix-in runs it.
+/// [`close_request`](crate::BaseServer::close_request) ends the request. A guard that is dropped
+/// without that, as after a panic in a mix-in, ends its request as
+/// [failed](crate::Outcome::Failed).
 #[derive(Debug)]
 pub struct RequestGuard {
     server: ServerHandle,
@@ -92,8 +93,8 @@ impl RequestGuard {
     ///
     /// The request counts for the new address from now on. After
     /// [`prepare_request`](crate::BaseServer::prepare_request) the server asks its
-    /// [limits](crate::Limits) again. In a forked child, where the counts are the parent's, only the
-    /// handler, the log and the events of the child see the new address.
+    /// [limits](crate::Limits) again. In a forked child, where the counts are the parent's, only
+    /// the handler, the log and the events of the child see the new address.
     pub fn set_client_address(&mut self, address: Address) {
         if !self.shared().is_forked_child() {
             let requests = self.server.shared().requests();
@@ -183,8 +184,8 @@ impl RequestGuard {
         self.fate = Fate::Closed(Closed::Ended(outcome));
     }
 
-    /// A forked child serves the request from now on. This process drops its copy, and keeps what this
-    /// call returns until the child has ended.
+    /// A forked child serves the request from now on. This process drops its copy, and keeps what
+    /// this call returns until the child has ended.
     pub(crate) fn hand_to_child(&mut self) -> RequestInChild {
         self.fate = Fate::InChild;
         let shared = self.shared().clone();
@@ -232,8 +233,8 @@ impl RequestGuard {
 
     /// Ends the request: it leaves the table, is counted, and `emit` receives the event of its end.
     ///
-    /// Everything else of the request has been dropped before, so that its descriptor is closed when
-    /// the request counts as ended.
+    /// Everything else of the request has been dropped before, so that its descriptor is closed
+    /// when the request counts as ended.
     pub(crate) fn end(mut self, emit: impl FnMut(&Address, &RequestEvent)) {
         self.leave(emit);
     }

@@ -1,5 +1,5 @@
-//! The table of running requests, by which a server bounds their number, interrupts idle ones when it
-//! stops, waits for the others, and aborts what is left.
+//! The table of running requests, by which a server bounds their number, interrupts idle ones when
+//! it stops, waits for the others, and aborts what is left.
 
 use crate::support::sync::Mutex;
 use std::net::IpAddr;
@@ -163,8 +163,8 @@ impl RequestTable {
         }
     }
 
-    /// Removes the connection of a request that a forked child serves from now on. The request counts
-    /// until [`child_ended`](Self::child_ended).
+    /// Removes the connection of a request that a forked child serves from now on. The request
+    /// counts until [`child_ended`](Self::child_ended).
     pub(crate) fn hand_to_child(&self, place: &mut Place) -> Option<Ticket> {
         self.count.begin_in_child();
         let Place { key, ticket } = std::mem::take(place);
@@ -187,7 +187,8 @@ impl RequestTable {
         self.counters.count_traffic(ended.received, ended.sent);
     }
 
-    /// Ends every wait for a message that is under way. The server's flag of the drain is set before.
+    /// Ends every wait for a message that is under way. The server's flag of the drain is set
+    /// before.
     pub(crate) fn interrupt_idle(&self) {
         for (_, entry) in &lock(&self.connections).entries {
             entry.connection.interrupt_idle();
@@ -227,8 +228,8 @@ impl RequestTable {
         statistics
     }
 
-    /// The statistics without the idle connections, and without the bytes of active ones. It takes no
-    /// lock, for the sake of a forked child.
+    /// The statistics without the idle connections, and without the bytes of active ones. It takes
+    /// no lock, for the sake of a forked child.
     pub(crate) fn statistics_without_connections(&self) -> Statistics {
         Statistics {
             active: self.count.total() as u64,

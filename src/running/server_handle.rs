@@ -10,11 +10,11 @@ use crate::values::deadlines::Deadlines;
 use crate::values::limits::Limits;
 use crate::values::statistics::Statistics;
 
-/// A server as its handlers and other threads see it: its address, its limits and numbers, and how to
-/// stop it.
+/// A server as its handlers and other threads see it: its address, its limits and numbers, and how
+/// to stop it.
 ///
-/// Python's `self.server` in a handler. A clone is cheap, and may outlive the server. A handler has it
-/// from [`StreamRequest::server`](crate::StreamRequest::server), everyone else from
+/// Python's `self.server` in a handler. A clone is cheap, and may outlive the server. A handler has
+/// it from [`StreamRequest::server`](crate::StreamRequest::server), everyone else from
 /// [`Server::handle`](crate::Server::handle).
 ///
 /// ```
@@ -67,11 +67,12 @@ impl ServerHandle {
     ///   returns at once, and the loop ends when the handler has returned.
     /// * *From a forked child*, it returns at once and stops the parent's loop.
     ///
-    /// A thread that a handler of the loop's thread waits for would wait here for ever; such a thread
-    /// calls [`request_shutdown`](Self::request_shutdown).
+    /// A thread that a handler of the loop's thread waits for would wait here for ever; such a
+    /// thread calls [`request_shutdown`](Self::request_shutdown).
     ///
-    /// A server without a mix-in runs its handlers in the loop's thread. A handler that has not ended
-    /// after the [drain timeout](crate::Server::set_drain_timeout) is aborted, so that this returns.
+    /// A server without a mix-in runs its handlers in the loop's thread. A handler that has not
+    /// ended after the [drain timeout](crate::Server::set_drain_timeout) is aborted, so that this
+    /// returns.
     ///
     /// The counterpart of Python's `shutdown`, which takes effect within half a second.
     pub fn shutdown(&self) {
@@ -87,8 +88,8 @@ impl ServerHandle {
         }
     }
 
-    /// Stops the server as [`shutdown`](Self::shutdown) does, without waiting: for a thread that has
-    /// other things to do, such as listening for a second signal.
+    /// Stops the server as [`shutdown`](Self::shutdown) does, without waiting: for a thread that
+    /// has other things to do, such as listening for a second signal.
     pub fn request_shutdown(&self) {
         self.shared.request_stop();
     }
@@ -110,16 +111,17 @@ impl ServerHandle {
 
     /// The numbers of the server: what it has done since it was made, and what it is doing.
     ///
-    /// Counting costs a few instructions per request and system call; this call costs a look at every
-    /// connection. In a forked child the numbers are those of the fork, without the idle connections.
+    /// Counting costs a few instructions per request and system call; this call costs a look at
+    /// every connection. In a forked child the numbers are those of the fork, without the idle
+    /// connections.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.shared.statistics()
     }
 
     /// Accepts no more requests until [`resume`](Self::resume), while those that run go on. New
-    /// clients wait in the kernel's queue. It takes effect for the next request. In a forked child it
-    /// has no effect.
+    /// clients wait in the kernel's queue. It takes effect for the next request. In a forked child
+    /// it has no effect.
     pub fn suspend(&self) {
         self.shared.lifecycle().set_suspended(true);
     }
@@ -136,8 +138,8 @@ impl ServerHandle {
         self.shared.lifecycle().is_suspended()
     }
 
-    /// Bounds how many requests run at a time, from now on; see [`Limits`]. In a forked child it has
-    /// no effect.
+    /// Bounds how many requests run at a time, from now on; see [`Limits`]. In a forked child it
+    /// has no effect.
     pub fn set_limits(&self, limits: Limits) {
         self.shared.set_limits(limits);
     }

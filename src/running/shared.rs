@@ -20,9 +20,9 @@ use crate::values::statistics::Statistics;
 
 /// A running server, behind the handles.
 ///
-/// A forked child waits for no lock of its parent, since a thread may have held the lock at the fork
-/// that the child does not have. So addresses are in cells that are set once, and a child touches
-/// neither the phase of the lifecycle nor the table.
+/// A forked child waits for no lock of its parent, since a thread may have held the lock at the
+/// fork that the child does not have. So addresses are in cells that are set once, and a child
+/// touches neither the phase of the lifecycle nor the table.
 #[derive(Debug)]
 pub(crate) struct Shared {
     requested_address: OnceLock<Address>,
@@ -97,8 +97,8 @@ impl Shared {
         }
     }
 
-    /// Stops the loop, or the next one, and interrupts idle requests. Returns how many loops have ended
-    /// so far. In a forked child it stops the parent's loop.
+    /// Stops the loop, or the next one, and interrupts idle requests. Returns how many loops have
+    /// ended so far. In a forked child it stops the parent's loop.
     pub(crate) fn request_stop(&self) -> u64 {
         if self.is_forked_child() {
             if let Some(waker) = self.waker.get() {
@@ -112,7 +112,8 @@ impl Shared {
         loops
     }
 
-    /// The server is being closed: idle requests are interrupted, and the time of the others begins.
+    /// The server is being closed: idle requests are interrupted, and the time of the others
+    /// begins.
     pub(crate) fn begin_close(&self) {
         self.lifecycle.begin_close(self.drain_deadline());
         self.requests.interrupt_idle();
@@ -123,8 +124,8 @@ impl Shared {
         Deadline::after(self.settings.drain_timeout())
     }
 
-    /// Waits until no request runs in this process. At the deadline of the close it aborts those that
-    /// run, and returns false if one still runs after a further second.
+    /// Waits until no request runs in this process. At the deadline of the close it aborts those
+    /// that run, and returns false if one still runs after a further second.
     pub(crate) fn wait_for_requests(&self) -> bool {
         let deadline = self.lifecycle.close_deadline();
         if self.requests.count().wait_for_none(deadline) {

@@ -139,8 +139,8 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
     where
         T: BaseServer<Request = StreamRequest>,
     {
-        // Said explicitly, and not left to the close: a process that the handler has started may
-        // hold the connection open. It fails if the client has left, which is as good.
+        // An explicit shutdown(2), not only the close: a process that the handler has started may
+        // hold the connection open. It fails if the client has left, which does no harm.
         let _ = request.shutdown(Shutdown::Write);
         top.close_request(top, request);
     }

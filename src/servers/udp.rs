@@ -82,8 +82,8 @@ impl<F> UdpServer<F> {
     }
 
     /// The most bytes of a datagram that are received; 8192 unless set, as in Python, and at most
-    /// 16 MiB. Of a longer one the rest is lost, and [`DatagramRequest::is_truncated`] says so. The
-    /// longest that UDP carries is 65,507 over IPv4.
+    /// 16 MiB. The rest of a longer one is lost, and [`DatagramRequest::is_truncated`] returns
+    /// true. The longest that UDP carries is 65,507 over IPv4.
     pub fn max_packet_size(mut self, bytes: usize) -> Self {
         self.inbox = Mutex::new(DatagramInbox::new(bytes.min(LONGEST_PACKET)));
         self

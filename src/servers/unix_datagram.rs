@@ -10,7 +10,7 @@ use crate::servers::udp::UdpServer;
 /// Serves the datagrams of a Unix socket, one at a time unless a mix-in is around it.
 ///
 /// Python's `UnixDatagramServer`, which derives from `UDPServer`; here it is a layer over
-/// [`UdpServer`]. The only difference is the address, and the file that comes with it, as told at
+/// [`UdpServer`]. The only difference is the address, and the file that comes with it, as for
 /// [`UnixStreamServer`](crate::UnixStreamServer). Datagrams are neither lost nor reordered on their
 /// way, and a client gets a reply only if it has bound its own socket to a path.
 ///

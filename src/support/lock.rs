@@ -11,8 +11,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits on `condition` while `wait_on` is true of what the mutex holds. Returns the lock, and false if
-/// `wait_on` is still true at the deadline.
+/// Waits on `condition` while `wait_on` is true of what the mutex holds. Returns the lock, and
+/// false if `wait_on` is still true at the deadline.
 pub(crate) fn wait_while<'a, T>(
     condition: &Condvar,
     mut guard: MutexGuard<'a, T>,

@@ -11,9 +11,9 @@ pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, atomic};
 #[cfg(loom)]
 pub(crate) use std::sync::PoisonError;
 
-/// Stands between a store and a load that must not change places, where both are `SeqCst`.
+/// Keeps a store before the load that follows it, where both are `SeqCst`.
 ///
-/// The orderings of the two accesses are enough for that, so this is nothing in a real program. The
+/// The orderings of the two accesses do that already, so this does nothing in a real program. The
 /// model checker treats `SeqCst` accesses as `AcqRel`, and knows a fence of that strength.
 pub(crate) fn store_load_fence() {
     #[cfg(loom)]

@@ -49,8 +49,8 @@ impl Connection {
             .expect("only a connection over a socket is read through one")
     }
 
-    /// Ends a wait for a message that is under way. Touches atomics and calls shutdown(2), so that a
-    /// signal handler may call it.
+    /// Ends a wait for a message that is under way. Touches atomics and calls shutdown(2), so that
+    /// a signal handler may call it.
     pub(crate) fn interrupt_idle(&self) {
         if self.activity.interrupt() {
             self.shut_down(Shutdown::Read);
@@ -89,12 +89,12 @@ impl Activity {
         Self(AtomicU8::new(BUSY))
     }
 
-    /// The handler is about to wait for a message. Returns false if the server is draining: then the
-    /// handler stays busy, and must not wait.
+    /// The handler is about to wait for a message. Returns false if the server is draining: then
+    /// the handler stays busy, and must not wait.
     ///
     /// `draining` is the server's flag. Either the thread that sets the flag and then calls
-    /// [`interrupt`](Self::interrupt) sees this wait, or the wait sees the flag. Both threads store one
-    /// of the two and load the other, which is why all four accesses are `SeqCst`.
+    /// [`interrupt`](Self::interrupt) sees this wait, or the wait sees the flag. Both threads store
+    /// one of the two and load the other, which is why all four accesses are `SeqCst`.
     pub(crate) fn begin_wait(&self, draining: &AtomicBool) -> bool {
         self.change(BUSY, WAITING, Ordering::SeqCst);
         store_load_fence();

@@ -99,9 +99,9 @@ impl DatagramInbox {
     /// The next datagram, without waiting for one. With `ahead`, what else is there may be received
     /// together with this datagram; without, nothing else leaves the socket.
     ///
-    /// `EBADF` if the inbox is not open, `WouldBlock` if there is no datagram. The first call after
-    /// a batch of a single datagram says so without a system call: the loop waits for the socket
-    /// then, which it would have to in most cases.
+    /// `EBADF` if the inbox is not open, `WouldBlock` if there is no datagram. After a batch of a
+    /// single datagram the next call fails with `WouldBlock` without a system call: the loop polls
+    /// the socket then, which it would do anyhow in most cases.
     pub(crate) fn next(&mut self, ahead: bool) -> io::Result<Datagram> {
         let socket = self.socket.clone().ok_or(Errno::EBADF)?;
         if !self.batch.is_empty() && self.forks != sys::forks() {

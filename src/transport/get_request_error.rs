@@ -20,8 +20,8 @@ pub enum GetRequestError {
     /// One request was lost, or a signal came. The loop tries again at once.
     #[error("a request was lost: {0}")]
     Retry(#[source] io::Error),
-    /// The system has no descriptor or memory for another request now, or the reason is unknown. The
-    /// loop pauses until a request ends, 10 ms at first and up to a second, and tries again.
+    /// The system has no descriptor or memory for another request now, or the reason is unknown.
+    /// The loop pauses until a request ends, 10 ms at first and up to a second, and tries again.
     #[error("no request can be received now: {0}")]
     Exhausted(#[source] io::Error),
     /// The socket gives no more requests. The loop ends with
@@ -30,9 +30,9 @@ pub enum GetRequestError {
     Broken(#[source] io::Error),
 }
 
-/// The descriptor is closed, is no socket, or is no socket that requests come from, and will not become
-/// one: `accept(2)` has EBADF, ENOTSOCK and EINVAL ("Socket is not listening for connections"),
-/// `recv(2)` has ENOTCONN. To try again would spin.
+/// The descriptor is closed, is no socket, or is no socket that requests come from, and will not
+/// become one: `accept(2)` has EBADF, ENOTSOCK and EINVAL ("Socket is not listening for
+/// connections"), `recv(2)` has ENOTCONN. To try again would spin.
 const BROKEN: [Errno; 4] = [
     Errno::EBADF,
     Errno::EINVAL,
@@ -41,10 +41,10 @@ const BROKEN: [Errno; 4] = [
 ];
 
 /// Errors of the one connection that was next in the queue, or of the network that it came by. Of
-/// these, `accept(2)` says that Linux "passes already-pending network errors on the new socket as an
-/// error code from accept()", and asks to treat them like EAGAIN. ECONNABORTED is a connection that
-/// its client has ended in the queue, EPERM one that a firewall forbids, ECONNREFUSED and its siblings
-/// come to a socket of datagrams for an answer sent before.
+/// these, the manual of `accept(2)` writes that Linux "passes already-pending network errors on the
+/// new socket as an error code from accept()", and asks to treat them like EAGAIN. ECONNABORTED is
+/// a connection that its client has ended in the queue, EPERM one that a firewall forbids,
+/// ECONNREFUSED and its siblings come to a socket of datagrams for an answer sent before.
 const LOST: [Errno; 12] = [
     Errno::ECONNABORTED,
     Errno::ECONNREFUSED,
@@ -63,8 +63,9 @@ const LOST: [Errno; 12] = [
 impl GetRequestError {
     /// The meaning of an error of accept(2) on `socket`.
     ///
-    /// `EOPNOTSUPP` is two things there: a network error of one connection, or the answer of a socket
-    /// that has no connections at all. The type of the socket tells them apart.
+    /// `EOPNOTSUPP` is two things there: a network error of one connection, or the answer of a
+    /// socket that has no connections at all. The type of the socket
+    /// decides which.
     #[must_use]
     pub fn from_accept(error: io::Error, socket: BorrowedFd<'_>) -> Self {
         let socket = SockRef::from(&socket);
@@ -89,8 +90,8 @@ impl GetRequestError {
         } else if errno.is_some_and(|errno| LOST.contains(&errno)) {
             Self::Retry(error)
         } else {
-            // EMFILE, ENFILE, ENOBUFS and ENOMEM pass when something else is closed. An error that is
-            // not known here neither ends the loop nor makes it spin.
+            // EMFILE, ENFILE, ENOBUFS and ENOMEM pass when something else is closed. An error that
+            // is not known here neither ends the loop nor makes it spin.
             Self::Exhausted(error)
         }
     }

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::support::lock::lock;
+use crate::transport::get_request_error::GetRequestError;
 use crate::transport::socket_address::{from_sockaddr, to_sockaddr};
 use crate::transport::socket_file::{BoundFile, Claim, ClaimError, SocketFile};
 use crate::transport::sys;
@@ -50,7 +51,7 @@ pub(crate) struct SocketOptions {
 pub(crate) enum SocketError {
     /// The socket has been closed.
     Closed,
-    /// The requested address stands for no socket address.
+    /// The requested address is no socket address, and has none.
     Address(AddressError),
     /// socket(2) failed.
     Create(Address, io::Error),
@@ -72,7 +73,7 @@ enum State {
 #[derive(Debug)]
 struct Open {
     socket: Arc<OwnedFd>,
-    /// The addresses of the socket's family that the endpoint stands for; never none.
+    /// The addresses of the endpoint that are of the socket's family; never none.
     addresses: Vec<Address>,
     /// The claim to the path of a Unix socket, until the server listens.
     claim: Option<Claim>,
@@ -217,12 +218,12 @@ impl ListeningSocket {
         }
     }
 
-    /// The next connection, which blocks, and its client; `WouldBlock` if none waits.
-    pub(crate) fn accept(&self) -> io::Result<(Socket, Address)> {
+    /// The next connection, which blocks, and its client.
+    pub(crate) fn accept(&self) -> Result<(Socket, Address), GetRequestError> {
         let socket = self.opened()?;
-        let socket = SockRef::from(&*socket);
+        let accepted = sys::accept(&SockRef::from(&*socket));
         let (connection, client) =
-            sys::accept(&socket).map_err(|error| explain_accept(&socket, error))?;
+            accepted.map_err(|error| GetRequestError::from_accept(error, socket.as_fd()))?;
         Ok((connection, from_sockaddr(&client)))
     }
 
@@ -230,7 +231,7 @@ impl ListeningSocket {
     pub(crate) fn opened(&self) -> io::Result<Arc<OwnedFd>> {
         match &*lock(&self.state) {
             State::Open(open) => Ok(open.socket.clone()),
-            // EBADF is what Python's closed socket gives, and what ends the loop.
+            // The error of Python's closed socket, which ends the loop.
             _ => Err(Errno::EBADF.into()),
         }
     }
@@ -261,7 +262,7 @@ impl ListeningSocket {
 }
 
 impl Endpoint {
-    /// The addresses that the endpoint stands for, never none.
+    /// The addresses of the endpoint, never none.
     fn addresses(&self) -> Result<Vec<Address>, AddressError> {
         Ok(match self {
             Self::Inet(address) => address.resolve()?.into_iter().map(Address::from).collect(),
@@ -293,17 +294,5 @@ fn domain(address: &Address) -> Domain {
     match address {
         Address::Inet(address) => SockAddr::from(*address).domain(),
         _ => Domain::UNIX,
-    }
-}
-
-/// Tells two meanings of `EOPNOTSUPP` apart: Linux has it for a single connection that was lost to
-/// the network, and for a socket of a type that has no connections. The second becomes `EINVAL`,
-/// which ends the loop.
-fn explain_accept(socket: &Socket, error: io::Error) -> io::Error {
-    let may_be_of_the_type = error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32);
-    if may_be_of_the_type && socket.r#type().is_ok_and(|it| it != Type::STREAM) {
-        Errno::EINVAL.into()
-    } else {
-        error
     }
 }

@@ -25,7 +25,8 @@ pub(crate) fn readable_by(socket: BorrowedFd<'_>, deadline: Deadline) -> io::Res
     poll_until(&mut [PollFd::new(socket, PollFlags::POLLIN)], deadline)
 }
 
-/// Waits until a write to `socket` would take bytes or return an error. Returns false at the deadline.
+/// Waits until a write to `socket` would take bytes or return an error. Returns false at the
+/// deadline.
 pub(crate) fn writable_by(socket: BorrowedFd<'_>, deadline: Deadline) -> io::Result<bool> {
     poll_until(&mut [PollFd::new(socket, PollFlags::POLLOUT)], deadline)
 }

@@ -15,8 +15,8 @@ use crate::transport::poll::{readable_now, writable_by};
 use crate::transport::stream::Stream;
 use crate::transport::sys::NO_SIGNAL;
 
-/// The shortest time that a socket is set to wait. The socket counts microseconds, and takes zero of
-/// them for a wait without end. A read may end so much after its deadline.
+/// The shortest time that a socket is set to wait. The socket counts microseconds, and takes zero
+/// of them for a wait without end. A read may end so much after its deadline.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// A connected socket of any family.
@@ -50,7 +50,8 @@ impl SocketStream {
         self.connection.socket()
     }
 
-    /// The bound of an operation that begins now: by the timeout or the deadline, whichever is sooner.
+    /// The bound of an operation that begins now: by the timeout or the deadline, whichever is
+    /// sooner.
     fn bound(&self) -> Option<Bound> {
         let by_timeout = self
             .timeout
@@ -76,8 +77,8 @@ impl SocketStream {
 
     /// Reads, and wakes up at the bound.
     ///
-    /// `SO_RCVTIMEO` does that, which saves a poll(2). In a conversation it seldom has to be set again:
-    /// a value that is shorter than the time left does as well, and leads to a second read.
+    /// `SO_RCVTIMEO` does that, which saves a poll(2). In a conversation it seldom has to be set
+    /// again: a value that is shorter than the time left does as well, and leads to a second read.
     fn read_until(&mut self, buffer: &mut [u8], bound: Bound) -> io::Result<usize> {
         let mut had_to_wait_again = false;
         loop {
@@ -100,8 +101,8 @@ impl SocketStream {
 
     /// Calls `send` with the flags that it needs, and waits for room until the bound.
     ///
-    /// With a bound it does not wait in send(2), by `SO_SNDTIMEO`: over a Unix socket that bounds each
-    /// part of a long write.
+    /// With a bound it does not wait in send(2), by `SO_SNDTIMEO`: over a Unix socket that bounds
+    /// each part of a long write.
     fn send(&self, send: impl Fn(&Socket, c_int) -> io::Result<usize>) -> io::Result<usize> {
         let Some(bound) = self.bound() else {
             return self.count_sent(send(self.socket(), NO_SIGNAL));

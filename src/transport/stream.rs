@@ -20,8 +20,8 @@ use crate::transport::poll::readable_by;
 ///
 /// One thread at a time calls the methods, in this order for each exchange:
 ///
-/// 1. [`set_deadline`](Self::set_deadline), if the connection has [`Deadlines`](crate::Deadlines), before
-///    each of the next steps.
+/// 1. [`set_deadline`](Self::set_deadline), if the connection has [`Deadlines`](crate::Deadlines),
+///    before each of the next steps.
 /// 2. `read`, until a message is there. Between two messages,
 ///    [`readable_now`](Self::readable_now) may ask whether a `read` would wait, and
 ///    [`wait_readable`](Self::wait_readable) waits and reads nothing.
@@ -30,8 +30,8 @@ use crate::transport::poll::readable_by;
 /// [`set_timeout`](Self::set_timeout) and [`set_nodelay`](Self::set_nodelay) may come at any time.
 /// [`shutdown`](Self::shutdown) of the writing side is the last call but the drop.
 ///
-/// A server that stops shuts down the descriptor under the stream from another thread: a `read` that
-/// waits returns the end of file then, and after an abort a `write` fails.
+/// A server that stops shuts down the descriptor under the stream from another thread: a `read`
+/// that waits returns the end of file then, and after an abort a `write` fails.
 ///
 /// `read` and `write` follow the contracts of [`Read`] and [`Write`]. When the timeout is over they
 /// fail with [`WouldBlock`](io::ErrorKind::WouldBlock), at the deadline with
@@ -42,11 +42,11 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// If the operating system cannot tell.
+    /// If the operating system cannot find out.
     fn readable_now(&mut self) -> io::Result<bool>;
 
-    /// Waits until `read` would return at once, and returns true; at `deadline` it returns false. `None`
-    /// means no deadline. A stream without a [descriptor](Self::readiness) does not wait.
+    /// Waits until `read` would return at once, and returns true; at `deadline` it returns false.
+    /// `None` means no deadline. A stream without a [descriptor](Self::readiness) does not wait.
     ///
     /// # Errors
     ///
@@ -76,8 +76,9 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
     fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Ends every read and write that is under way at `deadline`, whatever it has done until then:
-    /// it fails with [`TimedOut`](io::ErrorKind::TimedOut). What can be done without waiting is done
-    /// also after the deadline. `None` means no deadline. A layer passes it on to its inner stream.
+    /// it fails with [`TimedOut`](io::ErrorKind::TimedOut). What can be done without waiting is
+    /// done also after the deadline. `None` means no deadline. A layer passes it on to its inner
+    /// stream.
     ///
     /// # Errors
     ///
@@ -92,11 +93,13 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
     fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()>;
 
     /// The descriptor to wait on: when it is readable, the client may have sent something. `None`
-    /// without a network. A layer returns that of its inner stream. Nobody reads or writes through it.
+    /// without a network. A layer returns that of its inner stream. Nobody reads or writes through
+    /// it.
     fn readiness(&self) -> Option<BorrowedFd<'_>>;
 
-    /// The connection's socket, if the bytes of this stream are the bytes of the socket: to set options
-    /// on it, or to send through it. `None`, which is the default, for a layer that changes the bytes.
+    /// The connection's socket, if the bytes of this stream are the bytes of the socket: to set
+    /// options on it, or to send through it. `None`, which is the default, for a layer that changes
+    /// the bytes.
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         None
     }

@@ -53,14 +53,15 @@ pub(crate) fn abstract_name(_: &SockAddr) -> Option<&[u8]> {
     None
 }
 
-/// The event of a half-closed socket of datagrams, which poll(2) reports only if asked: `POLLRDHUP`.
+/// The event of a half-closed socket of datagrams, which poll(2) reports only if asked:
+/// `POLLRDHUP`.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) const HALF_CLOSED: PollFlags = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
 pub(crate) const HALF_CLOSED: PollFlags = PollFlags::empty();
 
-/// The type of a pair of Unix sockets that keeps each message whole. Apple has no `SOCK_SEQPACKET` for
-/// Unix sockets; its `SOCK_STREAM` keeps small messages whole in practice.
+/// The type of a pair of Unix sockets that keeps each message whole. Apple has no `SOCK_SEQPACKET`
+/// for Unix sockets; its `SOCK_STREAM` keeps small messages whole in practice.
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) const MESSAGES: Type = Type::SEQPACKET;
 #[cfg(target_vendor = "apple")]

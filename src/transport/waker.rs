@@ -13,11 +13,11 @@ use crate::transport::sys::HALF_CLOSED;
 
 /// Ends the wait of a loop from any thread, from a signal handler, and from a forked child.
 ///
-/// A pair of connected sockets: a byte written to one ends the wait on the other, and stays there until
-/// the loop [drains](Self::drain) the pair. So a wake just before the wait begins is not lost. The loop
-/// waits with poll(2), because it waits on two descriptors: that is one system call a pass, and no
-/// further descriptor. A forked child shares the pair, which is how a handler there can stop the
-/// parent's loop.
+/// A pair of connected sockets: a byte written to one ends the wait on the other, and stays there
+/// until the loop [drains](Self::drain) the pair. So a wake just before the wait begins is not
+/// lost. The loop waits with poll(2), because it waits on two descriptors: that is one system call
+/// a pass, and no further descriptor. A forked child shares the pair, which is how a handler there
+/// can stop the parent's loop.
 #[derive(Debug)]
 pub(crate) struct Waker<P = SocketPair> {
     pair: P,
@@ -33,7 +33,8 @@ const STOP: u8 = b's';
 
 /// What carries the bytes of a [`Waker`].
 pub(crate) trait Bytes {
-    /// Adds a byte, and never waits. A pair that is full has bytes in it, which wake the loop as well.
+    /// Adds a byte, and never waits. A pair that is full has bytes in it, which wake the loop as
+    /// well.
     fn write(&self, byte: u8);
 
     /// Removes every byte. Returns whether a [`STOP`] was among them.
@@ -57,8 +58,8 @@ impl<P: Bytes> Waker<P> {
         self.pair.write(STOP);
     }
 
-    /// Takes the bytes out. Returns whether a forked child has stopped the loop. The loop looks at its
-    /// state after this call.
+    /// Takes the bytes out. Returns whether a forked child has stopped the loop. The loop looks at
+    /// its state after this call.
     pub(crate) fn drain(&self) -> bool {
         let stop = self.pair.read_all();
         // Cleared after the read. Cleared before it, a wake in between would set it again, its byte
@@ -90,8 +91,8 @@ impl Waker {
         Ok(self.pair.write_end.try_clone()?.into())
     }
 
-    /// Waits until `socket` is readable or shut down, or the waker ends the wait, or the deadline is
-    /// over. Without a socket only the other two end the wait.
+    /// Waits until `socket` is readable or shut down, or the waker ends the wait, or the deadline
+    /// is over. Without a socket only the other two end the wait.
     pub(crate) fn wait(
         &self,
         socket: Option<BorrowedFd<'_>>,

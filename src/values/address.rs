@@ -98,11 +98,11 @@ impl fmt::Display for Address {
 /// Where a TCP or UDP server is to listen, before host names are resolved.
 ///
 /// Everything that people write: `"127.0.0.1:9999"`, `"localhost:9999"`, `"[::]:9999"`,
-/// `("localhost", 9999)`, `([127, 0, 0, 1], 9999)`, a [`SocketAddr`]. A host name stands for the
-/// first of its addresses that can be had: `localhost` may be `[::1]` alone, where Python means
+/// `("localhost", 9999)`, `([127, 0, 0, 1], 9999)`, a [`SocketAddr`]. A host name means the
+/// first of its addresses that can be bound: `localhost` may be `[::1]` alone, where Python means
 /// `127.0.0.1`. As in Python an empty host means every IPv4 address of
 /// the machine, and port 0 any free port: the server's
-/// [`server_address`](crate::Server::server_address) tells which.
+/// [`server_address`](crate::Server::server_address) has the real one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InetAddress(Host);
 
@@ -114,7 +114,7 @@ enum Host {
 }
 
 impl InetAddress {
-    /// The socket addresses that it stands for, never none.
+    /// Its socket addresses, never none.
     pub(crate) fn resolve(&self) -> Result<Vec<SocketAddr>, AddressError> {
         let resolved = match &self.0 {
             Host::Known(address) => return Ok(vec![*address]),
@@ -181,7 +181,7 @@ impl From<&String> for InetAddress {
     }
 }
 
-/// Why an [`InetAddress`] stands for no socket address. Each variant has the address as it was
+/// Why an [`InetAddress`] has no socket address. Each variant has the address as it was
 /// given.
 #[derive(Debug)]
 pub(crate) enum AddressError {

@@ -8,8 +8,8 @@ use std::time::Duration;
 /// as in Python.
 ///
 /// A deadline bounds an *exchange*, not a system call: a client that sends or takes a byte now and
-/// then does not outlive it. An exchange is a message of the client's and the answer to that message.
-/// An exchange begins with the first byte that comes
+/// then does not outlive it. An exchange is a message of the client's and the answer to that
+/// message. An exchange begins with the first byte that comes
 ///
 /// * at the beginning of the connection,
 /// * after a [`wait`](crate::StreamRequest::wait), and
@@ -18,11 +18,11 @@ use std::time::Duration;
 /// Only the time that the handler waits for its client counts, not the time that the handler works.
 ///
 /// [`ServerHandle::set_deadlines`](crate::ServerHandle::set_deadlines) sets the deadlines of every
-/// connection of a server, [`StreamRequest::set_deadlines`](crate::StreamRequest::set_deadlines) those
-/// of one connection. When a deadline is over, the read, write or wait under way fails with
-/// [`TimedOut`](io::ErrorKind::TimedOut) and a [`DeadlineExceeded`] inside. A handler usually passes
-/// the error on with `?`: the connection is closed, and the log has the reason with the client's
-/// address.
+/// connection of a server, [`StreamRequest::set_deadlines`](crate::StreamRequest::set_deadlines)
+/// those of one connection. When a deadline is over, the read, write or wait under way fails with
+/// [`TimedOut`](io::ErrorKind::TimedOut) and a [`DeadlineExceeded`] inside. A handler usually
+/// passes the error on with `?`: the connection is closed, and the log has the reason with the
+/// client's address.
 ///
 /// Python has none of these deadlines. Its `timeout`, which bounds every system call by itself, is
 /// [`StreamRequest::set_timeout`](crate::StreamRequest::set_timeout).
@@ -63,8 +63,8 @@ impl Deadlines {
         Self::default()
     }
 
-    /// The same deadline for everything but [`lifetime`](Self::lifetime): the server gives up a client
-    /// for which a handler waits longer, whatever the handler waits for.
+    /// The same deadline for everything but [`lifetime`](Self::lifetime): the server gives up a
+    /// client for which a handler waits longer, whatever the handler waits for.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -78,9 +78,9 @@ impl Deadlines {
         Self::none().capped(limit)
     }
 
-    /// These deadlines, and none but [`lifetime`](Self::lifetime) longer than `limit`; a deadline that
-    /// was not set becomes `limit`. For a handler that has less patience in a part of its conversation
-    /// than its server has.
+    /// These deadlines, and none but [`lifetime`](Self::lifetime) longer than `limit`; a deadline
+    /// that was not set becomes `limit`. For a handler that has less patience in a part of its
+    /// conversation than its server has.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -102,8 +102,8 @@ impl Deadlines {
         }
     }
 
-    /// From the first [`prepare_request`](crate::BaseServer::prepare_request) of the layers to the last:
-    /// the time for a preamble, or for a handshake.
+    /// From the first [`prepare_request`](crate::BaseServer::prepare_request) of the layers to the
+    /// last: the time for a preamble, or for a handshake.
     pub fn prepare(&self) -> Option<Duration> {
         self.prepare
     }
@@ -201,8 +201,8 @@ pub enum DeadlineExceeded {
 
 impl DeadlineExceeded {
     /// The missed deadline in an error or in one of its causes; `None` if the error has another
-    /// reason. For a [`handle_error`](crate::BaseServer::handle_error) that treats a client's silence
-    /// apart, or a handler that sends a farewell.
+    /// reason. For a [`handle_error`](crate::BaseServer::handle_error) that treats a client's
+    /// silence apart, or a handler that sends a farewell.
     ///
     /// ```
     /// use std::io::{self, Write};

@@ -1,7 +1,7 @@
 //! How the requests ended that ran when a server stopped.
 
-/// How many of the requests that ran when a server was shut down or closed, whichever came first, ended
-/// in which way.
+/// How many of the requests that ran when a server was shut down or closed, whichever came first,
+/// ended in which way.
 ///
 /// ```
 /// # use socketserver::DrainReport;
@@ -18,8 +18,8 @@ pub struct DrainReport {
     /// Requests whose connection was shut down, or children that were killed, at the deadline.
     pub aborted: usize,
     /// Requests and children that `server_close` did not wait for (`daemon_threads`,
-    /// `block_on_close(false)`), and aborted requests that went on for more than a second because they
-    /// neither read nor wrote.
+    /// `block_on_close(false)`), and aborted requests that went on for more than a second because
+    /// they neither read nor wrote.
     pub running: usize,
 }
 

@@ -7,8 +7,8 @@ use crate::values::address::{Address, AddressError};
 
 /// What stopped a server from being set up, or its loop from going on.
 ///
-/// Each variant names what was attempted and on which address, and its message says what to do
-/// where there is something to do. A failing *handler* is not here: its [`HandlerError`] goes to
+/// Each variant names what was attempted and on which address, and its message has the
+/// remedy where there is one. A failing *handler* is not here: its [`HandlerError`] goes to
 /// [`handle_error`](crate::BaseServer::handle_error) and never ends the loop.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -261,7 +261,7 @@ impl HandlerPanic {
         Self { message }
     }
 
-    /// What the panic said.
+    /// The message of the panic.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message

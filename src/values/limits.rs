@@ -9,9 +9,9 @@ use nix::sys::resource::{Resource, getrlimit};
 /// A connection counts from when it is accepted until it is closed, a datagram until its handler
 /// has ended, a forked child until the parent has collected it.
 ///
-/// Unless [`ServerHandle::set_limits`](crate::ServerHandle::set_limits) sets others, a server has the
-/// [default](Self::default) limits. A change takes effect at once, for new requests; requests that run
-/// go on.
+/// Unless [`ServerHandle::set_limits`](crate::ServerHandle::set_limits) sets others, a server has
+/// the [default](Self::default) limits. A change takes effect at once, for new requests; requests
+/// that run go on.
 ///
 /// ```
 /// use socketserver::{Limits, ThreadingTcpServer};
@@ -55,9 +55,9 @@ impl Limits {
     /// Sets [`max_connections`](Self::max_connections). 0 serves no request until another limit is
     /// set.
     ///
-    /// At the limit the loop accepts no more, and goes on as soon as a request ends. New clients wait
-    /// in the kernel's queue ([`request_queue_size`](crate::TcpServer::request_queue_size)), unless
-    /// [`refuse_with`](Self::refuse_with) is set.
+    /// At the limit the loop accepts no more, and goes on as soon as a request ends. New clients
+    /// wait in the kernel's queue ([`request_queue_size`](crate::TcpServer::request_queue_size)),
+    /// unless [`refuse_with`](Self::refuse_with) is set.
     pub fn with_max_connections(self, max: usize) -> Self {
         let max_connections = Some(max);
         Self {
@@ -74,9 +74,9 @@ impl Limits {
     /// Sets [`max_connections_per_address`](Self::max_connections_per_address). Clients over Unix
     /// sockets have no address, so this does not bound them.
     ///
-    /// The address is known when a connection has been accepted, so a connection above this limit is
-    /// refused: it receives the message of [`refuse_with`](Self::refuse_with) if there is one, and is
-    /// closed. Clients behind one router or proxy share its address.
+    /// The address is known when a connection has been accepted, so a connection above this limit
+    /// is refused: it receives the message of [`refuse_with`](Self::refuse_with) if there is one,
+    /// and is closed. Clients behind one router or proxy share its address.
     pub fn with_max_connections_per_address(self, max: usize) -> Self {
         let max_connections_per_address = Some(max);
         Self {

@@ -19,8 +19,8 @@ pub enum RequestEvent {
     /// handler.
     #[non_exhaustive]
     Started {
-        /// When the request was accepted. The time that has [elapsed](Instant::elapsed) since then is
-        /// what the request has waited for its thread, worker or process.
+        /// When the request was accepted. The time that has [elapsed](Instant::elapsed) since then
+        /// is what the request has waited for its thread, worker or process.
         accepted: Instant,
     },
     /// The request is over, and its connection closed.
@@ -28,8 +28,8 @@ pub enum RequestEvent {
     Ended {
         /// How the request ended.
         outcome: Outcome,
-        /// When the request was accepted. The time that has [elapsed](Instant::elapsed) since then is
-        /// how long the request has lasted.
+        /// When the request was accepted. The time that has [elapsed](Instant::elapsed) since then
+        /// is how long the request has lasted.
         accepted: Instant,
         /// The bytes that were received, as the transport carried them.
         received: u64,
@@ -126,8 +126,8 @@ impl Outcome {
     }
 }
 
-/// Both lists have the order of the discriminants: an outcome is the index of its counter, and a byte
-/// on the wire of a forked child.
+/// Both lists have the order of the discriminants: an outcome is the index of its counter, and a
+/// byte on the wire of a forked child.
 const _: () = {
     let mut index = 0;
     while index < Outcome::ALL.len() {

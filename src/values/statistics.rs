@@ -6,7 +6,8 @@
 /// A request is a connection or a datagram. Each request that was `accepted` is in exactly one of
 /// `refused`, `active`, `finished`, `failed`, `timed_out`, `panicked` and `aborted`, once the step
 /// between two of them is complete. The exception are forked children that a closed server has left
-/// to themselves ([`block_on_close`](crate::ForkingMixIn::block_on_close)): nobody counts their end.
+/// to themselves ([`block_on_close`](crate::ForkingMixIn::block_on_close)): nobody counts their
+/// end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {
@@ -29,8 +30,8 @@ pub struct Statistics {
     pub panicked: u64,
     /// Requests that were [aborted](crate::Outcome::Aborted) because the server stopped.
     pub aborted: u64,
-    /// Bytes received, by active requests too. Those of a datagram, and of a forked child, count when
-    /// the request ends.
+    /// Bytes received, by active requests too. Those of a datagram, and of a forked child, count
+    /// when the request ends.
     pub received: u64,
     /// Bytes sent, counted in the same way.
     pub sent: u64,

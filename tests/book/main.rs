@@ -1,4 +1,5 @@
-//! The book in `docs/` is whole, and true of the sources: its pages, its links, the names it mentions.
+//! The book in `docs/` is whole, and true of the sources: its pages, its links, the names it
+//! mentions.
 
 mod names;
 mod pages;

@@ -44,8 +44,8 @@ impl Names {
         self.modules.contains(name)
     }
 
-    /// `owner` is a type or trait with such a method, variant or associated item: one of its own, or
-    /// one of a trait of these sources that it implements.
+    /// `owner` is a type or trait with such a method, variant or associated item: one of its own,
+    /// or one of a trait of these sources that it implements.
     pub fn declares_member(&self, owner: &str, member: &str) -> bool {
         let owner = self.aliases.get(owner).map_or(owner, String::as_str);
         let has = |owner: &str| {

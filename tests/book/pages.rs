@@ -139,7 +139,8 @@ mod tests {
     #[test]
     fn what_a_page_names_is_found_with_its_line() {
         let page = Page::parse(
-            "# The `Server`\n\nSee `a` and [b](../src/b.rs).\n\n| c | d |\n|---|---|\n| `e` | f |\n\n\
+            "# The `Server`\n\nSee `a` and [b](../src/b.rs).\n\n| c | d |\n|---|---|\n\
+             | `e` | f |\n\n\
              ```rust\nlet g;\n```\n\n```mermaid\nh --> i\n```\n",
         );
         let spans = [(1, "Server"), (3, "a"), (7, "e")].map(|(line, it)| (line, it.to_owned()));

@@ -24,8 +24,8 @@ impl Word {
 pub struct WordsOfOthers(BTreeMap<String, u32>);
 
 impl WordsOfOthers {
-    /// Reads a list: words with white space between them, and lines that begin with `#` and tell whose
-    /// they are.
+    /// Reads a list: words with white space between them, and lines that begin with `#` and tell
+    /// whose they are.
     pub fn parse(list: &str) -> Self {
         let lines = list.lines().filter(|line| !line.starts_with('#'));
         let words = lines.flat_map(|line| line.split_whitespace());
@@ -180,9 +180,9 @@ fn is_extension(word: &str) -> bool {
 }
 
 fn is_name(word: &str) -> bool {
-    const KEYWORDS: &str = " as async bool break char const crate dyn else enum extern f64 false fn for i32 i64 \
-         if impl in let loop match mod move mut pub ref return self Self static str struct super trait true \
-         type u8 u16 u32 u64 unsafe use usize where while ";
+    const KEYWORDS: &str = " as async bool break char const crate dyn else enum extern f64 false \
+         fn for i32 i64 if impl in let loop match mod move mut pub ref return self Self static str \
+         struct super trait true type u8 u16 u32 u64 unsafe use usize where while ";
     let is_identifier =
         !word.contains(['-', '/', '\\']) && !word.starts_with(|c: char| c.is_numeric());
     // One letter is a type parameter.
@@ -242,7 +242,10 @@ mod tests {
 
     fn complaints_about(span: &str) -> Vec<String> {
         let mut names = Names::default();
-        names.read("struct Server; impl Server { fn shutdown(&self) {} } struct Other { idle: u8 } mod part {}");
+        names.read(
+            "struct Server; impl Server { fn shutdown(&self) {} } struct Other { idle: u8 } \
+             mod part {}",
+        );
         let shown = words_of_programs(&["struct Shown;".to_owned()]);
         let mut others = WordsOfOthers::parse("# The system's\naccept");
         complaints(span, &names, &shown, &mut others)

@@ -9,8 +9,8 @@ use crate::process::ServerProcess;
 /// By how much a process may grow, in KiB, between the end of the warm-up and the end.
 ///
 /// What is left over for each request would be far above it: a server sees thousands of requests a
-/// minute. Below it is what the allocator keeps for the most threads, connections and largest messages
-/// that there have been at a time, of which the warm-up has not seen the worst.
+/// minute. Below it is what the allocator keeps for the most threads, connections and largest
+/// messages that there have been at a time, of which the warm-up has not seen the worst.
 const ALLOWED_GROWTH: u64 = 8 << 10;
 
 /// A process at rest: with its server open, and without.
@@ -21,8 +21,8 @@ pub struct AtRest {
 }
 
 impl AtRest {
-    /// What the process has before its first server has seen a client, and where that server is, which
-    /// is open afterwards.
+    /// What the process has before its first server has seen a client, and where that server is,
+    /// which is open afterwards.
     pub fn fresh(process: &mut ServerProcess) -> Result<(Self, SockAddr), String> {
         // Before the server: of one that is closed, ended threads may be there for a moment.
         let closed = process.census()?;
@@ -31,8 +31,8 @@ impl AtRest {
         Ok((Self { open, closed }, address))
     }
 
-    /// Waits until the process has the threads and children that it had `before`, and counts. What is
-    /// made once and then kept may have been added. The server is open afterwards.
+    /// Waits until the process has the threads and children that it had `before`, and counts. What
+    /// is made once and then kept may have been added. The server is open afterwards.
     pub fn after_warm_up(server: &mut Server<'_>, before: &Self) -> Result<Self, String> {
         let like = |now: &Census, before: &Census| {
             let descriptors = now.descriptors;
@@ -46,7 +46,8 @@ impl AtRest {
         Ok(now)
     }
 
-    /// Waits until the process has what it had `before`, and counts. The server is closed afterwards.
+    /// Waits until the process has what it had `before`, and counts. The server is closed
+    /// afterwards.
     pub fn at_the_end(server: &mut Server<'_>, before: &Self) -> Result<Self, String> {
         let now = Self::when(server, before, Census::equals_but_for_memory)?;
         for (now, before) in [(now.open, before.open), (now.closed, before.closed)] {

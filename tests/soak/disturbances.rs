@@ -24,8 +24,8 @@ enum Turn {
     CloseAndOpen,
 }
 
-/// Takes all turns in one order after another, until it is told to stop. Gives what the servers said
-/// that were closed.
+/// Takes all turns in one order after another, until it is told to stop. Gives what the servers
+/// said that were closed.
 pub fn disturb(
     site: &Site<'_>,
     process: &mut ServerProcess,

@@ -213,8 +213,8 @@ fn packet(question: Option<Question>) -> Vec<u8> {
     question.map(Question::to_bytes).unwrap_or_default()
 }
 
-/// What has been asked through a socket: an answer may come late, and more than once if the question
-/// was repeated.
+/// What has been asked through a socket: an answer may come late, and more than once if the
+/// question was repeated.
 #[derive(Debug, Default)]
 struct Asked {
     questions: HashMap<u64, Question>,

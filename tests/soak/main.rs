@@ -1,5 +1,5 @@
-//! Every transport with every mix-in, under good, slow, broken and hostile clients at once, for as long
-//! as one likes. `docs/guide/soak.md` tells how to run it and what it looks at.
+//! Every transport with every mix-in, under good, slow, broken and hostile clients at once, for as
+//! long as one likes. `docs/guide/soak.md` tells how to run it and what it looks at.
 //!
 //! It has a `main` of its own, because its servers are processes of this same program.
 

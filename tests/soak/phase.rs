@@ -130,7 +130,8 @@ fn show_progress(sites: &[&Site<'_>], passed: Duration, time: Duration) {
     let failures = sites.first().map_or(0, |site| site.failures.count());
     let (passed, time) = (passed.as_secs_f64(), time.as_secs_f64());
     let line = format!(
-        "soak: {passed:.0} of {time:.0} s: {} good exchanges, {} MiB looked at, {failures} failures\n",
+        "soak: {passed:.0} of {time:.0} s: {} good exchanges, {} MiB looked at, \
+         {failures} failures\n",
         sum(Count::Exchanges),
         sum(Count::Bytes) >> 20,
     );

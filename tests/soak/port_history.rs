@@ -1,8 +1,8 @@
 //! What was asked from each UDP port.
 //!
-//! A port has one owner after another, and a reply that comes late reaches the next one: nothing in UDP
-//! tells that it was meant for somebody else. It is no failure of the server's. A reply that was asked
-//! from another port is.
+//! A port has one owner after another, and a reply that comes late reaches the next one: nothing in
+//! UDP tells that it was meant for somebody else. It is no failure of the server's. A reply that
+//! was asked from another port is.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;

@@ -1,8 +1,8 @@
-//! A server in a process of its own, which does what it is told on its standard input, line by line,
-//! and answers each line with one on its standard output.
+//! A server in a process of its own, which does what it is told on its standard input, line by
+//! line, and answers each line with one on its standard output.
 //!
-//! The loop runs in the first thread. A second thread reads the orders. It does so also where the loop
-//! forks: between two orders it only waits, which is what `ForkingMixIn` allows other threads.
+//! The loop runs in the first thread. A second thread reads the orders. It does so also where the
+//! loop forks: between two orders it only waits, which is what `ForkingMixIn` allows other threads.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -25,8 +25,8 @@ use crate::handler::Service;
 use crate::kinds::{Kind, MixIn, Transport};
 use crate::wire::{LONGEST_PACKET, REFUSAL};
 
-/// What a client has for each part of an exchange: more than a good one needs on a busy machine, most
-/// of the time.
+/// What a client has for each part of an exchange: more than a good one needs on a busy machine,
+/// most of the time.
 const DEADLINE: Duration = Duration::from_millis(700);
 
 /// How long a connection lasts at most, so that a server without a mix-in comes to the next.
@@ -35,8 +35,8 @@ const LIFETIME: Duration = Duration::from_secs(3);
 /// Less than the deadlines, so that some requests are aborted.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// A datagram has no connection that could be aborted. Its reply is given up after a second if a Unix
-/// client takes none, and behind each worker of a pool waits another.
+/// A datagram has no connection that could be aborted. Its reply is given up after a second if a
+/// Unix client takes none, and behind each worker of a pool waits another.
 const DRAIN_TIMEOUT_OF_DATAGRAMS: Duration = Duration::from_secs(4);
 
 /// Short, so that threads are started anew all the time.

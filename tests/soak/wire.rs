@@ -1,7 +1,7 @@
 //! What clients and servers say to each other: a header, and bytes that follow from it.
 //!
-//! Everything that is sent follows from the header's salt, so both sides know every byte of a question
-//! and of its answer, and neither has to keep them.
+//! Everything that is sent follows from the header's salt, so both sides know every byte of a
+//! question and of its answer, and neither has to keep them.
 
 /// The most bytes of a stream's message behind its header.
 pub const LONGEST_BODY: usize = 256 << 10;
@@ -125,8 +125,8 @@ impl Question {
     }
 }
 
-/// What a server makes of `bytes`, of which the first is the one at `position`. A byte that is missing,
-/// doubled or at another place changes every answer.
+/// What a server makes of `bytes`, of which the first is the one at `position`. A byte that is
+/// missing, doubled or at another place changes every answer.
 pub fn transformed(bytes: &[u8], salt: u64, position: u64) -> Vec<u8> {
     let mask = |at: u64| (salt.wrapping_add(at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
     (position..)

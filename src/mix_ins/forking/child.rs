@@ -48,11 +48,11 @@ impl Drop for ExitOnDrop {
 /// The request that `SIGTERM` makes end in a child; null in every other process.
 static DRAIN_NOTICE: AtomicPtr<DrainNotice> = AtomicPtr::new(ptr::null_mut());
 
-/// From now on `SIGTERM` means for this child's request that the server is draining, and nothing else:
-/// the program's own action for the signal is the parent's business.
+/// From now on `SIGTERM` means for this child's request that the server is draining, and nothing
+/// else: the program's own action for the signal is the parent's business.
 ///
-/// It does not use `signal-hook`: to register an action, that crate waits until no thread is in one,
-/// and a thread that was in one at the fork does not exist in the child.
+/// It does not use `signal-hook`: to register an action, that crate waits until no thread is in
+/// one, and a thread that was in one at the fork does not exist in the child.
 #[allow(unsafe_code)]
 fn drain_on_sigterm(request: &impl Request) {
     let notice = Box::new(request.guard().drain_notice());
@@ -73,8 +73,8 @@ fn drain_on_sigterm(request: &impl Request) {
 
 /// The action of `SIGTERM` in a child.
 ///
-/// `DrainNotice::notify` stores to and exchanges atomics and calls shutdown(2), which POSIX lists as
-/// async-signal-safe. It takes no lock, allocates nothing, and does not panic.
+/// `DrainNotice::notify` stores to and exchanges atomics and calls shutdown(2), which POSIX lists
+/// as async-signal-safe. It takes no lock, allocates nothing, and does not panic.
 #[allow(unsafe_code)]
 extern "C" fn notify_of_drain(_: nix::libc::c_int) {
     // The code that the signal interrupts may be about to read it.

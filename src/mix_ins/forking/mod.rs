@@ -30,8 +30,8 @@ use crate::support::log::{Level, log_line};
 use crate::values::error::{Error, HandlerError};
 use crate::values::request_event::Outcome;
 
-/// How often a closing server looks at its children although no signal has come: another part of the
-/// program may have taken the signal over.
+/// How often a closing server looks at its children although no signal has come: another part of
+/// the program may have taken the signal over.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
 
 /// How long `handle_request` waits, unless set.
@@ -44,13 +44,13 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// the child. Its exit status is 0 if the handler succeeded and 1 if it failed or panicked.
 ///
 /// At most [`max_children`](Self::max_children) run at a time; then the loop accepts no more until
-/// one ends. The loop waits for its children one by one, by their process id, so other children of the
-/// program stay the program's. `SIGCHLD` makes the loop look for children that have ended; the program's
-/// own handler for the signal, if there is one, is called as before.
+/// one ends. The loop waits for its children one by one, by their process id, so other children of
+/// the program stay the program's. `SIGCHLD` makes the loop look for children that have ended; the
+/// program's own handler for the signal, if there is one, is called as before.
 ///
-/// When the server is shut down or closed, it sends each child `SIGTERM`. In a child this signal means
-/// that the server is draining, and nothing else: [`wait`](crate::StreamRequest::wait) returns false,
-/// everything else goes on. A child that runs at the drain timeout is killed.
+/// When the server is shut down or closed, it sends each child `SIGTERM`. In a child this signal
+/// means that the server is draining, and nothing else: [`wait`](crate::StreamRequest::wait)
+/// returns false, everything else goes on. A child that runs at the drain timeout is killed.
 ///
 /// A child closes its copy of the listening socket, so that nobody can connect when the server has
 /// ended and the child has not. It does not know other servers in the same program, and keeps its
@@ -66,13 +66,13 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// The supported ways to use it are:
 ///
 /// * `serve_forever` in a program without other threads, or in one whose other threads only wait
-///   (for a signal, say) and take no lock that a handler or the logger takes; or
+///   (for a signal, for example) and take no lock that a handler or the logger takes; or
 /// * a handler that starts another program at once.
 ///
-/// A handler may start threads itself: in the child, its thread is the only one. The child leaves with
-/// `_exit`, so neither destructors of `main` nor buffered standard output run a second time, and a
-/// handler flushes output without a line's end. A handler that ends the process itself leaves its
-/// parent no more than the exit status: 0 counts as success.
+/// A handler may start threads itself: in the child, its thread is the only one. The child leaves
+/// with `_exit`, so neither destructors of `main` nor buffered standard output run a second time,
+/// and a handler flushes output without a line's end. A handler that ends the process itself leaves
+/// its parent no more than the exit status: 0 counts as success.
 ///
 /// A [shutdown](crate::ServerHandle::shutdown) called in a child stops the parent's loop.
 #[derive(Debug)]
@@ -136,8 +136,8 @@ impl<S: BaseServer> ForkingMixIn<S> {
         self.collect(WaitPidFlag::WNOHANG, Outcome::Failed);
     }
 
-    /// Waits for each child in turn, as `how` says. A killed child without a report has the outcome
-    /// `if_killed`.
+    /// Waits for each child in turn, with the flags `how`. A killed child without a report has the
+    /// outcome `if_killed`.
     fn collect(&self, how: WaitPidFlag, if_killed: Outcome) {
         let mut statuses = Vec::new();
         let ended: Vec<_> = lock(&self.children)
@@ -163,8 +163,8 @@ impl<S: BaseServer> ForkingMixIn<S> {
 
     fn signal_children(&self, signal: Signal) {
         for &child in lock(&self.children).keys() {
-            // It fails if the child has ended, and cannot reach another process as long as the child
-            // is not collected.
+            // It fails if the child has ended, and cannot reach another process as long as the
+            // child is not collected.
             let _ = kill(child, signal);
         }
     }
@@ -244,8 +244,9 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
         // SAFETY: fork is unsafe because in a child of a program with threads only functions that
         // are async-signal-safe may be called until exec. The type's documentation has the
         // conditions under which the child may do more, and leaves them to the user. The child
-        // itself runs `live_as_child`, which neither returns nor unwinds into the parent's frames, and
-        // waits for no lock of this crate that another thread of the parent may have held at the fork.
+        // itself runs `live_as_child`, which neither returns nor unwinds into the parent's frames,
+        // and waits for no lock of this crate that another thread of the parent may have held at
+        // the fork.
         let forked = unsafe { fork() };
         drop(settings);
         match forked {
@@ -270,8 +271,8 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
         self.next.handle_timeout();
     }
 
-    /// 300 seconds, as in Python, so that ended children are collected now and then; unless an inner
-    /// layer has a timeout.
+    /// 300 seconds, as in Python, so that ended children are collected now and then; unless an
+    /// inner layer has a timeout.
     fn timeout(&self) -> Option<Duration> {
         self.next.timeout().or(Some(TIMEOUT))
     }
@@ -322,7 +323,7 @@ fn wait_for(child: Pid, how: WaitPidFlag) -> nix::Result<WaitStatus> {
     }
 }
 
-/// What the status of a child without a report says about its request.
+/// The outcome of a request whose child has ended with this status, and has sent no report.
 fn outcome(status: &nix::Result<WaitStatus>, if_killed: Outcome) -> Outcome {
     match status {
         Ok(WaitStatus::Exited(_, 0)) => Outcome::Finished,

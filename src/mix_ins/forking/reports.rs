@@ -11,8 +11,8 @@ use crate::running::parent_link::ParentLink;
 use crate::transport::sys::MESSAGES;
 use crate::values::request_event::{Outcome, Refusal};
 
-/// The bytes of a report: process id, how the request was closed, whether it was idle, and the bytes
-/// that it received and sent.
+/// The bytes of a report: process id, how the request was closed, whether it was idle, and the
+/// bytes that it received and sent.
 const SIZE: usize = 24;
 
 /// The byte of a refused request, in the place of an outcome.

@@ -24,8 +24,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// idle, a new one is started.
 ///
 /// A panic in a handler goes to [`handle_error`](BaseServer::handle_error), and the thread goes on.
-/// Where the system has no further thread, `handle_error` is called with the system's error, and the
-/// request is closed.
+/// Where the system has no further thread, `handle_error` is called with the system's error, and
+/// the request is closed.
 #[must_use = "a layer does nothing until `bind` makes a server of the stack"]
 pub struct ThreadingMixIn<S: BaseServer> {
     next: S,
@@ -65,8 +65,8 @@ impl<S: BaseServer> ThreadingMixIn<S> {
         self
     }
 
-    /// How long an idle thread waits for the next request before it ends; one second unless set. With
-    /// zero every request has a new thread, as in Python.
+    /// How long an idle thread waits for the next request before it ends; one second unless set.
+    /// With zero every request has a new thread, as in Python.
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
         self
