@@ -519,6 +519,10 @@ impl Request for StreamRequest {
         self.send_gathered()?;
         let now = Instant::now();
         let bound = self.clock.as_mut().and_then(|clock| clock.begin_read(now));
+        if bound.is_some_and(|bound| bound.until <= now) {
+            // Also if there are bytes, which a layer that asks again and again has not taken.
+            return Err(self.explain_read(ErrorKind::TimedOut.into(), bound));
+        }
         if !self.guard.begin_wait() {
             return Ok(false);
         }

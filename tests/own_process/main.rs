@@ -10,6 +10,7 @@ mod blocked_child_signal;
 mod deadlines;
 mod descriptors;
 mod fork_failure;
+mod forked_preparation;
 mod forking;
 mod forking_limits;
 mod handler_panics;

@@ -14,6 +14,7 @@ mod errors;
 mod handle_request;
 mod mix_ins;
 mod own_bottom_layer;
+mod preparation;
 mod resets;
 mod shutdown;
 mod stream_requests_over_mocks;

@@ -7,6 +7,7 @@ pub mod clients;
 pub mod conversation;
 pub mod observer;
 pub mod own_process;
+pub mod preamble;
 pub mod processes;
 pub mod reports;
 pub mod running_server;

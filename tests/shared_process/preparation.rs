@@ -1,0 +1,451 @@
+//! `prepare_request`: what a layer does with a connection before its handler, without holding up
+//! other clients.
+
+use std::io::{BufRead, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use socketserver::layer::{Preparation, RequestOf, run_handler};
+use socketserver::mock::MockStream;
+use socketserver::{
+    BaseServer, Deadlines, HandlerError, HandlerFactory, Limits, MixIn, Request, Serve,
+    StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UnixStreamServer,
+};
+use support::clients::StreamClient;
+use support::preamble::{Name, Preamble};
+use support::reports::reports;
+use support::running_server::{RunningServer, close};
+use support::services::{EchoLine, read_line, stream_handler};
+use support::task_limit::ErrorReports;
+use support::waiting::eventually;
+
+const LOOPBACK: &str = "127.0.0.1:0";
+
+/// Answers each line with the client's name before it.
+fn named_echo() -> impl HandlerFactory<StreamRequest> {
+    stream_handler(|request| {
+        let Name(name) = request.extensions().get::<Name>().cloned().unwrap();
+        while request.wait()? {
+            let line = read_line(request)?;
+            writeln!(request, "{name}: {line}")?;
+        }
+        Ok(())
+    })
+}
+
+fn tcp() -> TcpServer<impl HandlerFactory<StreamRequest>> {
+    TcpServer::new(LOOPBACK, named_echo())
+}
+
+/// One client sends its preamble byte by byte, others are served between any two bytes.
+fn a_slow_preamble_holds_up_nobody<S: BaseServer<Request = StreamRequest>>(layers: S) {
+    let running = RunningServer::start(layers.mix_in(Preamble::new).bind().unwrap());
+    let mut slow = StreamClient::connect(&running.address());
+    let mut silent = StreamClient::connect(&running.address());
+    for byte in ["s", "l", "o", "w"] {
+        slow.send(byte);
+        let mut quick = StreamClient::connect(&running.address());
+        quick.send("quick\nhello\n");
+        assert_eq!(quick.line(), "quick: hello");
+    }
+    slow.send("\nhello\nag");
+    assert_eq!(slow.line(), "slow: hello");
+    slow.send("ain\n");
+    assert_eq!(slow.line(), "slow: again");
+    let server = running.stop();
+    assert_eq!(slow.rest(), b"");
+    assert_eq!(silent.rest(), b"");
+    let report = close(server);
+    assert_eq!((report.aborted, report.running), (0, 0));
+}
+
+#[test]
+fn with_threads_a_slow_preamble_holds_up_nobody() {
+    a_slow_preamble_holds_up_nobody(tcp().mix_in(ThreadingMixIn::new));
+    let directory = tempfile::tempdir().unwrap();
+    let unix = UnixStreamServer::new(directory.path().join("socket"), named_echo());
+    a_slow_preamble_holds_up_nobody(unix.mix_in(ThreadingMixIn::new));
+}
+
+#[test]
+fn with_a_pool_a_slow_preamble_holds_up_nobody_but_its_worker() {
+    a_slow_preamble_holds_up_nobody(tcp().mix_in(ThreadPoolMixIn::new).workers(3));
+}
+
+#[test]
+fn without_a_mix_in_a_preamble_is_read_before_the_next_client_is_served() {
+    let running = RunningServer::start(tcp().mix_in(Preamble::new).bind().unwrap());
+    let mut slow = StreamClient::connect(&running.address());
+    slow.send("sl");
+    let mut next = StreamClient::connect(&running.address());
+    next.send("next\nhello\n");
+    slow.send("ow\nhello\n");
+    assert_eq!(slow.line(), "slow: hello");
+    slow.finish_sending();
+    assert_eq!(slow.rest(), b"");
+    assert_eq!(next.line(), "next: hello");
+    running.close();
+}
+
+#[test]
+fn the_layer_may_stand_on_either_side_of_the_mix_in() {
+    let layers = tcp().mix_in(Preamble::new).mix_in(ThreadingMixIn::new);
+    let running = RunningServer::start(layers.bind().unwrap());
+    let mut client = StreamClient::connect(&running.address());
+    client.send("me\nhello\n");
+    assert_eq!(client.line(), "me: hello");
+    running.close();
+}
+
+#[test]
+fn a_layer_may_refuse_a_client_and_explain_that() {
+    let layers = tcp().mix_in(ThreadingMixIn::new).mix_in(Preamble::new);
+    let running = RunningServer::start(layers.bind().unwrap());
+    let mut client = StreamClient::connect(&running.address());
+    client.send("stranger\n");
+    assert_eq!(client.rest(), b"who are you?\n");
+    let handle = running.handle();
+    running.close();
+    let statistics = handle.statistics();
+    assert_eq!((statistics.accepted, statistics.refused), (1, 1));
+    assert_eq!(statistics.finished, 0);
+}
+
+/// What `handle_error` receives when a client sends this, and what the statistics count.
+fn error_of(
+    deadlines: Deadlines,
+    course: impl FnOnce(&mut StreamClient),
+) -> (String, socketserver::Statistics) {
+    let (reporter, mut errors) = reports();
+    let layers = tcp()
+        .mix_in(ThreadingMixIn::new)
+        .mix_in(Preamble::new)
+        .mix_in(|next| ErrorReports::new(next, reporter));
+    let server = layers.bind().unwrap();
+    server.handle().set_deadlines(deadlines);
+    let running = RunningServer::start(server);
+    let mut client = StreamClient::connect(&running.address());
+    course(&mut client);
+    let error = errors.next_report();
+    client.wait_for_close();
+    let handle = running.handle();
+    running.close();
+    (error, handle.statistics())
+}
+
+#[test]
+fn a_panic_of_the_layer_reaches_handle_error_and_no_handler_runs() {
+    let (error, statistics) = error_of(Deadlines::none(), |client| client.send("panic\n"));
+    assert!(error.contains("the name is panic"), "{error}");
+    assert_eq!(statistics.panicked, 1);
+}
+
+#[test]
+fn a_client_that_leaves_in_its_preamble_is_an_error_of_its_request() {
+    let (error, statistics) = error_of(Deadlines::none(), |client| {
+        client.send("half a na");
+        client.finish_sending();
+    });
+    assert!(error.contains("no name came"), "{error}");
+    assert_eq!(statistics.failed, 1);
+}
+
+#[test]
+fn a_preamble_that_fills_the_read_buffer_is_an_error_and_costs_no_more_memory() {
+    let (error, _) = error_of(Deadlines::none(), |client| client.send(&"x".repeat(9000)));
+    assert!(error.contains("8192 bytes are unread"), "{error}");
+}
+
+#[test]
+fn the_preparation_has_a_deadline_of_its_own_however_often_a_byte_comes() {
+    let limit = Duration::from_millis(100);
+    let deadlines = Deadlines::uniform(Duration::from_secs(600)).with_prepare(limit);
+    let (error, statistics) = error_of(deadlines, |client| {
+        let mut socket = client.socket();
+        // A byte now and then, until the server has closed: the pace is what is tested.
+        while socket.write_all(b"x").is_ok() {
+            std::thread::sleep(limit / 10);
+        }
+    });
+    assert!(error.contains("(prepare deadline)"), "{error}");
+    assert_eq!(statistics.timed_out, 1);
+}
+
+#[test]
+fn a_layer_that_never_takes_the_bytes_it_asks_for_ends_at_the_deadline() {
+    struct Insatiable<S>(S);
+
+    impl<S: BaseServer<Request = StreamRequest>> MixIn for Insatiable<S> {
+        type Next = S;
+
+        fn next(&self) -> &S {
+            &self.0
+        }
+
+        fn prepare_request(&self, _: &mut RequestOf<Self>) -> Result<Preparation, HandlerError> {
+            Ok(Preparation::NeedsMore)
+        }
+    }
+
+    let (reporter, mut errors) = reports();
+    let layers = tcp()
+        .mix_in(ThreadingMixIn::new)
+        .mix_in(Insatiable)
+        .mix_in(|next| ErrorReports::new(next, reporter));
+    let server = layers.bind().unwrap();
+    let deadlines = Deadlines::none().with_prepare(Duration::from_millis(50));
+    server.handle().set_deadlines(deadlines);
+    let running = RunningServer::start(server);
+    let client = StreamClient::connect(&running.address());
+    client.send("bytes");
+    let error = errors.next_report();
+    assert!(error.contains("(prepare deadline)"), "{error}");
+    running.close();
+}
+
+#[test]
+fn the_first_byte_has_its_whole_deadline_after_a_preamble_that_took_time() {
+    let deadlines = Deadlines::none()
+        .with_prepare(Duration::from_secs(600))
+        .with_first_byte(Duration::from_millis(50));
+    let (reporter, mut errors) = reports();
+    let layers = tcp()
+        .mix_in(ThreadingMixIn::new)
+        .mix_in(Preamble::new)
+        .mix_in(|next| ErrorReports::new(next, reporter));
+    let server = layers.bind().unwrap();
+    server.handle().set_deadlines(deadlines);
+    let running = RunningServer::start(server);
+    let mut client = StreamClient::connect(&running.address());
+    client.send("slow");
+    // Longer than the deadline of the first byte, which does not run yet.
+    std::thread::sleep(Duration::from_millis(80));
+    client.send("\n");
+    let error = errors.next_report();
+    assert!(error.contains("(first-byte deadline)"), "{error}");
+    client.wait_for_close();
+    running.close();
+}
+
+#[test]
+fn a_drain_interrupts_a_client_in_its_preamble_at_once() {
+    let layers = tcp().mix_in(ThreadingMixIn::new).mix_in(Preamble::new);
+    let running = RunningServer::start(layers.bind().unwrap());
+    let mut client = StreamClient::connect(&running.address());
+    client.send("half");
+    let handle = running.handle();
+    eventually("the client is idle in its preamble", || {
+        handle.statistics().idle == 1
+    });
+    let server = running.stop();
+    assert_eq!(client.rest(), b"");
+    let report = close(server);
+    assert_eq!((report.idle, report.aborted, report.running), (1, 0, 0));
+}
+
+#[test]
+fn a_corrected_address_is_the_one_that_handlers_see_and_limits_count() {
+    let factory = stream_handler(|request| {
+        let client = request.client_address().clone();
+        writeln!(request, "{client}")?;
+        request.wait()?;
+        Ok(())
+    });
+    let layers = TcpServer::new(LOOPBACK, factory)
+        .mix_in(ThreadingMixIn::new)
+        .mix_in(Preamble::new);
+    let server = layers.bind().unwrap();
+    let limits = Limits::none().with_max_connections_per_address(2);
+    server.handle().set_limits(limits.refuse_with("too many\n"));
+    let running = RunningServer::start(server);
+    let connect = |address: &str| {
+        let mut client = StreamClient::connect(&running.address());
+        client.send(&format!("{address}\n"));
+        let line = client.line();
+        (client, line)
+    };
+    // Each leaves the count of the loopback address, from which all of them connect.
+    let others = ["192.0.2.1:1", "192.0.2.2:2", "192.0.2.3:3", "192.0.2.4:4"].map(connect);
+    assert_eq!(others[3].1, "192.0.2.4:4");
+    let same = ["198.51.100.7:1", "198.51.100.7:2"].map(connect);
+    assert_eq!(same[1].1, "198.51.100.7:2");
+    assert_eq!(connect("198.51.100.7:3").1, "too many");
+    // A place that becomes free is the address's own.
+    drop(same);
+    let handle = running.handle();
+    eventually("the two have ended", || handle.active_request_count() == 4);
+    assert_eq!(connect("198.51.100.7:4").1, "198.51.100.7:4");
+    drop(others);
+    running.close();
+}
+
+/// Reports each of its calls, and needs a further byte in each but the last.
+struct Counting<S> {
+    next: S,
+    calls: Arc<AtomicUsize>,
+    needed: usize,
+}
+
+impl<S: BaseServer<Request = StreamRequest>> MixIn for Counting<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.next
+    }
+
+    fn prepare_request(&self, request: &mut RequestOf<Self>) -> Result<Preparation, HandlerError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        request.receive_now()?;
+        if request.buffer().len() < self.needed {
+            return Ok(Preparation::NeedsMore);
+        }
+        self.next.prepare_request(request)
+    }
+}
+
+#[test]
+fn a_layer_is_called_when_there_is_more_and_not_in_between() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let layers = TcpServer::new(LOOPBACK, EchoLine::default)
+        .mix_in(ThreadingMixIn::new)
+        .mix_in(|next| Counting {
+            next,
+            calls: counted,
+            needed: 4,
+        });
+    let running = RunningServer::start(layers.bind().unwrap());
+    let mut client = StreamClient::connect(&running.address());
+    let handle = running.handle();
+    for byte in ["a", "b", "c"] {
+        let before = calls.load(Ordering::SeqCst);
+        client.send(byte);
+        eventually("the layer has seen the byte", || {
+            calls.load(Ordering::SeqCst) > before && handle.statistics().idle == 1
+        });
+    }
+    client.send("\n");
+    assert_eq!(client.rest(), b"abc\n");
+    running.close();
+    // Once at first, if no byte had come, and once for each of the bytes.
+    let calls = calls.load(Ordering::SeqCst);
+    assert!((4..=5).contains(&calls), "{calls}");
+}
+
+#[test]
+fn of_two_layers_the_outer_one_prepares_a_request_first() {
+    /// Makes upper case of what comes, once.
+    #[derive(Debug)]
+    struct Upper(Box<dyn socketserver::layer::Stream>);
+
+    impl Read for Upper {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let count = self.0.read(buffer)?;
+            buffer[..count].make_ascii_uppercase();
+            Ok(count)
+        }
+    }
+
+    impl Write for Upper {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    impl socketserver::layer::Stream for Upper {
+        fn readable_now(&mut self) -> std::io::Result<bool> {
+            self.0.readable_now()
+        }
+
+        fn shutdown(&mut self, how: std::net::Shutdown) -> std::io::Result<()> {
+            self.0.shutdown(how)
+        }
+
+        fn set_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
+            self.0.set_timeout(timeout)
+        }
+
+        fn set_deadline(&mut self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
+            self.0.set_deadline(deadline)
+        }
+
+        fn set_nodelay(&mut self, nodelay: bool) -> std::io::Result<()> {
+            self.0.set_nodelay(nodelay)
+        }
+
+        fn readiness(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+            self.0.readiness()
+        }
+    }
+
+    struct Shouting<S>(S);
+
+    impl<S: BaseServer<Request = StreamRequest>> MixIn for Shouting<S> {
+        type Next = S;
+
+        fn next(&self) -> &S {
+            &self.0
+        }
+
+        fn prepare_request(
+            &self,
+            request: &mut RequestOf<Self>,
+        ) -> Result<Preparation, HandlerError> {
+            request.map_stream(|stream| Box::new(Upper(stream)));
+            self.0.prepare_request(request)
+        }
+    }
+
+    let factory = stream_handler(|request: &mut StreamRequest| {
+        let Name(name) = request.extensions().get::<Name>().cloned().unwrap();
+        // The bytes are the layer's now, so nobody sends around it.
+        assert!(request.socket().is_none());
+        let line = read_line(request)?;
+        Ok(writeln!(request, "{name}: {line}")?)
+    });
+    let layers = TcpServer::new(LOOPBACK, factory)
+        .mix_in(ThreadingMixIn::new)
+        .mix_in(Shouting)
+        .mix_in(Preamble::new);
+    let running = RunningServer::start(layers.bind().unwrap());
+    let mut client = StreamClient::connect(&running.address());
+    // The first line is read ahead with the name, and still goes through the inner layer.
+    client.send("me\nhello\n");
+    assert_eq!(client.rest(), b"me: HELLO\n");
+    running.close();
+}
+
+#[test]
+fn a_mock_s_request_can_be_prepared_like_any_other() {
+    let layers = TcpServer::new(LOOPBACK, named_echo()).mix_in(Preamble::new);
+    let mock = MockStream::new().chunk("m").chunk("e\nhel").chunk("lo\n");
+    let (mut request, recording) = mock.into_request();
+    loop {
+        match MixIn::prepare_request(&layers, &mut request).unwrap() {
+            Preparation::Ready => break,
+            Preparation::NeedsMore => {
+                assert!(request.wait_for_more().unwrap());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    run_handler(&mut named_echo().make_handler(), &mut request).unwrap();
+    assert_eq!(recording.written(), b"me: hello\n");
+}
+
+#[test]
+fn what_was_read_ahead_is_the_first_that_a_new_stream_reads() {
+    let (mut request, _) = MockStream::new().chunk("abc\ndef\n").into_request();
+    assert_eq!(request.fill_buf().unwrap(), b"abc\ndef\n");
+    request.consume(4);
+    request.map_stream(|stream| stream);
+    assert_eq!(request.buffer(), b"");
+    let mut rest = String::new();
+    request.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "def\n");
+}
