@@ -330,7 +330,6 @@ fn prepare<T: BaseServer>(
     top: &Arc<T>,
     request: &mut T::Request,
 ) -> Result<Prepared, HandlerError> {
-    let before = request.client_address().ip();
     request.begin_preparation();
     loop {
         match run_step(|| top.prepare_request(request))? {
@@ -348,7 +347,7 @@ fn prepare<T: BaseServer>(
         }
     }
     request.end_preparation();
-    if request.client_address().ip() != before
+    if request.guard().is_corrected()
         && let Some(why) = request.guard().limit_per_address_exceeded()
     {
         let message = top.layer_handle().shared().settings().refusal();
@@ -370,9 +369,12 @@ pub(crate) struct Guarded<'a, T>(&'a Arc<T>);
 impl<T: BaseServer> Guarded<'_, T> {
     pub(crate) fn process_request(&self, request: T::Request) {
         let client = request.client_address().clone();
-        // If the hook panics, unwinding drops the request, which closes the connection.
+        // The hook takes the request out. If it panics, unwinding drops the request, which closes
+        // the connection. In the closure itself, the request would be moved twice more.
+        let mut slot = Some(request);
         survive(&client, "process_request", || {
-            self.0.process_request(self.0, request);
+            slot.take()
+                .map(|request| self.0.process_request(self.0, request));
         });
     }
 
@@ -390,8 +392,10 @@ impl<T: BaseServer> Guarded<'_, T> {
 
     pub(crate) fn shutdown_request(&self, request: T::Request) {
         let client = request.client_address().clone();
+        let mut slot = Some(request);
         survive(&client, "shutdown_request", || {
-            self.0.shutdown_request(self.0, request);
+            slot.take()
+                .map(|request| self.0.shutdown_request(self.0, request));
         });
     }
 

@@ -25,8 +25,16 @@ use crate::values::request_event::{Outcome, Refusal, RequestEvent};
 /// [failed](crate::Outcome::Failed).
 #[derive(Debug)]
 pub struct RequestGuard {
+    /// On the heap, since a request is moved several times on its way.
+    entry: Box<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
     server: ServerHandle,
     client_address: Address,
+    /// A layer has corrected the address.
+    is_corrected: bool,
     connection: Option<Arc<Connection>>,
     place: Place,
     accepted: Instant,
@@ -60,9 +68,10 @@ impl RequestGuard {
     ) -> Self {
         let requests = server.shared().requests();
         let place = requests.enter(connection.as_ref(), client_address.ip());
-        Self {
+        let entry = Box::new(Entry {
             server,
             client_address,
+            is_corrected: false,
             connection,
             place,
             accepted: Instant::now(),
@@ -72,20 +81,21 @@ impl RequestGuard {
             client_was_late: false,
             announced: false,
             has_left: false,
-        }
+        });
+        Self { entry }
     }
 
     /// The server that runs the request.
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
-        &self.server
+        &self.entry.server
     }
 
     /// Who sent the request.
     #[must_use]
     #[doc(alias = "peer_addr")]
     pub fn client_address(&self) -> &Address {
-        &self.client_address
+        &self.entry.client_address
     }
 
     /// Corrects who sent the request, for a layer that learns it from the client's first bytes, as
@@ -97,37 +107,38 @@ impl RequestGuard {
     /// the handler, the log and the events of the child see the new address.
     pub fn set_client_address(&mut self, address: Address) {
         if !self.shared().is_forked_child() {
-            let requests = self.server.shared().requests();
-            requests.move_to_address(&mut self.place, address.ip());
+            let requests = self.entry.server.shared().requests();
+            requests.move_to_address(&mut self.entry.place, address.ip());
         }
-        self.client_address = address;
+        self.entry.client_address = address;
+        self.entry.is_corrected = true;
     }
 
     /// What layers keep with this request.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
-        &self.extensions
+        &self.entry.extensions
     }
 
     /// What layers keep with this request, to add to it.
     #[must_use]
     pub fn extensions_mut(&mut self) -> &mut Extensions {
-        &mut self.extensions
+        &mut self.entry.extensions
     }
 
     fn shared(&self) -> &Arc<Shared> {
-        self.server.shared()
+        self.entry.server.shared()
     }
 
     /// When the request was accepted.
     pub(crate) fn accepted(&self) -> Instant {
-        self.accepted
+        self.entry.accepted
     }
 
     pub(crate) fn traffic(&self) -> &Traffic {
-        match &self.connection {
+        match &self.entry.connection {
             Some(connection) => connection.traffic(),
-            None => &self.traffic,
+            None => &self.entry.traffic,
         }
     }
 
@@ -141,12 +152,20 @@ impl RequestGuard {
         self.limit_per_address_exceeded()
     }
 
+    /// Whether a layer has corrected the client's address.
+    pub(crate) fn is_corrected(&self) -> bool {
+        self.entry.is_corrected
+    }
+
     /// The limit of its address that this request is above, if there is one.
     pub(crate) fn limit_per_address_exceeded(&self) -> Option<Refusal> {
-        if self.shared().is_forked_child() {
+        if !self.shared().settings().limits_addresses() || self.shared().is_forked_child() {
             return None;
         }
-        let count = self.shared().requests().count_of_address(&self.place)?;
+        let count = self
+            .shared()
+            .requests()
+            .count_of_address(&self.entry.place)?;
         let settings = self.shared().settings();
         settings
             .is_above_limit_per_address(count)
@@ -155,22 +174,22 @@ impl RequestGuard {
 
     /// The event `Accepted` is being emitted.
     pub(crate) fn announce(&mut self) {
-        self.announced = true;
+        self.entry.announced = true;
     }
 
     /// No handler will serve the request.
     pub(crate) fn refuse(&mut self, why: Refusal) {
-        self.fate = Fate::Closed(Closed::Refused(why));
+        self.entry.fate = Fate::Closed(Closed::Refused(why));
     }
 
     /// The request has not begun, and does not begin any more, because the server has been closed.
     pub(crate) fn abort(&mut self) {
-        self.fate = Fate::Closed(Closed::Ended(Outcome::Aborted));
+        self.entry.fate = Fate::Closed(Closed::Ended(Outcome::Aborted));
     }
 
     /// The client has missed a deadline or timeout.
     pub(crate) fn note_late_client(&mut self) {
-        self.client_was_late = true;
+        self.entry.client_was_late = true;
     }
 
     /// The handler, or a step before it, has come to its end.
@@ -178,30 +197,31 @@ impl RequestGuard {
         let outcome = match result {
             Ok(()) => Outcome::Finished,
             Err(error) if error.is::<HandlerPanic>() => Outcome::Panicked,
-            Err(_) if self.client_was_late => Outcome::TimedOut,
+            Err(_) if self.entry.client_was_late => Outcome::TimedOut,
             Err(_) => Outcome::Failed,
         };
-        self.fate = Fate::Closed(Closed::Ended(outcome));
+        self.entry.fate = Fate::Closed(Closed::Ended(outcome));
     }
 
     /// A forked child serves the request from now on. This process drops its copy, and keeps what
     /// this call returns until the child has ended.
     pub(crate) fn hand_to_child(&mut self) -> RequestInChild {
-        self.fate = Fate::InChild;
+        self.entry.fate = Fate::InChild;
         let shared = self.shared().clone();
-        let ticket = self
-            .server
-            .shared()
-            .requests()
-            .hand_to_child(&mut self.place);
-        RequestInChild::new(shared, self.client_address.clone(), self.accepted, ticket)
+        let ticket = shared.requests().hand_to_child(&mut self.entry.place);
+        RequestInChild::new(
+            shared,
+            self.entry.client_address.clone(),
+            self.entry.accepted,
+            ticket,
+        )
     }
 
     /// The handler is about to wait for the client's next message. Returns false if the server is
     /// draining: then the handler must not wait.
     pub(crate) fn begin_wait(&self) -> bool {
         let lifecycle = self.shared().lifecycle();
-        match &self.connection {
+        match &self.entry.connection {
             Some(connection) => connection.activity().begin_wait(lifecycle.draining()),
             None => !lifecycle.is_draining(),
         }
@@ -209,26 +229,26 @@ impl RequestGuard {
 
     /// The wait is over, with a message or without.
     pub(crate) fn end_wait(&self) {
-        if let Some(connection) = &self.connection {
+        if let Some(connection) = &self.entry.connection {
             connection.activity().end_wait();
         }
     }
 
     /// The server, not the client, ended the reading side.
     pub(crate) fn is_interrupted(&self) -> bool {
-        let connection = self.connection.as_ref();
+        let connection = self.entry.connection.as_ref();
         connection.is_some_and(|connection| connection.activity().is_interrupted())
     }
 
     /// The server, not the client, ended both sides.
     pub(crate) fn is_aborted(&self) -> bool {
-        let connection = self.connection.as_ref();
+        let connection = self.entry.connection.as_ref();
         connection.is_some_and(|connection| connection.activity().is_aborted())
     }
 
     /// What a signal handler needs to end this request because of a drain.
     pub(crate) fn drain_notice(&self) -> DrainNotice {
-        DrainNotice::new(self.shared().clone(), self.connection.clone())
+        DrainNotice::new(self.shared().clone(), self.entry.connection.clone())
     }
 
     /// Ends the request: it leaves the table, is counted, and `emit` receives the event of its end.
@@ -240,7 +260,7 @@ impl RequestGuard {
     }
 
     fn leave(&mut self, mut emit: impl FnMut(&Address, &RequestEvent)) {
-        self.has_left = true;
+        self.entry.has_left = true;
         let ended = self.ended();
         if let Some(child) = self.shared().child() {
             if let Some(ended) = &ended {
@@ -248,25 +268,35 @@ impl RequestGuard {
             }
             return;
         }
-        let shared = self.server.shared();
-        if self.fate != Fate::InChild {
-            let traffic = match &self.connection {
+        let Entry {
+            server,
+            client_address,
+            connection,
+            place,
+            accepted,
+            traffic,
+            fate,
+            announced,
+            ..
+        } = &mut *self.entry;
+        let shared = server.shared();
+        if *fate != Fate::InChild {
+            let traffic = match connection {
                 Some(connection) => connection.traffic(),
-                None => &self.traffic,
+                None => traffic,
             };
-            shared.requests().leave(&mut self.place, traffic);
+            shared.requests().leave(place, traffic);
         }
         // The last owner of the connection: this closes the descriptor.
-        self.connection = None;
+        *connection = None;
         if let Some(ended) = ended {
-            shared
-                .requests()
-                .count_end(&ended, shared.lifecycle().is_draining());
-            if !self.announced {
+            let draining = shared.lifecycle().is_draining();
+            shared.requests().count_end(&ended, draining);
+            if !*announced {
                 // A layer has dropped the request before the loop received it.
-                emit(&self.client_address, &RequestEvent::Accepted);
+                emit(client_address, &RequestEvent::Accepted);
             }
-            emit(&self.client_address, &ended.event(self.accepted));
+            emit(client_address, &ended.event(*accepted));
         }
         if shared.requests().count().end() {
             shared.wake();
@@ -275,14 +305,14 @@ impl RequestGuard {
 
     /// How the request ends. `None` if a forked child has it.
     fn ended(&self) -> Option<Ended> {
-        let closed = match self.fate {
+        let closed = match self.entry.fate {
             Fate::InChild => return None,
             Fate::Closed(Closed::Refused(why)) => Closed::Refused(why),
             _ if self.is_aborted() => Closed::Ended(Outcome::Aborted),
             Fate::Open => Closed::Ended(Outcome::Failed),
             Fate::Closed(closed) => closed,
         };
-        let connection = self.connection.as_ref();
+        let connection = self.entry.connection.as_ref();
         Some(Ended {
             closed,
             idle: connection.is_some_and(|connection| connection.activity().was_idle()),
@@ -295,7 +325,7 @@ impl RequestGuard {
 /// Ends a request that was lost on its way to [`close_request`](crate::BaseServer::close_request).
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        if !self.has_left {
+        if !self.entry.has_left {
             let shared = self.shared().clone();
             self.leave(|client, event| shared.emit(client, event));
         }

@@ -79,6 +79,11 @@ impl Settings {
         running > self.refuses_above.load(Relaxed)
     }
 
+    /// Whether the number of requests from one address is bounded.
+    pub(crate) fn limits_addresses(&self) -> bool {
+        self.refuses_above_per_address.load(Relaxed) != UNLIMITED
+    }
+
     /// Whether so many requests of one address are more than may run.
     pub(crate) fn is_above_limit_per_address(&self, running: usize) -> bool {
         running > self.refuses_above_per_address.load(Relaxed)

@@ -9,16 +9,15 @@ pub(crate) use log::Level;
 /// logger ends neither the loop nor a worker.
 macro_rules! log_line {
     ($level:expr, $($line:tt)+) => {
-        $crate::support::log::write($level, format_args!($($line)+))
+        if $level <= log::max_level() {
+            $crate::support::log::write($level, format_args!($($line)+));
+        }
     };
 }
 pub(crate) use log_line;
 
 /// What [`log_line!`] calls.
 pub(crate) fn write(level: Level, line: fmt::Arguments<'_>) {
-    if level > log::max_level() {
-        return;
-    }
     // A line that a logger has panicked over has no reader, and the panic hook has printed the
     // panic.
     let _ = catch_unwind(AssertUnwindSafe(|| {

@@ -138,7 +138,7 @@ fn loses_in_every_way<S: BaseServer>(layers: impl Fn() -> S) {
         (Loss::Closed, Some(Errno::EBADF)),
         (Loss::Replaced(null), Some(Errno::ENOTSOCK)),
         (Loss::Replaced(stream_socket), Some(Errno::EINVAL)),
-        (Loss::Replaced(datagram_socket), Some(Errno::EINVAL)),
+        (Loss::Replaced(datagram_socket), Some(Errno::EOPNOTSUPP)),
     ] {
         loses(layers().bind().unwrap(), serve_stream, loss, expected);
     }
