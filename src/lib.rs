@@ -88,6 +88,11 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// The programs of CONTRIBUTING are compiled too.
+#[cfg(doctest)]
+#[doc = include_str!("../CONTRIBUTING.md")]
+struct Contributing;
+
 #[cfg(doctest)]
 mod book;
 

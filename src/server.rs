@@ -324,6 +324,7 @@ impl<S: BaseServer> Server<S> {
     #[doc(alias = "_handle_request_noblock")]
     fn next_request(&self) -> Result<Next<S::Request>, Error> {
         let shared = self.shared();
+        let mut hook = "is_ready";
         let next = catch_panic(|| {
             if !self.top.is_ready() {
                 return Err(Reason::NotReady);
@@ -332,6 +333,7 @@ impl<S: BaseServer> Server<S> {
             if shared.lifecycle().is_suspended() || shared.settings().is_at_limit(running) {
                 return Err(Reason::AtLimit);
             }
+            hook = "get_request";
             Ok(self.top.get_request())
         });
         let reason = match next {
@@ -340,7 +342,7 @@ impl<S: BaseServer> Server<S> {
             Ok(Err(reason)) => reason,
             Err(panic) => {
                 let address = self.server_address();
-                log_line!(Level::Error, "{address}: get_request {panic}");
+                log_line!(Level::Error, "{address}: {hook} {panic}");
                 Reason::Exhausted(None)
             }
         };
