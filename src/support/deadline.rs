@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// When a wait ends at the latest; [`Deadline::NEVER`] is no bound.
+/// The latest end of a wait; [`Deadline::NEVER`] is no bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Deadline(Option<Instant>);
 
@@ -10,12 +10,12 @@ impl Deadline {
     /// A wait without a bound.
     pub(crate) const NEVER: Self = Self(None);
 
-    /// So much time from now. `None`, and a time that no clock reaches, are no bound.
+    /// The deadline `timeout` from now. `None`, and a time that no clock reaches, are no bound.
     pub(crate) fn after(timeout: Option<Duration>) -> Self {
         Self(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
     }
 
-    /// Exactly then.
+    /// The deadline at `instant`.
     pub(crate) fn at(instant: Instant) -> Self {
         Self(Some(instant))
     }

@@ -1,18 +1,18 @@
-//! Mutexes that a panic elsewhere does not take out of use, and waiting under them.
+//! Locking a mutex whether or not it is poisoned, and waiting on a condition variable.
 
 use crate::support::deadline::Deadline;
 use crate::support::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Locks `mutex`, poisoned or not.
 ///
-/// What the framework keeps in its mutexes is whole between any two statements, and a user's code
-/// never runs under them, so a panic leaves nothing half-done behind.
+/// A poisoned mutex of the framework holds a consistent value: the value is consistent between any
+/// two statements, and no user's code runs under the lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits on `condition` while `wait_on` is true of what the mutex holds. Returns the lock, and
-/// false if `wait_on` is still true at the deadline.
+/// Waits on `condition` while `wait_on` returns true for the value in the mutex. Returns the lock,
+/// and false if `wait_on` still returns true at the deadline.
 pub(crate) fn wait_while<'a, T>(
     condition: &Condvar,
     mut guard: MutexGuard<'a, T>,

@@ -16,10 +16,9 @@ macro_rules! log_line {
 }
 pub(crate) use log_line;
 
-/// What [`log_line!`] calls.
+/// The function behind [`log_line!`].
 pub(crate) fn write(level: Level, line: fmt::Arguments<'_>) {
-    // A line that a logger has panicked over has no reader, and the panic hook has printed the
-    // panic.
+    // Ignored: the panic hook has printed the logger's panic.
     let _ = catch_unwind(AssertUnwindSafe(|| {
         log::log!(target: "socketserver", level, "{line}");
     }));

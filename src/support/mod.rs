@@ -1,4 +1,4 @@
-//! What every room may use: locks, the log, points in time. Nothing here knows the framework.
+//! Locks, the log, and deadlines, for every room. Nothing here imports from the framework.
 
 pub(crate) mod deadline;
 pub(crate) mod lock;

@@ -1,7 +1,7 @@
 //! The atomics, locks and conditions of the framework's concurrent parts.
 //!
-//! They are the standard library's. Under `--cfg loom` they are those of the model checker `loom`,
-//! which runs a test with every order of the threads' steps.
+//! The types are the standard library's. Under `--cfg loom` they are those of the model checker
+//! `loom`, which runs a test with every order of the threads' steps.
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, atomic};
@@ -13,8 +13,8 @@ pub(crate) use std::sync::PoisonError;
 
 /// Keeps a store before the load that follows it, where both are `SeqCst`.
 ///
-/// The orderings of the two accesses do that already, so this does nothing in a real program. The
-/// model checker treats `SeqCst` accesses as `AcqRel`, and knows a fence of that strength.
+/// A real program needs no fence, because the orderings of the two accesses suffice. The model
+/// checker treats `SeqCst` accesses as `AcqRel`, so it needs a `SeqCst` fence, which it supports.
 pub(crate) fn store_load_fence() {
     #[cfg(loom)]
     atomic::fence(atomic::Ordering::SeqCst);

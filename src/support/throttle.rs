@@ -1,11 +1,11 @@
-//! Lines of the log that would be repeated many times a second.
+//! A throttle for log lines that would be repeated many times a second.
 
 use std::time::{Duration, Instant};
 
-/// The shortest time between two lines about one thing that goes on.
+/// The shortest time between two lines about one lasting condition.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Lets one line pass in each minute.
+/// Allows one line a minute.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     passed: Option<Instant>,

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 /// The address of a client or of a server.
 ///
 /// Python's `client_address` and `server_address`, which are a tuple or a string depending on the
-/// family. It prints as people write it: `127.0.0.1:9999`, `[::1]:9999`, `unix:/run/echo.sock`,
-/// `unix:@abstract`, and `unix:unnamed` for a Unix client that has not bound its socket, which is
-/// most of them. An IPv4 client of a server that listens on both families prints as IPv4.
+/// family.
+///
+/// An address prints as people write it: `127.0.0.1:9999`, `[::1]:9999`, `unix:/run/echo.sock`,
+/// `unix:@abstract`. Most Unix clients have not bound their socket, and print as `unix:unnamed`. An
+/// IPv4 client of a server that listens on both families prints as IPv4.
 ///
 /// ```
 /// use socketserver::Address;
@@ -37,8 +39,8 @@ pub enum Address {
 impl Address {
     /// The IP address; `None` for a Unix socket.
     ///
-    /// An IPv4 address that came in through an IPv6 socket (`::ffff:192.0.2.1`) is given as IPv4,
-    /// so that a list of addresses works for both kinds of server.
+    /// The IPv4 address of a client of an IPv6 socket (`::ffff:192.0.2.1`) is returned as IPv4, so
+    /// that a list of addresses works for both kinds of server.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
@@ -56,7 +58,7 @@ impl Address {
         }
     }
 
-    /// The file of a Unix socket; `None` for every other.
+    /// The file of a Unix socket; `None` for every other address.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
@@ -84,7 +86,7 @@ impl fmt::Display for Address {
             Self::Inet(address) => address.fmt(f),
             Self::Unix(path) => {
                 f.write_str("unix:")?;
-                // A client chooses its own path, which must not look like another line of a log.
+                // A client chooses its own path, and must not be able to forge a line of the log.
                 let printable = |c: char| if c.is_control() { '?' } else { c };
                 let path = path.to_string_lossy();
                 path.chars().try_for_each(|c| f.write_char(printable(c)))
@@ -95,26 +97,21 @@ impl fmt::Display for Address {
     }
 }
 
-/// Where a TCP or UDP server is to listen, before host names are resolved.
+/// The address that a TCP or UDP server is to listen on, before host names are resolved.
 ///
-/// Everything that people write: `"127.0.0.1:9999"`, `"localhost:9999"`, `"[::]:9999"`,
-/// `("localhost", 9999)`, `([127, 0, 0, 1], 9999)`, a [`SocketAddr`]. A host name means the
-/// first of its addresses that can be bound: `localhost` may be `[::1]` alone, where Python means
-/// `127.0.0.1`. As in Python an empty host means every IPv4 address of
-/// the machine, and port 0 any free port: the server's
-/// [`server_address`](crate::Server::server_address) has the real one.
+/// Made of `"127.0.0.1:9999"`, `"localhost:9999"`, `"[::]:9999"`, `("localhost", 9999)`,
+/// `([127, 0, 0, 1], 9999)`, or a [`SocketAddr`].
+///
+/// * A host name means the first of its addresses that can be bound: `localhost` may be `[::1]`
+///   alone, where Python means `127.0.0.1`.
+/// * An empty host means every IPv4 address of the machine, as in Python.
+/// * Port 0 means any free port; the server's [`server_address`](crate::Server::server_address) has
+///   the real port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InetAddress(Host);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Host {
-    Text(String),
-    Named(String, u16),
-    Known(SocketAddr),
-}
-
 impl InetAddress {
-    /// Its socket addresses, never none.
+    /// The socket addresses of this address, at least one.
     pub(crate) fn resolve(&self) -> Result<Vec<SocketAddr>, AddressError> {
         let resolved = match &self.0 {
             Host::Known(address) => return Ok(vec![*address]),
@@ -181,17 +178,24 @@ impl From<&String> for InetAddress {
     }
 }
 
-/// Why an [`InetAddress`] has no socket address. Each variant has the address as it was
-/// given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Host {
+    Text(String),
+    Named(String, u16),
+    Known(SocketAddr),
+}
+
+/// Why an [`InetAddress`] has no socket address. Each variant has the address as the caller wrote
+/// it.
 #[derive(Debug)]
 pub(crate) enum AddressError {
     /// The text is not an address.
     Invalid { address: String, source: io::Error },
-    /// The host name has no address, or the resolver could not find out.
+    /// The host name has no address, or the resolver failed.
     Unresolved { address: String, source: io::Error },
 }
 
-/// What has an IP address and a port is an address of either kind.
+/// Conversions from types with an IP address and a port, to both kinds of address.
 macro_rules! addresses_from {
     ($($inet:ty),*) => {$(
         impl From<$inet> for Address {
@@ -248,8 +252,8 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_host_is_told_apart_from_a_text_that_is_no_address() {
-        // Longer than a label may be, so that no resolver need be asked.
+    fn an_unknown_host_and_a_text_that_is_no_address_are_different_errors() {
+        // Longer than a label may be, so that the lookup fails without a resolver.
         let error = InetAddress::from(("h".repeat(64), 80))
             .resolve()
             .unwrap_err();

@@ -1,21 +1,23 @@
-//! How long a client may keep a handler waiting.
+//! The bounds of the time for which a client may keep a handler waiting.
 
 use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
-/// The times that a client has for each part of a conversation. Each is without bound unless set,
-/// as in Python.
+/// The times that a client has for each part of a conversation. A part has no bound unless its
+/// deadline is set.
 ///
-/// A deadline bounds an *exchange*, not a system call: a client that sends or takes a byte now and
-/// then does not outlive it. An exchange is a message of the client's and the answer to that
-/// message. An exchange begins with the first byte that comes
+/// A deadline bounds an *exchange*: a client that sends or takes a byte now and then does not
+/// outlive the deadline. An exchange is a message of the client's and the answer to that message.
+/// An exchange begins with the first byte that comes
 ///
 /// * at the beginning of the connection,
 /// * after a [`wait`](crate::StreamRequest::wait), and
 /// * when the handler has sent something, and then reads what has not arrived yet.
 ///
-/// Only the time that the handler waits for its client counts, not the time that the handler works.
+/// Only the time counts in which the handler waits for its client. The exceptions are
+/// [`prepare`](Self::prepare) and [`lifetime`](Self::lifetime), which include the server's own
+/// work.
 ///
 /// [`ServerHandle::set_deadlines`](crate::ServerHandle::set_deadlines) sets the deadlines of every
 /// connection of a server, [`StreamRequest::set_deadlines`](crate::StreamRequest::set_deadlines)
@@ -24,7 +26,7 @@ use std::time::Duration;
 /// passes the error on with `?`: the connection is closed, and the log has the reason with the
 /// client's address.
 ///
-/// Python has none of these deadlines. Its `timeout`, which bounds every system call by itself, is
+/// Python has none of these deadlines. Python's `timeout`, which bounds each system call, is
 /// [`StreamRequest::set_timeout`](crate::StreamRequest::set_timeout).
 ///
 /// ```
@@ -58,13 +60,12 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    /// No deadlines, which is the default too.
+    /// No deadlines, the default.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// The same deadline for everything but [`lifetime`](Self::lifetime): the server gives up a
-    /// client for which a handler waits longer, whatever the handler waits for.
+    /// The same deadline for everything but [`lifetime`](Self::lifetime).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -78,9 +79,9 @@ impl Deadlines {
         Self::none().capped(limit)
     }
 
-    /// These deadlines, and none but [`lifetime`](Self::lifetime) longer than `limit`; a deadline
-    /// that was not set becomes `limit`. For a handler that has less patience in a part of its
-    /// conversation than its server has.
+    /// These deadlines, each shortened to `limit` if it is longer or not set;
+    /// [`lifetime`](Self::lifetime) stays as it is. For a handler with less patience in a part of
+    /// its conversation than its server has.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -102,8 +103,9 @@ impl Deadlines {
         }
     }
 
-    /// From the first [`prepare_request`](crate::BaseServer::prepare_request) of the layers to the
-    /// last: the time for a preamble, or for a handshake.
+    /// The time for a preamble or a handshake: from the first read, write or wait for bytes in
+    /// [`prepare_request`](crate::BaseServer::prepare_request) to the last, the layers' own work
+    /// included.
     pub fn prepare(&self) -> Option<Duration> {
         self.prepare
     }
@@ -114,7 +116,8 @@ impl Deadlines {
         Self { prepare, ..self }
     }
 
-    /// From the first read, or [`wait`](crate::StreamRequest::wait), to the client's first byte.
+    /// The time from the first read, or [`wait`](crate::StreamRequest::wait), to the client's first
+    /// byte.
     pub fn first_byte(&self) -> Option<Duration> {
         self.first_byte
     }
@@ -125,7 +128,7 @@ impl Deadlines {
         Self { first_byte, ..self }
     }
 
-    /// Between exchanges: from the answer to the first byte of the next message.
+    /// The time between two exchanges: from the wait for the next message to its first byte.
     pub fn idle(&self) -> Option<Duration> {
         self.idle
     }
@@ -136,7 +139,7 @@ impl Deadlines {
         Self { idle, ..self }
     }
 
-    /// For the rest of a message that has begun: all reads of an exchange together.
+    /// The time for the rest of a message that has begun: all reads of an exchange together.
     pub fn read(&self) -> Option<Duration> {
         self.read
     }
@@ -147,8 +150,9 @@ impl Deadlines {
         Self { read, ..self }
     }
 
-    /// For taking the answer: all writes of an exchange together. For a handler that sends without
-    /// being asked, these are all writes before the client's next message.
+    /// The time in which the client takes the answer: all writes of an exchange together. For a
+    /// handler that sends without being asked, these are all writes before the client's next
+    /// message.
     pub fn write(&self) -> Option<Duration> {
         self.write
     }
@@ -159,8 +163,8 @@ impl Deadlines {
         Self { write, ..self }
     }
 
-    /// From the moment the connection was accepted to its end, whatever its client does. The end of
-    /// the lifetime ends reads and writes; a handler that does neither is not interrupted.
+    /// The time from the accept of the connection to its close, whatever the client does. The end
+    /// of the lifetime ends reads and writes; a handler that does neither is not interrupted.
     pub fn lifetime(&self) -> Option<Duration> {
         self.lifetime
     }
@@ -201,7 +205,7 @@ pub enum DeadlineExceeded {
 
 impl DeadlineExceeded {
     /// The missed deadline in an error or in one of its causes; `None` if the error has another
-    /// reason. For a [`handle_error`](crate::BaseServer::handle_error) that treats a client's
+    /// cause. For a [`handle_error`](crate::BaseServer::handle_error) that treats a client's
     /// silence apart, or a handler that sends a farewell.
     ///
     /// ```
@@ -246,7 +250,7 @@ impl DeadlineExceeded {
         None
     }
 
-    /// How long the client had.
+    /// The time that the client had.
     #[must_use]
     pub fn limit(self) -> Duration {
         match self {

@@ -1,7 +1,8 @@
-//! How the requests ended that ran when a server stopped.
+//! A report of the requests that ran when a server stopped.
 
-/// How many of the requests that ran when a server was shut down or closed, whichever came first,
-/// ended in which way.
+/// What became of the requests that ran when a server was shut down or closed, whichever came
+/// first: a number for each way to end. [`Server::server_close`](crate::Server::server_close)
+/// returns it.
 ///
 /// ```
 /// # use socketserver::DrainReport;
@@ -11,11 +12,14 @@
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// Connections that were idle in [`wait`](crate::StreamRequest::wait), which returned false.
+    /// Connections that were idle when the drain began, so that
+    /// [`wait`](crate::StreamRequest::wait) returned false, or that waited for more bytes of a
+    /// preamble.
     pub idle: usize,
     /// Other requests, or forked children, that ended by themselves.
     pub ended: usize,
-    /// Requests whose connection was shut down, or children that were killed, at the deadline.
+    /// Requests whose connection was shut down, and children that were killed, at the drain
+    /// timeout.
     pub aborted: usize,
     /// Requests and children that `server_close` did not wait for (`daemon_threads`,
     /// `block_on_close(false)`), and aborted requests that went on for more than a second because

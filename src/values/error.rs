@@ -1,41 +1,41 @@
-//! What can go wrong in setting up and running a server, and in a handler.
+//! The errors of a server, and those of its handlers.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::values::address::{Address, AddressError};
 
-/// What stopped a server from being set up, or its loop from going on.
+/// An error in setting up a server, or in its loop.
 ///
-/// Each variant names what was attempted and on which address, and its message has the
-/// remedy where there is one. A failing *handler* is not here: its [`HandlerError`] goes to
+/// Each variant names the operation and the address, and its message has the remedy where one is
+/// known. The error of a *handler* is a [`HandlerError`], which goes to
 /// [`handle_error`](crate::BaseServer::handle_error) and never ends the loop.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The text given as an address has no meaning.
+    /// The text is no address.
     #[non_exhaustive]
     #[error(
         "{address:?} is not an address: {source}; write HOST:PORT, with an IPv6 address in brackets"
     )]
     InvalidAddress {
-        /// The address as it was given.
+        /// The address as the caller wrote it.
         address: String,
-        /// What is wrong with it.
+        /// What is wrong with the text.
         source: io::Error,
     },
 
-    /// The host name has no address.
+    /// The host name has no address, or the resolver failed.
     #[non_exhaustive]
     #[error("cannot find the host of {address:?}: {source}; check the name, or use an IP address")]
     Resolve {
-        /// The address as it was given.
+        /// The address as the caller wrote it.
         address: String,
         /// The resolver's error.
         source: io::Error,
     },
 
-    /// The operating system gave no socket.
+    /// socket(2) failed.
     #[non_exhaustive]
     #[error("cannot create a socket for {address}: {source}")]
     CreateSocket {
@@ -45,7 +45,7 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// The operating system gave no pair of sockets to wake the loop with.
+    /// socketpair(2) failed: the loop is woken through a pair of sockets.
     #[non_exhaustive]
     #[error("cannot create the sockets that wake the loop of {address}: {source}")]
     CreateWaker {
@@ -55,7 +55,7 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// The server has been closed, so its socket cannot be opened again.
+    /// The server has been closed; a closed server cannot be used again.
     #[non_exhaustive]
     #[error("the server on {address} has been closed; make another one")]
     Closed {
@@ -75,7 +75,7 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// Somebody listens there already.
+    /// Another socket listens on the address.
     #[non_exhaustive]
     #[error(
         "address {address} is in use; stop the program that listens there, or choose {}",
@@ -89,7 +89,7 @@ pub enum Error {
         address: Address,
     },
 
-    /// The operating system does not let this program listen there.
+    /// The program may not listen on the address: `EACCES` or `EPERM`.
     #[non_exhaustive]
     #[error(
         "no permission to listen on {address}; {}",
@@ -124,8 +124,8 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// The path of a Unix socket is taken by something that is not a socket, or cannot be looked
-    /// at.
+    /// The path of a Unix socket leads to a file that is not a socket, or that cannot be examined
+    /// or removed.
     #[non_exhaustive]
     #[error("cannot use {} for a Unix socket: {source}", path.display())]
     SocketFile {
@@ -145,7 +145,7 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// A layer could not get ready to process requests.
+    /// A layer's [`server_activate`](crate::BaseServer::server_activate) failed.
     #[non_exhaustive]
     #[error("cannot get ready to serve {address}: {source}")]
     Activate {
@@ -155,9 +155,8 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// The loop was entered while it runs, by another thread or by a handler: one at a time may be
-    /// in
-    /// `serve_forever` or `handle_request`.
+    /// `serve_forever` or `handle_request` was called while the loop runs, by another thread or by
+    /// a handler.
     #[non_exhaustive]
     #[error("the server on {address} is already serving")]
     AlreadyServing {
@@ -165,7 +164,8 @@ pub enum Error {
         address: Address,
     },
 
-    /// Waiting for requests, or getting one, failed in a way that will not pass by itself.
+    /// The loop cannot get further requests, because poll(2) or the listening socket failed for
+    /// good.
     #[non_exhaustive]
     #[error("cannot get requests on {address} any more: {source}")]
     GetRequest {
@@ -176,7 +176,8 @@ pub enum Error {
     },
 }
 
-/// What a bottom layer of a program's own reports from its hooks; a mix-in has [`Error::activate`].
+/// Constructors for the hooks of a program's own layers: all four for a bottom layer,
+/// [`Error::activate`] for a mix-in.
 impl Error {
     /// No socket could be created for `address`.
     #[must_use]
@@ -220,15 +221,16 @@ impl From<AddressError> for Error {
     }
 }
 
-/// What a handler reports: any error at all, so that `?` works on everything.
+/// The error of a handler: any error type, so that `?` works on all of them.
 ///
-/// It reaches [`handle_error`](crate::BaseServer::handle_error) together with the request.
+/// [`handle_error`](crate::BaseServer::handle_error) receives it together with the request.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What every method of a handler returns.
+/// The result of every method of a handler.
 pub type HandlerResult = Result<(), HandlerError>;
 
-/// A panic in a handler or in a hook, as [`handle_error`](crate::BaseServer::handle_error) sees it.
+/// A panic in a handler or in a hook, as [`handle_error`](crate::BaseServer::handle_error) receives
+/// it.
 ///
 /// ```
 /// use socketserver::{HandlerError, HandlerPanic};
@@ -236,7 +238,7 @@ pub type HandlerResult = Result<(), HandlerError>;
 /// fn was_a_panic(error: &HandlerError) -> bool {
 ///     error.is::<HandlerPanic>()
 /// }
-/// # assert!(!was_a_panic(&"told".into()));
+/// # assert!(!was_a_panic(&"failed".into()));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("panicked: {message}")]
@@ -245,14 +247,14 @@ pub struct HandlerPanic {
 }
 
 impl HandlerPanic {
-    /// Makes an error of what `catch_unwind` caught.
+    /// Makes an error of the payload that `catch_unwind` has caught.
     pub(crate) fn new(payload: Box<dyn std::any::Any + Send>) -> Self {
         let message = match payload.downcast::<String>() {
             Ok(text) => *text,
             Err(payload) => match payload.downcast::<&'static str>() {
                 Ok(text) => (*text).to_owned(),
                 Err(payload) => {
-                    // Dropping a stranger's value could panic again.
+                    // Never dropped: the drop of an unknown value could panic again.
                     std::mem::forget(payload);
                     "with a value that is not text".to_owned()
                 }
@@ -270,12 +272,12 @@ impl HandlerPanic {
 
 /// Runs `call`, and catches a panic in it.
 pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, HandlerPanic> {
-    // What a panicking call leaves half-done is either dropped with its request or belongs to the
-    // user, who sees the panic reported.
+    // Unwind safe: what a panicking call leaves half-done is dropped with its request, or belongs
+    // to the user, to whom the panic is reported.
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).map_err(HandlerPanic::new)
 }
 
-/// Runs a step that may fail, and makes an error of a panic in it.
+/// Runs `step`, and makes an error of a panic in it.
 pub(crate) fn run_step<T>(
     step: impl FnOnce() -> Result<T, HandlerError>,
 ) -> Result<T, HandlerError> {

@@ -1,4 +1,4 @@
-//! How many requests a server has at a time.
+//! The bounds of the number of requests that a server has at a time.
 
 use std::sync::Arc;
 
@@ -9,9 +9,10 @@ use nix::sys::resource::{Resource, getrlimit};
 /// A connection counts from when it is accepted until it is closed, a datagram until its handler
 /// has ended, a forked child until the parent has collected it.
 ///
-/// Unless [`ServerHandle::set_limits`](crate::ServerHandle::set_limits) sets others, a server has
-/// the [default](Self::default) limits. A change takes effect at once, for new requests; requests
-/// that run go on.
+/// A server has the [default](Self::default) limits until
+/// [`ServerHandle::set_limits`](crate::ServerHandle::set_limits) sets others. A change takes effect
+/// at once, for new requests; requests that run go on. Python has no limits, except for
+/// [`max_children`](crate::ForkingMixIn::max_children).
 ///
 /// ```
 /// use socketserver::{Limits, ThreadingTcpServer};
@@ -55,9 +56,9 @@ impl Limits {
     /// Sets [`max_connections`](Self::max_connections). 0 serves no request until another limit is
     /// set.
     ///
-    /// At the limit the loop accepts no more, and goes on as soon as a request ends. New clients
-    /// wait in the kernel's queue ([`request_queue_size`](crate::TcpServer::request_queue_size)),
-    /// unless [`refuse_with`](Self::refuse_with) is set.
+    /// At the limit the loop stops accepting, and goes on as soon as a request ends. New clients
+    /// wait in the kernel's queue ([`request_queue_size`](crate::TcpServer::request_queue_size)).
+    /// With [`refuse_with`](Self::refuse_with) they are refused instead.
     pub fn with_max_connections(self, max: usize) -> Self {
         let max_connections = Some(max);
         Self {
@@ -72,11 +73,11 @@ impl Limits {
     }
 
     /// Sets [`max_connections_per_address`](Self::max_connections_per_address). Clients over Unix
-    /// sockets have no address, so this does not bound them.
+    /// sockets have no IP address, so this limit does not bound them.
     ///
-    /// The address is known when a connection has been accepted, so a connection above this limit
-    /// is refused: it receives the message of [`refuse_with`](Self::refuse_with) if there is one,
-    /// and is closed. Clients behind one router or proxy share its address.
+    /// A connection above this limit is refused, since the address is known only after the accept:
+    /// the client receives the message of [`refuse_with`](Self::refuse_with), if set, and the
+    /// connection is closed. Clients behind one router or proxy share its address.
     pub fn with_max_connections_per_address(self, max: usize) -> Self {
         let max_connections_per_address = Some(max);
         Self {
@@ -85,31 +86,36 @@ impl Limits {
         }
     }
 
-    /// The message for clients above a limit; `None` lets them wait in the kernel's queue.
+    /// The message for refused clients; `None` if [`refuse_with`](Self::refuse_with) is not set.
     pub fn refusal(&self) -> Option<&[u8]> {
         self.refusal.as_deref()
     }
 
-    /// Refuses a client above a limit: accepts it, sends it this message, which may be empty, and
-    /// closes the connection. Without this setting, such a client waits.
+    /// Refuses clients above a limit: accepts the client, sends this message, which may be empty,
+    /// and closes the connection.
     ///
-    /// The server sends as much of the message as the connection takes at once, and never waits: a
-    /// few kilobytes arrive, of a longer message perhaps a part. A client that has sent much before
-    /// it reads may see a reset instead.
+    /// Without this setting, clients above [`max_connections`](Self::max_connections) wait in the
+    /// kernel's queue, and clients above
+    /// [`max_connections_per_address`](Self::max_connections_per_address) are closed without a
+    /// message.
+    ///
+    /// The server sends as much of the message as the connection takes without waiting: usually a
+    /// few kilobytes, so that a longer message may arrive in part. A client that has sent much
+    /// before it reads may see a reset instead.
     pub fn refuse_with(self, message: impl AsRef<[u8]>) -> Self {
         let refusal = Some(message.as_ref().into());
         Self { refusal, ..self }
     }
 
-    /// The message of [`refuse_with`](Self::refuse_with), shared; empty without one.
+    /// The message of [`refuse_with`](Self::refuse_with), shared; empty if not set.
     pub(crate) fn shared_refusal(&self) -> Arc<[u8]> {
         self.refusal.clone().unwrap_or_default()
     }
 }
 
-/// Nine tenths of the descriptors that the process may open (`ulimit -n`, when the server is made)
-/// as [`max_connections`](Limits::max_connections), so that some are left for what handlers open;
-/// nothing else is bounded. With 1024 descriptors these are 921 connections.
+/// [`max_connections`](Limits::max_connections) is nine tenths of the descriptors that the process
+/// may open (`ulimit -n`, at the time of the call), so that handlers have the rest. With 1024
+/// descriptors the limit is 921 connections. There is no limit per address, and no message.
 impl Default for Limits {
     fn default() -> Self {
         let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);

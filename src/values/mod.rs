@@ -1,5 +1,4 @@
-//! The words of the whole framework: addresses, errors, settings, events and reports. Values, which
-//! do nothing.
+//! The values of the whole framework: addresses, errors, settings, events and reports.
 
 pub(crate) mod address;
 pub(crate) mod deadlines;

@@ -6,21 +6,22 @@ use std::time::Instant;
 /// A step in the life of a connection or datagram, as [`observe`](crate::BaseServer::observe)
 /// receives it.
 ///
-/// Each request is accepted, and in the end either refused or ended. Between the two, most are
-/// started.
+/// The first event of a request is `Accepted`, and the last is `Refused` or `Ended`. `Started`
+/// comes between the two if the request reaches a thread, a worker or a process. A request that
+/// [`prepare_request`](crate::BaseServer::prepare_request) refuses is refused after it was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestEvent {
     /// A connection was accepted, or a datagram received.
     Accepted,
-    /// The request was closed, and no handler has served it.
+    /// The request was closed without a handler, because of a limit or a hook.
     Refused(Refusal),
-    /// A thread, a worker or a process begins with the request: it prepares it, then makes the
-    /// handler.
+    /// A thread, a worker or a process begins with the request. Its preparation and its handler
+    /// come next.
     #[non_exhaustive]
     Started {
-        /// When the request was accepted. The time that has [elapsed](Instant::elapsed) since then
-        /// is what the request has waited for its thread, worker or process.
+        /// When the request was accepted. The time [elapsed](Instant::elapsed) since then is the
+        /// time that the request has waited for its thread, worker or process.
         accepted: Instant,
     },
     /// The request is over, and its connection closed.
@@ -28,8 +29,8 @@ pub enum RequestEvent {
     Ended {
         /// How the request ended.
         outcome: Outcome,
-        /// When the request was accepted. The time that has [elapsed](Instant::elapsed) since then
-        /// is how long the request has lasted.
+        /// When the request was accepted. The time [elapsed](Instant::elapsed) since then is the
+        /// time that the request has lasted.
         accepted: Instant,
         /// The bytes that were received, as the transport carried them.
         received: u64,
@@ -55,7 +56,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Every reason, each at the index that `as usize` gives.
+    /// Every reason, at the index of its discriminant.
     pub(crate) const ALL: [Self; 4] = [
         Self::NotVerified,
         Self::NotPrepared,
@@ -63,7 +64,7 @@ impl Refusal {
         Self::TooManyFromAddress,
     ];
 
-    /// The reason that `as u8` has made this byte of.
+    /// The reason with this discriminant.
     pub(crate) fn from_u8(byte: u8) -> Option<Self> {
         Self::ALL.get(usize::from(byte)).copied()
     }
@@ -87,21 +88,23 @@ impl fmt::Display for Refusal {
 pub enum Outcome {
     /// The handler succeeded.
     Finished,
-    /// The handler failed, its child process was killed or left with another status than 0, a layer
-    /// dropped the request, or the system had no thread or process for it.
+    /// The handler or the preparation failed, the child process was killed or exited with a status
+    /// other than 0, a layer dropped the request, or the system had no thread or process for it.
     Failed,
-    /// The handler failed after its client had missed a [deadline](crate::Deadlines) or a
-    /// [timeout](crate::StreamRequest::set_timeout).
+    /// The handler or the preparation failed after the client had missed a
+    /// [deadline](crate::Deadlines) or a [timeout](crate::StreamRequest::set_timeout).
     TimedOut,
-    /// The handler panicked, or [`verify_request`](crate::BaseServer::verify_request).
+    /// The handler panicked, or [`verify_request`](crate::BaseServer::verify_request), or
+    /// [`prepare_request`](crate::BaseServer::prepare_request).
     Panicked,
-    /// The request ran, or waited for a worker, when the server stopped, and was aborted at the
-    /// [drain timeout](crate::Server::set_drain_timeout).
+    /// The request still ran, or waited for a worker, at the
+    /// [drain timeout](crate::Server::set_drain_timeout). A request that waits for bytes of its
+    /// preamble when the server stops is aborted at once.
     Aborted,
 }
 
 impl Outcome {
-    /// Every outcome, each at the index that `as usize` gives.
+    /// Every outcome, at the index of its discriminant.
     pub(crate) const ALL: [Self; 5] = [
         Self::Finished,
         Self::Failed,
@@ -110,7 +113,7 @@ impl Outcome {
         Self::Aborted,
     ];
 
-    /// The outcome that `as u8` has made this byte of.
+    /// The outcome with this discriminant.
     pub(crate) fn from_u8(byte: u8) -> Option<Self> {
         Self::ALL.get(usize::from(byte)).copied()
     }
@@ -126,8 +129,14 @@ impl Outcome {
     }
 }
 
-/// Both lists have the order of the discriminants: an outcome is the index of its counter, and a
-/// byte on the wire of a forked child.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+/// Checks that both lists have the order of the discriminants: a discriminant is the index of a
+/// counter, and a byte in the report of a forked child.
 const _: () = {
     let mut index = 0;
     while index < Outcome::ALL.len() {
@@ -140,9 +149,3 @@ const _: () = {
         index += 1;
     }
 };
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
-    }
-}

@@ -5,32 +5,32 @@
 ///
 /// A request is a connection or a datagram. Each request that was `accepted` is in exactly one of
 /// `refused`, `active`, `finished`, `failed`, `timed_out`, `panicked` and `aborted`, once the step
-/// between two of them is complete. The exception are forked children that a closed server has left
-/// to themselves ([`block_on_close`](crate::ForkingMixIn::block_on_close)): nobody counts their
-/// end.
+/// between two of them is complete. The exceptions are forked children that a closed server has
+/// left running ([`block_on_close`](crate::ForkingMixIn::block_on_close)): nobody counts their end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {
     /// Connections that were accepted, and datagrams that were received.
     pub accepted: u64,
-    /// Requests that were closed, and that no handler has served.
+    /// Requests that were [refused](crate::RequestEvent::Refused).
     pub refused: u64,
     /// Requests that run now, in forked children too.
     pub active: u64,
     /// Active requests whose handler waits for the next message, in
-    /// [`wait`](crate::StreamRequest::wait). The parent does not see that of a forked child.
+    /// [`wait`](crate::StreamRequest::wait), or that wait for more bytes of a preamble. Those of
+    /// forked children are not counted.
     pub idle: u64,
     /// Requests whose handler succeeded.
     pub finished: u64,
     /// Requests that [failed](crate::Outcome::Failed).
     pub failed: u64,
-    /// Requests that failed because [the client was late](crate::Outcome::TimedOut).
+    /// Requests that [timed out](crate::Outcome::TimedOut).
     pub timed_out: u64,
     /// Requests that [panicked](crate::Outcome::Panicked).
     pub panicked: u64,
     /// Requests that were [aborted](crate::Outcome::Aborted) because the server stopped.
     pub aborted: u64,
-    /// Bytes received, by active requests too. Those of a datagram, and of a forked child, count
+    /// Bytes received, by active requests too. The bytes of a datagram or of a forked child count
     /// when the request ends.
     pub received: u64,
     /// Bytes sent, counted in the same way.
