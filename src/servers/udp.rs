@@ -130,7 +130,7 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
         // There is nothing to listen for.
         let socket = self.socket.open()?;
         let ready = bound_replies(&socket);
-        self.socket.listening.claim_ends();
+        self.socket.listening.end_claim();
         ready.map_err(|source| Error::activate(self.socket.address(), source))
     }
 

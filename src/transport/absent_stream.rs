@@ -1,4 +1,4 @@
-//! The stream of a request whose own stream is being replaced.
+//! The placeholder for a stream that a layer is replacing.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::transport::stream::Stream;
 
-/// What a request has while a layer makes another stream of its stream. It stays there if the layer
-/// panics: then every operation fails.
+/// The stream of a request while a layer makes another stream of the request's own. If the layer
+/// panics, the placeholder stays, and every operation fails.
 #[derive(Debug)]
 pub(crate) struct AbsentStream;
 

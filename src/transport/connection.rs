@@ -1,4 +1,4 @@
-//! A connection, as the request that is served over it and a stopping server share it.
+//! A connection, which its request and a stopping server share.
 
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use crate::support::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use crate::support::sync::store_load_fence;
 use crate::transport::traffic::Traffic;
 
-/// The socket, and what the handler does with it at the moment.
+/// The socket, and the present activity of its handler.
 ///
-/// A server that stops ends what blocks on the socket: a wait for a message that has not begun at
-/// once, everything else at the drain timeout.
+/// A server that stops ends the calls that block on the socket: the wait of an idle handler at
+/// once, all others at the drain timeout.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// `None` for a connection without a network.
@@ -42,22 +42,21 @@ impl Connection {
     ///
     /// # Panics
     ///
-    /// If the connection has no network, and so no such stream.
+    /// If the connection has no network. Such a connection has a stream of another kind.
     pub(crate) fn socket(&self) -> &Socket {
         self.socket
             .as_ref()
             .expect("only a connection over a socket is read through one")
     }
 
-    /// Ends a wait for a message that is under way. Touches atomics and calls shutdown(2), so that
-    /// a signal handler may call it.
+    /// Ends the wait of an idle handler. Async-signal-safe: touches atomics and calls shutdown(2).
     pub(crate) fn interrupt_idle(&self) {
         if self.activity.interrupt() {
             self.shut_down(Shutdown::Read);
         }
     }
 
-    /// Ends whatever blocks on the connection.
+    /// Ends every call that blocks on the connection.
     pub(crate) fn abort(&self) {
         self.activity.abort();
         self.shut_down(Shutdown::Both);
@@ -65,13 +64,14 @@ impl Connection {
 
     fn shut_down(&self, how: Shutdown) {
         if let Some(socket) = &self.socket {
-            // shutdown(2) fails when the client has left already, which ends the read as well.
+            // shutdown(2) fails if the client has left, in which case the read ends as well.
             let _ = socket.shutdown(how);
         }
     }
 }
 
-/// What the handler of a connection does, and what the server has done to the connection.
+/// What the handler of a connection does at present, and whether the server has ended the
+/// connection.
 #[derive(Debug)]
 pub(crate) struct Activity(AtomicU8);
 
@@ -79,9 +79,9 @@ pub(crate) struct Activity(AtomicU8);
 const BUSY: u8 = 0;
 /// The handler waits for a message that has not begun.
 const WAITING: u8 = 1;
-/// The drain began while the handler waited, and the socket gives no more.
+/// The drain began while the handler waited, and the socket's reading side is shut down.
 const INTERRUPTED: u8 = 2;
-/// The request was running at the drain timeout, and its socket takes and gives no more.
+/// The request was running at the drain timeout, and both sides of its socket are shut down.
 const ABORTED: u8 = 3;
 
 impl Activity {
@@ -89,12 +89,12 @@ impl Activity {
         Self(AtomicU8::new(BUSY))
     }
 
-    /// The handler is about to wait for a message. Returns false if the server is draining: then
-    /// the handler stays busy, and must not wait.
+    /// Enters the wait for a message. Returns false if the server is draining: then the handler
+    /// stays busy, and must not wait.
     ///
     /// `draining` is the server's flag. Either the thread that sets the flag and then calls
-    /// [`interrupt`](Self::interrupt) sees this wait, or the wait sees the flag. Both threads store
-    /// one of the two and load the other, which is why all four accesses are `SeqCst`.
+    /// [`interrupt`](Self::interrupt) sees this wait, or this wait sees the flag. Each of the two
+    /// threads stores one value and loads the other, so all four accesses are `SeqCst`.
     pub(crate) fn begin_wait(&self, draining: &AtomicBool) -> bool {
         self.change(BUSY, WAITING, Ordering::SeqCst);
         store_load_fence();
@@ -105,48 +105,49 @@ impl Activity {
         waits
     }
 
-    /// The wait is over.
+    /// Leaves the wait.
     pub(crate) fn end_wait(&self) {
-        // An interruption that comes first stays, with all that its thread has done before it.
+        // An interruption that came first stays. AcqRel: this thread sees what the interrupting
+        // thread has done before.
         self.change(WAITING, BUSY, Ordering::AcqRel);
     }
 
-    /// Ends a wait that is under way. The caller has set the server's flag before: see
-    /// [`begin_wait`](Self::begin_wait).
+    /// Ends a wait under way. Returns whether there was one. The caller has set the server's flag
+    /// before: see [`begin_wait`](Self::begin_wait).
     fn interrupt(&self) -> bool {
         store_load_fence();
         self.change(WAITING, INTERRUPTED, Ordering::SeqCst)
     }
 
     fn abort(&self) {
-        // Release: a thread that sees the state also sees why the server aborts the request.
+        // Release: a thread that sees the state sees what the server has done before the abort.
         self.0.store(ABORTED, Ordering::Release);
     }
 
-    /// The handler waits for a message that has not begun.
+    /// Whether the handler waits for a message that has not begun.
     pub(crate) fn is_waiting(&self) -> bool {
-        // Relaxed: a count for the statistics, which nothing else depends on.
+        // Relaxed: only the statistics depend on the value.
         self.0.load(Ordering::Relaxed) == WAITING
     }
 
-    /// The server, not the client, ended the reading side.
+    /// Whether the server, and not the client, ended the reading side.
     pub(crate) fn is_interrupted(&self) -> bool {
         // Acquire: pairs with `interrupt` and `abort`.
         self.0.load(Ordering::Acquire) >= INTERRUPTED
     }
 
-    /// The connection was idle when the drain began, and was not aborted since.
+    /// Whether the connection was idle when the drain began, and has not been aborted since.
     pub(crate) fn was_idle(&self) -> bool {
         self.0.load(Ordering::Acquire) == INTERRUPTED
     }
 
-    /// The server, not the client, ended both sides.
+    /// Whether the server, and not the client, ended both sides.
     pub(crate) fn is_aborted(&self) -> bool {
         self.0.load(Ordering::Acquire) == ABORTED
     }
 
     fn change(&self, from: u8, to: u8, success: Ordering) -> bool {
-        // A failed exchange changes nothing and reads a state that no decision depends on.
+        // Relaxed on failure: the state that is read then decides nothing.
         let changed = self
             .0
             .compare_exchange(from, to, success, Ordering::Relaxed);

@@ -14,54 +14,34 @@ use crate::values::address::Address;
 /// How many bytes the datagrams of a batch may take together.
 const MOST_BYTES: usize = 1 << 20;
 
-/// Receives datagrams, one by one or in batches (recvmmsg), and gives them out in their order.
+/// Receives datagrams, one by one or in batches (`recvmmsg`), and returns them in their order.
 ///
-/// A batch saves system calls, but hides datagrams from a program that waits for the socket by
-/// itself. So the caller decides whether to receive ahead.
+/// A batch saves system calls, but hides datagrams from a program that polls the socket by itself.
+/// So the caller decides whether to receive ahead.
 #[derive(Debug)]
 pub(crate) struct DatagramInbox {
-    /// The most bytes of a datagram that are received.
+    /// The most bytes that are kept of a datagram.
     longest: usize,
     socket: Option<Arc<ReplySocket>>,
-    /// The family for batches; `None` where datagrams are received one by one.
+    /// The family for batches; `None` if datagrams are received one by one.
     family: Option<Inet>,
-    /// Where datagrams are received: a slot each, with room for one byte more than the longest. A
-    /// datagram that fills the slot is truncated.
+    /// The memory for received datagrams: a slot each, one byte longer than `longest`. A datagram
+    /// that fills its slot is truncated.
     slots: Vec<u8>,
-    /// The datagrams of the batch that have not been given out.
+    /// The datagrams of the batch that `next` has not returned yet.
     batch: VecDeque<Received>,
-    /// Empty buffers for datagrams that are given out.
+    /// Empty buffers for the datagrams that `next` returns.
     spare: Vec<Buffers>,
     /// How many datagrams the last batch had.
     last: usize,
-    /// The last batch was a single datagram, so that there are hardly others.
+    /// The last batch was a single datagram, so the socket is probably empty.
     is_drained: bool,
-    /// In which process the batch was received: see [`sys::forks`].
+    /// The process that received the batch: see [`sys::forks`].
     forks: u32,
 }
 
-/// A datagram in a slot.
-#[derive(Debug)]
-struct Received {
-    slot: usize,
-    length: usize,
-    client: Address,
-}
-
-/// A datagram that has been given out.
-#[derive(Debug)]
-pub(crate) struct Datagram {
-    /// The packet, and an empty reply.
-    pub(crate) buffers: Buffers,
-    /// The packet is only the beginning of what was sent.
-    pub(crate) truncated: bool,
-    pub(crate) client: Address,
-    /// The socket for the reply.
-    pub(crate) socket: Arc<ReplySocket>,
-}
-
 impl DatagramInbox {
-    /// An inbox for datagrams of at most `longest` bytes. What is longer is truncated.
+    /// An inbox for datagrams of at most `longest` bytes; longer datagrams are truncated.
     pub(crate) fn new(longest: usize) -> Self {
         Self {
             longest,
@@ -80,7 +60,7 @@ impl DatagramInbox {
         self.longest
     }
 
-    /// Whether there is a socket to receive from.
+    /// Whether the inbox has a socket to receive from.
     pub(crate) fn is_open(&self) -> bool {
         self.socket.is_some()
     }
@@ -91,21 +71,21 @@ impl DatagramInbox {
         self.socket = Some(Arc::new(ReplySocket::new(socket)));
     }
 
-    /// Lets the socket and the datagrams go.
+    /// Drops the socket and the datagrams.
     pub(crate) fn close(&mut self) {
         *self = Self::new(self.longest);
     }
 
-    /// The next datagram, without waiting for one. With `ahead`, what else is there may be received
-    /// together with this datagram; without, nothing else leaves the socket.
+    /// Returns the next datagram, without waiting for one. With `ahead`, further datagrams may
+    /// leave the socket together with this datagram; without, none does.
     ///
-    /// `EBADF` if the inbox is not open, `WouldBlock` if there is no datagram. After a batch of a
-    /// single datagram the next call fails with `WouldBlock` without a system call: the loop polls
-    /// the socket then, which it would do anyhow in most cases.
+    /// Fails with `EBADF` if the inbox is not open, and with `WouldBlock` if no datagram has come.
+    /// After a batch of a single datagram, the next call fails with `WouldBlock` without a system
+    /// call: the loop polls the socket then, as it would in most cases after a receive.
     pub(crate) fn next(&mut self, ahead: bool) -> io::Result<Datagram> {
         let socket = self.socket.clone().ok_or(Errno::EBADF)?;
         if !self.batch.is_empty() && self.forks != sys::forks() {
-            // The parent serves them.
+            // The batch is the parent's, which serves it.
             self.batch.clear();
         }
         if self.batch.is_empty() {
@@ -148,7 +128,7 @@ impl DatagramInbox {
     }
 
     fn receive_batch(&mut self, socket: &ReplySocket, family: Inet) -> io::Result<()> {
-        // A slot costs something also if it stays empty, so their number follows the traffic.
+        // Even an empty slot costs time, so the number of slots follows the traffic.
         let most = self.most();
         let count = (2 * self.last).clamp(2, most);
         self.make_slots(most);
@@ -177,12 +157,13 @@ impl DatagramInbox {
     fn make_slots(&mut self, count: usize) {
         let length = count * self.slot_length();
         if self.slots.len() < length {
-            // Made anew and not lengthened: so the system gives the pages as they are used.
+            // Allocated anew instead of lengthened, so that the system maps the pages as they are
+            // used.
             self.slots = vec![0; length];
         }
     }
 
-    /// How many datagrams a batch may have.
+    /// The most datagrams of a batch.
     fn most(&self) -> usize {
         (MOST_BYTES / self.slot_length()).clamp(1, sys::LONGEST_BATCH)
     }
@@ -190,6 +171,26 @@ impl DatagramInbox {
     fn slot_length(&self) -> usize {
         self.longest + 1
     }
+}
+
+/// A datagram for the caller.
+#[derive(Debug)]
+pub(crate) struct Datagram {
+    /// The packet, and an empty reply.
+    pub(crate) buffers: Buffers,
+    /// The packet is only the beginning of the datagram.
+    pub(crate) truncated: bool,
+    pub(crate) client: Address,
+    /// The socket for the reply.
+    pub(crate) socket: Arc<ReplySocket>,
+}
+
+/// A datagram in a slot.
+#[derive(Debug)]
+struct Received {
+    slot: usize,
+    length: usize,
+    client: Address,
 }
 
 #[cfg(all(test, not(loom)))]
@@ -214,7 +215,7 @@ mod tests {
         inbox.next(ahead).unwrap().buffers.packet
     }
 
-    /// The next datagram, also if the inbox wants the socket to be polled first.
+    /// The next datagram, even if the first call returns `WouldBlock` after a batch of one.
     fn received(inbox: &mut DatagramInbox) -> Datagram {
         inbox.next(true).or_else(|_| inbox.next(true)).unwrap()
     }
@@ -317,7 +318,7 @@ mod tests {
         };
         assert_eq!(memory(8192), sys::LONGEST_BATCH * 8193);
         assert!(memory(65_507) <= MOST_BYTES);
-        // Above it there is no batch.
+        // Longer datagrams are received one by one.
         assert_eq!(memory(MOST_BYTES), MOST_BYTES + 1);
     }
 
@@ -335,7 +336,7 @@ mod tests {
             }
             let mut inbox = DatagramInbox::new(10);
             inbox.open(Arc::new(server.into()));
-            // From the second time on over the headers of the first.
+            // The second and third pass use the headers of the first.
             for _ in 0..3 {
                 for client in &clients {
                     let datagram = received(&mut inbox);
@@ -363,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_inbox_gives_no_datagram_not_even_one_that_it_has() {
+    fn a_closed_inbox_returns_no_datagram_even_if_it_has_received_one() {
         let (mut inbox, client) = inbox(10);
         client.send(b"one").unwrap();
         client.send(b"two").unwrap();
@@ -412,7 +413,7 @@ mod tests {
             datagram.socket.recycle(datagram.buffers);
             capacities
         };
-        // All that are kept are used once.
+        // Uses each of the kept buffers once.
         for _ in 0..100 {
             capacities(&[1; 100]);
         }

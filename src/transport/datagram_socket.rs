@@ -1,4 +1,4 @@
-//! The socket that a server of datagrams receives from and replies through.
+//! The socket through which a datagram server receives and replies.
 
 use std::fmt;
 use std::io;
@@ -14,43 +14,43 @@ use crate::support::sync::Mutex;
 use crate::transport::socket_address::{from_sockaddr, to_sockaddr};
 use crate::values::address::Address;
 
-/// How long a reply may wait for room at the client. Over UDP there always is room; a Unix client
-/// that does not read its datagrams must not hold the server.
+/// How long a reply may wait for room. A Unix client that does not read its datagrams must not hold
+/// up the server; a UDP client cannot.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What sends a datagram to a client: the server's socket, or a mock.
+/// Sends datagrams to clients: the server's socket, or a mock.
 pub(crate) trait DatagramSocket: fmt::Debug + Send + Sync {
-    /// Sends `packet` whole, or fails.
+    /// Sends `packet` as one datagram.
     fn send_to(&self, packet: &[u8], client: &Address) -> io::Result<()>;
 
-    /// Sends `packet` whole if there is room for it now, or fails.
+    /// Sends `packet` as one datagram, without waiting for room.
     fn send_to_now(&self, packet: &[u8], client: &Address) -> io::Result<()> {
         self.send_to(packet, client)
     }
 
-    /// Takes the buffers of a request that has ended, for another one. Drops them unless
+    /// Receives the buffers of an ended request, for another request. Drops the buffers unless
     /// overridden.
     fn recycle(&self, buffers: Buffers) {
         drop(buffers);
     }
 }
 
-/// Where a request has its packet and its reply.
+/// The memory of a request's packet and reply.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     pub(crate) packet: Vec<u8>,
     pub(crate) reply: Vec<u8>,
 }
 
-/// How many requests' buffers a server keeps for others, and how long each may be.
+/// The most spare buffers that a server keeps, and the most bytes of each.
 const MOST_SPARE: usize = 32;
 const LONGEST_SPARE: usize = 16 << 10;
 
-/// The socket of a server, as its requests share it.
+/// The socket of a server, which its requests share.
 #[derive(Debug)]
 pub(crate) struct ReplySocket {
     descriptor: Arc<OwnedFd>,
-    /// Only tried and never waited for: a forked child may have a copy that is locked for ever.
+    /// Locked with `try_lock` alone: in a forked child the mutex may be locked for ever.
     spare: Mutex<Vec<Buffers>>,
 }
 
@@ -66,8 +66,8 @@ impl ReplySocket {
         &self.descriptor
     }
 
-    /// Fills `buffers`, which is empty, with those of ended requests and, up to a fixed number,
-    /// with new ones: so the lock is seldom taken.
+    /// Fills `buffers`, which is empty, with those of ended requests and, up to [`MOST_SPARE`],
+    /// with new ones, so that the lock is seldom taken.
     pub(crate) fn fill(&self, buffers: &mut Vec<Buffers>) {
         if let Ok(mut spare) = self.spare.try_lock() {
             std::mem::swap(&mut *spare, buffers);
@@ -106,7 +106,7 @@ impl DatagramSocket for ReplySocket {
     }
 }
 
-/// Sends one datagram, and begins anew after a signal.
+/// Sends one datagram; tries again after a signal.
 fn send(socket: &OwnedFd, packet: &[u8], client: &Address, flags: c_int) -> io::Result<()> {
     let client = to_sockaddr(client)?;
     loop {
@@ -117,7 +117,7 @@ fn send(socket: &OwnedFd, packet: &[u8], client: &Address, flags: c_int) -> io::
     }
 }
 
-/// Bounds the time that a reply waits for room: `SO_SNDTIMEO`.
+/// Sets `SO_SNDTIMEO`, which bounds the time that a reply waits for room.
 pub(crate) fn bound_replies(socket: &OwnedFd) -> io::Result<()> {
     SockRef::from(socket).set_write_timeout(Some(REPLY_TIMEOUT))
 }
@@ -129,7 +129,7 @@ pub(crate) fn receive_now(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<(us
     // SAFETY: `MaybeUninit<u8>` has the layout of `u8`. `recv_from_with_flags` promises to write
     // initialised bytes only, so `buffer` holds initialised bytes afterwards as well.
     let buffer = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
-    // The socket itself blocks, for the sake of the replies.
+    // The flag, because the socket is in blocking mode for its replies.
     let (length, client) = SockRef::from(socket).recv_from_with_flags(buffer, MSG_DONTWAIT)?;
     Ok((length, from_sockaddr(&client)))
 }

@@ -1,4 +1,4 @@
-//! What the failure to get a request means for the loop.
+//! The errors of `get_request`, by what the loop does next.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -6,11 +6,12 @@ use std::os::fd::BorrowedFd;
 use nix::errno::Errno;
 use socket2::{SockRef, Type};
 
-/// Why a bottom layer's [`get_request`](crate::BaseServer::get_request) returned no request, and so
-/// what the loop does next.
+/// Why [`get_request`](crate::BaseServer::get_request) returned no request: each variant is one way
+/// in which the loop goes on.
 ///
-/// A bottom layer makes one of an error of accept(2) with [`from_accept`](Self::from_accept), of an
-/// error of recv(2) and its siblings with [`from_receive`](Self::from_receive), which `?` does too.
+/// A bottom layer converts an error of accept(2) with [`from_accept`](Self::from_accept), and an
+/// error of recv(2) and its siblings with [`from_receive`](Self::from_receive), as `?` does. Python
+/// has no counterpart: its loop ignores every `OSError` of `get_request`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GetRequestError {
@@ -20,19 +21,65 @@ pub enum GetRequestError {
     /// One request was lost, or a signal came. The loop tries again at once.
     #[error("a request was lost: {0}")]
     Retry(#[source] io::Error),
-    /// The system has no descriptor or memory for another request now, or the reason is unknown.
-    /// The loop pauses until a request ends, 10 ms at first and up to a second, and tries again.
+    /// The system has no descriptor or memory for another request, or the error is unknown. The
+    /// loop pauses until a request ends, at most 10 ms at first and later at most a second, and
+    /// tries again.
     #[error("no request can be received now: {0}")]
     Exhausted(#[source] io::Error),
-    /// The socket gives no more requests. The loop ends with
+    /// The socket does not work any more. The loop ends with
     /// [`Error::GetRequest`](crate::Error::GetRequest).
-    #[error("the socket gives no more requests: {0}")]
+    #[error("the socket does not work any more: {0}")]
     Broken(#[source] io::Error),
 }
 
-/// The descriptor is closed, is no socket, or is no socket that requests come from, and will not
-/// become one: `accept(2)` has EBADF, ENOTSOCK and EINVAL ("Socket is not listening for
-/// connections"), `recv(2)` has ENOTCONN. To try again would spin.
+impl GetRequestError {
+    /// Converts an error of accept(2) on `socket`.
+    ///
+    /// `EOPNOTSUPP` has two meanings: a network error of one connection, or a socket that is no
+    /// stream socket. The type of the socket decides: [`Retry`](Self::Retry) for a stream socket,
+    /// [`Broken`](Self::Broken) for another.
+    #[must_use]
+    pub fn from_accept(error: io::Error, socket: BorrowedFd<'_>) -> Self {
+        let socket = SockRef::from(&socket);
+        let is_unsupported = error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32);
+        if is_unsupported && socket.r#type().is_ok_and(|it| it != Type::STREAM) {
+            return Self::Broken(error);
+        }
+        Self::from_receive(error)
+    }
+
+    /// Converts an error of recv(2) and its siblings.
+    #[must_use]
+    pub fn from_receive(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => return Self::Empty,
+            io::ErrorKind::Interrupted => return Self::Retry(error),
+            _ => {}
+        }
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        if errno.is_some_and(|errno| BROKEN.contains(&errno)) {
+            Self::Broken(error)
+        } else if errno.is_some_and(|errno| LOST.contains(&errno)) {
+            Self::Retry(error)
+        } else {
+            // `EMFILE`, `ENFILE`, `ENOBUFS` and `ENOMEM` pass when descriptors or memory are
+            // released. An unknown error must neither end the loop nor make it spin.
+            Self::Exhausted(error)
+        }
+    }
+}
+
+/// As [`from_receive`](GetRequestError::from_receive). That is right for accept(2) too, except for
+/// `EOPNOTSUPP`.
+impl From<io::Error> for GetRequestError {
+    fn from(error: io::Error) -> Self {
+        Self::from_receive(error)
+    }
+}
+
+/// Errors of a descriptor that is closed, is no socket, or does not listen. accept(2) has `EBADF`,
+/// `ENOTSOCK` and `EINVAL` ("Socket is not listening for connections"), recv(2) has `ENOTCONN`. A
+/// loop that tried again would spin.
 const BROKEN: [Errno; 4] = [
     Errno::EBADF,
     Errno::EINVAL,
@@ -40,11 +87,11 @@ const BROKEN: [Errno; 4] = [
     Errno::ENOTSOCK,
 ];
 
-/// Errors of the one connection that was next in the queue, or of the network that it came by. Of
-/// these, the manual of `accept(2)` writes that Linux "passes already-pending network errors on the
-/// new socket as an error code from accept()", and asks to treat them like EAGAIN. ECONNABORTED is
-/// a connection that its client has ended in the queue, EPERM one that a firewall forbids,
-/// ECONNREFUSED and its siblings come to a socket of datagrams for an answer sent before.
+/// Errors of the one connection that was next in the queue, or of its network. According to the
+/// manual of accept(2), Linux "passes already-pending network errors on the new socket as an error
+/// code from accept()", to be treated like `EAGAIN`. `ECONNABORTED`: the client ended the
+/// connection in the queue. `EPERM`: a firewall forbids the connection. `ECONNREFUSED` and its
+/// siblings: a reply that a socket of datagrams sent before did not arrive.
 const LOST: [Errno; 12] = [
     Errno::ECONNABORTED,
     Errno::ECONNREFUSED,
@@ -59,51 +106,6 @@ const LOST: [Errno; 12] = [
     Errno::EPROTO,
     Errno::ETIMEDOUT,
 ];
-
-impl GetRequestError {
-    /// The meaning of an error of accept(2) on `socket`.
-    ///
-    /// `EOPNOTSUPP` is two things there: a network error of one connection, or the answer of a
-    /// socket that has no connections at all. The type of the socket
-    /// decides which.
-    #[must_use]
-    pub fn from_accept(error: io::Error, socket: BorrowedFd<'_>) -> Self {
-        let socket = SockRef::from(&socket);
-        let is_unsupported = error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32);
-        if is_unsupported && socket.r#type().is_ok_and(|it| it != Type::STREAM) {
-            return Self::Broken(error);
-        }
-        Self::from_receive(error)
-    }
-
-    /// The meaning of an error of recv(2) and its siblings.
-    #[must_use]
-    pub fn from_receive(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::WouldBlock => return Self::Empty,
-            io::ErrorKind::Interrupted => return Self::Retry(error),
-            _ => {}
-        }
-        let errno = error.raw_os_error().map(Errno::from_raw);
-        if errno.is_some_and(|errno| BROKEN.contains(&errno)) {
-            Self::Broken(error)
-        } else if errno.is_some_and(|errno| LOST.contains(&errno)) {
-            Self::Retry(error)
-        } else {
-            // EMFILE, ENFILE, ENOBUFS and ENOMEM pass when something else is closed. An error that
-            // is not known here neither ends the loop nor makes it spin.
-            Self::Exhausted(error)
-        }
-    }
-}
-
-/// As [`from_receive`](GetRequestError::from_receive), which is right for an accept too, but for
-/// `EOPNOTSUPP`.
-impl From<io::Error> for GetRequestError {
-    fn from(error: io::Error) -> Self {
-        Self::from_receive(error)
-    }
-}
 
 #[cfg(all(test, not(loom)))]
 mod tests {

@@ -1,6 +1,5 @@
 //! The listening socket of the four bottom layers: its options, its address, its end.
 
-use crate::support::sync::Mutex;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -11,14 +10,15 @@ use nix::errno::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::support::lock::lock;
+use crate::support::sync::Mutex;
 use crate::transport::get_request_error::GetRequestError;
 use crate::transport::socket_address::{from_sockaddr, to_sockaddr};
 use crate::transport::socket_file::{BoundFile, Claim, ClaimError, SocketFile};
 use crate::transport::sys;
 use crate::values::address::{Address, AddressError, InetAddress};
 
-/// A socket that is opened, bound and closed step by step: a socket that listens for connections,
-/// or one that receives datagrams.
+/// The socket that listens for connections or receives datagrams, which is opened, bound and closed
+/// step by step.
 #[derive(Debug)]
 pub(crate) struct ListeningSocket {
     endpoint: Endpoint,
@@ -27,64 +27,11 @@ pub(crate) struct ListeningSocket {
     state: Mutex<State>,
 }
 
-/// What the socket is to be bound to.
-#[derive(Debug)]
-enum Endpoint {
-    Inet(InetAddress),
-    Unix(SocketFile),
-    UnixAbstract(Vec<u8>),
-}
-
-/// The options that bind sets before bind(2).
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct SocketOptions {
-    /// `SO_REUSEADDR`.
-    pub(crate) reuse_address: bool,
-    /// `SO_REUSEPORT`.
-    pub(crate) reuse_port: bool,
-    /// `IPV6_V6ONLY`, which only a socket of that family has.
-    pub(crate) only_v6: bool,
-}
-
-/// What failed in opening or binding the socket.
-#[derive(Debug)]
-pub(crate) enum SocketError {
-    /// The socket has been closed.
-    Closed,
-    /// The requested address is no socket address, and has none.
-    Address(AddressError),
-    /// socket(2) failed.
-    Create(Address, io::Error),
-    /// An option, by its name in C, could not be set.
-    Option(&'static str, Address, io::Error),
-    /// The path of a Unix socket could not be claimed.
-    Claim(PathBuf, ClaimError),
-    /// bind(2) failed.
-    Bind(Address, io::Error),
-}
-
-#[derive(Debug)]
-enum State {
-    NotOpened,
-    Open(Open),
-    Closed,
-}
-
-#[derive(Debug)]
-struct Open {
-    socket: Arc<OwnedFd>,
-    /// The addresses of the endpoint that are of the socket's family; never none.
-    addresses: Vec<Address>,
-    /// The claim to the path of a Unix socket, until the server listens.
-    claim: Option<Claim>,
-    /// The file that bind has made, if any.
-    file: Option<BoundFile>,
-}
-
 impl ListeningSocket {
     pub(crate) fn inet(address: InetAddress, kind: Type) -> Self {
-        // Python leaves SO_REUSEADDR off; on, a server can be started again while old connections
-        // linger. UDP has nothing that lingers, and there two servers could share a port.
+        // `SO_REUSEADDR`, which Python leaves off: a TCP server can be started again while old
+        // connections linger. No UDP connection lingers, and with the option two UDP servers could
+        // share a port.
         let options = SocketOptions {
             reuse_address: kind == Type::STREAM,
             ..SocketOptions::default()
@@ -96,7 +43,7 @@ impl ListeningSocket {
         let endpoint = match Address::from_unix_path(path) {
             Address::UnixAbstract(name) => Endpoint::UnixAbstract(name),
             Address::Unix(path) => Endpoint::Unix(SocketFile::new(path)),
-            other => unreachable!("{other} is not made of a path"),
+            other => unreachable!("a path cannot be {other}"),
         };
         Self::new(endpoint, kind, SocketOptions::default())
     }
@@ -130,7 +77,8 @@ impl ListeningSocket {
         }
     }
 
-    /// A socket of the first family that this system has, with those addresses that are of it.
+    /// Creates a socket of the first family that the system supports, for the addresses of that
+    /// family.
     fn create(&self) -> Result<Open, SocketError> {
         let mut addresses = self.endpoint.addresses().map_err(SocketError::Address)?;
         let mut failure = None;
@@ -151,17 +99,17 @@ impl ListeningSocket {
                 }
             }
         }
-        Err(failure.expect("an endpoint stands for at least one address"))
+        Err(failure.expect("an endpoint has at least one address"))
     }
 
     /// Sets the options and binds. Returns the real address.
     ///
-    /// From here on until [`listen`](Self::listen) or [`claim_ends`](Self::claim_ends), the
-    /// directory of a Unix socket's file is locked.
+    /// The directory of a Unix socket's file is locked until [`listen`](Self::listen),
+    /// [`end_claim`](Self::end_claim) or [`close`](Self::close).
     pub(crate) fn bind(&self) -> Result<Address, SocketError> {
         self.with_open(|open| {
             let socket = SockRef::from(&*open.socket);
-            // A claim from before would keep the new one from the lock.
+            // An earlier claim would hold the lock that the new claim needs.
             open.claim = None;
             if let Endpoint::Unix(file) = &self.endpoint {
                 let claim = file.claim(self.kind);
@@ -198,27 +146,29 @@ impl ListeningSocket {
         Ok(())
     }
 
-    /// Lets clients connect, of whom `backlog` may wait to be accepted. Then
-    /// [`accept`](Self::accept) does not block, and the claim to a path ends.
+    /// Listens for clients, of whom `backlog` may wait to be accepted, and ends the claim to the
+    /// path. From then on [`accept`](Self::accept) does not block.
     pub(crate) fn listen(&self, backlog: i32) -> io::Result<()> {
         let socket = self.opened()?;
         let socket = SockRef::from(&*socket);
-        // A client that is gone again when it is accepted must not make the loop wait for another.
+        // Non-blocking: if a client leaves before it is accepted, the loop must not wait for
+        // another.
         let listens = socket
             .set_nonblocking(true)
             .and_then(|()| socket.listen(backlog));
-        self.claim_ends();
+        self.end_claim();
         listens
     }
 
-    /// Ends the claim to the path of a Unix socket: others see by now that the file is not stale.
-    pub(crate) fn claim_ends(&self) {
+    /// Ends the claim to the path of a Unix socket. By now other servers see that the file is not
+    /// stale.
+    pub(crate) fn end_claim(&self) {
         if let State::Open(open) = &mut *lock(&self.state) {
             open.claim = None;
         }
     }
 
-    /// The next connection, which blocks, and its client.
+    /// Accepts the next connection, in blocking mode, and returns it with its client's address.
     pub(crate) fn accept(&self) -> Result<(Socket, Address), GetRequestError> {
         let socket = self.opened()?;
         let accepted = sys::accept(&SockRef::from(&*socket));
@@ -231,13 +181,13 @@ impl ListeningSocket {
     pub(crate) fn opened(&self) -> io::Result<Arc<OwnedFd>> {
         match &*lock(&self.state) {
             State::Open(open) => Ok(open.socket.clone()),
-            // The error of Python's closed socket, which ends the loop.
+            // The error of a closed descriptor, which ends the loop.
             _ => Err(Errno::EBADF.into()),
         }
     }
 
-    /// Closes the socket, unless others still use it, and removes the file that bind has made. The
-    /// socket cannot be opened again.
+    /// Closes the socket, once its last other user drops it, and removes the file that bind(2) has
+    /// made. The socket cannot be opened again.
     pub(crate) fn close(&self) {
         let state = std::mem::replace(&mut *lock(&self.state), State::Closed);
         if let State::Open(open) = state {
@@ -251,18 +201,27 @@ impl ListeningSocket {
 
     /// Closes a forked child's copy. The parent's stays as it is.
     pub(crate) fn close_in_child(&self) {
-        // Not by waiting: a thread that held the lock at the fork is not here.
+        // `try_lock`, because a thread that held the lock at the fork does not exist in the child.
         if let Ok(state) = self.state.try_lock()
             && let State::Open(open) = &*state
         {
-            // The `Arc`s that own it are never dropped here: this process ends with `_exit`.
+            // No double close: the `Arc`s that own the descriptor are never dropped, since the
+            // child ends with `_exit`.
             let _ = nix::unistd::close(open.socket.as_fd().as_raw_fd());
         }
     }
 }
 
+/// The address that the socket is to be bound to.
+#[derive(Debug)]
+enum Endpoint {
+    Inet(InetAddress),
+    Unix(SocketFile),
+    UnixAbstract(Vec<u8>),
+}
+
 impl Endpoint {
-    /// The addresses of the endpoint, never none.
+    /// Resolves the endpoint to its addresses, at least one.
     fn addresses(&self) -> Result<Vec<Address>, AddressError> {
         Ok(match self {
             Self::Inet(address) => address.resolve()?.into_iter().map(Address::from).collect(),
@@ -272,8 +231,54 @@ impl Endpoint {
     }
 }
 
-/// Binds to the first of the addresses that can be had, and returns it as the system has it. Of
-/// several failures, the first is the one that is reported.
+#[derive(Debug)]
+enum State {
+    NotOpened,
+    Open(Open),
+    Closed,
+}
+
+#[derive(Debug)]
+struct Open {
+    socket: Arc<OwnedFd>,
+    /// The addresses of the endpoint that are of the socket's family, at least one.
+    addresses: Vec<Address>,
+    /// The claim to the path of a Unix socket, until the server listens.
+    claim: Option<Claim>,
+    /// The file that bind(2) has made, for a Unix socket.
+    file: Option<BoundFile>,
+}
+
+/// The options that bind sets before bind(2).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SocketOptions {
+    /// `SO_REUSEADDR`.
+    pub(crate) reuse_address: bool,
+    /// `SO_REUSEPORT`.
+    pub(crate) reuse_port: bool,
+    /// `IPV6_V6ONLY`, for IPv6 sockets.
+    pub(crate) only_v6: bool,
+}
+
+/// Why the socket cannot be opened or bound.
+#[derive(Debug)]
+pub(crate) enum SocketError {
+    /// The socket has been closed.
+    Closed,
+    /// The requested address cannot be resolved to a socket address.
+    Address(AddressError),
+    /// socket(2) failed.
+    Create(Address, io::Error),
+    /// The option with this name in C could not be set.
+    Option(&'static str, Address, io::Error),
+    /// The path of a Unix socket could not be claimed.
+    Claim(PathBuf, ClaimError),
+    /// bind(2) failed.
+    Bind(Address, io::Error),
+}
+
+/// Binds to the first of the addresses that can be bound, and returns the bound address as the
+/// system reports it. If none can be bound, the first failure is returned.
 fn bind_to_first(socket: &Socket, addresses: &[Address]) -> Result<Address, SocketError> {
     let mut failure = None;
     for address in addresses {
@@ -287,7 +292,7 @@ fn bind_to_first(socket: &Socket, addresses: &[Address]) -> Result<Address, Sock
             }
         }
     }
-    Err(failure.expect("an endpoint stands for at least one address"))
+    Err(failure.expect("an endpoint has at least one address"))
 }
 
 fn domain(address: &Address) -> Domain {

@@ -1,4 +1,4 @@
-//! What touches the operating system: sockets, the bytes that they carry, and waiting for them.
+//! The interface to the operating system: sockets, the bytes that they carry, and waiting for them.
 
 pub(crate) mod absent_stream;
 pub(crate) mod connection;

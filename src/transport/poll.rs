@@ -31,8 +31,8 @@ pub(crate) fn writable_by(socket: BorrowedFd<'_>, deadline: Deadline) -> io::Res
     poll_until(&mut [PollFd::new(socket, PollFlags::POLLOUT)], deadline)
 }
 
-/// Waits until something happens to one of `fds`. Returns false at the deadline. A signal does not
-/// end the wait: its handler has run, and wakes the wait through one of `fds` if it means to.
+/// Waits for an event on one of `fds`. Returns false at the deadline. A signal does not end the
+/// wait; a signal handler ends it through one of `fds`.
 pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Deadline) -> io::Result<bool> {
     loop {
         match nix::poll::poll(fds, poll_timeout(deadline)) {
@@ -44,8 +44,8 @@ pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Deadline) -> io::Resu
     }
 }
 
-/// The time until the deadline in whole milliseconds, rounded up so that the wait does not spin at
-/// its end.
+/// The time until the deadline in whole milliseconds, rounded up so that the loop of calls does not
+/// spin in the last millisecond.
 fn poll_timeout(deadline: Deadline) -> PollTimeout {
     let Some(left) = deadline.left() else {
         return PollTimeout::NONE;

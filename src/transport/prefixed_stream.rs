@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::transport::stream::Stream;
 
-/// Returns some bytes before those of the inner stream.
+/// Reads return the bytes of the prefix, then those of the inner stream.
 #[derive(Debug)]
 pub(crate) struct PrefixedStream {
     prefix: Vec<u8>,
@@ -88,7 +88,8 @@ impl Stream for PrefixedStream {
         self.inner.readiness()
     }
 
-    /// The socket, once the prefix has been read: before, its bytes are not all of the stream's.
+    /// The socket, once the prefix has been read. Before, the stream has bytes that the socket has
+    /// not.
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         if self.has_prefix() {
             None

@@ -1,4 +1,4 @@
-//! Addresses in the form that the operating system has for them.
+//! Conversions between [`Address`] and the operating system's form of an address.
 
 use std::ffi::OsString;
 use std::io;
@@ -10,7 +10,7 @@ use socket2::SockAddr;
 use crate::transport::sys;
 use crate::values::address::Address;
 
-/// Makes an address of the operating system's form.
+/// Converts the operating system's form into an address.
 pub(crate) fn from_sockaddr(address: &SockAddr) -> Address {
     if let Some(inet) = address.as_socket() {
         Address::Inet(inet)
@@ -23,8 +23,8 @@ pub(crate) fn from_sockaddr(address: &SockAddr) -> Address {
     }
 }
 
-/// Makes the operating system's form of an address. Fails if a path is too long for it, and for a
-/// Unix socket without a name.
+/// Converts an address into the operating system's form. Fails if a path is too long for that form,
+/// and for a Unix socket without a name.
 pub(crate) fn to_sockaddr(address: &Address) -> io::Result<SockAddr> {
     match address {
         Address::Inet(address) => Ok(SockAddr::from(*address)),

@@ -1,4 +1,5 @@
-//! The file of a Unix socket: a stale one is replaced, and the server's own is removed in the end.
+//! The file of a Unix socket: a stale file is replaced, and the server's own file is removed at its
+//! close.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -10,44 +11,17 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::support::log::{Level, log_line};
 
-/// How long a server waits for others that lock the same directory.
+/// How long a server waits for another server that has locked the same directory.
 const LONGEST_WAIT_FOR_LOCK: Duration = Duration::from_secs(1);
 
 /// The path that a Unix server binds to.
 ///
-/// A server that was killed leaves its file behind, and bind(2) fails on the file ever after. So
-/// [`claim`](Self::claim) removes a socket with no listener before bind. What is not a socket, or
-/// has a live server, stays as it is.
+/// A server that was killed leaves its file behind, and bind(2) fails as long as the file exists.
+/// So [`claim`](Self::claim) removes a socket without a server before bind(2). A file that is not a
+/// socket, or has a live server, stays.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
-}
-
-/// Why a path cannot be claimed.
-#[derive(Debug)]
-pub(crate) enum ClaimError {
-    /// A live server has the path.
-    InUse,
-    /// The path leads to a file that is not a socket, or the system does not show the file.
-    Unusable(io::Error),
-}
-
-/// A path that is free to bind to: a lock (flock) on its directory, from the check for a stale file
-/// until the server listens.
-///
-/// Without the lock, each of two servers that start at once could take the other's file for stale.
-#[derive(Debug)]
-pub(crate) struct Claim {
-    directory: Option<File>,
-}
-
-/// The file that bind(2) has made, by its path from the root and its identity. So the server
-/// removes no other, whatever the working directory is by then.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct BoundFile {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
 }
 
 impl SocketFile {
@@ -69,9 +43,9 @@ impl SocketFile {
         Ok(claim)
     }
 
-    /// Waits a short while for other servers that lock the directory: a server that is bound and
-    /// never activated must not keep others from starting. Where the directory cannot be locked,
-    /// the server goes on without the lock.
+    /// Locks the directory, and waits at most [`LONGEST_WAIT_FOR_LOCK`] for another server's lock:
+    /// a server that is bound and never activated must not keep others from starting. If the
+    /// directory cannot be locked, the server goes on without the lock.
     fn lock_directory(&self) -> Option<File> {
         let directory = match self.path.parent() {
             Some(parent) if parent != "" => parent,
@@ -113,12 +87,12 @@ impl SocketFile {
         }
     }
 
-    /// Whether a server listens on the socket. The only way to know is connect(2): a live server
-    /// sees a client that leaves without sending anything.
+    /// Whether a server listens on the socket. Only connect(2) can answer: a live server sees a
+    /// client that leaves without sending anything.
     fn is_live(&self, kind: Type) -> io::Result<bool> {
         let address = SockAddr::unix(&self.path)?;
         let probe = Socket::new(Domain::UNIX, kind, None)?;
-        // A server whose queue is full is alive as well, and connect would wait for it.
+        // Non-blocking: connect(2) would wait for a live server whose queue is full.
         probe.set_nonblocking(true)?;
         match probe.connect(&address) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
@@ -128,20 +102,49 @@ impl SocketFile {
         }
     }
 
-    /// The file at the path, which bind(2) has just made. `None` if the file is gone already.
+    /// The file at the path, which bind(2) has just made. `None` if the file does not exist any
+    /// more.
     pub(crate) fn bound(&self) -> Option<BoundFile> {
         let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
         BoundFile::at(path)
     }
 }
 
+/// Why a path cannot be claimed.
+#[derive(Debug)]
+pub(crate) enum ClaimError {
+    /// A live server has the path.
+    InUse,
+    /// The path leads to a file that is not a socket, or that cannot be examined or removed.
+    Unusable(io::Error),
+}
+
+/// A path that is free for bind(2): a lock (flock) on its directory, from the check for a stale
+/// file until the server listens.
+///
+/// Without the lock, two servers that start at once could each find the other's file stale.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    directory: Option<File>,
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         if let Some(directory) = &self.directory {
-            // Closing the descriptor would not do: a child that was forked meanwhile has a copy.
+            // The close of the descriptor is not enough: a child that was forked meanwhile has a
+            // copy.
             let _ = directory.unlock();
         }
     }
+}
+
+/// The file that bind(2) has made: its absolute path, device and inode. So the server removes no
+/// other file, even after a change of its working directory.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BoundFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
 }
 
 impl BoundFile {
@@ -155,7 +158,7 @@ impl BoundFile {
         })
     }
 
-    /// Removes the file, unless another has taken its place.
+    /// Removes the file, if the path still leads to it.
     pub(crate) fn remove(self) {
         let is_ours = Self::at(self.path.clone()).as_ref() == Some(&self);
         if is_ours && let Err(error) = fs::remove_file(&self.path) {

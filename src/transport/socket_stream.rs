@@ -15,8 +15,8 @@ use crate::transport::poll::{readable_now, writable_by};
 use crate::transport::stream::Stream;
 use crate::transport::sys::NO_SIGNAL;
 
-/// The shortest time that a socket is set to wait. The socket counts microseconds, and takes zero
-/// of them for a wait without end. A read may end so much after its deadline.
+/// The shortest `SO_RCVTIMEO` that is set: the option counts microseconds, and zero means no
+/// timeout. A read may end this much after its deadline.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// A connected socket of any family.
@@ -27,13 +27,6 @@ pub(crate) struct SocketStream {
     deadline: Option<Instant>,
     /// The present `SO_RCVTIMEO` of the socket.
     read_timeout: Option<Duration>,
-}
-
-/// When an operation ends at the latest, and the kind of error that it ends with then.
-#[derive(Debug, Clone, Copy)]
-struct Bound {
-    until: Instant,
-    expired: ErrorKind,
 }
 
 impl SocketStream {
@@ -50,8 +43,7 @@ impl SocketStream {
         self.connection.socket()
     }
 
-    /// The bound of an operation that begins now: by the timeout or the deadline, whichever is
-    /// sooner.
+    /// The bound of an operation that begins now: the timeout or the deadline, whichever is sooner.
     fn bound(&self) -> Option<Bound> {
         let by_timeout = self
             .timeout
@@ -75,10 +67,10 @@ impl SocketStream {
         Ok(())
     }
 
-    /// Reads, and wakes up at the bound.
+    /// Reads, and fails at the bound.
     ///
-    /// `SO_RCVTIMEO` does that, which saves a poll(2). In a conversation it seldom has to be set
-    /// again: a value that is shorter than the time left does as well, and leads to a second read.
+    /// Uses `SO_RCVTIMEO`, which saves a poll(2). The option is set again only if its present value
+    /// would sleep past the bound; a shorter value leads to a second read.
     fn read_until(&mut self, buffer: &mut [u8], bound: Bound) -> io::Result<usize> {
         let mut had_to_wait_again = false;
         loop {
@@ -92,17 +84,17 @@ impl SocketStream {
             }
             match self.socket().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => had_to_wait_again = true,
-                // The system would begin the timeout anew.
+                // Tried again here, since the time left has to be computed anew.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => return result,
             }
         }
     }
 
-    /// Calls `send` with the flags that it needs, and waits for room until the bound.
+    /// Calls `send` with the flags of send(2), and waits for room until the bound.
     ///
-    /// With a bound it does not wait in send(2), by `SO_SNDTIMEO`: over a Unix socket that bounds
-    /// each part of a long write.
+    /// With a bound, the wait is in poll(2) and not in send(2) with `SO_SNDTIMEO`, which over a
+    /// Unix socket bounds each part of a long write.
     fn send(&self, send: impl Fn(&Socket, c_int) -> io::Result<usize>) -> io::Result<usize> {
         let Some(bound) = self.bound() else {
             return self.count_sent(send(self.socket(), NO_SIGNAL));
@@ -173,7 +165,7 @@ impl Stream for SocketStream {
 
     fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
         match self.socket().set_tcp_nodelay(nodelay) {
-            // There is no such algorithm but in TCP.
+            // `EOPNOTSUPP`: only TCP has the algorithm.
             Err(error) if error.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => Ok(()),
             result => result,
         }
@@ -186,4 +178,11 @@ impl Stream for SocketStream {
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         Some(self.connection.socket().as_fd())
     }
+}
+
+/// The latest end of an operation, and the kind of its error then.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    until: Instant,
+    expired: ErrorKind,
 }

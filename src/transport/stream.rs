@@ -1,4 +1,4 @@
-//! The transport under a stream request.
+//! The contract of the transport under a stream request.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use crate::support::deadline::Deadline;
 use crate::transport::poll::readable_by;
 
-/// A connection's bytes, both ways, unbuffered: what a [`StreamRequest`](crate::StreamRequest)
-/// reads and writes.
+/// The bytes of a connection, both ways, unbuffered, which a
+/// [`StreamRequest`](crate::StreamRequest) reads and writes.
 ///
-/// TCP and Unix sockets implement it here, and [`mock`](crate::mock) does without a network. A
-/// layer that changes the bytes on their way (encryption, compression) implements it over a boxed
-/// `Stream`, and [`map_stream`](crate::StreamRequest::map_stream) puts it in place.
+/// The framework implements this trait for TCP and Unix sockets, and for the [`mock`](crate::mock)
+/// without a network. A layer that changes the bytes on their way (encryption, compression)
+/// implements the trait over a boxed `Stream`, and installs its stream with
+/// [`map_stream`](crate::StreamRequest::map_stream). Python's counterpart is the socket object,
+/// which a layer wraps.
 ///
 /// # The order of calls
 ///
@@ -27,30 +29,33 @@ use crate::transport::poll::readable_by;
 ///    [`wait_readable`](Self::wait_readable) waits and reads nothing.
 /// 3. `write` or `write_vectored`, until the answer is sent, then `flush`.
 ///
-/// [`set_timeout`](Self::set_timeout) and [`set_nodelay`](Self::set_nodelay) may come at any time.
-/// [`shutdown`](Self::shutdown) of the writing side is the last call but the drop.
+/// [`set_timeout`](Self::set_timeout), [`set_nodelay`](Self::set_nodelay) and
+/// [`shutdown`](Self::shutdown) may come at any time. A request that is closed in good order ends
+/// with `shutdown` of the writing side, then the drop.
 ///
-/// A server that stops shuts down the descriptor under the stream from another thread: a `read`
-/// that waits returns the end of file then, and after an abort a `write` fails.
+/// A server that stops shuts down the descriptor under the stream, from another thread. Then a
+/// `read` that waits returns the end of file, and after an abort a `write` fails.
 ///
-/// `read` and `write` follow the contracts of [`Read`] and [`Write`]. When the timeout is over they
-/// fail with [`WouldBlock`](io::ErrorKind::WouldBlock), at the deadline with
-/// [`TimedOut`](io::ErrorKind::TimedOut). The request makes the right error of that.
+/// `read` and `write` follow the contracts of [`Read`] and [`Write`]. They fail with
+/// [`WouldBlock`](io::ErrorKind::WouldBlock) at the timeout, and with
+/// [`TimedOut`](io::ErrorKind::TimedOut) at the deadline. The request adds the reason and the time
+/// to the error that its handler sees.
 pub trait Stream: Read + Write + Send + fmt::Debug {
     /// Whether `read` would return at once: with bytes, the end of file, or an error. A layer that
-    /// holds bytes back returns true for those too.
+    /// has buffered bytes of its own returns true for those too.
     ///
     /// # Errors
     ///
-    /// If the operating system cannot find out.
+    /// If the operating system reports an error.
     fn readable_now(&mut self) -> io::Result<bool>;
 
-    /// Waits until `read` would return at once, and returns true; at `deadline` it returns false.
-    /// `None` means no deadline. A stream without a [descriptor](Self::readiness) does not wait.
+    /// Waits until `read` would return at once. Returns true then, and false at `deadline`; `None`
+    /// means no deadline. A stream without a [descriptor](Self::readiness) does not wait, and
+    /// returns true.
     ///
     /// # Errors
     ///
-    /// If the operating system cannot wait.
+    /// If the operating system reports an error.
     fn wait_readable(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
         if self.readable_now()? {
             return Ok(true);
@@ -60,46 +65,47 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
             .map_or(Ok(true), |descriptor| readable_by(descriptor, deadline))
     }
 
-    /// Ends one direction, or both. Called once by
-    /// [`shutdown_request`](crate::BaseServer::shutdown_request).
+    /// Ends one direction, or both. [`shutdown_request`](crate::BaseServer::shutdown_request) calls
+    /// this for the writing side; a handler may have called it before.
     ///
     /// # Errors
     ///
     /// If the connection has ended already.
     fn shutdown(&mut self, how: Shutdown) -> io::Result<()>;
 
-    /// Bounds every single read and write from now on; `None` means no bound.
+    /// Bounds every single read and write from now on; `None` means no bound. `timeout` is never
+    /// zero.
     ///
     /// # Errors
     ///
-    /// If the transport has no timeouts. `timeout` is never zero.
+    /// If the transport has no timeouts.
     fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Ends every read and write that is under way at `deadline`, whatever it has done until then:
-    /// it fails with [`TimedOut`](io::ErrorKind::TimedOut). What can be done without waiting is
-    /// done also after the deadline. `None` means no deadline. A layer passes it on to its inner
-    /// stream.
+    /// Sets the end of all waiting: a read or write that waits at `deadline` fails with
+    /// [`TimedOut`](io::ErrorKind::TimedOut). A read or write that need not wait succeeds after the
+    /// deadline too. `None` means no deadline. A layer passes the deadline on to its inner stream.
     ///
     /// # Errors
     ///
     /// If the transport has no deadlines.
     fn set_deadline(&mut self, deadline: Option<Instant>) -> io::Result<()>;
 
-    /// Turns Nagle's algorithm off (true) or on. Where there is none, it does nothing.
+    /// Turns Nagle's algorithm off (true) or on (false). Does nothing on a transport without the
+    /// algorithm.
     ///
     /// # Errors
     ///
     /// If the operating system refuses.
     fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()>;
 
-    /// The descriptor to wait on: when it is readable, the client may have sent something. `None`
-    /// without a network. A layer returns that of its inner stream. Nobody reads or writes through
-    /// it.
+    /// The descriptor to wait on, and for nothing else: while it is readable, the client may have
+    /// sent something. `None` without a network. A layer returns the descriptor of its inner
+    /// stream.
     fn readiness(&self) -> Option<BorrowedFd<'_>>;
 
     /// The connection's socket, if the bytes of this stream are the bytes of the socket: to set
-    /// options on it, or to send through it. `None`, which is the default, for a layer that changes
-    /// the bytes.
+    /// options on it, or to send through it. `None`, the default, for a layer that changes the
+    /// bytes.
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         None
     }

@@ -1,4 +1,4 @@
-//! What differs between operating systems, so that the other files here read as if there were one.
+//! The differences between operating systems, so that the other files are the same for all.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,21 +19,21 @@ use {
     std::os::fd::AsRawFd,
 };
 
-/// The flag by which a send to a client that has left is an error, and not a signal to the whole
-/// process: `MSG_NOSIGNAL`. Apple has the option `SO_NOSIGPIPE` instead, which `socket2` sets.
+/// `MSG_NOSIGNAL`: a send to a client that has left fails with `EPIPE`, without `SIGPIPE` to the
+/// whole process. Apple has the option `SO_NOSIGPIPE` instead, which `socket2` sets.
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) const NO_SIGNAL: c_int = nix::libc::MSG_NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 pub(crate) const NO_SIGNAL: c_int = 0;
 
-/// accept(2) on a listening socket that does not block, for a connection that does.
+/// accept(2) on a non-blocking listening socket. The connection is in blocking mode.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) fn accept(listening: &Socket) -> io::Result<(Socket, SockAddr)> {
     listening.accept()
 }
 
-/// accept(2) on a listening socket that does not block, for a connection that does: the connection
-/// inherits `O_NONBLOCK` here.
+/// accept(2) on a non-blocking listening socket. The connection, which inherits `O_NONBLOCK` on
+/// these systems, is set to blocking mode.
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
 pub(crate) fn accept(listening: &Socket) -> io::Result<(Socket, SockAddr)> {
     let (connection, client) = listening.accept()?;
@@ -53,8 +53,8 @@ pub(crate) fn abstract_name(_: &SockAddr) -> Option<&[u8]> {
     None
 }
 
-/// The event of a half-closed socket of datagrams, which poll(2) reports only if asked:
-/// `POLLRDHUP`.
+/// `POLLRDHUP`, the event of a half-closed socket of datagrams, which poll(2) reports only if
+/// requested.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) const HALF_CLOSED: PollFlags = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
@@ -67,14 +67,13 @@ pub(crate) const MESSAGES: Type = Type::SEQPACKET;
 #[cfg(target_vendor = "apple")]
 pub(crate) const MESSAGES: Type = Type::STREAM;
 
-/// How many datagrams [`receive_batch`] receives at most.
+/// The most datagrams that [`receive_batch`] receives.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) const LONGEST_BATCH: usize = 32;
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
 pub(crate) const LONGEST_BATCH: usize = 1;
 
-/// The families of the sockets that [`receive_batch`] works for: of none where there is no
-/// recvmmsg(2).
+/// The families of sockets that [`receive_batch`] supports: none on a system without recvmmsg(2).
 #[cfg(any(target_os = "android", target_os = "linux"))]
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Inet {
@@ -85,10 +84,10 @@ pub(crate) enum Inet {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Inet {}
 
-/// The family of `socket`, if [`receive_batch`] works for it: that of an internet socket on Linux.
+/// The family of `socket` if [`receive_batch`] supports it: an internet socket on Linux.
 ///
-/// Not of a Unix socket: the system gives no address for a client without a name, and `nix` takes
-/// the memory for that address as initialised.
+/// Unix sockets are excluded: the system writes no address for a client without a name, and `nix`
+/// reads the memory for that address as initialised.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) fn family_for_batches(socket: BorrowedFd<'_>) -> Option<Inet> {
     let address = SockRef::from(&socket).local_addr().ok()?;
@@ -102,9 +101,9 @@ pub(crate) fn family_for_batches(_: BorrowedFd<'_>) -> Option<Inet> {
     None
 }
 
-/// recvmmsg(2): receives the datagrams that are there, without waiting for any: one for each of
-/// `slots`, up to [`LONGEST_BATCH`]. Calls `each` with the length of each datagram, which is at
-/// most that of its slot, and its client.
+/// recvmmsg(2): receives the datagrams that have arrived, one into each of `slots`, at most
+/// [`LONGEST_BATCH`], without waiting. Calls `each` with the length of each datagram, at most that
+/// of its slot, and its client.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) fn receive_batch<'a>(
     socket: BorrowedFd<'_>,
@@ -156,9 +155,9 @@ fn receive_with<'a, A: SockaddrLike + Copy + Into<SocketAddr>>(
 
 #[cfg(any(target_os = "android", target_os = "linux"))]
 thread_local! {
-    // Where recvmmsg(2) writes addresses: for each thread, since they are not `Send`, and for each
-    // family, since `nix` does not set the length of an address again that the system has set. That
-    // of an internet address is always the same. Control messages, for which `None` makes no room,
+    // The memory in which recvmmsg(2) writes addresses. Each thread has its own, since the headers
+    // are not `Send`; and each family, since `nix` does not reset the length of an address, which
+    // is constant within an internet family. Control messages, for which `None` makes no room,
     // would need new headers each time.
     static V4_HEADERS: RefCell<MultiHeaders<SockaddrIn>> =
         RefCell::new(MultiHeaders::preallocate(LONGEST_BATCH, None));
@@ -166,8 +165,8 @@ thread_local! {
         RefCell::new(MultiHeaders::preallocate(LONGEST_BATCH, None));
 }
 
-/// How many forks have led from the program's first process to this one, since the first call: what
-/// differs from the number of before was done in another process. getpid(2) would be a system call.
+/// The number of forks from the process that called this first to the present process. A value that
+/// was stored with another number was stored by another process. getpid(2) would be a system call.
 #[allow(unsafe_code)]
 pub(crate) fn forks() -> u32 {
     static FORKS: AtomicU32 = AtomicU32::new(0);
@@ -178,9 +177,10 @@ pub(crate) fn forks() -> u32 {
     }
 
     COUNTED.call_once(|| {
-        // SAFETY: `count` is a function for the whole life of the program, and increments an
-        // atomic, as a child of a program with threads may. Failure means that memory has run out:
-        // then a child of a fork is not recognised, and nothing worse.
+        // SAFETY: `count` exists for the whole life of the program, and only increments an atomic,
+        // which is async-signal-safe, as a child of a program with threads requires. If the call
+        // fails, memory has run out, and the only consequence is that the children of forks are not
+        // recognised.
         unsafe {
             nix::libc::pthread_atfork(None, None, Some(count));
         }

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Counted as the transport carries them, by the thread that serves the request, and read by any.
+/// Bytes received and sent, as the transport carries them. The thread that serves the request
+/// counts; any thread reads.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     received: AtomicU64,

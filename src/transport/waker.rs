@@ -1,4 +1,4 @@
-//! What ends the loop's wait before a request comes.
+//! The waker, which ends the loop's wait before a request comes.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,43 +11,28 @@ use crate::support::sync::atomic::{AtomicBool, Ordering};
 use crate::transport::poll::poll_until;
 use crate::transport::sys::HALF_CLOSED;
 
-/// Ends the wait of a loop from any thread, from a signal handler, and from a forked child.
+/// Ends the wait of the loop, from any thread, from a signal handler, and from a forked child.
 ///
-/// A pair of connected sockets: a byte written to one ends the wait on the other, and stays there
-/// until the loop [drains](Self::drain) the pair. So a wake just before the wait begins is not
-/// lost. The loop waits with poll(2), because it waits on two descriptors: that is one system call
-/// a pass, and no further descriptor. A forked child shares the pair, which is how a handler there
-/// can stop the parent's loop.
+/// A waker is a pair of connected sockets. A byte written to the write end ends the wait on the
+/// read end, and stays until the loop [drains](Self::drain) the pair, so that a wake just before
+/// the wait is not lost. The loop waits on two descriptors with poll(2): one system call a pass,
+/// and no further descriptor. A forked child shares the pair, so that a handler in the child can
+/// stop the parent's loop.
 #[derive(Debug)]
 pub(crate) struct Waker<P = SocketPair> {
     pair: P,
-    /// Set while a wake byte is in the pair: repeated wakes write one byte, so there is always room
-    /// for a child's stop byte.
+    /// Set while a wake byte is in the pair. Repeated wakes write one byte, so the pair always has
+    /// room for a child's stop byte.
     pending: AtomicBool,
-}
-
-/// The loop looks at its state again.
-const WAKE: u8 = b'w';
-/// The loop stops. A forked child writes it, whose memory the parent does not see.
-const STOP: u8 = b's';
-
-/// What carries the bytes of a [`Waker`].
-pub(crate) trait Bytes {
-    /// Adds a byte, and never waits. A pair that is full has bytes in it, which wake the loop as
-    /// well.
-    fn write(&self, byte: u8);
-
-    /// Removes every byte. Returns whether a [`STOP`] was among them.
-    fn read_all(&self) -> bool;
 }
 
 impl<P: Bytes> Waker<P> {
     /// Ends the wait under way, or the next one.
     ///
-    /// Whoever calls it has changed what the loop looks at before.
+    /// The caller first changes the state that the loop reads, then calls this.
     pub(crate) fn wake(&self) {
-        // Release: the `swap` in `drain` that takes this value away sees what has changed before.
-        // A byte is in the pair, or about to be, if the flag was set already.
+        // Release: pairs with the `swap` in `drain`, after which the loop sees the caller's
+        // changes. If the flag was set already, a byte is in the pair, or about to be.
         if !self.pending.swap(true, Ordering::AcqRel) {
             self.pair.write(WAKE);
         }
@@ -58,24 +43,16 @@ impl<P: Bytes> Waker<P> {
         self.pair.write(STOP);
     }
 
-    /// Takes the bytes out. Returns whether a forked child has stopped the loop. The loop looks at
-    /// its state after this call.
+    /// Removes the bytes from the pair. Returns whether a forked child has stopped the loop. The
+    /// loop reads its state after this call.
     pub(crate) fn drain(&self) -> bool {
         let stop = self.pair.read_all();
-        // Cleared after the read. Cleared before it, a wake in between would set it again, its byte
-        // would be read here, and all later wakes would be skipped. Acquire: pairs with `wake`.
+        // The flag is cleared after the read. If it were cleared before, a wake in between would
+        // set it again, its byte would be read here, and all later wakes would be skipped. Acquire:
+        // pairs with `wake`.
         self.pending.swap(false, Ordering::AcqRel);
         stop
     }
-}
-
-/// What ended a wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Woken {
-    /// The waker has ended the wait.
-    pub by_waker: bool,
-    /// The socket has been shut down: the requests that it has now are the last.
-    pub shut_down: bool,
 }
 
 impl Waker {
@@ -91,8 +68,8 @@ impl Waker {
         Ok(self.pair.write_end.try_clone()?.into())
     }
 
-    /// Waits until `socket` is readable or shut down, or the waker ends the wait, or the deadline
-    /// is over. Without a socket only the other two end the wait.
+    /// Waits until `socket` is readable or shut down, the waker ends the wait, or the deadline is
+    /// over. Without a socket, only the waker and the deadline end the wait.
     pub(crate) fn wait(
         &self,
         socket: Option<BorrowedFd<'_>>,
@@ -105,7 +82,7 @@ impl Waker {
         ];
         let count = if socket.is_some() { 2 } else { 1 };
         poll_until(&mut fds[..count], deadline)?;
-        // `nix` has no name for the half-closed socket's event, and returns `None` where it occurs.
+        // `nix` has no name for `POLLRDHUP`, and returns `None` for events that contain it.
         let shut_down = |fd: &PollFd<'_>| {
             let events = fd.revents();
             events.is_none_or(|events| events.contains(PollFlags::POLLHUP))
@@ -117,7 +94,32 @@ impl Waker {
     }
 }
 
-/// Two connected sockets that never block.
+/// What ended a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Woken {
+    /// The waker has ended the wait.
+    pub by_waker: bool,
+    /// The socket has been shut down: the requests in its queue are the last.
+    pub shut_down: bool,
+}
+
+/// The loop looks at its state again.
+const WAKE: u8 = b'w';
+/// The loop stops. A forked child writes this byte, since the parent does not see the child's
+/// memory.
+const STOP: u8 = b's';
+
+/// The pipe that carries the bytes of a [`Waker`]: a pair of sockets, or a model of one.
+pub(crate) trait Bytes {
+    /// Adds a byte without waiting. The byte is dropped if the pair is full: the bytes in the pair
+    /// wake the loop as well.
+    fn write(&self, byte: u8);
+
+    /// Removes every byte. Returns whether a [`STOP`] was among them.
+    fn read_all(&self) -> bool;
+}
+
+/// Two connected sockets in non-blocking mode.
 #[derive(Debug)]
 pub(crate) struct SocketPair {
     write_end: UnixStream,
@@ -228,7 +230,7 @@ mod loom_tests {
 
     use super::*;
 
-    /// A pair of sockets as far as a waker needs one: bytes, and a wait until there are some.
+    /// The part of a pair of sockets that a waker needs: bytes, and a wait until one arrives.
     #[derive(Default)]
     struct Model {
         bytes: Mutex<Vec<u8>>,
