@@ -7,14 +7,14 @@ use crate::values::drain_report::DrainReport;
 use crate::values::request_event::Outcome;
 use crate::values::statistics::Statistics;
 
-/// What has happened to the requests of a server since it was made.
+/// The counters of a server's requests since the server was made.
 ///
-/// Every access is `Relaxed`: a counter orders nothing, and each is right by itself.
+/// Every access is `Relaxed`: a counter orders nothing, and the counters are independent.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     accepted: AtomicU64,
     refused: AtomicU64,
-    /// At the index of each outcome.
+    /// A counter at the index of each outcome.
     ended: [AtomicU64; Outcome::ALL.len()],
     traffic: Traffic,
 }
@@ -32,13 +32,13 @@ impl Counters {
         counter.fetch_add(1, Relaxed);
     }
 
-    /// Adds the bytes of a request that is over.
+    /// Adds the bytes of an ended request.
     pub(crate) fn count_traffic(&self, received: u64, sent: u64) {
         self.traffic.count_received(received);
         self.traffic.count_sent(sent);
     }
 
-    /// The numbers of what is over; those of active requests are zero.
+    /// The numbers of ended requests; those of active requests are zero.
     pub(crate) fn statistics(&self) -> Statistics {
         let ended = |outcome: Outcome| self.ended[outcome as usize].load(Relaxed);
         Statistics {
@@ -57,7 +57,8 @@ impl Counters {
     }
 }
 
-/// How the requests have ended since the drain began, each counter `Relaxed` as in [`Counters`].
+/// The counters of the ends of requests since the drain began. Every access is `Relaxed`, as in
+/// [`Counters`].
 #[derive(Debug, Default)]
 pub(crate) struct DrainCounters {
     idle: AtomicUsize,
@@ -76,7 +77,7 @@ impl DrainCounters {
         counter.fetch_add(1, Relaxed);
     }
 
-    /// The server goes on serving, so a later drain counts from zero.
+    /// Sets the counters to zero, when the server goes on serving after a drain.
     pub(crate) fn reset(&self) {
         for counter in [&self.idle, &self.ended, &self.aborted] {
             counter.store(0, Relaxed);

@@ -1,4 +1,4 @@
-//! How a request has ended, and what it has carried.
+//! The end of a request, and its bytes.
 
 use std::time::Instant;
 
@@ -7,14 +7,14 @@ use crate::values::request_event::{Outcome, Refusal, RequestEvent};
 /// How a request was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Closed {
-    /// No handler has served the request.
+    /// The request was refused.
     Refused(Refusal),
-    /// The request has run, or was to run.
+    /// The request was not refused, and has ended.
     Ended(Outcome),
 }
 
-/// The end of a request: a value that a forked child reports to its parent, and that the counters
-/// and the events are made of.
+/// The end of a request. A forked child reports this value to its parent; the counters and the
+/// events are made of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub closed: Closed,
@@ -25,7 +25,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// The end of a forked child that has reported nothing: a signal has ended the child, or its
+    /// The end of a forked child that has sent no report: a signal has ended the child, or its
     /// handler has ended the process.
     pub(crate) fn without_report(outcome: Outcome) -> Self {
         Self {

@@ -1,14 +1,14 @@
-//! Who is notified of the events of requests.
+//! The receiver of the events of requests.
 
 use std::fmt;
 
 use crate::values::address::Address;
 use crate::values::request_event::RequestEvent;
 
-/// The layers of a server, as far as events are concerned.
+/// Emits events to the layers of a server.
 ///
-/// `base_server.rs` implements it for every stack of layers, so that a running server can emit an
-/// event and knows no hook.
+/// `base_server.rs` implements the trait for every stack of layers, so that the files of this room
+/// can emit an event without importing a hook.
 pub(crate) trait Events: Send + Sync {
     /// Emits an event of this client's request to the outermost layer.
     fn emit(&self, client: &Address, event: &RequestEvent);

@@ -1,4 +1,5 @@
-//! A request that a forked child serves: as the parent counts it, and as the child ends it.
+//! A request that a forked child serves: the parent's count of the request, and the drain in the
+//! child.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +10,7 @@ use crate::running::shared::Shared;
 use crate::transport::connection::Connection;
 use crate::values::address::Address;
 
-/// The request of a forked child, as the parent counts it.
+/// The parent's count of a request that a forked child serves.
 #[derive(Debug)]
 pub(crate) struct RequestInChild {
     shared: Arc<Shared>,
@@ -34,7 +35,7 @@ impl RequestInChild {
         }
     }
 
-    /// The parent has collected the child.
+    /// Counts the end of the request, and emits the event, when the parent has collected the child.
     pub(crate) fn end(self, ended: &Ended) {
         let requests = self.shared.requests();
         requests.count_traffic_of_child(ended);
@@ -52,7 +53,7 @@ impl Drop for RequestInChild {
     }
 }
 
-/// Makes one request of a forked child end because the server is draining.
+/// Begins the drain of one request in a forked child.
 #[derive(Debug)]
 pub(crate) struct DrainNotice {
     shared: Arc<Shared>,
@@ -64,7 +65,7 @@ impl DrainNotice {
         Self { shared, connection }
     }
 
-    /// Touches atomics and calls shutdown(2), so that a signal handler may call it.
+    /// Async-signal-safe: touches atomics and calls shutdown(2).
     pub(crate) fn notify(&self) {
         self.shared.lifecycle().drain_in_child();
         if let Some(connection) = &self.connection {

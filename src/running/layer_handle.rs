@@ -1,4 +1,4 @@
-//! A server as its own layers see it.
+//! The handle of a server for its layers.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use crate::running::shared::Shared;
 use crate::transport::connection::Connection;
 use crate::values::address::Address;
 
-/// A server as its own layers see it: what a bottom layer makes and registers its requests with,
-/// and how a mix-in wakes the loop.
+/// The handle of a server for its layers: a bottom layer registers requests with it, and a mix-in
+/// wakes the loop with it.
 ///
-/// The bottom layer makes one with [`new`](Self::new), returns it from
-/// [`BaseServer::layer_handle`](crate::BaseServer::layer_handle), and sets the addresses. Every
-/// layer reaches it by that hook. What handlers and other threads see of the server is
-/// [`server`](Self::server).
+/// The bottom layer makes the handle with [`new`](Self::new), sets the addresses, and returns the
+/// handle from [`BaseServer::layer_handle`](crate::BaseServer::layer_handle), where every layer
+/// finds it. [`server`](Self::server) is the handle for handlers and other threads. In Python, the
+/// layers share these methods and attributes through `self`.
 #[derive(Debug, Clone)]
 pub struct LayerHandle {
     server: ServerHandle,
@@ -33,29 +33,27 @@ impl LayerHandle {
         self.server.shared()
     }
 
-    /// The server as its handlers and other threads see it.
+    /// The handle of the same server for handlers and other threads.
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
         &self.server
     }
 
-    /// Sets the address that was requested, which errors name before and while the socket is bound.
-    /// Only the first call has an effect.
+    /// Sets the requested address, which errors name until the socket is bound. Only the first call
+    /// has an effect.
     pub fn set_requested_address(&self, address: Address) {
         self.shared().set_requested_address(address);
     }
 
-    /// Sets the real address, once the socket is bound. Only the first call has an effect.
+    /// Sets the real address of the bound socket. Only the first call has an effect.
     pub fn set_server_address(&self, address: Address) {
         self.shared().set_server_address(address);
     }
 
-    /// Registers a request of this client, without a connection of its own, such as a datagram,
-    /// among the running requests. A bottom layer calls it in
-    /// [`get_request`](crate::BaseServer::get_request).
+    /// Registers a request that has no connection of its own, such as a datagram, and returns its
+    /// guard. For a bottom layer's [`get_request`](crate::BaseServer::get_request).
     ///
-    /// A connection is registered by
-    /// [`StreamRequest::from_socket`](crate::StreamRequest::from_socket).
+    /// [`StreamRequest::from_socket`](crate::StreamRequest::from_socket) registers a connection.
     #[must_use]
     pub fn register_request(&self, client_address: Address) -> RequestGuard {
         RequestGuard::new(self.server.clone(), client_address, None)
@@ -69,20 +67,21 @@ impl LayerHandle {
         RequestGuard::new(self.server.clone(), client_address, Some(connection))
     }
 
-    /// Wakes the loop, so that it asks again whether every layer
-    /// [is ready](crate::BaseServer::is_ready). A layer calls it when it was not ready and now is.
+    /// Wakes the loop, which asks again whether every layer
+    /// [is ready](crate::BaseServer::is_ready). A layer calls this when it becomes ready.
     #[doc(alias = "notify")]
     pub fn wake(&self) {
         self.shared().wake();
     }
 
-    /// Waits until no request runs in this process, as `server_close` of a mix-in that hands
-    /// requests to others does. Returns true if none runs.
+    /// Waits until no request runs in this process, and returns true then: for the `server_close`
+    /// of a mix-in that serves requests in other threads.
     ///
-    /// Idle handlers have been interrupted before. At the server's
-    /// [drain timeout](crate::Server::set_drain_timeout), the connections of the other requests are
-    /// shut down, so that blocked reads and writes end, and a request that has not begun does not
-    /// begin. If a request still runs after a further second, this returns false.
+    /// Idle handlers have been interrupted when `server_close` is called. At the server's
+    /// [drain timeout](crate::Server::set_drain_timeout) this method aborts the other requests: it
+    /// shuts their connections down, which ends blocked reads and writes, and requests that have
+    /// not begun are closed without a handler. Returns false if a request still runs a second
+    /// later.
     pub fn wait_for_requests(&self) -> bool {
         self.shared().wait_for_requests()
     }

@@ -7,15 +7,17 @@ use crate::support::lock::{lock, wait_while};
 use crate::support::sync::atomic::{AtomicBool, Ordering};
 use crate::support::sync::{Condvar, Mutex};
 
-/// The one state of a server, and who waits for it to change.
+/// The phase of a server, and the threads that wait for the end of its loop.
 ///
 /// ```text
 ///            begin_loop                 request_stop
 ///   Idle ───────────────▶ Serving ─────────────────────▶ Stopping
-///    ▲ ▲                    │ the loop fails                │ the loop ends
+///    ▲ ▲                    │ end_loop                      │ end_loop
 ///    │ └────────────────────┘                               ▼
 ///    │  request_stop                  begin_loop
-///    └───────────────▶ StopRequested ─────────────────▶ Stopped ──▶ Serving, by the next loop
+///    └───────────────▶ StopRequested ─────────────────▶ Stopped ──▶ Serving, by begin_loop
+///                            ▲                             │
+///                            └──────── request_stop ───────┘
 ///
 ///   every state but Serving and Stopping ──begin_close──▶ Closing ──▶ Overdue
 /// ```
@@ -23,37 +25,11 @@ use crate::support::sync::{Condvar, Mutex};
 pub(crate) struct Lifecycle {
     state: Mutex<State>,
     loop_ended: Condvar,
-    /// Whether the phase is one in which requests are to end. It is beside the phase for the sake
-    /// of those who can take no lock: the signal handler of a forked child, and each wait for a
-    /// message.
+    /// Whether the phase is one in which requests are to end. An atomic beside the phase, because
+    /// the signal handler of a forked child can take no lock, and a wait for a message takes none.
     draining: AtomicBool,
-    /// Accepting is suspended, which is independent of the phase.
+    /// Whether accepting is suspended, in any phase.
     suspended: AtomicBool,
-}
-
-#[derive(Debug)]
-struct State {
-    phase: Phase,
-    /// How many loops have ended.
-    loops: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Phase {
-    /// No loop runs, and nobody has stopped the server.
-    Idle,
-    /// No loop runs, and the next one returns at once.
-    StopRequested,
-    /// The loop runs in this thread.
-    Serving(ThreadId),
-    /// The loop in this thread returns after its present pass.
-    Stopping(ThreadId),
-    /// The loop has been stopped.
-    Stopped,
-    /// The server is being closed, and running requests have this time.
-    Closing(Deadline),
-    /// The server is being closed, and the time of running requests is over.
-    Overdue,
 }
 
 impl Lifecycle {
@@ -76,17 +52,17 @@ impl Lifecycle {
 
     /// Whether requests are to end.
     pub(crate) fn is_draining(&self) -> bool {
-        // Acquire: whoever sees the flag sees what was done before the stop.
+        // Acquire: a thread that sees the flag sees what was done before the stop.
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Sets the flag alone, in a forked child, whose parent stops. A signal handler may call it.
+    /// Sets the flag alone, in a forked child whose parent stops. Async-signal-safe.
     pub(crate) fn drain_in_child(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn is_suspended(&self) -> bool {
-        // Relaxed: the loop sees it at its next pass, and a wake orders that where it matters.
+        // Relaxed: the loop reads the flag in each pass, and `resume` wakes the loop.
         self.suspended.load(Ordering::Relaxed)
     }
 
@@ -94,7 +70,7 @@ impl Lifecycle {
         self.suspended.store(suspended, Ordering::Relaxed);
     }
 
-    /// Stops the loop, or the next one. Returns how many loops have ended so far.
+    /// Requests a stop of the present or the next loop. Returns how many loops have ended so far.
     pub(crate) fn request_stop(&self) -> u64 {
         let mut state = lock(&self.state);
         state.phase = match state.phase {
@@ -107,8 +83,8 @@ impl Lifecycle {
         state.loops
     }
 
-    /// The calling thread enters the loop. Returns false if the server was stopped before, which
-    /// this call takes back, and `None` if another thread is in the loop.
+    /// Enters the loop in the calling thread. Returns `None` if a loop runs already, in any thread;
+    /// and false if a stop was requested before, which ends this loop and no further one.
     pub(crate) fn begin_loop(&self, thread: ThreadId) -> Option<bool> {
         let mut state = lock(&self.state);
         match state.phase {
@@ -122,12 +98,12 @@ impl Lifecycle {
                 state.phase = Phase::Stopped;
                 Some(false)
             }
-            // A closed server has no caller who could enter its loop.
+            // Not reached: `server_close` consumes the server.
             Phase::Closing(_) | Phase::Overdue => Some(false),
         }
     }
 
-    /// The calling thread has left the loop.
+    /// Leaves the loop.
     pub(crate) fn end_loop(&self) {
         let mut state = lock(&self.state);
         state.phase = match state.phase {
@@ -140,7 +116,7 @@ impl Lifecycle {
         self.loop_ended.notify_all();
     }
 
-    /// Waits until a further loop than `loops` has ended, or none runs in another thread than
+    /// Waits until more than `loops` loops have ended, or no loop runs in a thread other than
     /// `this`. Returns false at the deadline.
     pub(crate) fn wait_for_loop(&self, loops: u64, this: ThreadId, deadline: Deadline) -> bool {
         let (_state, ended) = wait_while(&self.loop_ended, lock(&self.state), deadline, |state| {
@@ -153,13 +129,13 @@ impl Lifecycle {
         ended
     }
 
-    /// The server is being closed.
+    /// Begins the close of the server.
     pub(crate) fn begin_close(&self, deadline: Deadline) {
         lock(&self.state).phase = Phase::Closing(deadline);
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    /// The time of the requests that run while the server is being closed.
+    /// The deadline of the requests that run while the server is being closed.
     pub(crate) fn close_deadline(&self) -> Deadline {
         match lock(&self.state).phase {
             Phase::Closing(deadline) => deadline,
@@ -167,7 +143,8 @@ impl Lifecycle {
         }
     }
 
-    /// The time of the running requests is over: a request that has not begun does not begin.
+    /// Ends the time of the running requests: from now on, a request that has not begun is closed
+    /// without a handler.
     pub(crate) fn set_overdue(&self) {
         let mut state = lock(&self.state);
         if matches!(state.phase, Phase::Closing(_)) {
@@ -175,10 +152,35 @@ impl Lifecycle {
         }
     }
 
-    /// Whether a request that has not begun is not to begin.
+    /// Whether a request that has not begun is to be closed without a handler.
     pub(crate) fn is_overdue(&self) -> bool {
         self.is_draining() && matches!(lock(&self.state).phase, Phase::Overdue)
     }
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// The number of loops that have ended.
+    loops: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// No loop runs, and no stop was requested.
+    Idle,
+    /// No loop runs, and the next loop ends at once.
+    StopRequested,
+    /// The loop runs in this thread.
+    Serving(ThreadId),
+    /// The loop in this thread ends after its present pass.
+    Stopping(ThreadId),
+    /// The loop has been stopped.
+    Stopped,
+    /// The server is being closed, and running requests may go on until this deadline.
+    Closing(Deadline),
+    /// The server is being closed, and the deadline of running requests is over.
+    Overdue,
 }
 
 #[cfg(all(test, not(loom)))]
@@ -261,7 +263,7 @@ mod loom_tests {
 
     use super::*;
 
-    /// Ids of two threads; loom's own threads have none of the standard library's.
+    /// Ids of two threads of the standard library, since loom's own threads have no such ids.
     fn two_threads() -> (ThreadId, ThreadId) {
         let other = std::thread::spawn(|| std::thread::current().id());
         (std::thread::current().id(), other.join().unwrap())

@@ -1,4 +1,4 @@
-//! A server while it runs: which requests there are, how they end, what bounds and stops them.
+//! The state of a running server: its requests, their ends, its settings, and its stop.
 
 pub(crate) mod counters;
 pub(crate) mod ended;

@@ -1,17 +1,17 @@
-//! How a forked child reaches its parent.
+//! The way from a forked child to its parent.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::running::ended::Ended;
 
-/// How a forked child reports the end of its request to the parent.
+/// Reports the end of a forked child's request to the parent.
 pub(crate) trait ParentLink: fmt::Debug + Send + Sync {
-    /// Sends the report, and never waits for the parent.
+    /// Sends the report without waiting for the parent.
     fn report(&self, ended: &Ended);
 }
 
-/// What a process is that [`ForkingMixIn`](crate::ForkingMixIn) has forked.
+/// The identity of a process that [`ForkingMixIn`](crate::ForkingMixIn) has forked.
 #[derive(Debug)]
 pub(crate) struct ForkedChild {
     pid: u32,

@@ -1,17 +1,17 @@
-//! How many requests there are from each IP address.
+//! The number of requests from each IP address.
 
-use crate::support::sync::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::support::lock::lock;
+use crate::support::sync::Mutex;
 
-/// The requests of each address that has any.
+/// The number of requests of each address that has any.
 #[derive(Debug, Default)]
 pub(crate) struct PerAddress(Mutex<HashMap<IpAddr, usize>>);
 
-/// Counts one request for its address, from when the ticket is made until it is dropped.
+/// Counts one request for its address, as long as the ticket exists.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     counts: Arc<PerAddress>,
@@ -29,7 +29,7 @@ impl PerAddress {
 }
 
 impl Ticket {
-    /// How many requests of this address there are, this one among them.
+    /// The number of requests of this address, this request included.
     pub(crate) fn count(&self) -> usize {
         lock(&self.counts.0).get(&self.ip).copied().unwrap_or(0)
     }

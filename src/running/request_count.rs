@@ -1,41 +1,34 @@
-//! How many requests run, and who waits until fewer do.
+//! The number of running requests, and the threads that wait for it to fall.
 
 use crate::support::deadline::Deadline;
 use crate::support::lock::{lock, wait_while};
 use crate::support::sync::atomic::{AtomicU64, Ordering};
 use crate::support::sync::{Condvar, Mutex};
 
-/// The number of running requests, in one atomic word together with who waits for their end.
+/// The number of running requests, in one atomic integer together with the flags of those that
+/// wait.
 ///
-/// One word, so that the end of a request and the beginning of a wait have an order: either the end
-/// sees that somebody waits, or the wait sees the smaller number. Every access that changes
-/// it is `AcqRel`: whoever sees that a request has ended sees what was done before, such as the
-/// close of its descriptor.
+/// One integer orders the end of a request and the beginning of a wait: either the end sees the
+/// flag of the wait, or the wait sees the smaller number. Every access that changes the integer is
+/// `AcqRel`: a thread that sees the end of a request sees what was done before, such as the close
+/// of the descriptor.
 #[derive(Debug)]
 pub(crate) struct RequestCount {
     word: AtomicU64,
-    /// Holds nothing: a notification comes either before a waiter looks at the number, or when
-    /// the waiter sleeps.
+    /// Guards no value. A thread that notifies locks it first, so that the notification comes
+    /// before a waiter reads the number, or while the waiter sleeps.
     none_here: Mutex<()>,
     changed: Condvar,
 }
 
 /// The loop waits until any request ends.
 const LOOP_WAITS: u64 = 1;
-/// Somebody waits until no request runs in this process.
+/// A thread waits until no request runs in this process.
 const DRAIN_WAITS: u64 = 1 << 1;
 /// One request in this process; 31 bits.
 const HERE: u64 = 1 << 2;
 /// One request in a forked child that has not been collected; 31 bits.
 const IN_CHILD: u64 = 1 << 33;
-
-fn here(word: u64) -> usize {
-    ((word % IN_CHILD) / HERE) as usize
-}
-
-fn in_children(word: u64) -> usize {
-    (word / IN_CHILD) as usize
-}
 
 impl RequestCount {
     pub(crate) fn new() -> Self {
@@ -46,7 +39,7 @@ impl RequestCount {
         }
     }
 
-    /// The requests that run, in this process and in forked children.
+    /// The number of running requests, in this process and in forked children.
     pub(crate) fn total(&self) -> usize {
         let word = self.word.load(Ordering::Acquire);
         here(word) + in_children(word)
@@ -57,17 +50,17 @@ impl RequestCount {
         in_children(self.word.load(Ordering::Acquire)) > 0
     }
 
-    /// A request begins in this process.
+    /// Counts a request that begins in this process.
     pub(crate) fn begin(&self) {
         self.word.fetch_add(HERE, Ordering::AcqRel);
     }
 
-    /// A request begins in a forked child.
+    /// Counts a request that begins in a forked child.
     pub(crate) fn begin_in_child(&self) {
         self.word.fetch_add(IN_CHILD, Ordering::AcqRel);
     }
 
-    /// A request of this process has ended. Returns whether to wake the loop.
+    /// Counts the end of a request of this process. Returns whether to wake the loop.
     #[must_use]
     pub(crate) fn end(&self) -> bool {
         let before = self.word.fetch_sub(HERE, Ordering::AcqRel);
@@ -78,21 +71,23 @@ impl RequestCount {
         self.takes_loop_wait(before)
     }
 
-    /// A forked child was collected, or is left to itself. Returns whether to wake the loop.
+    /// Counts the end of a forked child that was collected, or is left running. Returns whether to
+    /// wake the loop.
     #[must_use]
     pub(crate) fn end_in_child(&self) -> bool {
         let before = self.word.fetch_sub(IN_CHILD, Ordering::AcqRel);
         self.takes_loop_wait(before)
     }
 
-    /// Whether the loop waits, and this is the caller who wakes it.
+    /// Clears the flag of the loop. Returns true for the one caller that found the flag set.
     fn takes_loop_wait(&self, word: u64) -> bool {
         word & LOOP_WAITS != 0
             && self.word.fetch_and(!LOOP_WAITS, Ordering::AcqRel) & LOOP_WAITS != 0
     }
 
-    /// Registers the loop for a wake-up at the next end of a request. Returns true if it was not
-    /// registered before: a request may have ended since the loop looked, so the loop looks again.
+    /// Registers the loop for a wake-up at the next end of a request. Returns true if the loop was
+    /// not registered before: a request may have ended since the loop read the number, so the loop
+    /// reads it again.
     #[must_use]
     pub(crate) fn register_loop(&self) -> bool {
         self.word.fetch_or(LOOP_WAITS, Ordering::AcqRel) & LOOP_WAITS == 0
@@ -106,6 +101,14 @@ impl RequestCount {
         });
         none
     }
+}
+
+fn here(word: u64) -> usize {
+    ((word % IN_CHILD) / HERE) as usize
+}
+
+fn in_children(word: u64) -> usize {
+    (word / IN_CHILD) as usize
 }
 
 #[cfg(all(test, not(loom)))]

@@ -1,4 +1,4 @@
-//! One running request, as its server counts it.
+//! The guard of one running request.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,14 +15,15 @@ use crate::values::address::Address;
 use crate::values::error::{HandlerError, HandlerPanic};
 use crate::values::request_event::{Outcome, Refusal, RequestEvent};
 
-/// A request's place among the running requests of its server, and who sent it.
+/// The guard of a registered request: the request counts as running until its guard ends or is
+/// dropped.
 ///
 /// A bottom layer receives a guard from
 /// [`register_request`](crate::layer::LayerHandle::register_request) for every request, and keeps
-/// it in the request. So the server knows what runs, whichever mix-in runs it.
+/// it in the request. So the server knows its running requests, whichever mix-in serves them.
 /// [`close_request`](crate::BaseServer::close_request) ends the request. A guard that is dropped
-/// without that, as after a panic in a mix-in, ends its request as
-/// [failed](crate::Outcome::Failed).
+/// instead, as after a panic in a mix-in, ends its request as [failed](crate::Outcome::Failed).
+/// Python has no counterpart.
 #[derive(Debug)]
 pub struct RequestGuard {
     /// On the heap, since a request is moved several times on its way.
@@ -42,22 +43,12 @@ struct Entry {
     traffic: Traffic,
     extensions: Extensions,
     fate: Fate,
-    /// The client has missed a deadline or timeout.
+    /// Whether the client has missed a deadline or timeout.
     client_was_late: bool,
-    /// The event `Accepted` was emitted.
+    /// Whether the event `Accepted` was emitted.
     announced: bool,
-    /// The request has left the table.
+    /// Whether the request has left the table.
     has_left: bool,
-}
-
-/// What is known of a request's end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// Nothing: it has failed if it ends now.
-    Open,
-    Closed(Closed),
-    /// A forked child serves it, and this process has only a copy.
-    InChild,
 }
 
 impl RequestGuard {
@@ -91,20 +82,21 @@ impl RequestGuard {
         &self.entry.server
     }
 
-    /// Who sent the request.
+    /// The client's address.
     #[must_use]
     #[doc(alias = "peer_addr")]
     pub fn client_address(&self) -> &Address {
         &self.entry.client_address
     }
 
-    /// Corrects who sent the request, for a layer that learns it from the client's first bytes, as
-    /// behind a proxy.
+    /// Corrects the client's address, for a layer that learns the address from the client's first
+    /// bytes, as behind a proxy.
     ///
-    /// The request counts for the new address from now on. After
-    /// [`prepare_request`](crate::BaseServer::prepare_request) the server asks its
-    /// [limits](crate::Limits) again. In a forked child, where the counts are the parent's, only
-    /// the handler, the log and the events of the child see the new address.
+    /// The request counts for the new address from now on. After the
+    /// [preparation](crate::BaseServer::prepare_request) the server checks its
+    /// [limit per address](crate::Limits::max_connections_per_address) again. In a forked child
+    /// only the child's handler and log see the new address: the parent counts the request, and
+    /// emits its events, with the old address.
     pub fn set_client_address(&mut self, address: Address) {
         if !self.shared().is_forked_child() {
             let requests = self.entry.server.shared().requests();
@@ -114,13 +106,13 @@ impl RequestGuard {
         self.entry.is_corrected = true;
     }
 
-    /// What layers keep with this request.
+    /// The values that layers keep with this request.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         &self.entry.extensions
     }
 
-    /// What layers keep with this request, to add to it.
+    /// The values that layers keep with this request, to change them.
     #[must_use]
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.entry.extensions
@@ -142,7 +134,7 @@ impl RequestGuard {
         }
     }
 
-    /// The limit that this request is above, if there is one.
+    /// The limit that this request exceeds, if any.
     pub(crate) fn limit_exceeded(&self) -> Option<Refusal> {
         let settings = self.shared().settings();
         let requests = self.shared().requests();
@@ -157,7 +149,7 @@ impl RequestGuard {
         self.entry.is_corrected
     }
 
-    /// The limit of its address that this request is above, if there is one.
+    /// The limit per address, if this request exceeds it.
     pub(crate) fn limit_per_address_exceeded(&self) -> Option<Refusal> {
         if !self.shared().settings().limits_addresses() || self.shared().is_forked_child() {
             return None;
@@ -172,27 +164,27 @@ impl RequestGuard {
             .then_some(Refusal::TooManyFromAddress)
     }
 
-    /// The event `Accepted` is being emitted.
+    /// Notes that the event `Accepted` is being emitted.
     pub(crate) fn announce(&mut self) {
         self.entry.announced = true;
     }
 
-    /// No handler will serve the request.
+    /// Notes that the request is refused.
     pub(crate) fn refuse(&mut self, why: Refusal) {
         self.entry.fate = Fate::Closed(Closed::Refused(why));
     }
 
-    /// The request has not begun, and does not begin any more, because the server has been closed.
+    /// Notes that the request ends without a handler, because the server is stopping.
     pub(crate) fn abort(&mut self) {
         self.entry.fate = Fate::Closed(Closed::Ended(Outcome::Aborted));
     }
 
-    /// The client has missed a deadline or timeout.
+    /// Notes that the client has missed a deadline or timeout.
     pub(crate) fn note_late_client(&mut self) {
         self.entry.client_was_late = true;
     }
 
-    /// The handler, or a step before it, has come to its end.
+    /// Notes the result of the handler, or of the step before it that failed.
     pub(crate) fn note_result(&mut self, result: Result<(), &HandlerError>) {
         let outcome = match result {
             Ok(()) => Outcome::Finished,
@@ -203,8 +195,8 @@ impl RequestGuard {
         self.entry.fate = Fate::Closed(Closed::Ended(outcome));
     }
 
-    /// A forked child serves the request from now on. This process drops its copy, and keeps what
-    /// this call returns until the child has ended.
+    /// Hands the request over to a forked child. This process drops its copy of the request, and
+    /// keeps the returned value until the child has ended.
     pub(crate) fn hand_to_child(&mut self) -> RequestInChild {
         self.entry.fate = Fate::InChild;
         let shared = self.shared().clone();
@@ -217,8 +209,8 @@ impl RequestGuard {
         )
     }
 
-    /// The handler is about to wait for the client's next message. Returns false if the server is
-    /// draining: then the handler must not wait.
+    /// Enters the wait for the client's next bytes. Returns false if the server is draining: then
+    /// the caller must not wait.
     pub(crate) fn begin_wait(&self) -> bool {
         let lifecycle = self.shared().lifecycle();
         match &self.entry.connection {
@@ -227,34 +219,35 @@ impl RequestGuard {
         }
     }
 
-    /// The wait is over, with a message or without.
+    /// Leaves the wait.
     pub(crate) fn end_wait(&self) {
         if let Some(connection) = &self.entry.connection {
             connection.activity().end_wait();
         }
     }
 
-    /// The server, not the client, ended the reading side.
+    /// Whether the server, and not the client, ended the reading side.
     pub(crate) fn is_interrupted(&self) -> bool {
         let connection = self.entry.connection.as_ref();
         connection.is_some_and(|connection| connection.activity().is_interrupted())
     }
 
-    /// The server, not the client, ended both sides.
+    /// Whether the server, and not the client, ended both sides.
     pub(crate) fn is_aborted(&self) -> bool {
         let connection = self.entry.connection.as_ref();
         connection.is_some_and(|connection| connection.activity().is_aborted())
     }
 
-    /// What a signal handler needs to end this request because of a drain.
+    /// The value with which a signal handler begins the drain of this request.
     pub(crate) fn drain_notice(&self) -> DrainNotice {
         DrainNotice::new(self.shared().clone(), self.entry.connection.clone())
     }
 
-    /// Ends the request: it leaves the table, is counted, and `emit` receives the event of its end.
+    /// Ends the request: removes it from the table, counts it, and calls `emit` with the event of
+    /// its end.
     ///
-    /// Everything else of the request has been dropped before, so that its descriptor is closed
-    /// when the request counts as ended.
+    /// The caller has dropped everything else of the request, so that the descriptor is closed when
+    /// the request counts as ended.
     pub(crate) fn end(mut self, emit: impl FnMut(&Address, &RequestEvent)) {
         self.leave(emit);
     }
@@ -287,13 +280,13 @@ impl RequestGuard {
             };
             shared.requests().leave(place, traffic);
         }
-        // The last owner of the connection: this closes the descriptor.
+        // Closes the descriptor: this is the last owner of the connection.
         *connection = None;
         if let Some(ended) = ended {
             let draining = shared.lifecycle().is_draining();
             shared.requests().count_end(&ended, draining);
             if !*announced {
-                // A layer has dropped the request before the loop received it.
+                // A layer dropped the request before `get_request` returned.
                 emit(client_address, &RequestEvent::Accepted);
             }
             emit(client_address, &ended.event(*accepted));
@@ -303,7 +296,7 @@ impl RequestGuard {
         }
     }
 
-    /// How the request ends. `None` if a forked child has it.
+    /// The end of the request; `None` if a forked child serves it.
     fn ended(&self) -> Option<Ended> {
         let closed = match self.entry.fate {
             Fate::InChild => return None,
@@ -322,7 +315,7 @@ impl RequestGuard {
     }
 }
 
-/// Ends a request that was lost on its way to [`close_request`](crate::BaseServer::close_request).
+/// Ends a request that was dropped without [`close_request`](crate::BaseServer::close_request).
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         if !self.entry.has_left {
@@ -330,4 +323,14 @@ impl Drop for RequestGuard {
             self.leave(|client, event| shared.emit(client, event));
         }
     }
+}
+
+/// The end of a request, as far as it is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Not decided: a request that ends now has failed.
+    Open,
+    Closed(Closed),
+    /// A forked child serves the request, and this process has only a copy.
+    InChild,
 }

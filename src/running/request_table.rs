@@ -1,7 +1,6 @@
-//! The table of running requests, by which a server bounds their number, interrupts idle ones when
-//! it stops, waits for the others, and aborts what is left.
+//! The table of running requests. With it, a server bounds their number, and when it stops,
+//! interrupts the idle ones, waits for the others, and aborts the rest.
 
-use crate::support::sync::Mutex;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,48 +13,26 @@ use crate::running::per_address::{PerAddress, Ticket};
 use crate::running::request_count::RequestCount;
 use crate::support::deadline::Deadline;
 use crate::support::lock::lock;
+use crate::support::sync::Mutex;
 use crate::support::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::transport::connection::Connection;
 use crate::transport::traffic::Traffic;
 use crate::values::drain_report::DrainReport;
 use crate::values::statistics::Statistics;
 
-/// How long aborted requests may take to end, before a closing server leaves them running.
+/// The time that aborted requests have to end. Then a closing server leaves them running.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Every request that was accepted and is not closed.
+/// Every request between its accept and its close.
 #[derive(Debug)]
 pub(crate) struct RequestTable {
     count: RequestCount,
     connections: Mutex<Connections>,
-    /// Whether [`Connections::per_address`] is there, for requests without a connection, which need
-    /// the lock for nothing else.
+    /// Whether [`Connections::per_address`] is set. Requests without a connection read this flag,
+    /// since they need the lock for nothing else.
     counts_addresses: AtomicBool,
     counters: Counters,
     drained: DrainCounters,
-}
-
-#[derive(Debug, Default)]
-struct Connections {
-    entries: Slab<Entry>,
-    /// While the number of requests from one address is bounded.
-    per_address: Option<Arc<PerAddress>>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    connection: Arc<Connection>,
-    ip: Option<IpAddr>,
-    ticket: Option<Ticket>,
-}
-
-/// Where a request is in the table.
-#[derive(Debug, Default)]
-pub(crate) struct Place {
-    /// The key of its connection, if it has one.
-    key: Option<usize>,
-    /// Its count for its address, if it has no connection in this process.
-    ticket: Option<Ticket>,
 }
 
 impl RequestTable {
@@ -73,7 +50,7 @@ impl RequestTable {
         &self.count
     }
 
-    /// Enters a request, with its connection if it has one.
+    /// Enters a request, with its connection if the request has one.
     pub(crate) fn enter(&self, connection: Option<&Arc<Connection>>, ip: Option<IpAddr>) -> Place {
         self.counters.count_accepted();
         self.count.begin();
@@ -101,7 +78,7 @@ impl RequestTable {
         }
     }
 
-    /// Counts a request for another address from now on.
+    /// Counts the request for another address from now on.
     pub(crate) fn move_to_address(&self, place: &mut Place, ip: Option<IpAddr>) {
         let Some(key) = place.key else {
             place.ticket = self.ticket(ip);
@@ -113,7 +90,8 @@ impl RequestTable {
         (entry.ip, entry.ticket) = (ip, ticket);
     }
 
-    /// How many requests there are from the address of this one, if that is bounded.
+    /// The number of requests from the address of this request; `None` if that number is not
+    /// bounded.
     pub(crate) fn count_of_address(&self, place: &Place) -> Option<usize> {
         match place.key {
             None => place.ticket.as_ref().map(Ticket::count),
@@ -124,8 +102,8 @@ impl RequestTable {
         }
     }
 
-    /// Counts the requests of each address from now on, or ceases to. Requests that run already are
-    /// counted if they have a connection.
+    /// Begins to count the requests of each address. Requests that run already are counted if they
+    /// have a connection.
     pub(crate) fn count_addresses(&self) {
         let mut connections = lock(&self.connections);
         if connections.per_address.is_none() {
@@ -138,7 +116,7 @@ impl RequestTable {
         self.counts_addresses.store(true, Relaxed);
     }
 
-    /// Ceases to count the requests of each address.
+    /// Stops counting the requests of each address.
     pub(crate) fn ignore_addresses(&self) {
         self.counts_addresses.store(false, Relaxed);
         let mut connections = lock(&self.connections);
@@ -148,7 +126,7 @@ impl RequestTable {
         }
     }
 
-    /// Removes a request, and adds its bytes to those of ended requests.
+    /// Removes a request, and adds its bytes to the totals of ended requests.
     pub(crate) fn leave(&self, place: &mut Place, traffic: &Traffic) {
         let Place { key, .. } = std::mem::take(place);
         if let Some(key) = key {
@@ -164,7 +142,7 @@ impl RequestTable {
     }
 
     /// Removes the connection of a request that a forked child serves from now on. The request
-    /// counts until [`child_ended`](Self::child_ended).
+    /// counts as running until its `RequestInChild` is dropped.
     pub(crate) fn hand_to_child(&self, place: &mut Place) -> Option<Ticket> {
         self.count.begin_in_child();
         let Place { key, ticket } = std::mem::take(place);
@@ -174,7 +152,7 @@ impl RequestTable {
         }
     }
 
-    /// Counts the end of a request. Its bytes are counted apart.
+    /// Counts the end of a request, without its bytes.
     pub(crate) fn count_end(&self, ended: &Ended, draining: bool) {
         self.counters.count_closed(ended.closed);
         if draining {
@@ -187,8 +165,7 @@ impl RequestTable {
         self.counters.count_traffic(ended.received, ended.sent);
     }
 
-    /// Ends every wait for a message that is under way. The server's flag of the drain is set
-    /// before.
+    /// Ends the wait of every idle handler. The caller has set the draining flag before.
     pub(crate) fn interrupt_idle(&self) {
         for (_, entry) in &lock(&self.connections).entries {
             entry.connection.interrupt_idle();
@@ -202,13 +179,13 @@ impl RequestTable {
         }
     }
 
-    /// Waits for a further second until no request runs in this process, after they were aborted.
-    /// Returns false if one still runs then.
+    /// Waits, at most [`GRACE`], until no request runs in this process. Returns false if an aborted
+    /// request still runs then.
     pub(crate) fn wait_for_aborted(&self) -> bool {
         self.count.wait_for_none(Deadline::after(Some(GRACE)))
     }
 
-    /// A drain that begins from now on counts from zero.
+    /// Sets the numbers of the drain report to zero.
     pub(crate) fn reset_drain_report(&self) {
         self.drained.reset();
     }
@@ -228,14 +205,21 @@ impl RequestTable {
         statistics
     }
 
-    /// The statistics without the idle connections, and without the bytes of active ones. It takes
-    /// no lock, for the sake of a forked child.
+    /// The statistics without the idle connections, and without the bytes of active ones. Takes no
+    /// lock, so that a forked child may call it.
     pub(crate) fn statistics_without_connections(&self) -> Statistics {
         Statistics {
             active: self.count.total() as u64,
             ..self.counters.statistics()
         }
     }
+}
+
+#[derive(Debug, Default)]
+struct Connections {
+    entries: Slab<Entry>,
+    /// Set while the number of requests from one address is bounded.
+    per_address: Option<Arc<PerAddress>>,
 }
 
 impl Connections {
@@ -245,4 +229,20 @@ impl Connections {
             .zip(ip)
             .map(|(it, ip)| it.ticket(ip))
     }
+}
+
+#[derive(Debug)]
+struct Entry {
+    connection: Arc<Connection>,
+    ip: Option<IpAddr>,
+    ticket: Option<Ticket>,
+}
+
+/// The place of a request in the table.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    /// The key of its connection, if it has one.
+    key: Option<usize>,
+    /// Its count for its address, if it has no connection in this process.
+    ticket: Option<Ticket>,
 }

@@ -1,4 +1,4 @@
-//! A server as its handlers and other threads see it.
+//! The handle of a server for its handlers and other threads.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use crate::values::deadlines::Deadlines;
 use crate::values::limits::Limits;
 use crate::values::statistics::Statistics;
 
-/// A server as its handlers and other threads see it: its address, its limits and numbers, and how
-/// to stop it.
+/// The handle of a server for its handlers and other threads: its address, its settings and
+/// statistics, and the methods that stop it.
 ///
-/// Python's `self.server` in a handler. A clone is cheap, and may outlive the server. A handler has
-/// it from [`StreamRequest::server`](crate::StreamRequest::server), everyone else from
-/// [`Server::handle`](crate::Server::handle).
+/// Python's `self.server` in a handler. [`StreamRequest::server`](crate::StreamRequest::server)
+/// returns it to a handler, [`Server::handle`](crate::Server::handle) to the owner of the server. A
+/// clone is cheap, and may outlive the server.
 ///
 /// ```
 /// use socketserver::{RequestHandler, HandlerResult, Serve, StreamRequest, TcpServer};
@@ -47,8 +47,8 @@ impl ServerHandle {
         &self.shared
     }
 
-    /// The address that the server listens on, with the real port; before it is bound, the address
-    /// that was requested.
+    /// The address that the server listens on, with the real port; before the socket is bound, the
+    /// requested address. Python's `server_address`.
     #[must_use]
     #[doc(alias = "local_addr")]
     pub fn server_address(&self) -> Address {
@@ -58,23 +58,24 @@ impl ServerHandle {
 
     /// Stops [`serve_forever`](crate::Server::serve_forever), and waits until it has returned.
     ///
-    /// It takes effect at once: the loop wakes up, and [`wait`](crate::StreamRequest::wait) returns
-    /// false in idle handlers. It returns where Python's waits for something that may never come:
+    /// The loop wakes at once, and [`wait`](crate::StreamRequest::wait) returns false in idle
+    /// handlers. Python's `shutdown` takes effect within half a second. In three cases this method
+    /// returns at once:
     ///
-    /// * *Before* `serve_forever`, it returns at once, and the next `serve_forever` does too.
-    ///   Python's waits until somebody enters the loop.
-    /// * *From inside* the loop's thread, as a handler of a server without a mix-in does, it
-    ///   returns at once, and the loop ends when the handler has returned.
-    /// * *From a forked child*, it returns at once and stops the parent's loop.
+    /// * *Before* `serve_forever`: the next `serve_forever` returns at once too. Python waits until
+    ///   a thread has entered and left the loop.
+    /// * *In the loop's thread*, as in a handler of a server without a mix-in: the loop ends when
+    ///   the handler has returned. Python waits for ever.
+    /// * *In a forked child*: the parent's loop stops. Python's goes on, and the child waits for
+    ///   ever.
     ///
-    /// A thread that a handler of the loop's thread waits for would wait here for ever; such a
-    /// thread calls [`request_shutdown`](Self::request_shutdown).
+    /// If a handler in the loop's thread waits for another thread, and that thread calls this
+    /// method, both wait for ever. Such a thread calls [`request_shutdown`](Self::request_shutdown)
+    /// instead.
     ///
-    /// A server without a mix-in runs its handlers in the loop's thread. A handler that has not
-    /// ended after the [drain timeout](crate::Server::set_drain_timeout) is aborted, so that this
-    /// returns.
-    ///
-    /// The counterpart of Python's `shutdown`, which takes effect within half a second.
+    /// A server without a mix-in runs its handlers in the loop's thread. If such a handler has not
+    /// ended after the [drain timeout](crate::Server::set_drain_timeout), it is aborted, so that
+    /// the loop ends.
     pub fn shutdown(&self) {
         let loops = self.shared.request_stop();
         if self.shared.is_forked_child() {
@@ -88,40 +89,41 @@ impl ServerHandle {
         }
     }
 
-    /// Stops the server as [`shutdown`](Self::shutdown) does, without waiting: for a thread that
-    /// has other things to do, such as listening for a second signal.
+    /// Requests the stop that [`shutdown`](Self::shutdown) waits for, and returns at once. For a
+    /// thread that must not wait, such as a thread that waits for a second signal. Python has no
+    /// counterpart.
     pub fn request_shutdown(&self) {
         self.shared.request_stop();
     }
 
-    /// Whether the server is stopping, so that a handler should come to its end.
+    /// Whether the server is stopping, so that handlers should end.
     ///
-    /// [`StreamRequest::wait`](crate::StreamRequest::wait) asks this; a handler that works for long
-    /// without waiting for its client may ask it too.
+    /// [`StreamRequest::wait`](crate::StreamRequest::wait) checks this. A handler that works for
+    /// long without waiting for its client may check it too. Python has no counterpart.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.shared.lifecycle().is_draining()
     }
 
-    /// How many requests are running, those of forked children among them.
+    /// The number of running requests, those of forked children included.
     #[must_use]
     pub fn active_request_count(&self) -> usize {
         self.shared.requests().count().total()
     }
 
-    /// The numbers of the server: what it has done since it was made, and what it is doing.
+    /// The numbers of the server since it was made.
     ///
-    /// Counting costs a few instructions per request and system call; this call costs a look at
-    /// every connection. In a forked child the numbers are those of the fork, without the idle
-    /// connections.
+    /// Counting costs a few instructions per request and system call; this call visits every
+    /// connection. In a forked child the numbers are those at the fork, without idle connections
+    /// and without the bytes of active requests.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.shared.statistics()
     }
 
-    /// Accepts no more requests until [`resume`](Self::resume), while those that run go on. New
-    /// clients wait in the kernel's queue. It takes effect for the next request. In a forked child
-    /// it has no effect.
+    /// Stops accepting requests until [`resume`](Self::resume). Running requests go on, and new
+    /// clients wait in the kernel's queue. The call takes effect for the next request; in a forked
+    /// child it has none.
     pub fn suspend(&self) {
         self.shared.lifecycle().set_suspended(true);
     }
@@ -138,21 +140,21 @@ impl ServerHandle {
         self.shared.lifecycle().is_suspended()
     }
 
-    /// Bounds how many requests run at a time, from now on; see [`Limits`]. In a forked child it
-    /// has no effect.
+    /// Sets the bounds of the number of requests that run at a time; see [`Limits`]. In a forked
+    /// child the call has no effect.
     pub fn set_limits(&self, limits: Limits) {
         self.shared.set_limits(limits);
     }
 
-    /// How many requests may run at a time.
+    /// The bounds of the number of requests that run at a time.
     pub fn limits(&self) -> Limits {
         self.shared.settings().limits()
     }
 
-    /// Sets the deadlines of the clients of every connection that is accepted from now on. Without
-    /// this call they have none.
+    /// Sets the deadlines of every connection that is accepted from now on. Without this call
+    /// connections have no deadlines.
     ///
-    /// Connections that were accepted before keep theirs. A handler may set others with
+    /// Connections that were accepted before keep their deadlines. A handler may set others with
     /// [`StreamRequest::set_deadlines`](crate::StreamRequest::set_deadlines). Datagrams have no
     /// deadlines, since a datagram arrives whole.
     pub fn set_deadlines(&self, deadlines: Deadlines) {

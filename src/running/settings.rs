@@ -1,16 +1,15 @@
-//! What may be changed while a server runs.
+//! The settings of a server, which may change while it runs.
 
 use std::sync::Arc;
-
-use crate::support::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::support::lock::lock;
 use crate::support::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use crate::support::sync::{Mutex, MutexGuard};
 use crate::values::deadlines::Deadlines;
 use crate::values::limits::Limits;
 
-/// How long running requests have when a server stops, unless set.
+/// The default drain timeout.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// No limit.
@@ -18,23 +17,21 @@ const UNLIMITED: usize = usize::MAX;
 
 /// The limits, deadlines and times of a server.
 ///
-/// What every request asks is in atomics beside the locked value that it is a part of. All of these
-/// are `Relaxed`: a change takes effect for the next request that sees it, and orders nothing.
+/// The values that every request reads are in atomics, beside the locked value that they are a part
+/// of. All accesses are `Relaxed`: a change takes effect for the next request that sees it, and
+/// orders nothing.
 #[derive(Debug)]
 pub(crate) struct Settings {
     limits: Mutex<Limits>,
-    /// How many requests may run before others wait in the kernel's queue.
+    /// From this number of running requests on, others wait in the kernel's queue.
     waits_from: AtomicUsize,
-    /// How many requests may run before others are refused.
+    /// Above this number of running requests, the last is refused.
     refuses_above: AtomicUsize,
     refuses_above_per_address: AtomicUsize,
     deadlines: Mutex<Deadlines>,
     has_deadlines: AtomicBool,
     drain_timeout: Mutex<Option<Duration>>,
 }
-
-/// Keeps other threads from the settings, over a fork.
-pub(crate) type HeldSettings<'a> = (MutexGuard<'a, Limits>, MutexGuard<'a, Deadlines>);
 
 impl Settings {
     pub(crate) fn new() -> Self {
@@ -69,12 +66,12 @@ impl Settings {
         *current = limits;
     }
 
-    /// Whether so many requests are as many as may run, so that others wait.
+    /// Whether `running` requests are as many as may run, so that others wait.
     pub(crate) fn is_at_limit(&self, running: usize) -> bool {
         running >= self.waits_from.load(Relaxed)
     }
 
-    /// Whether so many requests are more than may run, so that the last is refused.
+    /// Whether `running` requests are more than may run, so that the last is refused.
     pub(crate) fn is_above_limit(&self, running: usize) -> bool {
         running > self.refuses_above.load(Relaxed)
     }
@@ -84,7 +81,7 @@ impl Settings {
         self.refuses_above_per_address.load(Relaxed) != UNLIMITED
     }
 
-    /// Whether so many requests of one address are more than may run.
+    /// Whether `running` requests of one address are more than may run.
     pub(crate) fn is_above_limit_per_address(&self, running: usize) -> bool {
         running > self.refuses_above_per_address.load(Relaxed)
     }
@@ -117,8 +114,12 @@ impl Settings {
         *lock(&self.drain_timeout) = timeout;
     }
 
-    /// Holds what a forked child may ask for.
+    /// Locks the settings that a forked child may read: no other thread holds these locks at the
+    /// fork, so the child can take them.
     pub(crate) fn hold(&self) -> HeldSettings<'_> {
         (lock(&self.limits), lock(&self.deadlines))
     }
 }
+
+/// The locks of the settings, held over a fork.
+pub(crate) type HeldSettings<'a> = (MutexGuard<'a, Limits>, MutexGuard<'a, Deadlines>);

@@ -1,4 +1,4 @@
-//! What a server's layers, its handlers and other threads share.
+//! The state that a server's layers, its handlers and other threads share.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -18,11 +18,11 @@ use crate::values::limits::Limits;
 use crate::values::request_event::RequestEvent;
 use crate::values::statistics::Statistics;
 
-/// A running server, behind the handles.
+/// The state of a server, behind its handles.
 ///
-/// A forked child waits for no lock of its parent, since a thread may have held the lock at the
-/// fork that the child does not have. So addresses are in cells that are set once, and a child
-/// touches neither the phase of the lifecycle nor the table.
+/// A forked child waits for no lock of its parent: a thread that held the lock at the fork does not
+/// exist in the child. So addresses are in cells that are set once, and a child touches neither the
+/// phase of the lifecycle nor the table.
 #[derive(Debug)]
 pub(crate) struct Shared {
     requested_address: OnceLock<Address>,
@@ -31,11 +31,12 @@ pub(crate) struct Shared {
     lifecycle: Lifecycle,
     settings: Settings,
     requests: RequestTable,
-    /// The loop is in `serve_forever`. Relaxed: its own thread sets and reads it.
+    /// Whether the loop is in `serve_forever`. Relaxed: the loop's own thread sets and reads the
+    /// flag.
     receives_ahead: AtomicBool,
-    /// The layers, as long as they live.
+    /// The receiver of events: the layers.
     events: OnceLock<Box<dyn Events>>,
-    /// Set in a forked child, and nowhere else.
+    /// Set in a forked child only.
     child: OnceLock<ForkedChild>,
 }
 
@@ -66,7 +67,7 @@ impl Shared {
         &self.requests
     }
 
-    /// The bound address; before bind the requested one.
+    /// The bound address; before bind(2), the requested address.
     pub(crate) fn server_address(&self) -> Option<&Address> {
         let bound = self.bound_address.get();
         bound.or_else(|| self.requested_address.get())
@@ -80,25 +81,25 @@ impl Shared {
         let _ = self.bound_address.set(address);
     }
 
-    /// What wakes the loop, made by the first call.
+    /// The loop's waker, which the first call makes.
     pub(crate) fn waker(&self) -> io::Result<&Waker> {
         if self.waker.get().is_none() {
             let waker = Waker::new()?;
-            // Of two threads at once, the first one's waker stays.
+            // If two threads are here at once, the waker of the first stays.
             let _ = self.waker.set(waker);
         }
         Ok(self.waker.get().expect("it was set above"))
     }
 
-    /// Makes the loop look at its state again.
+    /// Wakes the loop, which reads its state again.
     pub(crate) fn wake(&self) {
         if let Some(waker) = self.waker.get() {
             waker.wake();
         }
     }
 
-    /// Stops the loop, or the next one, and interrupts idle requests. Returns how many loops have
-    /// ended so far. In a forked child it stops the parent's loop.
+    /// Requests a stop of the present or the next loop, and interrupts idle requests. Returns how
+    /// many loops have ended so far. In a forked child, requests a stop of the parent's loop.
     pub(crate) fn request_stop(&self) -> u64 {
         if self.is_forked_child() {
             if let Some(waker) = self.waker.get() {
@@ -112,20 +113,20 @@ impl Shared {
         loops
     }
 
-    /// The server is being closed: idle requests are interrupted, and the time of the others
-    /// begins.
+    /// Begins the close of the server: interrupts idle requests, and sets the deadline of the
+    /// others.
     pub(crate) fn begin_close(&self) {
         self.lifecycle.begin_close(self.drain_deadline());
         self.requests.interrupt_idle();
     }
 
-    /// The end of a drain that begins now.
+    /// The deadline of a drain that begins now.
     pub(crate) fn drain_deadline(&self) -> Deadline {
         Deadline::after(self.settings.drain_timeout())
     }
 
-    /// Waits until no request runs in this process. At the deadline of the close it aborts those
-    /// that run, and returns false if one still runs after a further second.
+    /// Waits until no request runs in this process. Aborts running requests at the deadline of the
+    /// close, and returns false if one still runs a second later.
     pub(crate) fn wait_for_requests(&self) -> bool {
         let deadline = self.lifecycle.close_deadline();
         if self.requests.count().wait_for_none(deadline) {
@@ -160,19 +161,19 @@ impl Shared {
         }
     }
 
-    /// Whether a bottom layer may receive more requests than the loop asks for: only in
-    /// `serve_forever`. A program with a loop of its own polls the socket by itself.
+    /// Whether a bottom layer may receive more requests than the loop asks for. True in
+    /// `serve_forever` alone: a program that calls `handle_request` may poll the socket by itself.
     pub(crate) fn may_receive_ahead(&self) -> bool {
         self.receives_ahead.load(Relaxed)
     }
 
-    /// The layers that events are emitted to; only the first call has an effect.
+    /// Sets the layers that events are emitted to. Only the first call has an effect.
     pub(crate) fn set_events(&self, events: Box<dyn Events>) {
         let _ = self.events.set(events);
     }
 
-    /// Emits an event to the layers, unless the caller has the outermost layer at hand. In a forked
-    /// child it emits nothing: the parent does.
+    /// Emits an event, for a caller that has no reference to the outermost layer. Does nothing in a
+    /// forked child, whose parent emits the events.
     pub(crate) fn emit(&self, client: &Address, event: &RequestEvent) {
         if self.is_forked_child() {
             return;
@@ -182,7 +183,8 @@ impl Shared {
         }
     }
 
-    /// This process is a forked child, which has one request and neither loop nor other threads.
+    /// Marks this process as a forked child, which has one request, and neither a loop nor other
+    /// threads.
     pub(crate) fn enter_child(&self, parent: Arc<dyn ParentLink>) {
         let _ = self.child.set(ForkedChild::new(parent));
     }
@@ -195,8 +197,8 @@ impl Shared {
         self.child.get().is_some()
     }
 
-    /// The calling thread enters the loop. Returns `None` if the server was stopped before, and
-    /// `Err` if another thread is in the loop.
+    /// Enters the loop in the calling thread. Returns `None` if a stop was requested before, and
+    /// `Err` if a loop runs already.
     pub(crate) fn begin_loop(&self) -> Result<Option<LoopGuard<'_>>, AlreadyServing> {
         match self.lifecycle.begin_loop(this_thread()) {
             None => Err(AlreadyServing),
@@ -209,11 +211,11 @@ impl Shared {
     }
 }
 
-/// Another thread is in the loop.
+/// A loop runs already, in this thread or another.
 #[derive(Debug)]
 pub(crate) struct AlreadyServing;
 
-/// The time that a thread spends in the loop.
+/// A thread is in the loop as long as it owns this guard.
 #[derive(Debug)]
 pub(crate) struct LoopGuard<'a> {
     shared: &'a Shared,
@@ -229,7 +231,7 @@ impl LoopGuard<'_> {
         self.shared.receives_ahead.store(true, Relaxed);
     }
 
-    /// Takes the waker's bytes, and carries out the stop that a forked child has requested.
+    /// Drains the waker, and carries out the stop that a forked child has requested.
     pub(crate) fn drain_waker(&self) {
         if let Some(waker) = self.shared.waker.get()
             && waker.drain()
