@@ -9,13 +9,13 @@ use crate::running::server_handle::ServerHandle;
 use crate::transport::datagram_socket::{Buffers, DatagramSocket};
 use crate::values::address::Address;
 
-/// One datagram: the packet, who sent it, and the reply.
+/// One datagram: the packet, its client's address, and the reply.
 ///
 /// The counterpart of a `DatagramRequestHandler`'s `packet`, `client_address`, `rfile` and `wfile`.
-/// It implements [`Read`] and [`BufRead`] over the packet and [`Write`] into the reply, so a
-/// handler can be written as if for a stream. What was written leaves as *one* datagram when the
-/// handler has succeeded; if nothing was written, nothing is sent (Python then sends an empty
-/// datagram).
+/// The request implements [`Read`] and [`BufRead`] over the packet and [`Write`] into the reply, so
+/// that a handler can be written as for a stream. When the handler has succeeded, the written bytes
+/// are sent as *one* datagram. Without written bytes nothing is sent; Python sends an empty
+/// datagram.
 ///
 /// ```
 /// use std::io::Write;
@@ -38,17 +38,10 @@ use crate::values::address::Address;
 #[derive(Debug)]
 #[doc(alias = "DatagramRequestHandler")]
 pub struct DatagramRequest {
-    lent: Lent,
+    pooled: Pooled,
     position: usize,
     truncated: bool,
     guard: RequestGuard,
-}
-
-/// The socket, and the buffers that a later request of the socket uses again.
-#[derive(Debug)]
-struct Lent {
-    buffers: Buffers,
-    socket: Arc<dyn DatagramSocket>,
 }
 
 impl DatagramRequest {
@@ -60,20 +53,20 @@ impl DatagramRequest {
     ) -> Self {
         guard.traffic().count_received(buffers.packet.len() as u64);
         Self {
-            lent: Lent { buffers, socket },
+            pooled: Pooled { buffers, socket },
             position: 0,
             truncated,
             guard,
         }
     }
 
-    /// The whole packet, however much of it has been read; empty if an empty datagram came.
+    /// The whole packet, whether or not it has been read; empty for an empty datagram.
     #[must_use]
     pub fn packet(&self) -> &[u8] {
-        &self.lent.buffers.packet
+        &self.pooled.buffers.packet
     }
 
-    /// The packet together with the reply as far as it is written, to make one out of the other.
+    /// The packet, and the reply as far as it is written, to make the reply out of the packet.
     ///
     /// ```
     /// # use socketserver::mock::MockDatagram;
@@ -83,40 +76,41 @@ impl DatagramRequest {
     /// ```
     #[must_use]
     pub fn packet_and_reply(&mut self) -> (&[u8], &mut Vec<u8>) {
-        (&self.lent.buffers.packet, &mut self.lent.buffers.reply)
+        (&self.pooled.buffers.packet, &mut self.pooled.buffers.reply)
     }
 
     /// Whether the datagram was longer than the server's `max_packet_size`, so that its end is
-    /// lost. Python cannot know that.
+    /// lost. Python has no counterpart.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.truncated
     }
 
-    /// Who sent it, and gets the reply.
+    /// The client's address, to which the reply is sent. Python's `client_address`.
     #[must_use]
     pub fn client_address(&self) -> &Address {
         self.guard.client_address()
     }
 
-    /// The server, as Python's `self.server`: its address, its numbers, and how to stop it.
+    /// The handle of the server: its address, its statistics, and the methods that stop it.
+    /// Python's `self.server`.
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
         self.guard.server()
     }
 
     /// Sends `packet` to the client at once, as a datagram of its own, which may be empty. For more
-    /// than one reply; a single one is simply written.
+    /// than one reply; a single reply is simply written.
     ///
     /// Python's `self.socket.sendto(packet, self.client_address)`.
     ///
     /// # Errors
     ///
-    /// If the packet is too long for a datagram (65,507 bytes over IPv4), the client is a Unix
-    /// socket without a name or has gone, or the system has had no room for it for one second, as
-    /// when a Unix client does not take its datagrams.
+    /// If the packet is too long for a datagram (65,507 bytes over IPv4), if the client is a Unix
+    /// socket without a name or has gone, or if the system has had no room for the datagram for one
+    /// second, because a Unix client does not read its datagrams.
     pub fn send(&self, packet: &[u8]) -> io::Result<()> {
-        let sent = self.lent.socket.send_to(packet, self.client_address());
+        let sent = self.pooled.socket.send_to(packet, self.client_address());
         sent.map_err(|error| {
             let what = format!("cannot send a datagram of {} bytes: {error}", packet.len());
             io::Error::new(error.kind(), what)
@@ -125,13 +119,13 @@ impl DatagramRequest {
         Ok(())
     }
 
-    /// Sends what was written, if anything was.
+    /// Sends the written reply, if it is not empty.
     fn send_reply(&mut self) -> io::Result<()> {
-        if self.lent.buffers.reply.is_empty() {
+        if self.pooled.buffers.reply.is_empty() {
             return Ok(());
         }
-        let sent = self.send(&self.lent.buffers.reply);
-        self.lent.buffers.reply.clear();
+        let sent = self.send(&self.pooled.buffers.reply);
+        self.pooled.buffers.reply.clear();
         sent
     }
 }
@@ -153,11 +147,14 @@ impl Request for DatagramRequest {
         if succeeded { self.send_reply() } else { Ok(()) }
     }
 
-    /// An empty message is none.
+    /// Sends nothing for an empty message.
     fn refuse(&mut self, message: &[u8]) {
         if !message.is_empty() {
-            // It fails if the client takes none now, or has gone.
-            let sent = self.lent.socket.send_to_now(message, self.client_address());
+            // Fails if the client has no room now, or has gone.
+            let sent = self
+                .pooled
+                .socket
+                .send_to_now(message, self.client_address());
             if sent.is_ok() {
                 self.guard.traffic().count_sent(message.len() as u64);
             }
@@ -167,11 +164,11 @@ impl Request for DatagramRequest {
 
 impl BufRead for DatagramRequest {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        Ok(&self.lent.buffers.packet[self.position..])
+        Ok(&self.pooled.buffers.packet[self.position..])
     }
 
     fn consume(&mut self, amount: usize) {
-        self.position = (self.position + amount).min(self.lent.buffers.packet.len());
+        self.position = (self.position + amount).min(self.pooled.buffers.packet.len());
     }
 }
 
@@ -185,17 +182,24 @@ impl Read for DatagramRequest {
 
 impl Write for DatagramRequest {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.lent.buffers.reply.extend_from_slice(bytes);
+        self.pooled.buffers.reply.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
-    /// Does nothing: a reply is one datagram, sent when the handler has ended.
+    /// Does nothing: the reply is one datagram, which is sent when the handler has succeeded.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-impl Drop for Lent {
+/// The buffers, which go back to the socket for a later request.
+#[derive(Debug)]
+struct Pooled {
+    buffers: Buffers,
+    socket: Arc<dyn DatagramSocket>,
+}
+
+impl Drop for Pooled {
     fn drop(&mut self) {
         self.socket.recycle(std::mem::take(&mut self.buffers));
     }

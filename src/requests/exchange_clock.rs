@@ -1,40 +1,22 @@
-//! How much of its time a client has used up in the exchange under way.
+//! The clock of a connection's deadlines.
 
 use std::time::{Duration, Instant};
 
 use crate::values::deadlines::{DeadlineExceeded, Deadlines};
 
-/// The deadlines of one connection, and which of them runs now.
+/// The deadlines of one connection, and the time that the client has used up in the exchange under
+/// way.
 #[derive(Debug)]
 pub(crate) struct ExchangeClock {
     deadlines: Deadlines,
     /// When the connection was accepted.
     accepted: Instant,
     phase: Phase,
-    /// Something has been sent in this exchange.
+    /// Whether bytes have been sent in this exchange.
     answered: bool,
-    /// What the reads and the writes of this exchange have taken.
+    /// The times that the reads and the writes of this exchange have taken.
     reading: Duration,
     writing: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// The layers prepare the connection, since their first read.
-    Preparing(Option<Instant>),
-    /// Nothing has come yet.
-    Opening,
-    /// An exchange is over, and the next has not begun.
-    Between,
-    /// A message has begun.
-    Within,
-}
-
-/// When an operation ends at the latest, and the reason if it does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Bound {
-    pub until: Instant,
-    pub exceeded: DeadlineExceeded,
 }
 
 impl ExchangeClock {
@@ -53,39 +35,39 @@ impl ExchangeClock {
         self.deadlines
     }
 
-    /// Sets other deadlines from here on. What the client has used up does not count.
+    /// Sets other deadlines from now on, and the times that the client has used up to zero.
     pub(crate) fn set_deadlines(&mut self, deadlines: Deadlines) {
         self.deadlines = deadlines;
         (self.reading, self.writing) = (Duration::ZERO, Duration::ZERO);
     }
 
-    /// The layers begin to prepare the connection.
+    /// Notes that the layers begin to prepare the connection.
     pub(crate) fn begin_preparation(&mut self) {
         self.phase = Phase::Preparing(None);
     }
 
-    /// The connection is prepared. Nothing of the first message counts as come yet.
+    /// Notes that the connection is prepared. The first message has its whole time.
     pub(crate) fn end_preparation(&mut self) {
         self.phase = Phase::Opening;
         self.answered = false;
         (self.reading, self.writing) = (Duration::ZERO, Duration::ZERO);
     }
 
-    /// The handler waits for the next message.
+    /// Notes that the handler waits for the next message.
     pub(crate) fn end_exchange(&mut self) {
         if self.phase == Phase::Within {
             self.phase = Phase::Between;
         }
     }
 
-    /// The next message begins.
+    /// Notes that the next message begins.
     pub(crate) fn begin_exchange(&mut self) {
         self.phase = Phase::Within;
         self.answered = false;
         (self.reading, self.writing) = (Duration::ZERO, Duration::ZERO);
     }
 
-    /// The handler, or a layer, reads what has not arrived yet.
+    /// Returns the bound of a read that begins now.
     pub(crate) fn begin_read(&mut self, now: Instant) -> Option<Bound> {
         if self.answered {
             self.end_exchange();
@@ -105,7 +87,7 @@ impl ExchangeClock {
         self.bound(now, limit, used, exceeded)
     }
 
-    /// So many bytes have come, after so much time.
+    /// Notes a read that has received `count` bytes and has taken this time.
     pub(crate) fn end_read(&mut self, count: usize, took: Duration) {
         match self.phase {
             Phase::Preparing(_) => {}
@@ -128,7 +110,8 @@ impl ExchangeClock {
         self.writing += took;
     }
 
-    /// What ends an operation first: the deadline of its phase, or that of the connection.
+    /// The bound of an operation: the deadline of its phase or that of the connection, whichever is
+    /// sooner.
     fn bound(
         &self,
         now: Instant,
@@ -151,6 +134,25 @@ impl ExchangeClock {
             .flatten()
             .min_by_key(|bound| bound.until)
     }
+}
+
+/// The latest end of an operation, and the error then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bound {
+    pub until: Instant,
+    pub exceeded: DeadlineExceeded,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The layers prepare the connection, since the time of their first read.
+    Preparing(Option<Instant>),
+    /// No byte of the first message has come.
+    Opening,
+    /// The last exchange is over, and the next has not begun.
+    Between,
+    /// A message has begun.
+    Within,
 }
 
 #[cfg(all(test, not(loom)))]
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reads_of_a_message_share_one_limit_however_many_bytes_each_gives() {
+    fn the_reads_of_a_message_share_one_limit_whatever_bytes_they_return() {
         let (mut clock, now) = clock();
         clock.end_read(1, Duration::ZERO);
         for used in 0..3 {
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_calls_of_a_preparation_share_one_limit_however_many_bytes_each_gives() {
+    fn the_calls_of_a_preparation_share_one_limit_whatever_bytes_they_return() {
         let (mut clock, now) = clock();
         clock.begin_preparation();
         for used in 0..3 {

@@ -1,4 +1,4 @@
-//! What a handler serves: a connection, or a datagram.
+//! The requests that handlers serve: connections and datagrams.
 
 pub(crate) mod datagram_request;
 pub(crate) mod exchange_clock;

@@ -1,26 +1,27 @@
-//! What has been received on a connection and not yet read by its handler.
+//! The buffer of a connection's received bytes that its handler has not read yet.
 
 use std::io::{self, ErrorKind};
 
 use crate::transport::stream::Stream;
 
-/// The size of the first read; when it is filled, further reads take the rest of a longer message.
+/// The size of the first read. If the read fills it, further reads take the rest of a longer
+/// message.
 const FIRST_READ: usize = 512;
 
-/// Bytes that have been received and not yet read.
+/// Received bytes that are still unread.
 #[derive(Debug)]
 pub(crate) struct ReadBuffer {
-    /// As long as the longest message so far, up to the limit.
+    /// Grows to the longest message so far, up to the limit.
     storage: Vec<u8>,
     start: usize,
     end: usize,
     limit: usize,
-    /// The failure after the buffered bytes, for the next fill to report.
+    /// The error that came after the buffered bytes, which the next fill returns.
     failure: Option<io::Error>,
 }
 
 impl ReadBuffer {
-    /// An empty buffer that reads up to `limit` bytes ahead, at least one.
+    /// An empty buffer that reads up to `limit` bytes ahead; `limit` is at least one.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             storage: Vec::new(),
@@ -39,8 +40,8 @@ impl ReadBuffer {
         self.limit = limit;
     }
 
-    /// Whether a read of `size` may go to the connection itself: it needs no buffer if it is at
-    /// least as large as the first read of a fill.
+    /// Whether a read of `size` may go directly to the connection: the buffer is empty, and the
+    /// read is at least as large as the first read of a fill.
     pub(crate) fn may_be_bypassed(&self, size: usize) -> bool {
         self.is_empty() && self.failure.is_none() && size >= self.limit.min(FIRST_READ)
     }
@@ -53,18 +54,18 @@ impl ReadBuffer {
         self.start = (self.start + amount).min(self.end);
     }
 
-    /// Takes all unread bytes out.
+    /// Removes and returns all unread bytes.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         let bytes = self.bytes().to_owned();
         self.consume(bytes.len());
         bytes
     }
 
-    /// Fills the empty buffer with what one read returns, and returns how many bytes these are:
-    /// none at the end of file.
+    /// Fills the empty buffer with the bytes of one read, and returns their number: 0 at the end of
+    /// file.
     ///
-    /// If more has arrived than the read asked for, the buffer grows up to its limit and takes
-    /// that too: how much a fill takes depends on the limit and the client alone.
+    /// If more has arrived, the buffer grows up to its limit and takes that too, so that the number
+    /// of bytes depends on the limit and the client alone.
     pub(crate) fn fill(&mut self, stream: &mut dyn Stream) -> io::Result<usize> {
         (self.start, self.end) = (0, 0);
         if let Some(failure) = self.failure.take() {
@@ -81,15 +82,15 @@ impl ReadBuffer {
             size = (size * 2).min(self.limit);
             match self.fill_more(stream, size) {
                 Ok(()) => {}
-                // The handler reads the bytes before it first.
+                // The handler first reads the bytes before the failure.
                 Err(failure) => self.failure = Some(failure),
             }
         }
         Ok(self.end)
     }
 
-    /// Appends what has arrived to the unread bytes, with one read of a stream that is readable
-    /// now. Returns how many bytes these are: none at the end of file.
+    /// Appends the bytes that have arrived to the unread bytes, with one read of a stream that is
+    /// readable now. Returns their number: 0 at the end of file.
     pub(crate) fn append(&mut self, stream: &mut dyn Stream) -> io::Result<usize> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
@@ -111,7 +112,7 @@ impl ReadBuffer {
         Ok(count)
     }
 
-    /// Takes what has arrived beyond the buffered bytes, up to `size` in all.
+    /// Appends the bytes that have arrived, up to `size` in all.
     fn fill_more(&mut self, stream: &mut dyn Stream, size: usize) -> io::Result<()> {
         if stream.readable_now()? {
             self.storage.resize(size, 0);
@@ -120,8 +121,8 @@ impl ReadBuffer {
         Ok(())
     }
 
-    /// Reads into the stack first: an idle connection that has had short messages only owns no heap
-    /// buffer of the full size.
+    /// Reads into the stack first, so that an idle connection with short messages owns a small heap
+    /// buffer.
     fn fill_through_stack(&mut self, stream: &mut dyn Stream, size: usize) -> io::Result<()> {
         let mut message = [0; FIRST_READ];
         let count = read_uninterrupted(stream, &mut message[..size])?;
@@ -134,7 +135,7 @@ impl ReadBuffer {
     }
 }
 
-/// Reads once, whatever signals come in between.
+/// Reads once; tries again after a signal.
 pub(crate) fn read_uninterrupted(stream: &mut dyn Stream, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match stream.read(buffer) {

@@ -1,4 +1,4 @@
-//! What every kind of request has in common.
+//! The contract of every kind of request.
 
 use std::io;
 
@@ -6,34 +6,45 @@ use crate::running::extensions::Extensions;
 use crate::running::request_guard::RequestGuard;
 use crate::values::address::Address;
 
-/// One request: a connection, or a datagram.
+/// One request: a connection or a datagram, with its client's address.
 ///
-/// Python passes `request` and `client_address` side by side; here a request knows its client.
+/// In Python, hooks have two parameters for this, `request` and `client_address`.
 ///
 /// The framework has [`StreamRequest`](crate::StreamRequest) and
 /// [`DatagramRequest`](crate::DatagramRequest). A bottom layer of a new kind may have a type of its
-/// own, which keeps the [guard](Self::guard) of its registration.
+/// own, which owns the [guard](Self::guard) of its registration.
+///
+/// # The order of calls
+///
+/// 1. `begin_preparation`, before the first
+///    [`prepare_request`](crate::BaseServer::prepare_request); `wait_for_more`, each time that the
+///    hook needs more bytes; `end_preparation`, if the hook has succeeded.
+/// 2. The handler reads and writes; then `send_rest`.
+/// 3. `into_guard`, when the request is closed.
+///
+/// For a request that exceeds a limit, `refuse` is called before `into_guard`, and no handler runs.
 pub trait Request: Send + 'static {
-    /// Its place among the running requests of its server.
+    /// The guard of this request's registration.
     fn guard(&self) -> &RequestGuard;
 
-    /// The same place, to change it.
+    /// The guard of this request's registration, to change it.
     fn guard_mut(&mut self) -> &mut RequestGuard;
 
-    /// Drops all but the guard, so that the descriptor is closed when the guard ends the request.
+    /// Drops everything but the guard, so that the descriptor is closed before the guard ends the
+    /// request.
     fn into_guard(self) -> RequestGuard;
 
-    /// Who sent it.
+    /// The client's address.
     fn client_address(&self) -> &Address {
         self.guard().client_address()
     }
 
-    /// What layers keep with it.
+    /// The values that layers keep with this request.
     fn extensions(&self) -> &Extensions {
         self.guard().extensions()
     }
 
-    /// What layers keep with it, to add to it.
+    /// The values that layers keep with this request, to change them.
     fn extensions_mut(&mut self) -> &mut Extensions {
         self.guard_mut().extensions_mut()
     }
@@ -44,29 +55,31 @@ pub trait Request: Send + 'static {
         let _ = message;
     }
 
-    /// Sends what the handler has written and that is not sent yet. It is called once, after the
-    /// handler, with whether the handler succeeded. Does nothing unless overridden.
+    /// Sends the written bytes that are still unsent. [`run_handler`](crate::layer::run_handler)
+    /// calls this once, after the handler; `succeeded` is the handler's success. Does nothing
+    /// unless overridden.
     ///
     /// # Errors
     ///
-    /// If it cannot be sent.
+    /// If the bytes cannot be sent.
     fn send_rest(&mut self, succeeded: bool) -> io::Result<()> {
         let _ = succeeded;
         Ok(())
     }
 
-    /// The first [`prepare_request`](crate::BaseServer::prepare_request) is about to be called.
-    /// Does nothing unless overridden.
+    /// Begins the preparation, before the first
+    /// [`prepare_request`](crate::BaseServer::prepare_request). Does nothing unless overridden.
     fn begin_preparation(&mut self) {}
 
-    /// Waits until there are more bytes than a preparation has found. Returns false if no more
-    /// come: the client has ended its side, or the server is draining.
+    /// Waits until more bytes have arrived, or the client has ended its side. Returns false if the
+    /// server is draining; then the request is aborted.
     ///
     /// # Errors
     ///
-    /// Whatever ends the wait, a deadline among it. A request that comes whole, as a datagram does,
-    /// has no more bytes, and fails with [`Unsupported`](io::ErrorKind::Unsupported), which is the
-    /// default.
+    /// The errors of the connection, a missed deadline included;
+    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the layers have seen the end of file
+    /// already. Unless overridden, fails with [`Unsupported`](io::ErrorKind::Unsupported): a
+    /// request that comes whole, such as a datagram, has no more bytes.
     fn wait_for_more(&mut self) -> io::Result<bool> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
@@ -74,7 +87,7 @@ pub trait Request: Send + 'static {
         ))
     }
 
-    /// The last [`prepare_request`](crate::BaseServer::prepare_request) has returned. Does nothing
-    /// unless overridden.
+    /// Ends the preparation, after the last
+    /// [`prepare_request`](crate::BaseServer::prepare_request). Does nothing unless overridden.
     fn end_preparation(&mut self) {}
 }

@@ -23,28 +23,27 @@ use crate::transport::stream::Stream;
 use crate::values::address::Address;
 use crate::values::deadlines::Deadlines;
 
-/// The size of both buffers unless set otherwise, as `io.DEFAULT_BUFFER_SIZE` is in Python 3.11.
+/// The default size of both buffers: that of `io.DEFAULT_BUFFER_SIZE` in Python 3.11.
 const DEFAULT_BUFFER_SIZE: usize = 8192;
 
-/// One connection: reads, writes, and what is known about the client.
+/// One connection, to read from and to write to, with its client's address.
 ///
 /// The counterpart of a `StreamRequestHandler`'s `request`, `rfile`, `wfile`, `client_address` and
-/// `server`, whatever carries the bytes: a TCP or Unix socket, or a
-/// [mock](crate::mock::MockStream).
+/// `server`, over a TCP or Unix socket, or a [mock](crate::mock::MockStream).
 ///
 /// # Reading and writing
 ///
-/// It implements [`Read`], [`BufRead`] and [`Write`], so `read_line`, `lines`, `write!` and
-/// everything else built on them work. Both directions are buffered, and the writes are *tied* to
-/// the reads: what was written is sent
+/// The request implements [`Read`], [`BufRead`] and [`Write`], so that `read_line`, `lines` and
+/// `write!` work. Both directions are buffered, and the writes are *tied* to the reads: written
+/// bytes are sent
 ///
-/// * before a read would have to ask the client for more,
+/// * before a read that would wait for the client,
 /// * when the handler has returned,
 /// * when the write buffer is full, and on [`flush`](Write::flush).
 ///
-/// So a prompt is never stuck behind the read that waits for its answer, a header and its body
-/// leave in one system call, and the answers to several requests that arrived together leave
-/// together. Python's `wfile` is unbuffered instead and sends each write by itself.
+/// So a prompt leaves before the read that waits for its answer, a header and its body leave in one
+/// system call, and the answers to several messages that arrived together leave together. Python's
+/// `wfile` is unbuffered: it sends each write by itself.
 ///
 /// # A conversation
 ///
@@ -75,34 +74,21 @@ const DEFAULT_BUFFER_SIZE: usize = 8192;
 #[doc(alias = "rfile")]
 #[doc(alias = "wfile")]
 pub struct StreamRequest {
-    // A request that is dropped, and not closed, drops these in this order: its descriptor is
-    // closed before the guard ends the request.
+    // The order in which a lost request drops its fields: the descriptor is closed before the guard
+    // ends the request.
     stream: Box<dyn Stream>,
     read_buffer: ReadBuffer,
     write_buffer: WriteBuffer,
     timeout: Option<Duration>,
-    /// If there are deadlines.
+    /// Set if the connection has deadlines.
     clock: Option<Box<ExchangeClock>>,
-    /// The client has ended its side, and `receive_now` has seen it.
+    /// Whether `receive_now` has reached the end of file.
     client_has_ended: bool,
     guard: RequestGuard,
 }
 
-/// What [`receive_now`](StreamRequest::receive_now) has found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Received {
-    /// So many further bytes, at least one. They are at the end of
-    /// [`buffer`](StreamRequest::buffer).
-    Bytes(usize),
-    /// No bytes: nothing has arrived since the last read.
-    Nothing,
-    /// No bytes, and none will come: the client has ended its side.
-    End,
-}
-
 impl StreamRequest {
-    /// A request over any stream, for a bottom layer or a transport of one's own.
+    /// Makes a request over any stream, for a bottom layer or a transport of your own.
     ///
     /// To test a handler, [`MockStream`](crate::mock::MockStream) is simpler.
     #[must_use]
@@ -121,12 +107,11 @@ impl StreamRequest {
         request
     }
 
-    /// A request over a connected socket of any family: for a bottom layer of one's own that
-    /// accepts connections in its own way.
+    /// Makes and registers a request over a connected socket of any family, for a bottom layer of
+    /// your own. The socket has to be in blocking mode.
     ///
-    /// The request is registered. A drain interrupts it in [`wait`](Self::wait), and aborts it at
-    /// the drain timeout, like those of [`TcpServer`](crate::TcpServer). The socket is to be in
-    /// blocking mode.
+    /// As with [`TcpServer`](crate::TcpServer), a drain interrupts the request in
+    /// [`wait`](Self::wait), and aborts it at the drain timeout.
     #[must_use]
     pub fn from_socket(socket: OwnedFd, client_address: Address, server: &LayerHandle) -> Self {
         let connection = Connection::new(Some(socket.into()));
@@ -135,15 +120,16 @@ impl StreamRequest {
         Self::new(Box::new(stream), guard)
     }
 
-    /// Replaces the stream by what `layer` makes of it: for a mix-in that changes the bytes on
-    /// their way, such as encryption, in [`prepare_request`](crate::BaseServer::prepare_request).
+    /// Replaces the stream by the stream that `layer` makes of it: for a mix-in that changes the
+    /// bytes on their way, such as encryption, in
+    /// [`prepare_request`](crate::BaseServer::prepare_request).
     ///
-    /// Bytes that were received and not yet read are the first that the new stream reads from the
-    /// old one. Bytes that were written and not yet sent leave through the new stream.
+    /// The new stream reads received bytes that are still unread first. Written bytes that are
+    /// still unsent leave through the new stream.
     ///
     /// # Panics
     ///
-    /// If `layer` does. The connection is lost then, and the request can only be closed.
+    /// If `layer` panics. Then the connection is lost, and every operation on the request fails.
     pub fn map_stream(&mut self, layer: impl FnOnce(Box<dyn Stream>) -> Box<dyn Stream>) {
         let mut inner = std::mem::replace(&mut self.stream, Box::new(AbsentStream));
         let unread = self.read_buffer.take();
@@ -153,49 +139,52 @@ impl StreamRequest {
         self.stream = layer(inner);
     }
 
-    /// Who is at the other end.
+    /// The client's address. Python's `client_address`.
     #[must_use]
     #[doc(alias = "peer_addr")]
     pub fn client_address(&self) -> &Address {
         self.guard.client_address()
     }
 
-    /// Corrects who is at the other end, for a layer that learns it from the client's first bytes.
-    /// See [`RequestGuard::set_client_address`].
+    /// Corrects the client's address, for a layer that learns the address from the client's first
+    /// bytes. See [`RequestGuard::set_client_address`].
     pub fn set_client_address(&mut self, address: Address) {
         self.guard.set_client_address(address);
     }
 
-    /// The server, as Python's `self.server`: its address, its numbers, and how to stop it.
+    /// The handle of the server: its address, its statistics, and the methods that stop it.
+    /// Python's `self.server`.
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
         self.guard.server()
     }
 
-    /// What layers keep with this request.
+    /// The values that layers keep with this request.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         self.guard.extensions()
     }
 
-    /// What layers keep with this request, to add to it.
+    /// The values that layers keep with this request, to change them.
     #[must_use]
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         self.guard.extensions_mut()
     }
 
-    /// The bytes that were received and not yet read. [`consume`](BufRead::consume) takes them.
+    /// The received bytes that are still unread. [`consume`](BufRead::consume) removes bytes from
+    /// the front.
     #[must_use]
     pub fn buffer(&self) -> &[u8] {
         self.read_buffer.bytes()
     }
 
-    /// Takes into the [buffer](Self::buffer) what has arrived, with one read that does not wait:
-    /// for a layer's [`prepare_request`](crate::BaseServer::prepare_request).
+    /// Receives what has arrived into the [buffer](Self::buffer), with one read that does not wait:
+    /// for a layer's [`prepare_request`](crate::BaseServer::prepare_request). Python's counterpart
+    /// is `recv` with `MSG_DONTWAIT`.
     ///
     /// # Errors
     ///
-    /// Whatever the connection reports, and [`InvalidData`](ErrorKind::InvalidData) if the buffer,
+    /// The errors of the connection, and [`InvalidData`](ErrorKind::InvalidData) if the buffer,
     /// whose size [`set_rbufsize`](Self::set_rbufsize) sets, is full of unread bytes.
     pub fn receive_now(&mut self) -> io::Result<Received> {
         if !self.stream.readable_now()? {
@@ -210,18 +199,18 @@ impl StreamRequest {
         }
     }
 
-    /// Waits for the client's next message: true when it has sent something, false when it has
-    /// closed, or when the server is stopping and nothing has arrived.
+    /// Waits for the client's next message. Returns true when bytes have arrived, and false when
+    /// the client has ended its side, or the server is stopping and no byte has arrived.
     ///
-    /// `while request.wait()? { … }` is the communication loop of a handler that can be drained:
-    /// a server that stops ends the wait of an idle handler at once, and lets a busy one finish its
-    /// exchange. A handler that loops over reads alone works too, but its client can hold
-    /// it until the drain timeout. What was written is sent before the wait.
+    /// `while request.wait()? { … }` is the communication loop of a handler that can be drained: a
+    /// server that stops ends the wait of an idle handler at once, and lets a busy handler finish
+    /// its exchange. A handler that only reads can be held by its client until the drain timeout.
+    /// Written bytes are sent before the wait. Python has no counterpart.
     ///
     /// # Errors
     ///
     /// [`TimedOut`](ErrorKind::TimedOut) when the [timeout](Self::set_timeout) or a
-    /// [deadline](Self::set_deadlines) is over, and whatever the connection reports, such as
+    /// [deadline](Self::set_deadlines) is over, and the errors of the connection, such as
     /// [`ConnectionReset`](ErrorKind::ConnectionReset).
     pub fn wait(&mut self) -> io::Result<bool> {
         if !self.read_buffer.is_empty() {
@@ -242,18 +231,19 @@ impl StreamRequest {
         Ok(received? > 0)
     }
 
-    /// Bounds every single read and write: one that takes longer fails with
-    /// [`TimedOut`](ErrorKind::TimedOut). `None`, the default, means no bound.
+    /// Bounds every single read and write: a call that takes longer fails with
+    /// [`TimedOut`](ErrorKind::TimedOut). `None`, the default, means no bound. Over a socket, less
+    /// than a millisecond counts as one.
     ///
-    /// Python's `timeout` of a `StreamRequestHandler`; called in
-    /// [`setup`](crate::RequestHandler::setup) it has the same place. The bound is for one system
-    /// call: a client that sends a byte now and then stays within it, but not within
+    /// Python's `timeout` of a `StreamRequestHandler`, which its `setup` sets;
+    /// [`setup`](crate::RequestHandler::setup) is the place here too. The bound is for one system
+    /// call: a client that sends a byte now and then stays within the timeout, but not within the
     /// [deadlines](Self::set_deadlines).
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if `timeout` is zero, or what the operating system
-    /// reports.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if `timeout` is zero, and the errors of the
+    /// operating system.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if timeout == Some(Duration::ZERO) {
             return Err(io::Error::new(
@@ -266,9 +256,9 @@ impl StreamRequest {
         Ok(())
     }
 
-    /// Sets other deadlines for this client than the [server's](ServerHandle::set_deadlines), from
-    /// here on. The time that the client has used up in this exchange does not count; the lifetime
-    /// still begins when the connection was accepted.
+    /// Sets the deadlines of this connection from now on, in place of the
+    /// [server's](ServerHandle::set_deadlines). The exchange under way has its whole time again;
+    /// the lifetime still begins at the accept. Python has no counterpart.
     ///
     /// ```
     /// use std::time::Duration;
@@ -310,23 +300,24 @@ impl StreamRequest {
         clock.map_or(Deadlines::none(), |clock| clock.deadlines())
     }
 
-    /// The most bytes that are read ahead of the handler; 8192 unless set.
+    /// Sets the size of the read buffer in bytes: the most that is read ahead of the handler. 8192
+    /// unless set; 0 counts as 1, since a buffered reader holds at least the byte that it shows.
     ///
-    /// Python's `rbufsize`. A read into a larger buffer of the handler's own passes this one by.
-    /// What is buffered already stays; 0 counts as 1, since a buffered reader holds at least the
-    /// byte that it shows.
+    /// Python's `rbufsize`. While the buffer is empty, a read of at least 512 bytes, or of at least
+    /// this size, goes directly to the connection. Bytes that are buffered already stay.
     pub fn set_rbufsize(&mut self, rbufsize: usize) {
         self.read_buffer.set_limit(rbufsize.max(1));
     }
 
-    /// The most bytes that wait to be sent; 8192 unless set. 0 sends every write by itself, as
-    /// Python does.
+    /// Sets the size of the write buffer in bytes: the most that waits to be sent. 8192 unless set;
+    /// 0 sends every write by itself, as Python does.
     ///
     /// Python's `wbufsize`.
     ///
     /// # Errors
     ///
-    /// As [`flush`](Write::flush), if more is waiting than the new size allows.
+    /// Those of [`flush`](Write::flush), which is called if more bytes wait than the new size
+    /// allows.
     pub fn set_wbufsize(&mut self, wbufsize: usize) -> io::Result<()> {
         if self.write_buffer.set_limit(wbufsize) {
             self.flush()
@@ -335,17 +326,16 @@ impl StreamRequest {
         }
     }
 
-    /// Whether small writes leave at once (`TCP_NODELAY`) instead of waiting until earlier ones are
-    /// confirmed, as Nagle's algorithm has it; true unless set. Over a Unix socket it has no
-    /// effect.
+    /// Sets `TCP_NODELAY`; true unless set. True sends small writes at once; false delays them
+    /// until earlier writes are confirmed (Nagle's algorithm). No effect over a Unix socket.
     ///
-    /// Python's `disable_nagle_algorithm`, which is off there, because its writes are unbuffered.
-    /// Here the writes are gathered, so what is sent is complete, and nothing is gained by holding
-    /// it back.
+    /// Python's `disable_nagle_algorithm`, which is false by default, because Python's writes are
+    /// unbuffered. Here each write to the socket is a complete answer, and a delay gains nothing.
     ///
     /// # Errors
     ///
-    /// If the operating system refuses to turn the algorithm on again.
+    /// The errors of the operating system, for false. For true, the option is set later, before a
+    /// write, and an error is ignored.
     #[doc(alias = "disable_nagle_algorithm")]
     pub fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
         if nodelay {
@@ -357,30 +347,30 @@ impl StreamRequest {
         }
     }
 
-    /// The connection's socket, to set options on it; `None` without a network, and as soon as a
-    /// layer changes the bytes.
+    /// The connection's socket, to set options on it; `None` without a network, or if a layer
+    /// changes the bytes. Python's `self.request`.
     ///
-    /// A read or write through it bypasses the buffers.
+    /// A read or write through the socket bypasses the buffers.
     #[must_use]
     pub fn socket(&self) -> Option<BorrowedFd<'_>> {
         self.stream.socket()
     }
 
-    /// Ends one direction, or both; what is buffered is sent before the writing side ends.
+    /// Ends one direction, or both. Buffered bytes are sent before the writing side ends.
     ///
     /// # Errors
     ///
-    /// If that cannot be sent, or the connection has ended already.
+    /// If the bytes cannot be sent, or the connection has ended already.
     pub fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
         let sent = match how {
             Shutdown::Read => Ok(()),
             Shutdown::Write | Shutdown::Both => self.flush(),
         };
-        // The client is to learn that nothing follows, also where that was not all.
+        // Even after a failed flush, the client learns that nothing follows.
         sent.and(self.stream.shutdown(how))
     }
 
-    /// Sends what is gathered, if anything is: this ties the writes to the reads.
+    /// Sends the gathered bytes, if any, before a read: this ties the writes to the reads.
     fn send_gathered(&mut self) -> io::Result<()> {
         if self.write_buffer.is_empty() {
             Ok(())
@@ -389,7 +379,7 @@ impl StreamRequest {
         }
     }
 
-    /// Sends what is gathered, and `more` after it, in the time that the client has for it.
+    /// Sends the gathered bytes, then `more`, within the deadline of the client's exchange.
     fn send(&mut self, more: &[u8]) -> io::Result<()> {
         let Some(clock) = &mut self.clock else {
             let sent = self.write_buffer.send(&mut *self.stream, more);
@@ -403,8 +393,7 @@ impl StreamRequest {
         sent.map_err(|error| self.explain_write(error, bound))
     }
 
-    /// Receives what `read` takes, in the time that the client has for it, and returns how many
-    /// bytes these are.
+    /// Calls `read` within the deadline of the client's exchange, and returns the number of bytes.
     fn receive(
         &mut self,
         read: impl FnOnce(&mut dyn Stream, &mut ReadBuffer) -> io::Result<usize>,
@@ -421,7 +410,7 @@ impl StreamRequest {
         received.map_err(|error| self.explain_read(error, bound))
     }
 
-    /// The meaning of a failed read.
+    /// The error of a failed read, for the handler.
     fn explain_read(&mut self, error: io::Error, bound: Option<Bound>) -> io::Error {
         if self.guard.is_interrupted() {
             return interrupted();
@@ -429,7 +418,7 @@ impl StreamRequest {
         self.explain_timeout(error, "received", bound)
     }
 
-    /// The meaning of a failed write, after which nothing more is sent.
+    /// The error of a failed write, for the handler. From now on all writes fail.
     fn explain_write(&mut self, error: io::Error, bound: Option<Bound>) -> io::Error {
         let error = if self.guard.is_aborted() {
             interrupted()
@@ -449,7 +438,7 @@ impl StreamRequest {
         let network_has_given_up = error.raw_os_error() == Some(Errno::ETIMEDOUT as i32);
         let exceeded = match (error.kind(), self.timeout, bound) {
             _ if network_has_given_up => return error,
-            // A stream fails with `WouldBlock` at its timeout, and with `TimedOut` at its deadline.
+            // A stream fails with `WouldBlock` at its timeout, with `TimedOut` at its deadline.
             (ErrorKind::WouldBlock, Some(timeout), _)
             | (ErrorKind::TimedOut, Some(timeout), None) => io::Error::new(
                 ErrorKind::TimedOut,
@@ -463,14 +452,6 @@ impl StreamRequest {
         self.guard.note_late_client();
         exceeded
     }
-}
-
-/// An end of file that the client did not send must not look like one: its message is incomplete.
-fn interrupted() -> io::Error {
-    io::Error::new(
-        ErrorKind::ConnectionAborted,
-        "aborted, because the server is stopping",
-    )
 }
 
 impl Request for StreamRequest {
@@ -488,9 +469,10 @@ impl Request for StreamRequest {
 
     fn refuse(&mut self, message: &[u8]) {
         self.set_deadlines(Deadlines::uniform(Duration::ZERO));
-        // It fails if the client has left, or does not take it at once.
+        // Fails if the client has left, or does not take the message at once.
         let _ = self.write_all(message).and_then(|()| self.flush());
-        // Closing a connection with unread bytes in it is a reset, which destroys the message.
+        // Unread bytes are read first: the close of a connection with unread bytes is a reset,
+        // which destroys the message.
         let mut unread = [0; 4096];
         for _ in 0..16 {
             if !matches!(self.read(&mut unread), Ok(1..)) {
@@ -590,4 +572,26 @@ impl Write for StreamRequest {
         self.write_buffer.ensure_writable()?;
         self.send_gathered()
     }
+}
+
+/// The error of a read that the server ended. An end of file would let the handler take an
+/// incomplete message for a complete one.
+fn interrupted() -> io::Error {
+    io::Error::new(
+        ErrorKind::ConnectionAborted,
+        "aborted, because the server is stopping",
+    )
+}
+
+/// The result of [`receive_now`](StreamRequest::receive_now).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Received {
+    /// The number of received bytes, at least one, which are now at the end of
+    /// [`buffer`](StreamRequest::buffer).
+    Bytes(usize),
+    /// No byte has arrived since the last read.
+    Nothing,
+    /// The client has ended its side, and no byte will come.
+    End,
 }

@@ -1,29 +1,18 @@
-//! What a handler has written and the connection has not yet taken.
+//! The buffer of the bytes that a handler has written and the connection has not sent yet.
 
 use std::io::{self, ErrorKind, IoSlice};
 
 use crate::transport::stream::Stream;
 
-/// Bytes that are gathered, and sent in as few system calls as it takes.
+/// Gathers bytes, and sends them in as few system calls as possible.
 #[derive(Debug)]
 pub(crate) struct WriteBuffer {
     bytes: Vec<u8>,
     limit: usize,
-    /// Once a write has failed all later ones fail: part of the data may have arrived, and more
-    /// after the gap would be misread.
+    /// Once a write has failed, all later writes fail: part of the data may have arrived, and more
+    /// data after the gap would be misread.
     failure: Option<ErrorKind>,
     nagle: Nagle,
-}
-
-/// When Nagle's algorithm, which holds a small write back while an earlier one is unconfirmed, is
-/// turned off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Nagle {
-    /// The algorithm never holds the first write back, so a connection that writes once needs no
-    /// system call for it.
-    OffBeforeSecondWrite,
-    OffBeforeThisWrite,
-    Settled,
 }
 
 impl WriteBuffer {
@@ -41,23 +30,23 @@ impl WriteBuffer {
         self.bytes.is_empty()
     }
 
-    /// Bounds what is gathered. Returns whether more is gathered already.
+    /// Bounds the gathered bytes. Returns whether more are gathered already.
     pub(crate) fn set_limit(&mut self, limit: usize) -> bool {
         self.limit = limit;
         self.bytes.len() > limit
     }
 
-    /// The next write is preceded by the system call that turns Nagle's algorithm off.
+    /// Turns Nagle's algorithm off before the next write.
     pub(crate) fn turn_nagle_off(&mut self) {
         self.nagle = Nagle::OffBeforeThisWrite;
     }
 
-    /// Nagle's algorithm stays as it is.
+    /// Leaves Nagle's algorithm as it is.
     pub(crate) fn leave_nagle(&mut self) {
         self.nagle = Nagle::Settled;
     }
 
-    /// Gathers `bytes`, if there is room. Returns whether there was.
+    /// Gathers `bytes`, if they fit. Returns whether they do.
     pub(crate) fn gather(&mut self, bytes: &[u8]) -> bool {
         let has_room = self.bytes.len() + bytes.len() <= self.limit;
         if has_room {
@@ -66,7 +55,7 @@ impl WriteBuffer {
         has_room
     }
 
-    /// Fails once a write has failed.
+    /// Fails if an earlier write has failed.
     pub(crate) fn ensure_writable(&self) -> io::Result<()> {
         match self.failure {
             None => Ok(()),
@@ -82,7 +71,7 @@ impl WriteBuffer {
         self.failure = Some(kind);
     }
 
-    /// Sends what is gathered, and `more` after it. The buffer is empty then, also if it fails.
+    /// Sends the gathered bytes, then `more`. The buffer is empty afterwards, even after an error.
     pub(crate) fn send(&mut self, stream: &mut dyn Stream, more: &[u8]) -> io::Result<()> {
         let sent = self.send_all(stream, more);
         self.bytes.clear();
@@ -121,10 +110,21 @@ impl WriteBuffer {
             Nagle::OffBeforeSecondWrite => self.nagle = Nagle::OffBeforeThisWrite,
             Nagle::OffBeforeThisWrite => {
                 self.nagle = Nagle::Settled;
-                // If it fails, writes are delayed, which is no reason to give the client up.
+                // Ignored: an error only means that writes are delayed.
                 let _ = stream.set_nodelay(true);
             }
             Nagle::Settled => {}
         }
     }
+}
+
+/// When to turn off Nagle's algorithm, which delays a small write while an earlier write is
+/// unconfirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nagle {
+    /// The default. The algorithm never delays the first write, so a connection that writes once
+    /// saves the system call.
+    OffBeforeSecondWrite,
+    OffBeforeThisWrite,
+    Settled,
 }
