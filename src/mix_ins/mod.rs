@@ -1,4 +1,4 @@
-//! The layers that decide who serves a request: a thread, a process, a pool of threads.
+//! The layers that decide where a request is served: in a thread, a process, or a pool of threads.
 
 pub(crate) mod forking;
 pub(crate) mod thread_pool;

@@ -1,6 +1,5 @@
 //! The mix-in that serves requests with a fixed number of threads.
 
-use crate::support::sync::Mutex;
 use std::fmt;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -11,18 +10,18 @@ use threadpool::ThreadPool;
 use crate::base_server::{BaseServer, process_request_thread};
 use crate::mix_in::MixIn;
 use crate::support::lock::lock;
+use crate::support::sync::Mutex;
 use crate::values::error::{Error, catch_panic};
 
 /// Serves requests with a fixed number of threads, and lets a bounded number of requests wait.
 ///
 /// When every worker is busy and every waiting place is taken, the loop stops accepting, and goes
-/// on as soon as a request ends. No request is dropped: the kernel's queue
-/// ([`request_queue_size`](crate::TcpServer::request_queue_size)) holds the connections that come
-/// in between. So a flood of clients costs neither threads nor memory.
+/// on as soon as a request ends. Meanwhile connections wait in the kernel's queue
+/// ([`request_queue_size`](crate::TcpServer::request_queue_size)). So a flood of clients costs
+/// neither threads nor memory.
 ///
-/// Python's module has no such mix-in. A handler that keeps its connection for long keeps a worker
-/// for as long: for many idle clients [`ThreadingMixIn`](crate::ThreadingMixIn) is the better
-/// choice.
+/// Python's module has no such mix-in. A connection occupies its worker until it is closed: for
+/// many idle clients [`ThreadingMixIn`](crate::ThreadingMixIn) is the better choice.
 #[must_use = "a layer does nothing until `bind` makes a server of the stack"]
 pub struct ThreadPoolMixIn<S> {
     next: S,
@@ -30,15 +29,15 @@ pub struct ThreadPoolMixIn<S> {
     queue_size: Option<usize>,
     block_on_close: bool,
     pool: Mutex<Option<ThreadPool>>,
-    /// The number of requests that run or wait for a worker. Not the pool's own `active_count` and
-    /// `queued_count`: a worker lowers those only after the job has returned, and the job wakes the
-    /// loop, which must then find the number lower.
+    /// The number of requests that run or wait for a worker. The pool's own `active_count` and
+    /// `queued_count` do not serve: they fall after the job has returned, and the loop, which the
+    /// job wakes, must find the lower number.
     taken: Arc<AtomicUsize>,
 }
 
 impl<S: BaseServer> ThreadPoolMixIn<S> {
-    /// Puts a pool around `next`, with as many workers as Python's `ThreadPoolExecutor`: four more
-    /// than there are processors, and at most 32.
+    /// Makes a layer with a pool around `next`. The default number of workers is that of Python's
+    /// `ThreadPoolExecutor`: the number of processors and four more, at most 32.
     pub fn new(next: S) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self {
@@ -51,22 +50,23 @@ impl<S: BaseServer> ThreadPoolMixIn<S> {
         }
     }
 
-    /// The number of threads, and so of requests that are served at a time. 0 counts as 1.
+    /// Sets the number of threads, and so of requests that are served at a time. 0 counts as 1.
+    /// Python's `max_workers` of `ThreadPoolExecutor`.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);
         self
     }
 
-    /// The number of requests that may wait for a worker after they were accepted; as many as there
-    /// are workers unless set.
+    /// Sets the number of accepted requests that may wait for a worker; the number of workers
+    /// unless set.
     pub fn queue_size(mut self, size: usize) -> Self {
         self.queue_size = Some(size);
         self
     }
 
-    /// Whether closing waits for the requests that still run or wait; true unless set. Requests
-    /// that still wait for a worker at the [drain timeout](crate::Server::set_drain_timeout) are
-    /// closed without a handler.
+    /// Sets whether `server_close` waits for the requests that still run or wait; true unless set.
+    /// Requests that still wait for a worker at the
+    /// [drain timeout](crate::Server::set_drain_timeout) are closed without a handler.
     pub fn block_on_close(mut self, block: bool) -> Self {
         self.block_on_close = block;
         self
@@ -91,7 +91,7 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
             let pool = threadpool::Builder::new().num_threads(self.workers);
             pool.thread_name("pool worker".to_owned()).build()
         };
-        // `threadpool` panics where the system has no further thread.
+        // `threadpool` panics if the system has no further thread.
         let pool = catch_panic(build).map_err(|panic| Error::Activate {
             address: self.layer_handle().server().server_address(),
             source: std::io::Error::other(format!("{} workers: {panic}", self.workers)),
@@ -114,7 +114,7 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
         let serve = move || {
             process_request_thread(&worker_top, request);
             if taken.fetch_sub(1, Ordering::AcqRel) >= capacity {
-                // The loop may have found no place, and waits until it is woken.
+                // The pool was full, so the loop may wait for this wake.
                 worker_top.layer_handle().wake();
             }
         };
@@ -122,7 +122,7 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
         if let Some(pool) = &*pool {
             pool.execute(serve);
         } else {
-            // Before `server_activate` and after `server_close` there are no workers.
+            // Served here: no workers exist before `server_activate` and after `server_close`.
             drop(pool);
             serve();
         }
@@ -132,7 +132,7 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
         self.next.server_close();
         let pool = lock(&self.pool).take();
         if self.block_on_close && self.layer_handle().wait_for_requests() {
-            // The pool is dropped after that, which ends its idle workers.
+            // The drop of the pool, after this, ends its idle workers.
             pool.inspect(ThreadPool::join);
         }
     }

@@ -16,8 +16,8 @@ use crate::running::in_child::DrainNotice;
 use crate::running::parent_link::ParentLink;
 use crate::support::log::{Level, log_line};
 
-/// Serves the request, and ends the process: it never returns, not even by a panic. `mask` is the
-/// signal mask that the parent had before it blocked `SIGTERM`.
+/// Serves the request and ends the process, even after a panic. `mask` is the signal mask that the
+/// parent had before it blocked `SIGTERM`.
 pub(super) fn live_as_child<T: BaseServer>(
     top: &Arc<T>,
     request: T::Request,
@@ -27,7 +27,8 @@ pub(super) fn live_as_child<T: BaseServer>(
     let _ends_with_this_frame = ExitOnDrop;
     top.layer_handle().shared().enter_child(parent);
     drain_on_sigterm(&request);
-    // Also if the parent blocks the signal, to wait for it somewhere.
+    // Unblocked even if the parent blocks the signal, as a program does that waits for it with
+    // sigwait(3).
     mask.remove(Signal::SIGTERM);
     let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
     top.after_fork_in_child();
@@ -35,8 +36,8 @@ pub(super) fn live_as_child<T: BaseServer>(
     low_level::exit(i32::from(!succeeded))
 }
 
-/// Keeps a panic in a child from unwinding into the frames below, which are copies of the parent's:
-/// the child would go on as a second server.
+/// Ends the process when a panic unwinds. The frames below are copies of the parent's, in which the
+/// child would go on as a second server.
 struct ExitOnDrop;
 
 impl Drop for ExitOnDrop {
@@ -45,23 +46,25 @@ impl Drop for ExitOnDrop {
     }
 }
 
-/// The request that `SIGTERM` makes end in a child; null in every other process.
+/// The drain notice of a child's request, for the handler of `SIGTERM`; null in every other
+/// process.
 static DRAIN_NOTICE: AtomicPtr<DrainNotice> = AtomicPtr::new(ptr::null_mut());
 
-/// From now on `SIGTERM` means for this child's request that the server is draining, and nothing
-/// else: the program's own action for the signal is the parent's business.
+/// Makes `SIGTERM` begin the drain of this child's request, in place of the program's own action,
+/// which is for the parent.
 ///
-/// It does not use `signal-hook`: to register an action, that crate waits until no thread is in
-/// one, and a thread that was in one at the fork does not exist in the child.
+/// `signal-hook` cannot be used: its registration waits until no thread runs an action, and a
+/// thread that ran one at the fork does not exist in the child.
 #[allow(unsafe_code)]
 fn drain_on_sigterm(request: &impl Request) {
     let notice = Box::new(request.guard().drain_notice());
-    // Release: the signal handler, which may run in another thread of the child, sees the notice.
+    // Release: pairs with the load in the signal handler, which may run in another thread of the
+    // child.
     DRAIN_NOTICE.store(Box::into_raw(notice), Ordering::Release);
     let handler = SigHandler::Handler(notify_of_drain);
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: sigaction is unsafe because the handler may call async-signal-safe functions only;
-    // for what `notify_of_drain` calls, see there.
+    // SAFETY: the handler may call async-signal-safe functions only. The documentation of
+    // `notify_of_drain` lists its calls.
     if let Err(error) = unsafe { sigaction(Signal::SIGTERM, &action) } {
         let client = request.client_address();
         log_line!(
@@ -77,7 +80,7 @@ fn drain_on_sigterm(request: &impl Request) {
 /// as async-signal-safe. It takes no lock, allocates nothing, and does not panic.
 #[allow(unsafe_code)]
 extern "C" fn notify_of_drain(_: nix::libc::c_int) {
-    // The code that the signal interrupts may be about to read it.
+    // Saved, because the interrupted code may be about to read `errno`.
     let errno = Errno::last_raw();
     // SAFETY: the pointer is null, or comes from `Box::into_raw` in `drain_on_sigterm`; that box is
     // never freed, and nothing takes it by exclusive reference.

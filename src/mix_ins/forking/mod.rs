@@ -3,7 +3,6 @@
 mod child;
 mod reports;
 
-use crate::support::sync::Mutex;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -27,76 +26,70 @@ use crate::running::in_child::RequestInChild;
 use crate::support::deadline::Deadline;
 use crate::support::lock::lock;
 use crate::support::log::{Level, log_line};
+use crate::support::sync::Mutex;
 use crate::values::error::{Error, HandlerError};
 use crate::values::request_event::Outcome;
 
-/// How often a closing server looks at its children although no signal has come: another part of
-/// the program may have taken the signal over.
+/// How often a closing server checks its children without a signal: another part of the program may
+/// have replaced the signal's handler.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
 
-/// How long `handle_request` waits, unless set.
+/// The default timeout of `handle_request`.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Serves each request in a child process of its own.
 ///
-/// Python's `ForkingMixIn`. The child has a copy of everything, so a handler cannot change the
-/// server's state, and cannot harm it either: a crash, a leak, a handler that never ends stay in
-/// the child. Its exit status is 0 if the handler succeeded and 1 if it failed or panicked.
+/// Python's `ForkingMixIn`. The child has a copy of everything, so a handler can neither change nor
+/// harm the server: a crash, a leak, or a handler that never ends stays in the child. The child's
+/// exit status is 0 if the handler succeeded, and 1 if it failed or panicked.
 ///
-/// At most [`max_children`](Self::max_children) run at a time; then the loop accepts no more until
-/// one ends. The loop waits for its children one by one, by their process id, so other children of
-/// the program stay the program's. `SIGCHLD` makes the loop look for children that have ended; the
-/// program's own handler for the signal, if there is one, is called as before.
+/// At most [`max_children`](Self::max_children) children run at a time; at that number the loop
+/// stops accepting until a child ends. The loop collects its own children, each by its process id,
+/// and no other child of the program. `SIGCHLD` wakes the loop, which collects the children that
+/// have ended; the program's own handler for the signal is called as before.
 ///
-/// When the server is shut down or closed, it sends each child `SIGTERM`. In a child this signal
-/// means that the server is draining, and nothing else: [`wait`](crate::StreamRequest::wait)
-/// returns false, everything else goes on. A child that runs at the drain timeout is killed.
+/// A server that is shut down or closed sends `SIGTERM` to each child. In a child, this signal
+/// begins the drain: [`wait`](crate::StreamRequest::wait) returns false, and the handler goes on
+/// otherwise. [`server_close`](crate::Server::server_close) kills a child that still runs at the
+/// drain timeout, if [`block_on_close`](Self::block_on_close) is set.
 ///
-/// A child closes its copy of the listening socket, so that nobody can connect when the server has
-/// ended and the child has not. It does not know other servers in the same program, and keeps its
-/// copies of their sockets, as in Python.
+/// A child closes its copy of a TCP or Unix stream server's listening socket, so that no client can
+/// connect to a server that has ended while a child runs. A child keeps its copies of the sockets
+/// of other servers in the same program, as in Python.
 ///
 /// # Forking a program with threads
 ///
-/// fork copies the calling thread alone. What other threads were doing stays half-done in the child
-/// for ever: a mutex that one of them held is never unlocked, so a handler that needs it hangs.
-/// The allocator is safe (the C library sees to it), and so is everything in this crate. Your own
-/// locks, those of libraries, and those of the standard output streams are not.
+/// fork(2) copies the calling thread alone. The work of other threads stays half-done in the child:
+/// a mutex that another thread held is never unlocked, so a handler that needs the mutex hangs. The
+/// allocator is safe (the C library sees to it), and so is this crate. Your own locks, those of
+/// libraries, and those of the standard output streams are not.
 ///
-/// The supported ways to use it are:
+/// The supported ways to use this mix-in are:
 ///
-/// * `serve_forever` in a program without other threads, or in one whose other threads only wait
-///   (for a signal, for example) and take no lock that a handler or the logger takes; or
+/// * `serve_forever` in a program without other threads, or whose other threads only wait (for a
+///   signal, for example) and take no lock that a handler or the logger takes; or
 /// * a handler that starts another program at once.
 ///
-/// A handler may start threads itself: in the child, its thread is the only one. The child leaves
-/// with `_exit`, so neither destructors of `main` nor buffered standard output run a second time,
-/// and a handler flushes output without a line's end. A handler that ends the process itself leaves
-/// its parent no more than the exit status: 0 counts as success.
+/// A handler may start threads, since its thread is the only one in the child. The child ends with
+/// `_exit`, so the destructors of `main` do not run, and buffered standard output is not written: a
+/// handler flushes output that does not end with a newline. If a handler ends the process itself,
+/// the exit status decides the outcome: 0 counts as success.
 ///
-/// A [shutdown](crate::ServerHandle::shutdown) called in a child stops the parent's loop.
+/// A [shutdown](crate::ServerHandle::shutdown) in a child stops the parent's loop.
 #[derive(Debug)]
 #[must_use = "a layer does nothing until `bind` makes a server of the stack"]
 pub struct ForkingMixIn<S> {
     next: S,
     max_children: usize,
     block_on_close: bool,
-    /// In a mutex because `collect_children` may run in any thread.
+    /// A mutex, because `collect_children` may run in any thread.
     children: Mutex<HashMap<Pid, RequestInChild>>,
-    /// Made by `server_activate`, which has a shared reference only.
+    /// Set by `server_activate`, which has a shared reference only.
     watch: Mutex<Option<ChildWatch>>,
 }
 
-/// How the parent notices that a child has ended.
-#[derive(Debug)]
-struct ChildWatch {
-    sender: Arc<ReportSender>,
-    receiver: ReportReceiver,
-    _signal: ChildSignal,
-}
-
 impl<S: BaseServer> ForkingMixIn<S> {
-    /// Puts processes around `next`.
+    /// Makes a forking layer around `next`.
     pub fn new(next: S) -> Self {
         Self {
             next,
@@ -107,20 +100,20 @@ impl<S: BaseServer> ForkingMixIn<S> {
         }
     }
 
-    /// How many children may run at a time; 40 unless set, as in Python. 0 counts as 1.
+    /// Sets how many children may run at a time; 40 unless set, as in Python. 0 counts as 1.
     pub fn max_children(mut self, max: usize) -> Self {
         self.max_children = max.max(1);
         self
     }
 
-    /// Whether closing waits for the children that still run; true unless set. Otherwise these
-    /// children go on by themselves, and nothing counts them from then on.
+    /// Sets whether `server_close` waits for the children that still run; true unless set. With
+    /// false these children go on, and their ends are not counted. Python's `block_on_close`.
     pub fn block_on_close(mut self, block: bool) -> Self {
         self.block_on_close = block;
         self
     }
 
-    /// The process ids of the children that have not been collected, in no order.
+    /// Returns the process ids of the children that have not been collected, in no order.
     ///
     /// Python's `active_children`.
     #[must_use]
@@ -130,14 +123,14 @@ impl<S: BaseServer> ForkingMixIn<S> {
         children.keys().map(|pid| pid.as_raw() as u32).collect()
     }
 
-    /// Collects the children that have ended, without waiting for others. The loop does it after
-    /// every pass.
+    /// Collects the children that have ended, without waiting for others. The loop calls this in
+    /// every pass. Python's `collect_children`.
     pub fn collect_children(&self) {
         self.collect(WaitPidFlag::WNOHANG, Outcome::Failed);
     }
 
-    /// Waits for each child in turn, with the flags `how`. A killed child without a report has the
-    /// outcome `if_killed`.
+    /// Calls waitpid(2) for each child, with the flags `how`. A killed child without a report has
+    /// the outcome `if_killed`.
     fn collect(&self, how: WaitPidFlag, if_killed: Outcome) {
         let mut statuses = Vec::new();
         let ended: Vec<_> = lock(&self.children)
@@ -163,13 +156,14 @@ impl<S: BaseServer> ForkingMixIn<S> {
 
     fn signal_children(&self, signal: Signal) {
         for &child in lock(&self.children).keys() {
-            // It fails if the child has ended, and cannot reach another process as long as the
-            // child is not collected.
+            // kill(2) may fail if the child has ended. The signal cannot reach another process as
+            // long as the child is not collected.
             let _ = kill(child, signal);
         }
     }
 
-    /// Waits for the children, which are draining, and kills at the deadline those that still run.
+    /// Waits for the children, which are draining, and at the deadline kills the children that
+    /// still run.
     fn drain_children(&self) {
         let shared = self.layer_handle().shared();
         let deadline = shared.lifecycle().close_deadline();
@@ -234,19 +228,19 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
         // action would kill the child.
         let drain = SigSet::from(Signal::SIGTERM);
         let mut mask = SigSet::empty();
-        // Neither call fails: their arguments are right.
+        // pthread_sigmask(3) fails for an invalid `how` only.
         let _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&drain), Some(&mut mask));
         let unmask = || {
             let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
         };
-        // No other thread has them at the fork, so the handler can ask for them in the child.
+        // Held at the fork, so that no other thread of the parent holds these locks, and the child
+        // can take them.
         let settings = self.layer_handle().shared().settings().hold();
-        // SAFETY: fork is unsafe because in a child of a program with threads only functions that
-        // are async-signal-safe may be called until exec. The type's documentation has the
-        // conditions under which the child may do more, and leaves them to the user. The child
-        // itself runs `live_as_child`, which neither returns nor unwinds into the parent's frames,
-        // and waits for no lock of this crate that another thread of the parent may have held at
-        // the fork.
+        // SAFETY: in a child of a program with threads, only async-signal-safe functions may be
+        // called until exec. The type's documentation has the conditions under which the child may
+        // do more, and leaves them to the user. The child runs `live_as_child`, which neither
+        // returns nor unwinds into the parent's frames, and waits for no lock of this crate that
+        // another thread of the parent may have held at the fork.
         let forked = unsafe { fork() };
         drop(settings);
         match forked {
@@ -271,8 +265,8 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
         self.next.handle_timeout();
     }
 
-    /// 300 seconds, as in Python, so that ended children are collected now and then; unless an
-    /// inner layer has a timeout.
+    /// The timeout of the inner layer, or 300 seconds, as in Python, so that ended children are
+    /// collected from time to time.
     fn timeout(&self) -> Option<Duration> {
         self.next.timeout().or(Some(TIMEOUT))
     }
@@ -297,13 +291,21 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
     }
 }
 
-/// Ends a request for which there is no child.
+/// The means by which the parent notices the end of a child.
+#[derive(Debug)]
+struct ChildWatch {
+    sender: Arc<ReportSender>,
+    receiver: ReportReceiver,
+    _signal: ChildSignal,
+}
+
+/// Ends a request for which no child could be forked.
 fn give_up<T: BaseServer>(top: &Arc<T>, mut request: T::Request, error: HandlerError) {
     guarded(top).handle_error(&mut request, &error);
     guarded(top).shutdown_request(request);
 }
 
-/// `SIGCHLD` wakes the loop as long as this lives.
+/// The registration of `SIGCHLD`, which wakes the loop until this value is dropped.
 #[derive(Debug)]
 struct ChildSignal(SigId);
 
@@ -313,7 +315,7 @@ impl Drop for ChildSignal {
     }
 }
 
-/// waitpid, whatever signals come in between.
+/// Calls waitpid(2); tries again after a signal.
 fn wait_for(child: Pid, how: WaitPidFlag) -> nix::Result<WaitStatus> {
     loop {
         match waitpid(child, Some(how)) {
@@ -323,7 +325,7 @@ fn wait_for(child: Pid, how: WaitPidFlag) -> nix::Result<WaitStatus> {
     }
 }
 
-/// The outcome of a request whose child has ended with this status, and has sent no report.
+/// The outcome of a request whose child ended with this status and sent no report.
 fn outcome(status: &nix::Result<WaitStatus>, if_killed: Outcome) -> Outcome {
     match status {
         Ok(WaitStatus::Exited(_, 0)) => Outcome::Finished,
@@ -343,7 +345,7 @@ fn log_end(status: &nix::Result<WaitStatus>) {
                 "child {child} was ended by {signal}, its request unfinished"
             );
         }
-        // Somebody else has collected it.
+        // Another part of the program has collected the child.
         _ => {}
     }
 }

@@ -1,4 +1,4 @@
-//! How a forked child reports the end of its request: the wire between a child and its parent.
+//! The reports of forked children: the socket pair between the children and their parent.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -11,12 +11,58 @@ use crate::running::parent_link::ParentLink;
 use crate::transport::sys::MESSAGES;
 use crate::values::request_event::{Outcome, Refusal};
 
-/// The bytes of a report: process id, how the request was closed, whether it was idle, and the
-/// bytes that it received and sent.
+/// The length of a report: process id, end of the request, idle flag, bytes received, bytes sent.
 const SIZE: usize = 24;
 
-/// The byte of a refused request, in the place of an outcome.
+/// The byte for a refused request, in the place of an outcome.
 const REFUSED: u8 = u8::MAX;
+
+/// Makes the pair: the children's write end, and the parent's read end.
+pub(super) fn reports() -> io::Result<(Arc<ReportSender>, ReportReceiver)> {
+    let (write_end, read_end) = Socket::pair(Domain::UNIX, MESSAGES, None)?;
+    write_end.set_nonblocking(true)?;
+    read_end.set_nonblocking(true)?;
+    let received = HashMap::new();
+    Ok((
+        Arc::new(ReportSender(write_end)),
+        ReportReceiver { read_end, received },
+    ))
+}
+
+/// The write end, which all children of a server share.
+#[derive(Debug)]
+pub(super) struct ReportSender(Socket);
+
+impl ParentLink for ReportSender {
+    fn report(&self, ended: &Ended) {
+        // If the parent does not read, the report is lost, and the exit status decides the outcome.
+        let _ = (&self.0).write(&to_bytes(ended, std::process::id()));
+    }
+}
+
+/// The read end, which the parent has.
+#[derive(Debug)]
+pub(super) struct ReportReceiver {
+    read_end: Socket,
+    /// Reports of children that have not been collected yet.
+    received: HashMap<u32, Ended>,
+}
+
+impl ReportReceiver {
+    /// Removes and returns the report of a child that has ended.
+    pub(super) fn take(&mut self, child: u32) -> Option<Ended> {
+        self.receive();
+        self.received.remove(&child)
+    }
+
+    fn receive(&mut self) {
+        let mut bytes = [0; SIZE];
+        // Each read returns one report, since the socket keeps messages apart.
+        while let Ok(SIZE) = (&self.read_end).read(&mut bytes) {
+            self.received.extend(from_bytes(&bytes));
+        }
+    }
+}
 
 fn to_bytes(ended: &Ended, child: u32) -> [u8; SIZE] {
     let mut bytes = [0; SIZE];
@@ -45,53 +91,6 @@ fn from_bytes(bytes: &[u8; SIZE]) -> Option<(u32, Ended)> {
         sent: u64::from_ne_bytes(*sent.first_chunk()?),
     };
     Some((u32::from_ne_bytes([*c0, *c1, *c2, *c3]), ended))
-}
-
-/// A new wire: the children's end, and the parent's.
-pub(super) fn reports() -> io::Result<(Arc<ReportSender>, ReportReceiver)> {
-    let (write_end, read_end) = Socket::pair(Domain::UNIX, MESSAGES, None)?;
-    write_end.set_nonblocking(true)?;
-    read_end.set_nonblocking(true)?;
-    let received = HashMap::new();
-    Ok((
-        Arc::new(ReportSender(write_end)),
-        ReportReceiver { read_end, received },
-    ))
-}
-
-/// The end that all children of a server write to.
-#[derive(Debug)]
-pub(super) struct ReportSender(Socket);
-
-impl ParentLink for ReportSender {
-    fn report(&self, ended: &Ended) {
-        // If the parent does not read, the report is lost, and the exit status has to do.
-        let _ = (&self.0).write(&to_bytes(ended, std::process::id()));
-    }
-}
-
-/// The end that the parent reads from.
-#[derive(Debug)]
-pub(super) struct ReportReceiver {
-    read_end: Socket,
-    /// Reports of children that have not been collected yet.
-    received: HashMap<u32, Ended>,
-}
-
-impl ReportReceiver {
-    /// The report that the child has sent before it ended.
-    pub(super) fn take(&mut self, child: u32) -> Option<Ended> {
-        self.receive();
-        self.received.remove(&child)
-    }
-
-    fn receive(&mut self) {
-        let mut bytes = [0; SIZE];
-        // One report a read: the socket keeps messages apart.
-        while let Ok(SIZE) = (&self.read_end).read(&mut bytes) {
-            self.received.extend(from_bytes(&bytes));
-        }
-    }
 }
 
 #[cfg(all(test, not(loom)))]

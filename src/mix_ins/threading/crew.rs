@@ -1,40 +1,34 @@
 //! The threads of a server, until they are joined.
 
-use crate::support::sync::Mutex;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, ThreadId};
 
 use crate::support::lock::lock;
+use crate::support::sync::Mutex;
 
-/// Threads that can be waited for together.
+/// The threads that have not been joined.
 ///
-/// Each thread, when it ends, joins the thread that ended before it. So at most one ended thread is
-/// ever left over, and nothing has to look for ended threads.
+/// Each thread, when it ends, joins the thread that ended before. So at most one ended thread is
+/// left unjoined, and no other code has to look for ended threads.
 #[derive(Debug, Default)]
 pub(super) struct Crew {
     unjoined: Mutex<Unjoined>,
 }
 
-#[derive(Debug, Default)]
-struct Unjoined {
-    running: HashMap<ThreadId, JoinHandle<()>>,
-    ended: Option<JoinHandle<()>>,
-}
-
 impl Crew {
-    /// Starts a thread that calls `work` with `value`. Gives the value back, with the error, if the
+    /// Starts a thread that calls `work` with `value`. Returns the value, with the error, if the
     /// system has no further thread.
     pub fn start_thread<V: Send + 'static>(
         self: &Arc<Self>,
         value: V,
         work: impl FnOnce(V) + Send + 'static,
     ) -> Result<(), (V, io::Error)> {
-        // Not in the closure, which a failing `spawn` drops with all that is in it.
+        // The value is not in the closure, because a failing `spawn` drops the closure.
         let slot = Arc::new(Mutex::new(Some(value)));
         let (crew, thread_slot) = (self.clone(), slot.clone());
-        // Locked until the thread is entered here, since the thread looks for itself at its end.
+        // Locked until the thread is entered, because the thread looks for its entry when it ends.
         let mut unjoined = lock(&self.unjoined);
         let spawned = thread::Builder::new().spawn(move || {
             let value = lock(&thread_slot).take();
@@ -62,7 +56,7 @@ impl Crew {
         let ended = unjoined.ended.take();
         drop(unjoined);
         for thread in threads.into_iter().chain(ended) {
-            // An error is the panic of the thread, which the panic hook has printed.
+            // Ignored: an error is the thread's panic, which the panic hook has printed.
             let _ = thread.join();
         }
     }
@@ -70,13 +64,19 @@ impl Crew {
     fn end_this_thread(&self) {
         let mut unjoined = lock(&self.unjoined);
         let Some(this) = unjoined.running.remove(&thread::current().id()) else {
-            // `join` has taken it.
+            // `join` has removed this thread.
             return;
         };
         let before = unjoined.ended.replace(this);
         drop(unjoined);
         before.map(JoinHandle::join);
     }
+}
+
+#[derive(Debug, Default)]
+struct Unjoined {
+    running: HashMap<ThreadId, JoinHandle<()>>,
+    ended: Option<JoinHandle<()>>,
 }
 
 #[cfg(all(test, not(loom)))]

@@ -1,4 +1,4 @@
-//! The way of a request from the loop to an idle thread.
+//! The queue through which the loop hands requests over to idle threads.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,21 +8,14 @@ use crate::support::deadline::Deadline;
 use crate::support::lock::{lock, wait_while};
 use crate::support::sync::{Condvar, Mutex};
 
-/// A queue that takes in a request only if an idle thread is there to take it out.
+/// A queue that accepts a request only if an idle thread is free for it.
 ///
-/// There are never more requests in the queue than idle threads. So a request waits no longer than
-/// a thread needs to wake up.
+/// The queue never has more requests than idle threads. So a request waits no longer than a thread
+/// needs to wake up.
 pub(super) struct HandOver<R> {
     state: Mutex<State<R>>,
-    /// Notified once for each request that comes in, and of all idle threads at the end.
+    /// Notified once for each request, and for all idle threads at the close.
     changed: Condvar,
-}
-
-struct State<R> {
-    requests: VecDeque<R>,
-    /// The threads inside of `pop`.
-    idle: usize,
-    closed: bool,
 }
 
 impl<R> HandOver<R> {
@@ -37,22 +30,22 @@ impl<R> HandOver<R> {
         }
     }
 
-    /// Hands `request` over to an idle thread. Without waiting; gives the request back if no thread
-    /// is idle, or the queue is closed.
+    /// Hands `request` over to an idle thread, without waiting. Returns the request if no thread is
+    /// idle, or the queue is closed.
     pub fn push_if_idle(&self, request: R) -> Result<(), R> {
         let mut state = lock(&self.state);
         if state.closed || state.requests.len() >= state.idle {
             return Err(request);
         }
         state.requests.push_back(request);
-        // First unlocked, so that the thread that wakes up need not wait for the lock.
+        // Unlocked before the notification, so that the woken thread does not wait for the lock.
         drop(state);
         self.changed.notify_one();
         Ok(())
     }
 
     /// Makes the calling thread idle until a request is handed over, and returns the request.
-    /// `None` after `keep_alive` without a request, and when the queue is closed.
+    /// Returns `None` after `keep_alive` without a request, and when the queue is closed.
     pub fn pop(&self, keep_alive: Duration) -> Option<R> {
         let deadline = Deadline::after(Some(keep_alive));
         let mut state = lock(&self.state);
@@ -61,12 +54,12 @@ impl<R> HandOver<R> {
             state.requests.is_empty() && !state.closed
         });
         state.idle -= 1;
-        // Also when the time is over or the queue is closed: a request that came in at that instant
-        // counts on this thread.
+        // Even if the time is over or the queue is closed: a request that came at that instant was
+        // handed over to this thread.
         state.requests.pop_front()
     }
 
-    /// Ends the wait of every idle thread, and takes in no further request.
+    /// Ends the wait of every idle thread. Every later `push_if_idle` fails.
     pub fn close(&self) {
         lock(&self.state).closed = true;
         self.changed.notify_all();
@@ -84,48 +77,11 @@ impl<R> fmt::Debug for HandOver<R> {
     }
 }
 
-#[cfg(all(test, loom))]
-mod loom_tests {
-    use loom::sync::Arc;
-
-    use super::*;
-
-    #[test]
-    fn a_request_is_taken_once_or_comes_back() {
-        loom::model(|| {
-            let queue = Arc::new(HandOver::new());
-            let idle = {
-                let queue = queue.clone();
-                loom::thread::spawn(move || queue.pop(Duration::MAX))
-            };
-            let handed_over = queue.push_if_idle("request").is_ok();
-            queue.close();
-            // A lost notification is a deadlock.
-            let taken = idle.join().unwrap();
-            assert_eq!(taken.is_some(), handed_over);
-        });
-    }
-
-    #[test]
-    fn two_requests_are_never_handed_over_to_one_idle_thread() {
-        loom::model(|| {
-            let queue = Arc::new(HandOver::new());
-            let idle = {
-                let queue = queue.clone();
-                loom::thread::spawn(move || queue.pop(Duration::MAX))
-            };
-            let pushing = {
-                let queue = queue.clone();
-                loom::thread::spawn(move || queue.push_if_idle("first").is_ok())
-            };
-            let second = queue.push_if_idle("second").is_ok();
-            let first = pushing.join().unwrap();
-            queue.close();
-            let taken = idle.join().unwrap();
-            assert!(!(first && second));
-            assert_eq!(taken.is_some(), first || second);
-        });
-    }
+struct State<R> {
+    requests: VecDeque<R>,
+    /// The number of threads in `pop`.
+    idle: usize,
+    closed: bool,
 }
 
 #[cfg(all(test, not(loom)))]
@@ -206,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_queue_takes_in_no_request_and_gives_out_those_that_it_has() {
+    fn a_closed_queue_accepts_no_request_and_returns_those_that_it_has() {
         let queue = HandOver::new();
         lock(&queue.state).idle = 2;
         assert_eq!(queue.push_if_idle("before"), Ok(()));
@@ -222,7 +178,7 @@ mod tests {
         let no_more = AtomicBool::new(false);
         let begin = Barrier::new(2 + 4);
         let mut taken = thread::scope(|scope| {
-            let givers = [0, EACH].map(|first| {
+            let producers = [0, EACH].map(|first| {
                 scope.spawn({
                     let (queue, begin) = (&queue, &begin);
                     move || {
@@ -235,7 +191,7 @@ mod tests {
                     }
                 })
             });
-            let takers = [1, 7, 20, 50].map(|microseconds| {
+            let consumers = [1, 7, 20, 50].map(|microseconds| {
                 scope.spawn({
                     let (queue, begin, no_more) = (&queue, &begin, &no_more);
                     move || {
@@ -252,13 +208,61 @@ mod tests {
                     }
                 })
             });
-            for giver in givers {
-                giver.join().unwrap();
+            for producer in producers {
+                producer.join().unwrap();
             }
             no_more.store(true, SeqCst);
-            Vec::from_iter(takers.into_iter().flat_map(|taker| taker.join().unwrap()))
+            Vec::from_iter(
+                consumers
+                    .into_iter()
+                    .flat_map(|consumer| consumer.join().unwrap()),
+            )
         });
         taken.sort_unstable();
         assert_eq!(taken, Vec::from_iter(0..2 * EACH));
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_taken_once_or_comes_back() {
+        loom::model(|| {
+            let queue = Arc::new(HandOver::new());
+            let idle = {
+                let queue = queue.clone();
+                loom::thread::spawn(move || queue.pop(Duration::MAX))
+            };
+            let handed_over = queue.push_if_idle("request").is_ok();
+            queue.close();
+            // A lost notification is a deadlock.
+            let taken = idle.join().unwrap();
+            assert_eq!(taken.is_some(), handed_over);
+        });
+    }
+
+    #[test]
+    fn two_requests_are_never_handed_over_to_one_idle_thread() {
+        loom::model(|| {
+            let queue = Arc::new(HandOver::new());
+            let idle = {
+                let queue = queue.clone();
+                loom::thread::spawn(move || queue.pop(Duration::MAX))
+            };
+            let pushing = {
+                let queue = queue.clone();
+                loom::thread::spawn(move || queue.push_if_idle("first").is_ok())
+            };
+            let second = queue.push_if_idle("second").is_ok();
+            let first = pushing.join().unwrap();
+            queue.close();
+            let taken = idle.join().unwrap();
+            assert!(!(first && second));
+            assert_eq!(taken.is_some(), first || second);
+        });
     }
 }

@@ -12,7 +12,7 @@ use crate::mix_in::MixIn;
 use crate::mix_ins::threading::crew::Crew;
 use crate::mix_ins::threading::hand_over::HandOver;
 
-/// How long an idle thread waits for a request, unless set.
+/// The default time that an idle thread waits for a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// Serves each request in a thread of its own: as many at a time as the server's
@@ -20,12 +20,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 ///
 /// Python's `ThreadingMixIn`, with one difference: a thread that has served its request stays idle
 /// for a short while ([`keep_alive`](Self::keep_alive)) and takes the next request, so that a short
-/// connection does not pay for a new thread. A request never waits for a thread: where no thread is
-/// idle, a new one is started.
+/// connection does not pay for a new thread. A request never waits for a thread: if no thread is
+/// idle, a new thread is started.
 ///
 /// A panic in a handler goes to [`handle_error`](BaseServer::handle_error), and the thread goes on.
-/// Where the system has no further thread, `handle_error` is called with the system's error, and
-/// the request is closed.
+/// If the system has no further thread, `handle_error` receives the system's error, and the request
+/// is closed.
 #[must_use = "a layer does nothing until `bind` makes a server of the stack"]
 pub struct ThreadingMixIn<S: BaseServer> {
     next: S,
@@ -37,7 +37,7 @@ pub struct ThreadingMixIn<S: BaseServer> {
 }
 
 impl<S: BaseServer> ThreadingMixIn<S> {
-    /// Puts threads around `next`.
+    /// Makes a threading layer around `next`.
     pub fn new(next: S) -> Self {
         Self {
             next,
@@ -49,30 +49,31 @@ impl<S: BaseServer> ThreadingMixIn<S> {
         }
     }
 
-    /// Whether the threads are daemons, for which closing does not wait; false unless set.
+    /// Sets whether the threads are daemons, for which `server_close` does not wait; false unless
+    /// set. Python's `daemon_threads`.
     ///
-    /// In Python the program may end while daemon threads run, and only then. A Rust program always
-    /// ends when `main` returns.
+    /// A Rust program ends when `main` returns, whether or not threads are daemons. A Python
+    /// program waits for threads that are not.
     pub fn daemon_threads(mut self, daemon: bool) -> Self {
         self.daemon_threads = daemon;
         self
     }
 
-    /// Whether closing waits for the requests that still run; true unless set. It never waits for
-    /// [daemon threads](Self::daemon_threads).
+    /// Sets whether `server_close` waits for the requests that still run; true unless set. No
+    /// effect on [daemon threads](Self::daemon_threads). Python's `block_on_close`.
     pub fn block_on_close(mut self, block: bool) -> Self {
         self.block_on_close = block;
         self
     }
 
-    /// How long an idle thread waits for the next request before it ends; one second unless set.
-    /// With zero every request has a new thread, as in Python.
+    /// Sets how long an idle thread waits for the next request before the thread ends; one second
+    /// unless set. With zero every request has a new thread, as in Python.
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
         self
     }
 
-    /// Serves `request` in a new thread, and then whatever is handed over to the thread.
+    /// Serves `request` in a new thread, which then serves the requests that are handed over to it.
     fn start_thread<T>(&self, top: &Arc<T>, request: S::Request)
     where
         T: BaseServer<Request = S::Request>,
