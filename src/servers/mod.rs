@@ -1,4 +1,4 @@
-//! The bottom layers: what each of them gets requests from.
+//! The bottom layers, each for one kind of socket.
 
 pub(crate) mod server_socket;
 pub(crate) mod tcp;

@@ -1,4 +1,4 @@
-//! The socket of a bottom layer together with the handle that reports its address.
+//! The socket of a bottom layer, together with the handle that reports its address.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -12,8 +12,8 @@ use crate::transport::socket_file::ClaimError;
 use crate::values::address::{Address, InetAddress};
 use crate::values::error::Error;
 
-/// What [`TcpServer`](crate::TcpServer) and [`UdpServer`](crate::UdpServer) have in common: a
-/// handle, and a socket whose addresses the handle reports and whose failures become an [`Error`].
+/// The common part of [`TcpServer`](crate::TcpServer) and [`UdpServer`](crate::UdpServer): a
+/// handle, and a socket whose addresses the handle reports, and whose errors become an [`Error`].
 #[derive(Debug)]
 pub(crate) struct ServerSocket {
     handle: LayerHandle,
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_closed_before_it_listens_gives_its_path_and_directory_back() {
+    fn a_server_that_is_closed_before_it_listens_releases_its_path_and_directory() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let socket = ServerSocket::unix(path.clone(), Type::STREAM);

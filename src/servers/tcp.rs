@@ -34,7 +34,7 @@ use crate::values::error::{Error, HandlerResult};
 /// # Ok::<(), socketserver::Error>(())
 /// ```
 ///
-/// A server on the IPv6 address `[::]` takes IPv4 clients too, unless [`only_v6`](Self::only_v6)
+/// A server on the IPv6 address `[::]` serves IPv4 clients too, unless [`only_v6`](Self::only_v6)
 /// is set.
 #[doc(alias = "TCPServer")]
 #[must_use = "a layer does nothing until `bind` makes a server of the stack"]
@@ -45,9 +45,10 @@ pub struct TcpServer<F> {
 }
 
 impl<F> TcpServer<F> {
-    /// A server that is to listen on `address`, and makes its handlers with `handler_factory`.
+    /// Makes a bottom layer that is to listen on `address`, and makes its handlers with
+    /// `handler_factory`.
     ///
-    /// Nothing happens before [`bind`](crate::Serve::bind), so nothing can fail yet.
+    /// [`bind`](crate::Serve::bind) creates the socket, so this cannot fail.
     pub fn new(address: impl Into<InetAddress>, handler_factory: F) -> Self {
         Self::over(
             ServerSocket::inet(address.into(), Type::STREAM),
@@ -55,14 +56,14 @@ impl<F> TcpServer<F> {
         )
     }
 
-    /// The same over Unix sockets, for [`UnixStreamServer`](crate::UnixStreamServer).
+    /// As [`new`](Self::new), over Unix sockets, for [`UnixStreamServer`](crate::UnixStreamServer).
     pub(crate) fn unix(path: PathBuf, handler_factory: F) -> Self {
         Self::over(ServerSocket::unix(path, Type::STREAM), handler_factory)
     }
 
     fn over(socket: ServerSocket, handler_factory: F) -> Self {
-        // The system takes its own maximum (net.core.somaxconn) for anything above it. Python's 5
-        // makes those of a burst of clients wait a second or more that come after the sixth.
+        // The system lowers this to its own maximum (net.core.somaxconn). With Python's 5, the
+        // seventh and later clients of a burst wait a second or more.
         Self {
             socket,
             request_queue_size: i32::MAX,
@@ -70,29 +71,30 @@ impl<F> TcpServer<F> {
         }
     }
 
-    /// How many connections may wait to be accepted; the system's maximum unless set, where Python
-    /// has 5. The system bounds it (on Linux by `net.core.somaxconn`).
+    /// Sets how many connections may wait to be accepted: the backlog of listen(2). The system's
+    /// maximum (on Linux `net.core.somaxconn`) unless set, and at most that. Python's
+    /// `request_queue_size`, which is 5 by default.
     pub fn request_queue_size(mut self, size: u32) -> Self {
         self.request_queue_size = i32::try_from(size).unwrap_or(i32::MAX);
         self
     }
 
-    /// Whether the server can be started again while connections of its predecessor linger
-    /// (`SO_REUSEADDR`); true unless set, where Python has false: without it, a restart within a
-    /// minute of serving a client fails.
+    /// Sets `SO_REUSEADDR`: whether the server can be started again while connections of its
+    /// predecessor linger. True unless set; Python's default is false, with which a restart fails
+    /// within a minute of serving a client.
     pub fn allow_reuse_address(mut self, allow: bool) -> Self {
         self.socket.listening.options.reuse_address = allow;
         self
     }
 
-    /// Whether several servers may listen on the address at once, and share its clients
-    /// (`SO_REUSEPORT`); false unless set.
+    /// Sets `SO_REUSEPORT`: whether several servers may listen on the address at once, and share
+    /// its clients. False unless set, as in Python.
     pub fn allow_reuse_port(mut self, allow: bool) -> Self {
         self.socket.listening.options.reuse_port = allow;
         self
     }
 
-    /// Whether a server on an IPv6 address keeps IPv4 clients out (`IPV6_V6ONLY`); false unless
+    /// Sets `IPV6_V6ONLY`: whether a server on an IPv6 address excludes IPv4 clients. False unless
     /// set, on every system. In Python the system decides.
     pub fn only_v6(mut self, only: bool) -> Self {
         self.socket.listening.options.only_v6 = only;
@@ -139,15 +141,15 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
     where
         T: BaseServer<Request = StreamRequest>,
     {
-        // An explicit shutdown(2), not only the close: a process that the handler has started may
-        // hold the connection open. It fails if the client has left, which does no harm.
+        // shutdown(2) before the close, because a process that the handler has started may hold the
+        // connection open. Ignored: the call fails if the client has left.
         let _ = request.shutdown(Shutdown::Write);
         top.close_request(top, request);
     }
 
     fn after_fork_in_child(&self) {
-        // Else clients could connect to a server that has ended, and wait for ever, as long as one
-        // of its children serves on.
+        // Otherwise, as long as a child runs, clients could connect to a server that has ended, and
+        // wait for ever.
         self.socket.listening.close_in_child();
     }
 

@@ -20,17 +20,17 @@ use crate::transport::get_request_error::GetRequestError;
 use crate::values::address::InetAddress;
 use crate::values::error::{Error, HandlerResult};
 
-/// The bound of `max_packet_size`, in bytes: more than any system carries.
+/// The bound of `max_packet_size`, in bytes: longer than any datagram.
 const LONGEST_PACKET: usize = 16 << 20;
 
 /// Serves UDP datagrams, one at a time unless a mix-in is around it.
 ///
-/// Python's `UDPServer`. Each datagram is a request of its own, also when it is empty. The socket
-/// is one for all clients: replies leave through it.
+/// Python's `UDPServer`. Each datagram, even an empty one, is a request of its own. One socket
+/// receives from all clients and sends all replies.
 ///
-/// In [`serve_forever`](crate::Server::serve_forever) the server receives up to 32 datagrams, and
-/// at most 1 MiB, by one system call where the system has such a call (`recvmmsg` of Linux).
-/// Datagrams that a stopped loop leaves are served by the next loop, before others.
+/// In [`serve_forever`](crate::Server::serve_forever), one system call receives up to 32 datagrams,
+/// at most 1 MiB in all, on a system with recvmmsg(2), such as Linux. Datagrams that a stopped loop
+/// leaves are served by the next loop, before others.
 /// [`handle_request`](crate::Server::handle_request) receives one datagram, so that a program which
 /// polls the descriptor by itself misses none.
 ///
@@ -58,9 +58,10 @@ pub struct UdpServer<F> {
 }
 
 impl<F> UdpServer<F> {
-    /// A server that is to listen on `address`, and makes its handlers with `handler_factory`.
+    /// Makes a bottom layer that is to receive on `address`, and makes its handlers with
+    /// `handler_factory`.
     ///
-    /// Nothing happens before [`bind`](crate::Serve::bind), so nothing can fail yet.
+    /// [`bind`](crate::Serve::bind) creates the socket, so this cannot fail.
     pub fn new(address: impl Into<InetAddress>, handler_factory: F) -> Self {
         Self::over(
             ServerSocket::inet(address.into(), Type::DGRAM),
@@ -68,7 +69,8 @@ impl<F> UdpServer<F> {
         )
     }
 
-    /// The same over Unix sockets, for [`UnixDatagramServer`](crate::UnixDatagramServer).
+    /// As [`new`](Self::new), over Unix sockets, for
+    /// [`UnixDatagramServer`](crate::UnixDatagramServer).
     pub(crate) fn unix(path: PathBuf, handler_factory: F) -> Self {
         Self::over(ServerSocket::unix(path, Type::DGRAM), handler_factory)
     }
@@ -81,29 +83,29 @@ impl<F> UdpServer<F> {
         }
     }
 
-    /// The most bytes of a datagram that are received; 8192 unless set, as in Python, and at most
-    /// 16 MiB. The rest of a longer one is lost, and [`DatagramRequest::is_truncated`] returns
-    /// true. The longest that UDP carries is 65,507 over IPv4.
+    /// Sets the most bytes of a datagram that are received; 8192 unless set, as in Python, and at
+    /// most 16 MiB. The rest of a longer datagram is lost, and [`DatagramRequest::is_truncated`]
+    /// returns true. Over IPv4 the longest datagram has 65,507 bytes.
     pub fn max_packet_size(mut self, bytes: usize) -> Self {
         self.inbox = Mutex::new(DatagramInbox::new(bytes.min(LONGEST_PACKET)));
         self
     }
 
-    /// Whether another socket that allows it too may have the same port (`SO_REUSEADDR`), which is
-    /// for multicast; false unless set.
+    /// Sets `SO_REUSEADDR`: whether another socket with the option may have the same port, as for
+    /// multicast. False unless set, as in Python.
     pub fn allow_reuse_address(mut self, allow: bool) -> Self {
         self.socket.listening.options.reuse_address = allow;
         self
     }
 
-    /// Whether several servers may have the port at once, and share its clients (`SO_REUSEPORT`);
-    /// false unless set.
+    /// Sets `SO_REUSEPORT`: whether several servers may have the port at once, and share its
+    /// clients. False unless set, as in Python.
     pub fn allow_reuse_port(mut self, allow: bool) -> Self {
         self.socket.listening.options.reuse_port = allow;
         self
     }
 
-    /// Whether a server on an IPv6 address keeps IPv4 clients out (`IPV6_V6ONLY`); false unless
+    /// Sets `IPV6_V6ONLY`: whether a server on an IPv6 address excludes IPv4 clients. False unless
     /// set, on every system. In Python the system decides.
     pub fn only_v6(mut self, only: bool) -> Self {
         self.socket.listening.options.only_v6 = only;
@@ -127,7 +129,7 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
     }
 
     fn server_activate(&self) -> Result<(), Error> {
-        // There is nothing to listen for.
+        // A socket of datagrams has no listen(2).
         let socket = self.socket.open()?;
         let ready = bound_replies(&socket);
         self.socket.listening.end_claim();

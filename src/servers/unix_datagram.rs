@@ -1,4 +1,4 @@
-//! A UDP server on a Unix socket.
+//! The bottom layer over Unix datagram sockets.
 
 use std::path::PathBuf;
 
@@ -10,13 +10,12 @@ use crate::servers::udp::UdpServer;
 /// Serves the datagrams of a Unix socket, one at a time unless a mix-in is around it.
 ///
 /// Python's `UnixDatagramServer`, which derives from `UDPServer`; here it is a layer over
-/// [`UdpServer`]. The only difference is the address, and the file that comes with it, as for
+/// [`UdpServer`]. The differences are the address and its file, as for
 /// [`UnixStreamServer`](crate::UnixStreamServer). Datagrams are neither lost nor reordered on their
-/// way, and a client gets a reply only if it has bound its own socket to a path.
+/// way. A client receives replies only if its own socket is bound to a path or name.
 ///
-/// What a client has been sent and not yet read fills the server's own send buffer: a client that
-/// never reads its replies slows those of others down to the one second after which a reply is
-/// given up.
+/// Unread replies stay in the server's send buffer. So a client that never reads can delay each
+/// reply to other clients, at most by a second, after which the reply fails.
 ///
 /// ```
 /// use socketserver::{Serve, UnixDatagramServer};
@@ -37,9 +36,10 @@ pub struct UnixDatagramServer<F> {
 }
 
 impl<F> UnixDatagramServer<F> {
-    /// A server that is to listen on `path`, and makes its handlers with `handler_factory`.
+    /// Makes a bottom layer that is to receive on `path`, and makes its handlers with
+    /// `handler_factory`.
     ///
-    /// Nothing happens before [`bind`](crate::Serve::bind), so nothing can fail yet.
+    /// [`bind`](crate::Serve::bind) creates the socket, so this cannot fail.
     pub fn new(path: impl Into<PathBuf>, handler_factory: F) -> Self {
         let next = UdpServer::unix(path.into(), handler_factory);
         Self { next }

@@ -1,4 +1,4 @@
-//! A TCP server on a Unix socket.
+//! The bottom layer over Unix stream sockets.
 
 use std::path::PathBuf;
 
@@ -10,9 +10,9 @@ use crate::servers::tcp::TcpServer;
 /// Serves the connections of a Unix stream socket, one at a time unless a mix-in is around it.
 ///
 /// Python's `UnixStreamServer`, which derives from `TCPServer`; here it is a layer over
-/// [`TcpServer`]. The only difference is the address, and the file that comes with it: the server
-/// removes its file when it is closed, and replaces one that a killed server has left behind. A
-/// path that begins with a NUL byte is a name in Linux's abstract namespace, without a file.
+/// [`TcpServer`]. The differences are the address and its file: the server removes its file when it
+/// is closed, and replaces a file that a killed server has left behind. Python does neither. A path
+/// that begins with a NUL byte is a name in Linux's abstract namespace, without a file.
 ///
 /// ```
 /// use socketserver::{Serve, UnixStreamServer};
@@ -36,9 +36,10 @@ pub struct UnixStreamServer<F> {
 }
 
 impl<F> UnixStreamServer<F> {
-    /// A server that is to listen on `path`, and makes its handlers with `handler_factory`.
+    /// Makes a bottom layer that is to listen on `path`, and makes its handlers with
+    /// `handler_factory`.
     ///
-    /// Nothing happens before [`bind`](crate::Serve::bind), so nothing can fail yet.
+    /// [`bind`](crate::Serve::bind) creates the socket, so this cannot fail.
     pub fn new(path: impl Into<PathBuf>, handler_factory: F) -> Self {
         let next = TcpServer::unix(path.into(), handler_factory);
         Self { next }
