@@ -79,7 +79,7 @@ impl SocketFile {
         let path = self.path.display();
         log_line!(
             Level::Info,
-            "removing {path}, a socket that has no listener"
+            "removing {path}, a socket on which no server listens"
         );
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(error)),

@@ -147,7 +147,9 @@ fn receive_with<'a, A: SockaddrLike + Copy + Into<SocketAddr>>(
         None,
     )?;
     for datagram in received {
-        let client = datagram.address.expect("recvmmsg gives it for each");
+        let client = datagram
+            .address
+            .expect("recvmmsg writes an address for each datagram");
         each(datagram.bytes, client.into());
     }
     Ok(())

@@ -69,7 +69,7 @@ fn drain_on_sigterm(request: &impl Request) {
         let client = request.client_address();
         log_line!(
             Level::Warn,
-            "{client}: the child does not drain, because SIGTERM has no handler: {error}"
+            "{client}: cannot handle SIGTERM in the child, so the child does not drain: {error}"
         );
     }
 }
