@@ -1,4 +1,4 @@
-//! The hooks of a server: every step between the loop and the handler.
+//! The hooks of a server: the steps between the loop and the handler.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -15,41 +15,43 @@ use crate::values::deadlines::DeadlineExceeded;
 use crate::values::error::{Error, HandlerError, HandlerResult, catch_panic, run_step};
 use crate::values::request_event::{Refusal, RequestEvent};
 
-/// A server as its steps, each of which a layer may change: Python's `BaseServer`.
+/// The hooks of a server, which its layers define and override: Python's `BaseServer`.
 ///
-/// The bottom layers ([`TcpServer`](crate::TcpServer) and its siblings) implement it. A mix-in
-/// implements [`MixIn`](crate::MixIn) instead, and inherits every hook that it does not change from
-/// its inner layer.
+/// The bottom layers ([`TcpServer`](crate::TcpServer) and its siblings) implement this trait. A
+/// mix-in implements [`MixIn`](crate::MixIn) instead, and inherits every other hook from its inner
+/// layer.
 ///
 /// # The life of a request
 ///
 /// The loop of [`Server`](crate::Server) calls the hooks in this order, on the outermost layer:
 ///
-/// 1. [`get_request`](Self::get_request) accepts a connection or receives a datagram, when every
-///    layer [is ready](Self::is_ready) and the [limits](crate::Limits) allow one more.
-/// 2. [`verify_request`](Self::verify_request) may refuse it, as a limit may before; then 7 is
-///    next.
-/// 3. [`process_request`](Self::process_request) decides who goes on with it: this thread, another
-///    one, a child process.
+/// 1. [`get_request`](Self::get_request) accepts a connection or receives a datagram, if every
+///    layer [is ready](Self::is_ready) and the [limits](crate::Limits) allow another request.
+/// 2. [`verify_request`](Self::verify_request) may refuse the request, as a limit may before; then
+///    step 7 is next.
+/// 3. [`process_request`](Self::process_request) decides where the next steps run: in this thread,
+///    another thread, or a child process.
 /// 4. [`prepare_request`](Self::prepare_request) reads a preamble or agrees on encryption, in the
-///    thread that serves the request. It may refuse too.
+///    thread that serves the request. The hook may refuse the request; then step 7 is next.
 /// 5. [`finish_request`](Self::finish_request) makes a handler and runs it.
-/// 6. [`handle_error`](Self::handle_error) receives the error if that failed.
+/// 6. [`handle_error`](Self::handle_error) receives the error if step 4 or 5 failed.
 /// 7. [`shutdown_request`](Self::shutdown_request) ends the conversation and calls
 ///    [`close_request`](Self::close_request), which closes the connection.
 ///
-/// [`observe`](Self::observe) receives an event at each step.
+/// [`observe`](Self::observe) receives an event when a request is accepted, refused, started and
+/// ended.
 ///
 /// # Who is `self`
 ///
 /// In Python `self` is the whole object, so a call from the base class reaches the override in the
 /// derived class. Here `self` is one layer. A hook that calls other hooks therefore takes the
-/// outermost layer as `top`, and calls them on `top`: every layer sees an override, wherever it is.
+/// outermost layer as `top`, and calls the hooks on `top`, so that the overrides of all layers are
+/// in force.
 ///
 /// # Methods for the caller
 ///
-/// [`Serve`](crate::Serve) has `mix_in`, `bind` and `into_server`, which every layer inherits and
-/// none overrides; [`Server`](crate::Server) has the rest.
+/// [`Serve`](crate::Serve) has `mix_in`, `bind` and `into_server`, which no layer overrides;
+/// [`Server`](crate::Server) has the others.
 ///
 /// # Methods that a bottom layer provides
 ///
@@ -64,20 +66,21 @@ use crate::values::request_event::{Refusal, RequestEvent};
 ///   [`is_ready`](Self::is_ready), [`timeout`](Self::timeout),
 ///   [`handle_timeout`](Self::handle_timeout), [`service_actions`](Self::service_actions),
 ///   [`after_fork_in_child`](Self::after_fork_in_child), [`server_close`](Self::server_close)
-/// * of a request: all that are numbered above, and [`observe`](Self::observe)
+/// * of a request: all hooks numbered above, and [`observe`](Self::observe)
 pub trait BaseServer: Sized + Send + Sync + 'static {
-    /// What is served: a [`StreamRequest`](crate::StreamRequest) or a
-    /// [`DatagramRequest`](crate::DatagramRequest).
+    /// The type of the requests: [`StreamRequest`](crate::StreamRequest),
+    /// [`DatagramRequest`](crate::DatagramRequest), or a type of your own.
     type Request: Request;
 
-    /// What the layers, the handlers and other threads share of this server.
+    /// The handle that the bottom layer has made, and that all layers share.
     fn layer_handle(&self) -> &LayerHandle;
 
     /// The listening socket, which the first call creates. The loop waits until it is readable.
+    /// Python's `socket` attribute.
     ///
     /// # Errors
     ///
-    /// If it cannot be created, or has been closed.
+    /// If the socket cannot be created, or has been closed.
     fn socket(&self) -> Result<Arc<OwnedFd>, Error>;
 
     /// Binds the socket to the address, and sets the real address in the
@@ -88,49 +91,50 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// If the address is not available.
     fn server_bind(&self) -> Result<(), Error>;
 
-    /// Gets ready to serve: a stream server listens, a pool starts its workers.
+    /// Prepares to serve: a stream server listens, a pool starts its workers.
     ///
     /// # Errors
     ///
-    /// If that fails.
+    /// If listen(2) fails, or a layer cannot start, for want of threads for example.
     fn server_activate(&self) -> Result<(), Error>;
 
-    /// Whether this layer could serve another request now. While one layer could not, the loop
-    /// accepts none, and the kernel's queue holds what comes.
+    /// Whether this layer can serve another request now; true unless overridden. While a layer
+    /// cannot, the loop does not accept, and clients wait in the kernel's queue.
     ///
-    /// It only looks: a layer that has to act to become ready acts in
+    /// This hook changes nothing. A layer that has to act to become ready acts in
     /// [`service_actions`](Self::service_actions), which the loop calls before it pauses. A layer
-    /// that was not ready calls [`wake`](LayerHandle::wake) when it is. Python has no such hook:
-    /// its servers accept without bound, or block.
+    /// that was not ready calls [`wake`](LayerHandle::wake) when it becomes ready. Python has no
+    /// such hook: its servers accept without bound, or block.
     fn is_ready(&self) -> bool {
         true
     }
 
-    /// Gets the next request, without waiting for one.
+    /// Returns the next request, without waiting for one.
     ///
-    /// It runs in the loop's thread, so it must not wait for the client, not even for the first
-    /// byte of a connection that it has accepted: a silent client would stop everybody. Bytes are
-    /// read, and handshakes made, in [`prepare_request`](Self::prepare_request).
+    /// This hook runs in the loop's thread, so it must not wait for a client, not even for the
+    /// first byte of an accepted connection: a silent client would stop all others.
+    /// [`prepare_request`](Self::prepare_request) is the place to read bytes and make handshakes.
     ///
     /// # Errors
     ///
     /// [`GetRequestError`] has a variant for each way in which the loop goes on.
     fn get_request(&self) -> Result<Self::Request, GetRequestError>;
 
-    /// Whether to serve this request; true unless overridden. It runs in the loop's thread, and
-    /// must not wait.
+    /// Whether to serve this request; true unless overridden. This hook runs in the loop's thread,
+    /// and must not wait.
     ///
-    /// A request that is refused is closed, with [`shutdown_request`](Self::shutdown_request).
+    /// After false, the loop calls [`shutdown_request`](Self::shutdown_request).
     fn verify_request(&self, request: &Self::Request) -> bool {
         let _ = request;
         true
     }
 
-    /// Serves the request, here and now; mix-ins override it to do so elsewhere. It runs in the
-    /// loop's thread.
+    /// Serves the request, in the calling thread unless overridden: a mix-in serves it in another
+    /// thread or process. This hook runs in the loop's thread.
     ///
-    /// It never fails: whatever it cannot do ends in [`handle_error`](Self::handle_error) and
-    /// [`shutdown_request`](Self::shutdown_request) of `top`.
+    /// An override that cannot serve the request, for want of a thread for example, calls
+    /// [`handle_error`](Self::handle_error) and [`shutdown_request`](Self::shutdown_request) of
+    /// `top`.
     fn process_request<T>(&self, top: &Arc<T>, request: Self::Request)
     where
         T: BaseServer<Request = Self::Request>,
@@ -141,47 +145,50 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// Prepares the request before its handler is made: reads a preamble, agrees on encryption.
     /// Returns [`Ready`](Preparation::Ready) unless overridden.
     ///
-    /// It runs in the thread or process that serves the request, so a client that is slow with its
-    /// preamble holds up nobody else under a mix-in. The time of all calls together is bounded by
-    /// the [prepare deadline](crate::Deadlines::prepare).
+    /// This hook runs in the thread or process that serves the request, so that under a mix-in a
+    /// client with a slow preamble holds up no other client. The
+    /// [prepare deadline](crate::Deadlines::prepare) bounds the time of all calls together.
     ///
-    /// A layer that needs bytes takes what has come with
-    /// [`receive_now`](crate::StreamRequest::receive_now), which does not wait. If that is not
-    /// enough, the layer returns [`NeedsMore`](Preparation::NeedsMore), and this hook is called
-    /// again when there is more. A layer that is done remembers that in the request's
-    /// [extensions](Request::extensions), since an inner layer may need further calls. At the end
-    /// it returns what its inner layer's hook returns. So of two layers the outer one prepares the
-    /// request first.
+    /// 1. A layer that needs bytes calls [`receive_now`](crate::StreamRequest::receive_now), which
+    ///    does not wait.
+    /// 2. If the bytes are not enough, the layer returns [`NeedsMore`](Preparation::NeedsMore). The
+    ///    hook is called again when more bytes have arrived, or the client has ended its side.
+    /// 3. When the layer is done, it remembers that in the request's
+    ///    [extensions](Request::extensions), since an inner layer may need further calls.
+    /// 4. At the end the layer returns the result of its inner layer's hook. So of two layers the
+    ///    outer layer prepares the request first.
     ///
-    /// A layer may replace the stream ([`map_stream`](crate::StreamRequest::map_stream)) and
-    /// correct the client's address
-    /// ([`set_client_address`](crate::StreamRequest::set_client_address)), after which the server
-    /// asks its limits again. Python has no such hook.
+    /// A layer may replace the stream ([`map_stream`](crate::StreamRequest::map_stream)). A layer
+    /// may correct the client's address
+    /// ([`set_client_address`](crate::StreamRequest::set_client_address)); then the server checks
+    /// the limit per address again. If the server begins to drain while the hook needs more bytes,
+    /// the request is aborted. Python has no such hook.
     ///
     /// # Errors
     ///
-    /// Any; it reaches [`handle_error`](Self::handle_error), and no handler runs.
+    /// Any error; [`handle_error`](Self::handle_error) receives it, and no handler runs.
     fn prepare_request(&self, request: &mut Self::Request) -> Result<Preparation, HandlerError> {
         let _ = request;
         Ok(Preparation::Ready)
     }
 
-    /// Makes a handler for the request and runs it.
+    /// Makes a handler for the request, and runs it.
     ///
     /// # Errors
     ///
-    /// The handler's.
+    /// Those of the handler.
     fn finish_request(&self, request: &mut Self::Request) -> HandlerResult;
 
-    /// Receives an error, or a panic, of a handler or hook, in the thread or process where it
-    /// happened. Logs it, with the client's address, unless overridden: as a warning if the client
-    /// has missed a [deadline](crate::Deadlines), else as an error.
+    /// Receives the error or the panic of a handler or hook, in the thread or process where it
+    /// happened. Unless overridden, logs it with the client's address: as a warning if the client
+    /// has missed a [deadline](crate::Deadlines), otherwise as an error. Python prints to standard
+    /// error.
     ///
     /// The request is still open: an override may send the client a message.
     fn handle_error(&self, request: &mut Self::Request, error: &HandlerError) {
         let client = request.client_address();
         let level = match DeadlineExceeded::find_in(&**error) {
-            // What clients do is no fault of the server's.
+            // A late client is no fault of the server.
             Some(_) => Level::Warn,
             None => Level::Error,
         };
@@ -197,8 +204,11 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
         top.close_request(top, request);
     }
 
-    /// Closes the request, which then counts as ended, and emits the event of its end to `top`. In
-    /// a forking server the parent calls it alone, since the child has the connection.
+    /// Closes the request, counts its end, and emits the event of its end to `top`.
+    ///
+    /// The parent of a forked child calls this hook without
+    /// [`shutdown_request`](Self::shutdown_request), and so closes its copy of the request. There
+    /// the end is counted, and the event emitted, when the child has been collected.
     fn close_request<T>(&self, top: &Arc<T>, request: Self::Request)
     where
         T: BaseServer<Request = Self::Request>,
@@ -207,28 +217,30 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
         guard.end(|client, event| guarded(top).observe(client, event));
     }
 
-    /// Runs in a child that [`ForkingMixIn`](crate::ForkingMixIn) has forked, before the request is
-    /// prepared there: a layer closes what only the parent should have. Python has no such hook.
+    /// Runs in a child that [`ForkingMixIn`](crate::ForkingMixIn) has forked, before step 4 of its
+    /// request. A layer closes here the descriptors that only the parent should have. Python has no
+    /// such hook.
     fn after_fork_in_child(&self) {}
 
-    /// Runs when [`Server::handle_request`](crate::Server::handle_request) has waited for
-    /// [`timeout`](Self::timeout), and no request has come.
+    /// Runs when [`Server::handle_request`](crate::Server::handle_request) has waited for its
+    /// timeout without a request. Does nothing unless overridden.
     fn handle_timeout(&self) {}
 
-    /// How long [`Server::handle_request`](crate::Server::handle_request) waits, if the server has
-    /// no timeout of its own; `None`, the default, is without end.
+    /// How long [`Server::handle_request`](crate::Server::handle_request) waits, if
+    /// [`Server::set_timeout`](crate::Server::set_timeout) is not used; `None`, the default, means
+    /// without end.
     fn timeout(&self) -> Option<Duration> {
         None
     }
 
-    /// Receives each step in a request's life, whichever layer takes it: for counting, measuring
-    /// and tracing. Does nothing unless overridden.
+    /// Receives the events of every request, for counting, measuring and tracing. Does nothing
+    /// unless overridden.
     ///
-    /// It runs where the step happens: for `Accepted` in the loop's thread, for `Refused` there or
-    /// in the thread that prepares the request, for `Started` and `Ended` in the thread that serves
-    /// the request, and with [`ForkingMixIn`](crate::ForkingMixIn) always in the parent. So it
-    /// should be quick, and wait for nothing. A panic in it is logged and changes nothing. Python
-    /// has no such hook.
+    /// This hook runs where the event happens, so it must be quick and must not wait. `Accepted` is
+    /// emitted in the loop's thread; `Refused` there, or in the thread that prepares the request;
+    /// `Started` in the thread that serves the request; `Ended` in the thread that closes it. With
+    /// [`ForkingMixIn`](crate::ForkingMixIn) all events are emitted in the parent. A panic in this
+    /// hook is logged and has no other effect. Python has no such hook.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -258,38 +270,38 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
         let _ = (client, event);
     }
 
-    /// Runs once per pass of the loop: after every request, whenever the loop wakes up, before it
-    /// pauses because a layer is not [ready](Self::is_ready) or a limit is reached, and when it
-    /// ends.
+    /// Runs in each pass of the loop: after every request, whenever the loop wakes, before a pause
+    /// because a layer is not [ready](Self::is_ready) or a limit is reached, and when the loop
+    /// ends. Does nothing unless overridden.
     ///
-    /// [`Server::set_service_interval`](crate::Server::set_service_interval) makes the loop wake up
-    /// now and then without a request.
+    /// [`Server::set_service_interval`](crate::Server::set_service_interval) bounds the time
+    /// between two calls while the loop is idle. [`handle_request`](crate::Server::handle_request)
+    /// calls this hook only before and after a pause; Python's does not call it at all.
     fn service_actions(&self) {}
 
-    /// Closes the socket, and waits for what still runs where the layer handed it on. Called once,
-    /// by [`Server::server_close`](crate::Server::server_close).
+    /// Closes the socket; a mix-in then waits for the requests that it has handed to threads or
+    /// children. Called once, by [`Server::server_close`](crate::Server::server_close) or the drop
+    /// of the server, even if the server was never bound.
     fn server_close(&self);
 }
 
-/// What [`prepare_request`](BaseServer::prepare_request) has come to.
+/// The result of [`prepare_request`](BaseServer::prepare_request).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Preparation {
     /// The request is prepared, and its handler may run.
     Ready,
-    /// The client has not sent enough. The hook is called again when more has come: other requests
-    /// are served meanwhile, as far as the mix-in can.
+    /// The client has not sent enough. The hook is called again when more bytes have arrived, or
+    /// the client has ended its side.
     NeedsMore,
-    /// The request is closed, and no handler runs. A layer that wants to explain that to the client
-    /// writes to the request first.
+    /// The request is refused: it is closed without a handler. To explain that to the client, a
+    /// layer first writes to the request.
     Refused,
 }
 
-/// Steps 4 to 7 of a request's life, whatever happens in them. Returns whether the handler
-/// succeeded.
+/// Carries out steps 4 to 7 of a request's life. Returns whether the handler succeeded.
 ///
-/// [`Serve::process_request_thread`](crate::Serve::process_request_thread) is the same for the
-/// layers of others.
+/// [`Serve::process_request_thread`](crate::Serve::process_request_thread) is the public form.
 pub(crate) fn process_request_thread<T: BaseServer>(top: &Arc<T>, mut request: T::Request) -> bool {
     let shared = top.layer_handle().shared();
     if !shared.is_forked_child() {
@@ -298,7 +310,7 @@ pub(crate) fn process_request_thread<T: BaseServer>(top: &Arc<T>, mut request: T
             guarded(top).shutdown_request(request);
             return false;
         }
-        // For a child the parent has emitted it.
+        // A forked child skips this: its parent emits `Started`.
         guarded(top).observe_start(&request);
     }
     let finished = match prepare(top, &mut request) {
@@ -318,7 +330,7 @@ pub(crate) fn process_request_thread<T: BaseServer>(top: &Arc<T>, mut request: T
     succeeded
 }
 
-/// What follows the preparation of a request.
+/// The next step after the preparation of a request.
 enum Prepared {
     ToServe,
     /// The request was refused, or the server stops.
@@ -358,12 +370,12 @@ fn prepare<T: BaseServer>(
     Ok(Prepared::ToServe)
 }
 
-/// The hooks of the outermost layer, for a caller that a panic in them must not end.
+/// The hooks of the outermost layer, for a caller that must survive their panics.
 pub(crate) fn guarded<T: BaseServer>(top: &Arc<T>) -> Guarded<'_, T> {
     Guarded(top)
 }
 
-/// See [`guarded`]. Each method is the hook of its name; a panic in the hook is logged.
+/// See [`guarded`]. Each method calls the hook of its name, and logs a panic in it.
 pub(crate) struct Guarded<'a, T>(&'a Arc<T>);
 
 impl<T: BaseServer> Guarded<'_, T> {
@@ -399,7 +411,7 @@ impl<T: BaseServer> Guarded<'_, T> {
         });
     }
 
-    /// Sends the message of a limit, through layers that may panic.
+    /// Sends the message of a limit, through a request and a stream that may panic.
     pub(crate) fn refuse(&self, request: &mut T::Request, message: &[u8]) {
         if let Err(panic) = catch_panic(|| request.refuse(message)) {
             log_line!(Level::Error, "{}: refuse {panic}", request.client_address());
@@ -417,7 +429,7 @@ impl<T: BaseServer> Guarded<'_, T> {
         survive(client, "observe", || self.0.observe(client, event));
     }
 
-    /// Emits that somebody begins with the request.
+    /// Emits `Started`.
     pub(crate) fn observe_start(&self, request: &T::Request) {
         let accepted = request.guard().accepted();
         let started = RequestEvent::Started { accepted };
@@ -425,15 +437,15 @@ impl<T: BaseServer> Guarded<'_, T> {
     }
 }
 
-/// Calls a hook whose panic is logged, with the address that the call was about.
+/// Calls a hook, and logs its panic with the address `about`.
 fn survive(about: &Address, hook: &str, call: impl FnOnce()) {
     if let Err(panic) = catch_panic(call) {
         log_line!(Level::Error, "{about}: {hook} {panic}");
     }
 }
 
-/// The layers of a server, for the events of a request that ends where the outermost layer is not
-/// at hand. They own the server's handle, so the handle does not own them.
+/// The layers of a server, which receive the events of a request that ends without a reference to
+/// the outermost layer. A weak reference, because the layers own the handle that owns this value.
 pub(crate) struct Layers<T>(Weak<T>);
 
 impl<T: BaseServer> Layers<T> {
@@ -470,7 +482,8 @@ fn log_event(client: &Address, event: &RequestEvent) {
     }
 }
 
-/// Reads the clock only when it is written to the log.
+/// The time since an instant. Reads the clock only when it is formatted, that is, if the line is
+/// logged.
 struct ElapsedSince(Instant);
 
 impl fmt::Display for ElapsedSince {
@@ -479,7 +492,7 @@ impl fmt::Display for ElapsedSince {
     }
 }
 
-/// An error and what caused it, in one line.
+/// An error and its causes, in one line.
 struct WithCauses<'a>(&'a HandlerError);
 
 impl fmt::Display for WithCauses<'_> {

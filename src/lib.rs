@@ -30,11 +30,11 @@
 //!
 //! # The three parts
 //!
-//! * A [`RequestHandler`] is the service. It reads and writes a [`StreamRequest`] or a
+//! * A [`RequestHandler`] is the service. A handler reads and writes a [`StreamRequest`] or a
 //!   [`DatagramRequest`] and knows neither the transport nor how many requests run at once.
-//! * The layers are the server. At the bottom one of [`TcpServer`], [`UdpServer`],
-//!   [`UnixStreamServer`] and [`UnixDatagramServer`]; around it [`ThreadingMixIn`],
-//!   [`ForkingMixIn`], [`ThreadPoolMixIn`], no mix-in, or a [`MixIn`] of your own. [`Serve`] puts a
+//! * The layers are the server. The bottom layer is [`TcpServer`], [`UdpServer`],
+//!   [`UnixStreamServer`] or [`UnixDatagramServer`]. Around the bottom layer is [`ThreadingMixIn`],
+//!   [`ForkingMixIn`], [`ThreadPoolMixIn`], a [`MixIn`] of your own, or none. [`Serve`] puts a
 //!   layer around another and makes a server of them.
 //! * [`Server`] is what you hold: [`serve_forever`](Server::serve_forever),
 //!   [`shutdown`](Server::shutdown), [`server_close`](Server::server_close).
@@ -70,18 +70,18 @@
 //! # Ok::<(), socketserver::Error>(())
 //! ```
 //!
-//! The module [`layer`] has what only writers of layers need.
+//! The module [`layer`] has the items that only authors of layers need.
 //!
 //! # Where things are reported
 //!
-//! A server that cannot be set up returns an [`Error`] with what to do. A handler's error or panic
-//! goes to [`handle_error`](BaseServer::handle_error), which logs it, with the client's address,
-//! through the [`log`] crate. A program that wants to see the log installs a logger, such as
-//! `env_logger`.
+//! A server that cannot be set up returns an [`Error`] whose message has the remedy. A handler's
+//! error or panic goes to [`handle_error`](BaseServer::handle_error), which logs it, with the
+//! client's address, through the [`log`] crate. A program that wants to see the log installs a
+//! logger, such as `env_logger`.
 //!
 //! # Platforms
 //!
-//! Unix. It is developed and tested on Linux.
+//! Unix. The crate is developed and tested on Linux.
 
 /// The README's program is compiled with the other examples.
 #[cfg(doctest)]
@@ -139,10 +139,9 @@ pub use values::limits::Limits;
 pub use values::request_event::{Outcome, Refusal, RequestEvent};
 pub use values::statistics::Statistics;
 
-/// What only writers of layers need: of mix-ins, of bottom layers, of transports.
+/// Items for authors of mix-ins, bottom layers and transports.
 ///
-/// [`BaseServer`] and [`MixIn`] themselves have Python's names, and are where Python has them, at
-/// the top.
+/// [`BaseServer`] and [`MixIn`] are at the top of the crate, as `BaseServer` is in Python's module.
 pub mod layer {
     pub use crate::base_server::Preparation;
     pub use crate::mix_in::RequestOf;

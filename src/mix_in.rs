@@ -1,4 +1,4 @@
-//! A layer that changes some steps and leaves the others to its inner layer.
+//! The mix-in: a layer that overrides some hooks, and leaves the others to its inner layer.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -11,16 +11,17 @@ use crate::values::address::Address;
 use crate::values::error::{Error, HandlerError, HandlerResult};
 use crate::values::request_event::RequestEvent;
 
-/// What a [`MixIn`] serves: what its inner layer serves.
+/// The requests of a [`MixIn`]: those of its inner layer.
 pub type RequestOf<M> = <<M as MixIn>::Next as BaseServer>::Request;
 
 /// A layer of a server: Python's mix-in class, or a derived class with overrides.
 ///
-/// It names its inner layer with [`next`](Self::next), which is Python's `super()`, and defines
-/// only the hooks that it changes. Every other hook falls through to the inner layer, as Python's
-/// method resolution order does. A type that implements `MixIn` is a [`BaseServer`] by that alone.
+/// A mix-in returns its inner layer from [`next`](Self::next), which is Python's `super()`, and
+/// defines only the hooks that it changes. Every other hook falls through to the inner layer, as in
+/// Python's method resolution order. Every type that implements `MixIn` implements [`BaseServer`]
+/// too.
 ///
-/// Each hook's meaning is in the documentation of [`BaseServer`], at the method of the same name.
+/// The documentation of a hook is at the method of the same name of [`BaseServer`].
 ///
 /// ```
 /// use std::net::IpAddr;
@@ -47,9 +48,9 @@ pub type RequestOf<M> = <<M as MixIn>::Next as BaseServer>::Request;
 /// If the inner layer is a concrete mix-in and not a type parameter, both traits have methods of
 /// the same name for it; `BaseServer::verify_request(&self.next, request)` chooses one.
 ///
-/// In `TcpServer::new(…).mix_in(|next| OnlyFrom { next, ip }).mix_in(ThreadingMixIn::new)` it is
-/// the inner layer, in the other order the outer one. Both work, since hooks are called on the
-/// outermost layer.
+/// In `TcpServer::new(…).mix_in(|next| OnlyFrom { next, ip }).mix_in(ThreadingMixIn::new)` the
+/// inner layer is `OnlyFrom`, in the other order `ThreadingMixIn`. Both orders work, since hooks
+/// are called on the outermost layer.
 #[doc(alias = "super")]
 pub trait MixIn: Sized + Send + Sync + 'static {
     /// The type of the inner layer.

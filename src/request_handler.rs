@@ -1,30 +1,30 @@
-//! The service: what a user writes.
+//! The service, which a user writes: handlers and their factory.
 
 use crate::requests::request::Request;
 use crate::requests::stream_request::StreamRequest;
 use crate::values::error::{HandlerResult, run_step};
 
-/// A service, as one value per request.
+/// A handler: a value that serves one request.
 ///
-/// The counterpart of `BaseRequestHandler`. `R` is what it serves: a [`StreamRequest`] (TCP and
-/// Unix streams, the default) or a [`DatagramRequest`](crate::DatagramRequest). A struct may
-/// implement both. It knows neither the transport nor the mix-in.
+/// The counterpart of `BaseRequestHandler`. `R` is the type of request: [`StreamRequest`] (TCP and
+/// Unix streams, the default) or [`DatagramRequest`](crate::DatagramRequest). A struct may
+/// implement the trait for both. A handler knows neither the transport nor the mix-in.
 ///
 /// # The life of a handler
 ///
-/// 1. The factory given to the server makes the value, in the thread or process that serves the
-///    request.
+/// 1. The server's [factory](HandlerFactory) makes the value, in the thread or process that serves
+///    the request.
 /// 2. [`setup`](Self::setup) runs. If it fails, the request is over.
 /// 3. [`handle`](Self::handle) runs, once.
-/// 4. [`finish`](Self::finish) runs, also when `handle` failed or panicked.
-/// 5. What was written and not yet sent is sent, and the value is dropped.
+/// 4. [`finish`](Self::finish) runs, even if `handle` failed or panicked.
+/// 5. Written bytes that are still unsent are sent, and the value is dropped.
 ///
-/// The first error of these steps goes to [`handle_error`](crate::BaseServer::handle_error), a
-/// panic as a [`HandlerPanic`](crate::HandlerPanic). Then the connection is closed. The server goes
-/// on in every case.
+/// The first error of these steps goes to [`handle_error`](crate::BaseServer::handle_error); a
+/// panic is a [`HandlerPanic`](crate::HandlerPanic). Then the connection is closed, and the server
+/// goes on.
 ///
-/// State that belongs to a connection is in the handler value and nowhere else; state that handlers
-/// share is handed to them by the factory, which may be a closure.
+/// The state of a connection is in the handler. The state that handlers share is in the factory,
+/// which may be a closure, and which passes it to each handler.
 ///
 /// ```
 /// use std::io::Write;
@@ -32,7 +32,7 @@ use crate::values::error::{HandlerResult, run_step};
 /// use std::sync::Arc;
 /// use socketserver::{HandlerResult, RequestHandler, StreamRequest, TcpServer};
 ///
-/// /// Tells each client how many came before.
+/// /// Sends each client the number of earlier visits.
 /// struct Visits(Arc<AtomicU64>);
 ///
 /// impl RequestHandler for Visits {
@@ -52,7 +52,7 @@ pub trait RequestHandler<R = StreamRequest>: Send {
     ///
     /// # Errors
     ///
-    /// Any; neither `handle` nor `finish` runs then, as in Python.
+    /// Any error; then neither `handle` nor `finish` runs, as in Python.
     fn setup(&mut self, request: &mut R) -> HandlerResult {
         let _ = request;
         Ok(())
@@ -62,25 +62,26 @@ pub trait RequestHandler<R = StreamRequest>: Send {
     ///
     /// # Errors
     ///
-    /// Any; `?` works on every error type.
+    /// Any error; `?` converts every error type.
     fn handle(&mut self, request: &mut R) -> HandlerResult;
 
-    /// Runs after `handle`, however it ended.
+    /// Runs after `handle`, even if `handle` failed or panicked.
     ///
     /// # Errors
     ///
-    /// Any; where `handle` has failed as well, its error is the one reported.
+    /// Any error; if `handle` has failed too, only the error of `handle` is reported.
     fn finish(&mut self, request: &mut R) -> HandlerResult {
         let _ = request;
         Ok(())
     }
 }
 
-/// Makes the handler of each request; any function or closure that returns one does.
+/// Makes the handler of each request. Every function and closure that returns a handler is a
+/// factory.
 ///
-/// Python's `RequestHandlerClass`, as far as it is called.
+/// Python's `RequestHandlerClass`, which the server calls to make a handler.
 pub trait HandlerFactory<R>: Send + Sync + 'static {
-    /// What it makes.
+    /// The type of the handlers.
     type Handler: RequestHandler<R>;
 
     /// Makes a handler, for one request.
@@ -99,16 +100,16 @@ where
     }
 }
 
-/// Runs a handler as the framework's own bottom layers do: steps 2 to 5 of a handler's life. For
-/// the [`finish_request`](crate::BaseServer::finish_request) of a bottom layer of one's own.
+/// Runs steps 2 to 5 of a [handler's life](RequestHandler), as the framework's bottom layers do.
+/// For the [`finish_request`](crate::BaseServer::finish_request) of a bottom layer of your own.
 ///
-/// `handle` runs once `setup` has succeeded, and `finish` after `handle`, also if that failed or
-/// panicked. Then what was written and not yet sent is sent; the reply of a datagram only after
-/// success, since half a reply is none.
+/// `handle` runs if `setup` has succeeded, and `finish` runs after `handle`, even if `handle`
+/// failed or panicked. Then the unsent bytes of a stream are sent. The reply of a datagram is sent
+/// only after success, since half a reply is worthless.
 ///
 /// # Errors
 ///
-/// The first error of the steps; a panic as a [`HandlerPanic`](crate::HandlerPanic).
+/// The first error of the steps; a panic is a [`HandlerPanic`](crate::HandlerPanic).
 pub fn run_handler<R: Request>(
     handler: &mut impl RequestHandler<R>,
     request: &mut R,
@@ -130,7 +131,7 @@ mod tests {
     use super::*;
     use crate::values::error::HandlerPanic;
 
-    /// A handler whose steps end as its fields order, and which writes down that they ran.
+    /// A handler whose steps end as its fields prescribe, and which records the steps that ran.
     #[derive(Default)]
     struct Steps {
         setup: Option<&'static str>,
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_told_apart_from_an_error_and_says_what_it_said() {
+    fn a_panic_is_an_error_of_its_own_type_with_the_message_of_the_panic() {
         let (_, result) = run(Steps {
             handle: Some("panic"),
             ..Steps::default()

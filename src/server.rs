@@ -1,4 +1,4 @@
-//! What the caller holds: the loop, and the methods that start and stop it.
+//! The server that the caller owns: the loop, and the methods that start and stop it.
 
 use std::fmt;
 use std::io;
@@ -19,81 +19,30 @@ use crate::values::drain_report::DrainReport;
 use crate::values::error::{Error, catch_panic};
 use crate::values::request_event::{Refusal, RequestEvent};
 
-/// What every stack of layers inherits, and no layer overrides: how to put a layer around it, and
-/// how to make a [`Server`] of it.
+/// Requests served in a row before the loop drains the waker, so that a busy socket does not delay
+/// a forked child's stop request.
+const REQUESTS_BEFORE_DRAIN: u32 = 64;
+
+/// The longest time until the loop asks a layer again that is not ready, in case the layer does not
+/// wake the loop.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// The shortest service interval, so that the loop does not spin.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+
+/// The first and the longest pause when the system has no descriptor or memory for a request.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A server: a stack of layers, and the loop that calls their hooks.
 ///
-/// It is there for every [`BaseServer`]. `use socketserver::Serve` brings its methods into scope.
-pub trait Serve: BaseServer {
-    /// Puts a layer around this one: the constructor of a mix-in, or a closure.
-    ///
-    /// ```
-    /// use socketserver::{Serve, TcpServer, ThreadingMixIn};
-    /// # use socketserver::{HandlerResult, RequestHandler, StreamRequest};
-    /// # struct Nothing;
-    /// # impl RequestHandler for Nothing {
-    /// #     fn handle(&mut self, _: &mut StreamRequest) -> HandlerResult { Ok(()) }
-    /// # }
-    ///
-    /// let server = TcpServer::new("127.0.0.1:0", || Nothing)
-    ///     .request_queue_size(16)
-    ///     .mix_in(ThreadingMixIn::new)
-    ///     .daemon_threads(true)
-    ///     .bind()?;
-    /// # Ok::<(), socketserver::Error>(())
-    /// ```
-    fn mix_in<M>(self, layer: impl FnOnce(Self) -> M) -> M {
-        layer(self)
-    }
-
-    /// Makes the server of these layers, bound and listening: Python's constructor.
-    ///
-    /// # Errors
-    ///
-    /// If the address is no address, is in use, or is not permitted. Nothing is left open then.
-    fn bind(self) -> Result<Server<Self>, Error> {
-        let server = self.into_server()?;
-        server.server_bind()?;
-        server.server_activate()?;
-        Ok(server)
-    }
-
-    /// Makes the server of these layers with a socket that is not bound yet, to set options on it
-    /// that there is no method for: Python's constructor with `bind_and_activate=False`.
-    ///
-    /// [`Server::server_bind`] and [`Server::server_activate`] come next.
-    ///
-    /// # Errors
-    ///
-    /// If the address is no address, or the operating system has no socket for it.
-    #[doc(alias = "bind_and_activate")]
-    fn into_server(self) -> Result<Server<Self>, Error> {
-        Server::new(self)
-    }
-
-    /// Steps 4 to 7 of a request's life, whatever happens in them: the request is prepared, its
-    /// handler is made and run, errors and panics go to [`handle_error`](BaseServer::handle_error),
-    /// and the request is shut down. Returns whether the handler succeeded. If the server has been
-    /// closed and its [drain timeout](Server::set_drain_timeout) is over, a request that has not
-    /// begun is aborted, without a handler.
-    ///
-    /// For the [`process_request`](BaseServer::process_request) of a mix-in of one's own, which
-    /// calls it on `top`, in the thread that serves the request.
-    fn process_request_thread(self: &Arc<Self>, request: Self::Request) -> bool {
-        process_request_thread(self, request)
-    }
-}
-
-impl<S: BaseServer> Serve for S {}
-
-/// A server, ready to serve: layers around a bottom layer, and the loop that calls them.
+/// [`Serve::bind`] makes a server of any stack. Aliases such as
+/// [`ThreadingTcpServer`](crate::ThreadingTcpServer) name the usual stacks, and have a
+/// [`bind`](Server::bind) of their own. The methods are those under "methods for the caller" in
+/// Python's source.
 ///
-/// [`Serve::bind`] makes one of any layers; the aliases such as
-/// [`ThreadingTcpServer`](crate::ThreadingTcpServer) name the usual ones and have a
-/// [`bind`](Server::bind) of their own. Its methods are those that Python's documentation heads
-/// with "methods for the caller".
-///
-/// Dropping it is [`server_close`](Self::server_close), as leaving a `with` block is in Python. A
-/// thread that panics aborts its server's running requests instead of waiting for them.
+/// The drop of a server closes it, as [`server_close`](Self::server_close) does, and as the end of
+/// a `with` block does in Python. If the thread is panicking, running requests are aborted at once.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -124,70 +73,12 @@ impl<S: BaseServer> Serve for S {}
 #[must_use = "a server that is dropped is closed"]
 pub struct Server<S: BaseServer> {
     top: Arc<S>,
-    /// `None` once it is closed. The server has it too, so that a borrowed descriptor stays valid.
+    /// `None` once the server is closed. A second owner besides the bottom layer, so that a
+    /// descriptor borrowed from the server stays valid.
     socket: Option<Arc<OwnedFd>>,
     timeout: Option<Duration>,
     service_interval: Option<Duration>,
 }
-
-/// What a pass of the loop has to do.
-enum Next<R> {
-    /// Serve this request.
-    Request(R),
-    /// Wait.
-    Wait(Reason),
-}
-
-/// Why there is no request, and so what the loop waits for.
-#[derive(Debug)]
-enum Reason {
-    /// No client has come: until the socket is readable.
-    NoClient,
-    /// A request was lost: not at all.
-    Lost,
-    /// As many requests run as may, or accepting is suspended: until the handle wakes the loop.
-    AtLimit,
-    /// A layer is not ready: until it wakes the loop.
-    NotReady,
-    /// The system has no descriptor or memory: a while. `None` if the cause was a panic, which is
-    /// logged already.
-    Exhausted(Option<io::Error>),
-}
-
-/// When a run of the loop ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Until {
-    /// At a stop.
-    Stopped,
-    /// After one request, or at the deadline; and at a stop.
-    OneRequest(Deadline),
-}
-
-/// What a run of the loop remembers from pass to pass.
-struct Pacing {
-    /// How long the next pause lasts when the system is exhausted.
-    pause: Duration,
-    /// Requests served since the waker was drained.
-    served: u32,
-    /// The socket has been shut down: the requests that it has now are the last.
-    shut_down: bool,
-    at_limit: Throttle,
-    exhausted: Throttle,
-}
-
-/// Requests served in a row before the loop drains the waker, so that a busy socket does not hold
-/// back a forked child's stop.
-const REQUESTS_BEFORE_DRAIN: u32 = 64;
-
-/// How soon the loop asks a layer again that is not ready, should the layer not wake it.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
-
-/// The shortest service interval, so that the loop does not spin.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
-
-/// The first and the longest pause when the system has no descriptor or memory for a request.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl<S: BaseServer> Server<S> {
     fn new(layers: S) -> Result<Self, Error> {
@@ -212,7 +103,8 @@ impl<S: BaseServer> Server<S> {
         self.top.layer_handle().shared()
     }
 
-    /// Binds the socket of a server that [`into_server`](Serve::into_server) has made.
+    /// Binds the socket of a server that [`into_server`](Serve::into_server) has made. Python's
+    /// `server_bind`.
     ///
     /// # Errors
     ///
@@ -221,56 +113,63 @@ impl<S: BaseServer> Server<S> {
         self.top.server_bind()
     }
 
-    /// Makes a bound server ready: from here on, clients can connect.
+    /// Activates a bound server, to which clients can connect from now on. Python's
+    /// `server_activate`.
     ///
     /// # Errors
     ///
-    /// If the socket cannot listen, or a pool cannot start.
+    /// If the socket cannot listen, or a layer cannot be activated: a pool, for example, cannot
+    /// start its threads.
     pub fn server_activate(&self) -> Result<(), Error> {
         self.top.server_activate()
     }
 
-    /// Serves requests until [`shutdown`](Self::shutdown).
+    /// Serves requests until [`shutdown`](Self::shutdown) is called. Can be called again after a
+    /// shutdown.
     ///
-    /// The loop waits on the socket and on its waker together. There is no poll interval (Python's
-    /// `poll_interval`, half a second): the loop stops at once, and while no client comes it makes
-    /// no system calls. Everything else about a request is in the hooks of [`BaseServer`], whose
-    /// documentation has their order.
+    /// The loop waits on the socket and on its waker together, without a poll interval (Python's
+    /// `poll_interval`, half a second): a stop request takes effect at once, and an idle loop makes
+    /// no system calls. The steps of a request are the hooks of [`BaseServer`], whose documentation
+    /// has their order.
     ///
-    /// The loop accepts no more requests than the [limits](crate::Limits) allow, and none while the
+    /// The loop accepts as many requests as the [limits](crate::Limits) allow, and none while the
     /// server is [suspended](ServerHandle::suspend).
     ///
-    /// Faults do not end it. A connection that died while it was queued is skipped. When
-    /// descriptors or memory run out, the loop pauses until a request ends, 10 ms at first and up
-    /// to a second, and tries again; the log has a warning of it once a minute at most. A failing
-    /// handler is the business of [`handle_error`](BaseServer::handle_error).
-    ///
-    /// After a shutdown it may be called again.
+    /// The loop survives faults. A connection that died in the queue is skipped. When descriptors
+    /// or memory run out, the loop pauses until a request ends, at most 10 ms at first and later at
+    /// most a second, and tries again; a warning is logged at most once a minute. The error of a
+    /// handler goes to [`handle_error`](BaseServer::handle_error).
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyServing`] if another thread is in the loop, and [`Error::GetRequest`] if the
-    /// socket gives no more requests: it has been shut down, or its descriptor closed or replaced
-    /// behind the server's back. The close of a descriptor wakes nobody, so the loop notices it at
-    /// the next client or [`wake`](crate::layer::LayerHandle::wake).
+    /// * [`Error::AlreadyServing`] if the loop runs already, in another thread or in this one (a
+    ///   handler of a server without a mix-in).
+    /// * [`Error::GetRequest`] if the socket does not work any more: another part of the program
+    ///   has shut it down, or has closed or replaced its descriptor. The close of a descriptor ends
+    ///   no poll(2), so the loop notices it at the next client or
+    ///   [`wake`](crate::layer::LayerHandle::wake).
     ///
     /// # Panics
     ///
-    /// If `service_actions` of a layer does. A panic in any other hook that the loop calls is
-    /// logged and survived.
+    /// If `service_actions` of a layer panics, or `is_ready` when the loop asks a layer a second
+    /// time before a pause. The loop logs and survives a panic in any other hook.
     pub fn serve_forever(&self) -> Result<(), Error> {
         self.run(Until::Stopped)
     }
 
-    /// Serves one request, waiting for it as long as the [timeout](Self::set_timeout) allows; when
-    /// that is over, calls [`handle_timeout`](BaseServer::handle_timeout).
+    /// Serves one request. Waits for the request at most until the [timeout](Self::set_timeout),
+    /// and then calls [`handle_timeout`](BaseServer::handle_timeout) instead. Python's
+    /// `handle_request`.
     ///
-    /// For a program that has a loop of its own. A mix-in may still be at work on the request when
-    /// this returns. A [`shutdown`](Self::shutdown) ends the wait; a request that is refused, or
-    /// whose handler fails, counts as the one. A panic in a hook is logged and survived, as in
-    /// `serve_forever`; in `handle_timeout` too.
+    /// For a program with a loop of its own. Under a mix-in the handler may still run when this
+    /// method returns. A [`shutdown`](Self::shutdown) ends the wait. A request that is refused, or
+    /// whose handler fails, counts as the one request.
     ///
     /// # Errors
+    ///
+    /// Those of [`serve_forever`](Self::serve_forever).
+    ///
+    /// # Panics
     ///
     /// As [`serve_forever`](Self::serve_forever).
     pub fn handle_request(&self) -> Result<(), Error> {
@@ -313,14 +212,15 @@ impl<S: BaseServer> Server<S> {
                 self.top.service_actions();
             }
         }
-        // What a layer does about a shutdown, it does also if that came between the last two steps.
+        // Once more after the stop request, which may have come after the last call: a layer may
+        // act on it.
         if until == Until::Stopped {
             self.top.service_actions();
         }
         Ok(())
     }
 
-    /// Gets a request if there is one and it may be served.
+    /// Gets the next request, unless a layer is not ready or a limit is reached.
     #[doc(alias = "_handle_request_noblock")]
     fn next_request(&self) -> Result<Next<S::Request>, Error> {
         let shared = self.shared();
@@ -349,7 +249,7 @@ impl<S: BaseServer> Server<S> {
         Ok(Next::Wait(reason))
     }
 
-    /// What the loop waits for after this error of `get_request`.
+    /// Converts an error of `get_request` into the reason to wait.
     fn reason(&self, error: GetRequestError) -> Result<Reason, Error> {
         match error {
             GetRequestError::Empty => Ok(Reason::NoClient),
@@ -369,7 +269,7 @@ impl<S: BaseServer> Server<S> {
         }
     }
 
-    /// Serves a request, or refuses it.
+    /// Serves or refuses a request.
     fn dispatch(&self, mut request: S::Request) {
         let top = guarded(&self.top);
         request.guard_mut().announce();
@@ -395,7 +295,7 @@ impl<S: BaseServer> Server<S> {
         guarded(&self.top).shutdown_request(request);
     }
 
-    /// Waits until the reason has gone, no longer than `until`.
+    /// Waits for the event of `reason`, at most until `until`.
     fn wait(
         &self,
         serving: &LoopGuard<'_>,
@@ -416,7 +316,7 @@ impl<S: BaseServer> Server<S> {
                 Ok(())
             }
             Reason::NotReady => {
-                // In `handle_request` nobody else lets a layer act.
+                // Called here because `handle_request` has no other call of this hook.
                 self.top.service_actions();
                 if self.top.is_ready() {
                     return Ok(());
@@ -430,8 +330,8 @@ impl<S: BaseServer> Server<S> {
                     return Ok(());
                 }
                 self.warn_of_limit(&mut pacing.at_limit);
-                // Nobody wakes the loop when a child ends whose signal another part of the program
-                // has taken: see `ForkingMixIn`.
+                // If another part of the program has replaced the handler of `SIGCHLD`, the end of
+                // a child does not wake the loop.
                 let has_children = self.shared().requests().count().has_children();
                 let deadline = if has_children {
                     at_most(ASK_AGAIN)
@@ -455,8 +355,8 @@ impl<S: BaseServer> Server<S> {
         }
     }
 
-    /// Blocks until the waker ends the sleep, `socket` is readable, or the deadline is over.
-    /// Returns whether the socket has been shut down.
+    /// Blocks until the waker fires, `socket` is readable, or the deadline is over. Returns whether
+    /// the socket has been shut down.
     fn sleep(
         &self,
         serving: &LoopGuard<'_>,
@@ -509,19 +409,20 @@ impl<S: BaseServer> Server<S> {
         );
     }
 
-    /// Stops [`serve_forever`](Self::serve_forever) and waits until it has returned, unless it is
-    /// called from inside of it. See [`ServerHandle::shutdown`].
+    /// Stops [`serve_forever`](Self::serve_forever), and waits until it has returned, except in the
+    /// loop's own thread. See [`ServerHandle::shutdown`].
     pub fn shutdown(&self) {
         self.top.layer_handle().server().shutdown();
     }
 
-    /// Closes the server: Python's `server_close`.
+    /// Closes the server, and returns the number of requests by how they ended. Python's
+    /// `server_close`.
     ///
-    /// The socket is closed first, and a Unix socket's file removed. Then a mix-in waits for the
-    /// requests that still run, if its `block_on_close` is set, as it is by default:
-    /// [`wait`](crate::StreamRequest::wait) returns false in idle ones at once, the others end by
-    /// themselves, and those that have not ended when the [drain timeout](Self::set_drain_timeout)
-    /// is over are aborted. The report has the number of each.
+    /// The socket is closed first, and a Unix socket's file is removed. Then a mix-in waits for the
+    /// requests that still run, if its `block_on_close` is set, which is the default.
+    /// [`wait`](crate::StreamRequest::wait) returns false in idle requests at once, the others end
+    /// by themselves, and requests that still run at the [drain timeout](Self::set_drain_timeout)
+    /// are aborted.
     #[allow(clippy::must_use_candidate)]
     pub fn server_close(mut self) -> DrainReport {
         self.close();
@@ -535,14 +436,15 @@ impl<S: BaseServer> Server<S> {
         }
     }
 
-    /// A handle that handlers and other threads may keep, to stop the server, to bound it, or to
-    /// ask for its address and numbers.
+    /// The handle of the server, which other threads may keep: to stop the server, to change its
+    /// settings, or to read its address and statistics.
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
         self.top.layer_handle().server().clone()
     }
 
-    /// The address that the server listens on, with the real port.
+    /// The address that the server listens on, with the real port; before bind(2), the requested
+    /// address. Python's `server_address`.
     #[must_use]
     pub fn server_address(&self) -> Address {
         self.top.layer_handle().server().server_address()
@@ -557,14 +459,16 @@ impl<S: BaseServer> Server<S> {
         }
     }
 
-    /// The outermost layer, to ask it something, such as how many children run.
+    /// The outermost layer, for its own methods, such as
+    /// [`child_pids`](crate::ForkingMixIn::child_pids).
     #[must_use]
     pub fn stack(&self) -> &S {
         &self.top
     }
 
-    /// How long [`handle_request`](Self::handle_request) waits for a request; `None` leaves it to
-    /// the layers, which wait without end (a forking one 300 seconds). `serve_forever` ignores it.
+    /// Sets how long [`handle_request`](Self::handle_request) waits for a request. With `None`, the
+    /// default, the layers decide: [`ForkingMixIn`](crate::ForkingMixIn) waits 300 seconds, the
+    /// others wait without end. `serve_forever` ignores the timeout.
     ///
     /// Python's `timeout`.
     #[doc(alias = "timeout")]
@@ -572,9 +476,9 @@ impl<S: BaseServer> Server<S> {
         self.timeout = timeout;
     }
 
-    /// The longest time between two calls of [`service_actions`](BaseServer::service_actions) while
-    /// the loop is idle; `None`, the default, lets it sleep until something happens. Less than a
-    /// millisecond counts as one.
+    /// Sets the longest time between two calls of [`service_actions`](BaseServer::service_actions)
+    /// while the loop is idle. With `None`, the default, an idle loop sleeps until a client or a
+    /// wake comes. Less than a millisecond counts as one.
     ///
     /// Python's `poll_interval`, as far as `service_actions` depends on it.
     #[doc(alias = "poll_interval")]
@@ -582,50 +486,15 @@ impl<S: BaseServer> Server<S> {
         self.service_interval = interval.map(|interval| interval.max(SHORTEST_INTERVAL));
     }
 
-    /// How long [`server_close`](Self::server_close), and a [`shutdown`](Self::shutdown) of a
-    /// server without a mix-in, let running requests go on before they abort them; 30 seconds
-    /// unless set. `None` is without end, as in Python.
+    /// Sets how long [`server_close`](Self::server_close), and a [`shutdown`](Self::shutdown) of a
+    /// server without a mix-in, wait for running requests before they abort them; 30 seconds unless
+    /// set. `None` means without end, as in Python.
     pub fn set_drain_timeout(&mut self, timeout: Option<Duration>) {
         self.shared().settings().set_drain_timeout(timeout);
     }
 }
 
-impl Until {
-    fn is_over(self) -> bool {
-        match self {
-            Self::Stopped => false,
-            Self::OneRequest(deadline) => deadline.is_over(),
-        }
-    }
-}
-
-impl Pacing {
-    fn new() -> Self {
-        Self {
-            pause: FIRST_PAUSE,
-            served: 0,
-            shut_down: false,
-            at_limit: Throttle::default(),
-            exhausted: Throttle::default(),
-        }
-    }
-
-    /// Returns whether to drain the waker.
-    fn request_was_served(&mut self) -> bool {
-        self.pause = FIRST_PAUSE;
-        self.served = (self.served + 1) % REQUESTS_BEFORE_DRAIN;
-        self.served == 0
-    }
-
-    /// The time of this pause; the next one is twice as long.
-    fn next_pause(&mut self) -> Duration {
-        let pause = self.pause;
-        self.pause = (pause * 2).min(LONGEST_PAUSE);
-        pause
-    }
-}
-
-/// The listening socket: Python's `fileno`. It is for waiting on it, or setting options.
+/// The listening socket, to wait on it or to set options. Python's `fileno`.
 impl<S: BaseServer> AsFd for Server<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket
@@ -653,5 +522,158 @@ impl<S: BaseServer> fmt::Debug for Server<S> {
             .field("service_interval", &self.service_interval)
             .field("drain_timeout", &self.shared().settings().drain_timeout())
             .finish_non_exhaustive()
+    }
+}
+
+/// The methods of every stack of layers that no layer overrides: they put a layer around the stack,
+/// and make a [`Server`] of it.
+///
+/// Every [`BaseServer`] implements this trait. `use socketserver::Serve` brings the methods into
+/// scope.
+pub trait Serve: BaseServer {
+    /// Puts a layer around this layer. `layer` is the constructor of a mix-in, or a closure. Python
+    /// lists the mix-in as a base class.
+    ///
+    /// ```
+    /// use socketserver::{Serve, TcpServer, ThreadingMixIn};
+    /// # use socketserver::{HandlerResult, RequestHandler, StreamRequest};
+    /// # struct Nothing;
+    /// # impl RequestHandler for Nothing {
+    /// #     fn handle(&mut self, _: &mut StreamRequest) -> HandlerResult { Ok(()) }
+    /// # }
+    ///
+    /// let server = TcpServer::new("127.0.0.1:0", || Nothing)
+    ///     .request_queue_size(16)
+    ///     .mix_in(ThreadingMixIn::new)
+    ///     .daemon_threads(true)
+    ///     .bind()?;
+    /// # Ok::<(), socketserver::Error>(())
+    /// ```
+    fn mix_in<M>(self, layer: impl FnOnce(Self) -> M) -> M {
+        layer(self)
+    }
+
+    /// Makes the server of these layers, bound and listening: Python's constructor.
+    ///
+    /// # Errors
+    ///
+    /// If the address is no address, is in use, or is not permitted, or if a layer cannot be
+    /// activated. After an error nothing is left open.
+    fn bind(self) -> Result<Server<Self>, Error> {
+        let server = self.into_server()?;
+        server.server_bind()?;
+        server.server_activate()?;
+        Ok(server)
+    }
+
+    /// Makes the server of these layers with a socket that is not bound yet, to set options that
+    /// have no method here: Python's constructor with `bind_and_activate=False`.
+    ///
+    /// The caller then calls [`Server::server_bind`] and [`Server::server_activate`].
+    ///
+    /// # Errors
+    ///
+    /// If the address is no address, or the operating system has no socket for it.
+    #[doc(alias = "bind_and_activate")]
+    fn into_server(self) -> Result<Server<Self>, Error> {
+        Server::new(self)
+    }
+
+    /// Carries out steps 4 to 7 of a [request's life](BaseServer): prepares the request, makes and
+    /// runs the handler, passes errors and panics to [`handle_error`](BaseServer::handle_error),
+    /// and shuts the request down. Returns whether the handler succeeded.
+    ///
+    /// If the server has been closed and its [drain timeout](Server::set_drain_timeout) is over,
+    /// the request is aborted without a handler.
+    ///
+    /// For the [`process_request`](BaseServer::process_request) of a mix-in of your own, which
+    /// calls this on `top`, in the thread that serves the request. Python's
+    /// `process_request_thread`.
+    fn process_request_thread(self: &Arc<Self>, request: Self::Request) -> bool {
+        process_request_thread(self, request)
+    }
+}
+
+impl<S: BaseServer> Serve for S {}
+
+/// The task of one pass of the loop.
+enum Next<R> {
+    /// Serve the request.
+    Request(R),
+    /// Wait for the reason to pass.
+    Wait(Reason),
+}
+
+/// Why a pass has no request, and so the event that the loop waits for.
+#[derive(Debug)]
+enum Reason {
+    /// No client has come. The loop waits until the socket is readable.
+    NoClient,
+    /// A request was lost. The loop does not wait.
+    Lost,
+    /// As many requests run as may, or accepting is suspended. The loop waits for a wake: a request
+    /// ends, the limits change, or `resume` is called.
+    AtLimit,
+    /// A layer is not ready. The loop waits for the layer's wake.
+    NotReady,
+    /// The system has no descriptor or memory. The loop pauses. `None` if the cause was a panic,
+    /// which is logged already.
+    Exhausted(Option<io::Error>),
+}
+
+/// When a run of the loop ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// At a stop request.
+    Stopped,
+    /// After one request, at the deadline, or at a stop request.
+    OneRequest(Deadline),
+}
+
+impl Until {
+    fn is_over(self) -> bool {
+        match self {
+            Self::Stopped => false,
+            Self::OneRequest(deadline) => deadline.is_over(),
+        }
+    }
+}
+
+/// The state that a run of the loop keeps from pass to pass.
+struct Pacing {
+    /// The length of the next pause when the system is exhausted.
+    pause: Duration,
+    /// The number of requests served since the waker was drained.
+    served: u32,
+    /// Whether the socket has been shut down: the requests in its queue are the last.
+    shut_down: bool,
+    at_limit: Throttle,
+    exhausted: Throttle,
+}
+
+impl Pacing {
+    fn new() -> Self {
+        Self {
+            pause: FIRST_PAUSE,
+            served: 0,
+            shut_down: false,
+            at_limit: Throttle::default(),
+            exhausted: Throttle::default(),
+        }
+    }
+
+    /// Counts a served request. Returns whether to drain the waker.
+    fn request_was_served(&mut self) -> bool {
+        self.pause = FIRST_PAUSE;
+        self.served = (self.served + 1) % REQUESTS_BEFORE_DRAIN;
+        self.served == 0
+    }
+
+    /// Returns the length of this pause; the next pause is twice as long, at most
+    /// [`LONGEST_PAUSE`].
+    fn next_pause(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        pause
     }
 }

@@ -48,30 +48,30 @@ pub type ThreadPoolUnixStreamServer<F> = Server<ThreadPoolMixIn<UnixStreamServer
 /// Unix datagrams, with a fixed number of threads.
 pub type ThreadPoolUnixDatagramServer<F> = Server<ThreadPoolMixIn<UnixDatagramServer<F>>>;
 
-/// A stack of layers that an address and a handler factory are enough for, as every one here.
+/// A stack of layers that can be made of an address and a handler factory alone.
 ///
-/// It is what [`Server::bind`] asks for. A layer of one's own can have it too, if it needs no more
-/// to be made.
+/// [`Server::bind`] requires this trait. A layer of your own may implement it, if its other options
+/// have defaults.
 pub trait DefaultStack: BaseServer {
-    /// What the bottom layer listens on.
+    /// The type of the address that the bottom layer listens on.
     type Address;
-    /// What makes the handlers.
+    /// The type of the factory that makes the handlers.
     type HandlerFactory;
 
-    /// The layers, each with its defaults.
+    /// Makes the layers, each with its default options.
     fn with_defaults(address: Self::Address, handler_factory: Self::HandlerFactory) -> Self;
 }
 
 impl<S: DefaultStack> Server<S> {
     /// Makes a server with the default options, bound and listening:
-    /// `ThreadingTcpServer::bind("127.0.0.1:9999", Upper::default)`.
+    /// `ThreadingTcpServer::bind("127.0.0.1:9999", Upper::default)`. Python's constructor.
     ///
     /// For other options, begin with the bottom layer: `TcpServer::new(…)`, its options,
     /// [`mix_in`](Serve::mix_in), the mix-in's options, [`bind`](Serve::bind).
     ///
     /// # Errors
     ///
-    /// If the address means nothing, is taken, or may not be used; nothing is left open then.
+    /// Those of [`Serve::bind`].
     pub fn bind(
         address: impl Into<S::Address>,
         handler_factory: S::HandlerFactory,

@@ -1,6 +1,5 @@
-//! A datagram that nobody sent.
+//! A datagram without a network.
 
-use crate::support::sync::Mutex;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -9,11 +8,12 @@ use crate::request_handler::{RequestHandler, run_handler};
 use crate::requests::datagram_request::DatagramRequest;
 use crate::running::server_handle::ServerHandle;
 use crate::support::lock::lock;
+use crate::support::sync::Mutex;
 use crate::transport::datagram_socket::{Buffers, DatagramSocket};
 use crate::values::address::Address;
 use crate::values::error::HandlerResult;
 
-/// A datagram from a client that keeps what it gets.
+/// A datagram from a client that records the replies.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct MockDatagram {
@@ -34,34 +34,35 @@ impl MockDatagram {
         }
     }
 
-    /// The datagram was longer than the server's `max_packet_size`, and this is its beginning.
+    /// Marks the packet as the beginning of a datagram longer than the server's `max_packet_size`.
     pub fn truncated(mut self) -> Self {
         self.truncated = true;
         self
     }
 
-    /// Every reply fails like this.
+    /// Makes every reply fail with an error of this kind.
     pub fn send_error(mut self, kind: ErrorKind) -> Self {
         self.send_error = Some(kind);
         self
     }
 
-    /// Who the client is; `127.0.0.1:49152` unless set.
+    /// Sets the client's address; `127.0.0.1:49152` unless set.
     pub fn client_address(mut self, address: impl Into<Address>) -> Self {
         self.client_address = address.into();
         self
     }
 
-    /// Runs a handler as a server does, from its `setup` to the reply. A panic is caught and is the
-    /// [result](DatagramRecording::result).
+    /// Runs a handler as a server does, from its `setup` to the reply. A panic of the handler is
+    /// caught, and is the [result](DatagramRecording::result).
     pub fn run(self, mut handler: impl RequestHandler<DatagramRequest>) -> DatagramRecording {
         let (mut request, mut recording) = self.into_request();
         recording.result = run_handler(&mut handler, &mut request);
         recording
     }
 
-    /// The request by itself, for a test that calls its methods, or a function that takes one. What
-    /// is written to it is sent by a server only; [`send`](DatagramRequest::send) is seen.
+    /// Returns the request and its recording, for a test of a function that takes a request. The
+    /// recording has the datagrams of [`send`](DatagramRequest::send); only a server, or
+    /// [`run`](Self::run), sends the written reply.
     #[must_use]
     pub fn into_request(self) -> (DatagramRequest, DatagramRecording) {
         let server = mock_server();
@@ -86,7 +87,7 @@ impl MockDatagram {
     }
 }
 
-/// What a [`MockDatagram`] was answered, and how the handler ended.
+/// The replies to a [`MockDatagram`], and the result of the handler.
 #[derive(Debug)]
 pub struct DatagramRecording {
     client: Arc<Client>,
@@ -95,7 +96,7 @@ pub struct DatagramRecording {
 }
 
 impl DatagramRecording {
-    /// How the handler ended: the error is what `handle_error` of a server would receive.
+    /// The result of the handler. In a server, `handle_error` would receive the error.
     pub fn result(&self) -> &HandlerResult {
         &self.result
     }
@@ -106,8 +107,8 @@ impl DatagramRecording {
         lock(&self.client.sent).clone()
     }
 
-    /// The server that the handler saw: whether it [is draining](ServerHandle::is_draining), as
-    /// after a handler has called [`shutdown`](ServerHandle::shutdown).
+    /// The handler's server, for example to check that it [is draining](ServerHandle::is_draining)
+    /// after the handler has called [`shutdown`](ServerHandle::shutdown).
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
         &self.server

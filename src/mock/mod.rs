@@ -1,8 +1,9 @@
 //! Requests without a network, to test handlers with.
 //!
-//! A test writes down what the client does, runs a handler over that script exactly as a server
-//! would, and looks at what came back. A handler cannot see the difference: it serves the same
-//! [`StreamRequest`](crate::StreamRequest) or [`DatagramRequest`](crate::DatagramRequest).
+//! A test describes the client as a script, runs a handler over that script as a server would, and
+//! examines the recording of the connection. The handler serves the same
+//! [`StreamRequest`](crate::StreamRequest) or [`DatagramRequest`](crate::DatagramRequest) as in a
+//! server. Python has no counterpart.
 //!
 //! ```
 //! use std::io::{BufRead, Write};
@@ -33,11 +34,11 @@ mod stream;
 
 use crate::running::layer_handle::LayerHandle;
 use crate::values::address::Address;
-pub use datagram::{DatagramRecording, MockDatagram};
 
+pub use datagram::{DatagramRecording, MockDatagram};
 pub use stream::{MockStream, StreamEvent, StreamRecording};
 
-/// What a handler under test sees as its server, on 127.0.0.1:9999.
+/// The server of a handler under test, with the address 127.0.0.1:9999.
 fn mock_server() -> LayerHandle {
     let server = LayerHandle::new();
     server.set_server_address(Address::from(([127, 0, 0, 1], 9999)));

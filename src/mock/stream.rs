@@ -1,6 +1,5 @@
 //! A connection whose client is a script.
 
-use crate::support::sync::Mutex;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -13,16 +12,17 @@ use crate::request_handler::{RequestHandler, run_handler};
 use crate::requests::stream_request::StreamRequest;
 use crate::running::server_handle::ServerHandle;
 use crate::support::lock::lock;
+use crate::support::sync::Mutex;
 use crate::transport::connection::Connection;
 use crate::transport::stream::Stream;
 use crate::values::address::Address;
 use crate::values::error::HandlerResult;
 
-/// A client as a script: what it sends, in which pieces, and how it fails.
+/// A client as a script: the bytes that it sends, their pieces, and its failures.
 ///
-/// The steps happen in the order in which they are written. After the last one the client has
-/// closed: reads return the end of file. The client takes all that is written, unless a method
-/// bounds that.
+/// The steps happen in the order in which they are added. After the last step the client has closed
+/// its side: reads return the end of file. The client receives all that is written, unless
+/// [`write_limit`](Self::write_limit) or [`write_error_after`](Self::write_error_after) is set.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct MockStream {
@@ -32,15 +32,8 @@ pub struct MockStream {
     client_address: Address,
 }
 
-#[derive(Debug, Clone)]
-enum Step {
-    Chunk(Vec<u8>),
-    Fail(ErrorKind),
-    Drain,
-}
-
 impl MockStream {
-    /// A client that connects, and closes its side without sending anything.
+    /// A client that connects, and closes its side without sending a byte.
     pub fn new() -> Self {
         Self {
             steps: VecDeque::new(),
@@ -50,54 +43,55 @@ impl MockStream {
         }
     }
 
-    /// Then these bytes arrive, together. Of a chunk longer than a read asks for, the rest is left
-    /// for the next read; two chunks never come out of one read. An empty chunk is none.
+    /// Adds a step: these bytes arrive, together. If a chunk is longer than a read asks for, the
+    /// next read returns the rest; one read never returns bytes of two chunks. An empty chunk has
+    /// no effect.
     pub fn chunk(mut self, bytes: impl AsRef<[u8]>) -> Self {
         self.steps.push_back(Step::Chunk(bytes.as_ref().to_owned()));
         self
     }
 
-    /// Then a read fails like this.
+    /// Adds a step: a read fails with an error of this kind.
     pub fn read_error(mut self, kind: ErrorKind) -> Self {
         self.steps.push_back(Step::Fail(kind));
         self
     }
 
-    /// Then the client is silent for longer than the timeout, or the deadline, whether or not the
-    /// handler has set one: the read fails with [`ErrorKind::TimedOut`].
+    /// Adds a step: the client is silent for longer than the timeout or the deadline, and a read
+    /// fails with [`ErrorKind::TimedOut`], whether or not the handler has set one of the two.
     pub fn timeout(self) -> Self {
         self.read_error(ErrorKind::TimedOut)
     }
 
-    /// Then the server begins to drain: a [`wait`](StreamRequest::wait) that has come to this point
-    /// is false, a read goes on with the next step.
+    /// Adds a step: the server begins to drain. A [`wait`](StreamRequest::wait) that reaches this
+    /// step returns false; a read goes on with the next step.
     pub fn drain(mut self) -> Self {
         self.steps.push_back(Step::Drain);
         self
     }
 
-    /// Every write takes at most so many bytes, as when the client reads slowly. 0 makes every
-    /// write fail with [`ErrorKind::WriteZero`].
+    /// Bounds the bytes of each write, as when the client reads slowly. 0 makes every write fail
+    /// with [`ErrorKind::WriteZero`].
     pub fn write_limit(mut self, bytes: usize) -> Self {
         self.write_limit = bytes;
         self
     }
 
-    /// After so many bytes were written, every write fails like this; one that is
-    /// [`Interrupted`](ErrorKind::Interrupted) fails once.
+    /// Makes every write after so many bytes fail with an error of this kind.
+    /// [`Interrupted`](ErrorKind::Interrupted) makes one write fail.
     pub fn write_error_after(mut self, bytes: usize, kind: ErrorKind) -> Self {
         self.write_error = Some((bytes, kind));
         self
     }
 
-    /// Who the client is; `127.0.0.1:49152` unless set.
+    /// Sets the client's address; `127.0.0.1:49152` unless set.
     pub fn client_address(mut self, address: impl Into<Address>) -> Self {
         self.client_address = address.into();
         self
     }
 
-    /// Runs a handler as a server does, from its `setup` to the closed connection. A panic is
-    /// caught and is the [result](StreamRecording::result).
+    /// Runs a handler as a server does, from its `setup` to the closed connection. A panic of the
+    /// handler is caught, and is the [result](StreamRecording::result).
     pub fn run(self, mut handler: impl RequestHandler<StreamRequest>) -> StreamRecording {
         let (mut request, mut recording) = self.into_request();
         recording.result = run_handler(&mut handler, &mut request);
@@ -106,10 +100,10 @@ impl MockStream {
         recording
     }
 
-    /// The request by itself, for a test that calls its methods, or a function that takes one.
+    /// Returns the request and its recording, for a test of a function that takes a request.
     ///
-    /// What it writes is in the recording when it has been sent: by a read that has to ask the
-    /// client, or by `flush`.
+    /// The recording has written bytes once they are sent: by `flush`, or before a read that would
+    /// wait for the client.
     #[must_use]
     pub fn into_request(self) -> (StreamRequest, StreamRecording) {
         let server = mock_server();
@@ -144,23 +138,23 @@ impl Default for MockStream {
     }
 }
 
-/// One thing that happened to the connection, as the operating system would have seen it.
+/// One operation on the connection, as the operating system would see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StreamEvent {
-    /// A read gave so many bytes; 0 at the end of file.
+    /// A read returned so many bytes; 0 at the end of file.
     Read(usize),
     /// A read failed.
     ReadFailed(ErrorKind),
-    /// These bytes left, in one system call.
+    /// One write sent these bytes.
     Written(Vec<u8>),
     /// A write failed.
     WriteFailed(ErrorKind),
-    /// What had been written was flushed.
+    /// The stream was flushed.
     Flushed,
-    /// The handler has set a timeout, or taken it back.
+    /// The handler set this timeout, or removed it (`None`).
     TimeoutSet(Option<Duration>),
-    /// Nagle's algorithm was turned off (true) or on.
+    /// Nagle's algorithm was turned off (true) or on (false).
     NodelaySet(bool),
     /// One direction was ended, or both.
     ShutDown(Shutdown),
@@ -168,7 +162,7 @@ pub enum StreamEvent {
     Closed,
 }
 
-/// What happened to a [`MockStream`], and how the handler ended.
+/// The operations on a [`MockStream`], and the result of the handler.
 #[derive(Debug)]
 pub struct StreamRecording {
     events: Arc<Mutex<Vec<StreamEvent>>>,
@@ -177,19 +171,19 @@ pub struct StreamRecording {
 }
 
 impl StreamRecording {
-    /// How the handler ended: the error is what `handle_error` of a server would receive.
+    /// The result of the handler. In a server, `handle_error` would receive the error.
     pub fn result(&self) -> &HandlerResult {
         &self.result
     }
 
-    /// Everything in its order, to see for example that a prompt left before the read that waits
-    /// for its answer.
+    /// All operations in their order, for example to check that a prompt left before the read that
+    /// waits for its answer.
     #[must_use]
     pub fn events(&self) -> Vec<StreamEvent> {
         lock(&self.events).clone()
     }
 
-    /// What the client received, in the pieces in which it was sent.
+    /// The bytes that the client received, a piece for each write.
     #[must_use]
     pub fn writes(&self) -> Vec<Vec<u8>> {
         let written = |event| match event {
@@ -199,13 +193,13 @@ impl StreamRecording {
         self.events().into_iter().filter_map(written).collect()
     }
 
-    /// All that the client received.
+    /// All bytes that the client received.
     #[must_use]
     pub fn written(&self) -> Vec<u8> {
         self.writes().concat()
     }
 
-    /// Whether the last write was followed by a flush; true if nothing was written.
+    /// Whether a flush followed the last write; true if nothing was written.
     #[must_use]
     pub fn is_flushed(&self) -> bool {
         let events = self.events();
@@ -215,7 +209,7 @@ impl StreamRecording {
         last.is_none_or(|last| events[last..].contains(&StreamEvent::Flushed))
     }
 
-    /// Whether the writing side was shut down, by which the client learns that nothing follows.
+    /// Whether the writing side was shut down, which the client sees as the end of file.
     #[must_use]
     pub fn is_shut_down(&self) -> bool {
         let shut = |event: &StreamEvent| {
@@ -233,19 +227,26 @@ impl StreamRecording {
         self.events().contains(&StreamEvent::Closed)
     }
 
-    /// The server that the handler saw: whether it [is draining](ServerHandle::is_draining), as
-    /// after a handler has called [`shutdown`](ServerHandle::shutdown).
+    /// The handler's server, for example to check that it [is draining](ServerHandle::is_draining)
+    /// after the handler has called [`shutdown`](ServerHandle::shutdown).
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
         &self.server
     }
 }
 
+#[derive(Debug, Clone)]
+enum Step {
+    Chunk(Vec<u8>),
+    Fail(ErrorKind),
+    Drain,
+}
+
 /// The transport that plays the script.
 #[derive(Debug)]
 struct Script {
     steps: VecDeque<Step>,
-    /// The chunk in front has arrived: it was waited for, or read in part.
+    /// Whether the chunk in front has arrived: a wait has reached it, or a read has taken a part.
     has_arrived: bool,
     write_limit: usize,
     write_error: Option<(usize, ErrorKind)>,
@@ -256,7 +257,7 @@ struct Script {
 }
 
 impl Script {
-    fn happened(&self, event: StreamEvent) {
+    fn record(&self, event: StreamEvent) {
         lock(&self.events).push(event);
     }
 
@@ -309,7 +310,7 @@ impl Script {
 impl Read for Script {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let result = self.play(buffer);
-        self.happened(match &result {
+        self.record(match &result {
             Ok(count) => StreamEvent::Read(*count),
             Err(error) => StreamEvent::ReadFailed(error.kind()),
         });
@@ -320,7 +321,7 @@ impl Read for Script {
 impl Write for Script {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let result = self.take(bytes);
-        self.happened(match &result {
+        self.record(match &result {
             Ok(count) => StreamEvent::Written(bytes[..*count].to_owned()),
             Err(error) => StreamEvent::WriteFailed(error.kind()),
         });
@@ -333,7 +334,7 @@ impl Write for Script {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.happened(StreamEvent::Flushed);
+        self.record(StreamEvent::Flushed);
         Ok(())
     }
 }
@@ -366,22 +367,22 @@ impl Stream for Script {
     }
 
     fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
-        self.happened(StreamEvent::ShutDown(how));
+        self.record(StreamEvent::ShutDown(how));
         Ok(())
     }
 
     fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.happened(StreamEvent::TimeoutSet(timeout));
+        self.record(StreamEvent::TimeoutSet(timeout));
         Ok(())
     }
 
     fn set_deadline(&mut self, _: Option<Instant>) -> io::Result<()> {
-        // Time passes only at a step of the script.
+        // No clock: time passes only at a step of the script.
         Ok(())
     }
 
     fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
-        self.happened(StreamEvent::NodelaySet(nodelay));
+        self.record(StreamEvent::NodelaySet(nodelay));
         Ok(())
     }
 
@@ -392,6 +393,6 @@ impl Stream for Script {
 
 impl Drop for Script {
     fn drop(&mut self) {
-        self.happened(StreamEvent::Closed);
+        self.record(StreamEvent::Closed);
     }
 }
