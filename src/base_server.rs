@@ -385,8 +385,9 @@ impl<T: BaseServer> Guarded<'_, T> {
         // the connection. In the closure itself, the request would be moved twice more.
         let mut slot = Some(request);
         survive(&client, "process_request", || {
-            slot.take()
-                .map(|request| self.0.process_request(self.0, request));
+            if let Some(request) = slot.take() {
+                self.0.process_request(self.0, request);
+            }
         });
     }
 
@@ -406,8 +407,9 @@ impl<T: BaseServer> Guarded<'_, T> {
         let client = request.client_address().clone();
         let mut slot = Some(request);
         survive(&client, "shutdown_request", || {
-            slot.take()
-                .map(|request| self.0.shutdown_request(self.0, request));
+            if let Some(request) = slot.take() {
+                self.0.shutdown_request(self.0, request);
+            }
         });
     }
 
