@@ -313,7 +313,7 @@ pub(crate) fn process_request_thread<T: BaseServer>(top: &Arc<T>, mut request: T
         // A forked child skips this: its parent emits `Started`.
         guarded(top).observe_start(&request);
     }
-    let finished = match prepare(top, &mut request) {
+    let finished = match run_step(|| prepare(top, &mut request)) {
         Ok(Prepared::ToServe) => run_step(|| top.finish_request(&mut request)),
         Ok(Prepared::ToClose) => {
             guarded(top).shutdown_request(request);
@@ -344,7 +344,7 @@ fn prepare<T: BaseServer>(
 ) -> Result<Prepared, HandlerError> {
     request.begin_preparation();
     loop {
-        match run_step(|| top.prepare_request(request))? {
+        match top.prepare_request(request)? {
             Preparation::Ready => break,
             Preparation::Refused => {
                 request.guard_mut().refuse(Refusal::NotPrepared);
@@ -352,7 +352,7 @@ fn prepare<T: BaseServer>(
             }
             Preparation::NeedsMore => {
                 if !request.wait_for_more()? {
-                    request.guard_mut().abort();
+                    request.guard_mut().abort_idle();
                     return Ok(Prepared::ToClose);
                 }
             }

@@ -318,7 +318,7 @@ impl<S: BaseServer> Server<S> {
             Reason::NotReady => {
                 // Called here because `handle_request` has no other call of this hook.
                 self.top.service_actions();
-                if self.top.is_ready() {
+                if catch_panic(|| self.top.is_ready()).unwrap_or(false) {
                     return Ok(());
                 }
                 self.sleep(serving, None, at_most(ASK_AGAIN)).map(drop)

@@ -108,15 +108,10 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
     where
         T: BaseServer<Request = S::Request>,
     {
-        let (taken, capacity) = (self.taken.clone(), self.capacity());
-        let worker_top = top.clone();
-        taken.fetch_add(1, Ordering::Relaxed);
+        let place = Place::take(self.taken.clone(), self.capacity(), top.clone());
         let serve = move || {
-            process_request_thread(&worker_top, request);
-            if taken.fetch_sub(1, Ordering::AcqRel) >= capacity {
-                // The pool was full, so the loop may wait for this wake.
-                worker_top.layer_handle().wake();
-            }
+            process_request_thread(&place.top, request);
+            drop(place);
         };
         let pool = lock(&self.pool);
         if let Some(pool) = &*pool {
@@ -134,6 +129,33 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
         if self.block_on_close && self.layer_handle().wait_for_requests() {
             // The drop of the pool, after this, ends its idle workers.
             pool.inspect(ThreadPool::join);
+        }
+    }
+}
+
+/// A place in the pool. Its drop gives the place back, also after a panic.
+struct Place<T: BaseServer> {
+    taken: Arc<AtomicUsize>,
+    capacity: usize,
+    top: Arc<T>,
+}
+
+impl<T: BaseServer> Place<T> {
+    fn take(taken: Arc<AtomicUsize>, capacity: usize, top: Arc<T>) -> Self {
+        taken.fetch_add(1, Ordering::Relaxed);
+        Self {
+            taken,
+            capacity,
+            top,
+        }
+    }
+}
+
+impl<T: BaseServer> Drop for Place<T> {
+    fn drop(&mut self) {
+        if self.taken.fetch_sub(1, Ordering::AcqRel) >= self.capacity {
+            // The pool was full, so the loop may wait for this wake.
+            self.top.layer_handle().wake();
         }
     }
 }

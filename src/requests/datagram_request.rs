@@ -140,7 +140,8 @@ impl Request for DatagramRequest {
     }
 
     fn into_guard(self) -> RequestGuard {
-        self.guard
+        let Self { guard, .. } = self;
+        guard
     }
 
     fn send_rest(&mut self, succeeded: bool) -> io::Result<()> {

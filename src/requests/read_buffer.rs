@@ -54,11 +54,11 @@ impl ReadBuffer {
         self.start = (self.start + amount).min(self.end);
     }
 
-    /// Removes and returns all unread bytes.
-    pub(crate) fn take(&mut self) -> Vec<u8> {
+    /// Removes and returns all unread bytes, and the failure after them.
+    pub(crate) fn take(&mut self) -> (Vec<u8>, Option<io::Error>) {
         let bytes = self.bytes().to_owned();
         self.consume(bytes.len());
-        bytes
+        (bytes, self.failure.take())
     }
 
     /// Fills the empty buffer with the bytes of one read, and returns their number: 0 at the end of

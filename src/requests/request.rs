@@ -31,7 +31,8 @@ pub trait Request: Send + 'static {
     fn guard_mut(&mut self) -> &mut RequestGuard;
 
     /// Drops everything but the guard, so that the descriptor is closed before the guard ends the
-    /// request.
+    /// request. An implementation takes the guard out of the request before it drops the rest: if
+    /// that panics, the guard still ends the request.
     fn into_guard(self) -> RequestGuard;
 
     /// The client's address.

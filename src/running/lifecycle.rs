@@ -71,7 +71,7 @@ impl Lifecycle {
     }
 
     /// Requests a stop of the present or the next loop. Returns how many loops have ended so far.
-    pub(crate) fn request_stop(&self) -> u64 {
+    pub(crate) fn request_stop(&self, interrupt_idle: impl FnOnce()) -> u64 {
         let mut state = lock(&self.state);
         state.phase = match state.phase {
             Phase::Idle | Phase::Stopped => Phase::StopRequested,
@@ -80,18 +80,22 @@ impl Lifecycle {
         };
         // SeqCst: see `Activity::begin_wait`.
         self.draining.store(true, Ordering::SeqCst);
+        // Under the lock: later, it could interrupt the idle connections of the next loop.
+        interrupt_idle();
         state.loops
     }
 
     /// Enters the loop in the calling thread. Returns `None` if a loop runs already, in any thread;
     /// and false if a stop was requested before, which ends this loop and no further one.
-    pub(crate) fn begin_loop(&self, thread: ThreadId) -> Option<bool> {
+    pub(crate) fn begin_loop(&self, thread: ThreadId, begun: impl FnOnce()) -> Option<bool> {
         let mut state = lock(&self.state);
         match state.phase {
             Phase::Serving(_) | Phase::Stopping(_) => None,
             Phase::Idle | Phase::Stopped => {
                 state.phase = Phase::Serving(thread);
                 self.draining.store(false, Ordering::SeqCst);
+                // Under the lock: a stop that comes next finds it done.
+                begun();
                 Some(true)
             }
             Phase::StopRequested => {
@@ -99,7 +103,7 @@ impl Lifecycle {
                 Some(false)
             }
             // Not reached: `server_close` consumes the server.
-            Phase::Closing(_) | Phase::Overdue => Some(false),
+            Phase::Closing(_) | Phase::Overdue(_) => Some(false),
         }
     }
 
@@ -138,7 +142,7 @@ impl Lifecycle {
     /// The deadline of the requests that run while the server is being closed.
     pub(crate) fn close_deadline(&self) -> Deadline {
         match lock(&self.state).phase {
-            Phase::Closing(deadline) => deadline,
+            Phase::Closing(deadline) | Phase::Overdue(deadline) => deadline,
             _ => Deadline::NEVER,
         }
     }
@@ -147,14 +151,14 @@ impl Lifecycle {
     /// without a handler.
     pub(crate) fn set_overdue(&self) {
         let mut state = lock(&self.state);
-        if matches!(state.phase, Phase::Closing(_)) {
-            state.phase = Phase::Overdue;
+        if let Phase::Closing(deadline) = state.phase {
+            state.phase = Phase::Overdue(deadline);
         }
     }
 
     /// Whether a request that has not begun is to be closed without a handler.
     pub(crate) fn is_overdue(&self) -> bool {
-        self.is_draining() && matches!(lock(&self.state).phase, Phase::Overdue)
+        self.is_draining() && matches!(lock(&self.state).phase, Phase::Overdue(_))
     }
 }
 
@@ -180,7 +184,7 @@ enum Phase {
     /// The server is being closed, and running requests may go on until this deadline.
     Closing(Deadline),
     /// The server is being closed, and the deadline of running requests is over.
-    Overdue,
+    Overdue(Deadline),
 }
 
 #[cfg(all(test, not(loom)))]
@@ -196,40 +200,40 @@ mod tests {
     #[test]
     fn a_stop_before_the_loop_ends_one_loop_and_no_more() {
         let lifecycle = Lifecycle::new();
-        lifecycle.request_stop();
-        lifecycle.request_stop();
-        assert_eq!(lifecycle.begin_loop(this()), Some(false));
+        lifecycle.request_stop(|| {});
+        lifecycle.request_stop(|| {});
+        assert_eq!(lifecycle.begin_loop(this(), || {}), Some(false));
         assert!(lifecycle.is_draining());
-        assert_eq!(lifecycle.begin_loop(this()), Some(true));
+        assert_eq!(lifecycle.begin_loop(this(), || {}), Some(true));
         assert!(!lifecycle.is_draining());
     }
 
     #[test]
     fn a_stopped_server_drains_until_its_next_loop() {
         let lifecycle = Lifecycle::new();
-        assert_eq!(lifecycle.begin_loop(this()), Some(true));
-        lifecycle.request_stop();
+        assert_eq!(lifecycle.begin_loop(this(), || {}), Some(true));
+        lifecycle.request_stop(|| {});
         lifecycle.end_loop();
         assert!(lifecycle.is_draining());
-        assert_eq!(lifecycle.begin_loop(this()), Some(true));
+        assert_eq!(lifecycle.begin_loop(this(), || {}), Some(true));
         assert!(!lifecycle.is_draining());
     }
 
     #[test]
     fn one_thread_at_a_time_is_in_the_loop() {
         let lifecycle = Lifecycle::new();
-        assert_eq!(lifecycle.begin_loop(this()), Some(true));
-        assert_eq!(lifecycle.begin_loop(this()), None);
-        lifecycle.request_stop();
-        assert_eq!(lifecycle.begin_loop(this()), None);
+        assert_eq!(lifecycle.begin_loop(this(), || {}), Some(true));
+        assert_eq!(lifecycle.begin_loop(this(), || {}), None);
+        lifecycle.request_stop(|| {});
+        assert_eq!(lifecycle.begin_loop(this(), || {}), None);
         lifecycle.end_loop();
-        assert_eq!(lifecycle.begin_loop(this()), Some(true));
+        assert_eq!(lifecycle.begin_loop(this(), || {}), Some(true));
     }
 
     #[test]
     fn a_loop_that_fails_leaves_a_server_that_does_not_drain() {
         let lifecycle = Lifecycle::new();
-        assert_eq!(lifecycle.begin_loop(this()), Some(true));
+        assert_eq!(lifecycle.begin_loop(this(), || {}), Some(true));
         lifecycle.end_loop();
         assert!(!lifecycle.is_draining());
     }
@@ -237,8 +241,8 @@ mod tests {
     #[test]
     fn the_loop_s_own_thread_does_not_wait_for_the_loop() {
         let lifecycle = Lifecycle::new();
-        assert_eq!(lifecycle.begin_loop(this()), Some(true));
-        let loops = lifecycle.request_stop();
+        assert_eq!(lifecycle.begin_loop(this(), || {}), Some(true));
+        let loops = lifecycle.request_stop(|| {});
         assert!(lifecycle.wait_for_loop(loops, this(), Deadline::NEVER));
         let other = std::thread::spawn(|| std::thread::current().id());
         let soon = Deadline::after(Some(Duration::from_millis(1)));
@@ -277,7 +281,7 @@ mod loom_tests {
             let server = {
                 let lifecycle = lifecycle.clone();
                 loom::thread::spawn(move || {
-                    if lifecycle.begin_loop(serving) == Some(true) {
+                    if lifecycle.begin_loop(serving, || {}) == Some(true) {
                         while !lifecycle.is_draining() {
                             loom::thread::yield_now();
                         }
@@ -285,7 +289,7 @@ mod loom_tests {
                     }
                 })
             };
-            let loops = lifecycle.request_stop();
+            let loops = lifecycle.request_stop(|| {});
             // A lost notification is a deadlock, and so is a loop that does not see the stop.
             assert!(lifecycle.wait_for_loop(loops, stopping, Deadline::NEVER));
             server.join().unwrap();
@@ -298,15 +302,15 @@ mod loom_tests {
         let (serving, stopping) = two_threads();
         loom::model(move || {
             let lifecycle = Arc::new(Lifecycle::new());
-            assert_eq!(lifecycle.begin_loop(serving), Some(true));
+            assert_eq!(lifecycle.begin_loop(serving, || {}), Some(true));
             let other = {
                 let lifecycle = lifecycle.clone();
                 loom::thread::spawn(move || {
-                    let loops = lifecycle.request_stop();
+                    let loops = lifecycle.request_stop(|| {});
                     assert!(lifecycle.wait_for_loop(loops, stopping, Deadline::NEVER));
                 })
             };
-            lifecycle.request_stop();
+            lifecycle.request_stop(|| {});
             while !lifecycle.is_draining() {
                 loom::thread::yield_now();
             }

@@ -16,22 +16,27 @@ pub(crate) struct PerAddress(Mutex<HashMap<IpAddr, usize>>);
 pub(crate) struct Ticket {
     counts: Arc<PerAddress>,
     ip: IpAddr,
+    rank: usize,
 }
 
 impl PerAddress {
     pub(crate) fn ticket(self: &Arc<Self>, ip: IpAddr) -> Ticket {
-        *lock(&self.0).entry(ip).or_default() += 1;
+        let mut counts = lock(&self.0);
+        let count = counts.entry(ip).or_default();
+        *count += 1;
         Ticket {
             counts: self.clone(),
             ip,
+            rank: *count,
         }
     }
 }
 
 impl Ticket {
-    /// The number of requests of this address, this request included.
-    pub(crate) fn count(&self) -> usize {
-        lock(&self.counts.0).get(&self.ip).copied().unwrap_or(0)
+    /// The number of requests of this address when this one was counted, itself included. So of two
+    /// requests at once, the second is the one above a limit.
+    pub(crate) fn rank(&self) -> usize {
+        self.rank
     }
 }
 
@@ -58,10 +63,11 @@ mod tests {
         let first = counts.ticket(one);
         let second = counts.ticket(one);
         let third = counts.ticket(other);
-        assert_eq!((first.count(), second.count(), third.count()), (2, 2, 1));
+        assert_eq!((first.rank(), second.rank(), third.rank()), (1, 2, 1));
         drop(first);
-        assert_eq!(second.count(), 1);
-        drop((second, third));
+        let fourth = counts.ticket(one);
+        assert_eq!(fourth.rank(), 2);
+        drop((second, third, fourth));
         assert!(lock(&counts.0).is_empty());
     }
 }

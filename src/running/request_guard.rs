@@ -45,6 +45,8 @@ struct Entry {
     fate: Fate,
     /// Whether the client has missed a deadline or timeout.
     client_was_late: bool,
+    /// The server stopped while a layer waited for the client.
+    was_idle: bool,
     /// Whether the event `Accepted` was emitted.
     announced: bool,
     /// Whether the request has left the table.
@@ -70,6 +72,7 @@ impl RequestGuard {
             extensions: Extensions::default(),
             fate: Fate::Open,
             client_was_late: false,
+            was_idle: false,
             announced: false,
             has_left: false,
         });
@@ -157,7 +160,7 @@ impl RequestGuard {
         let count = self
             .shared()
             .requests()
-            .count_of_address(&self.entry.place)?;
+            .rank_in_address(&self.entry.place)?;
         let settings = self.shared().settings();
         settings
             .is_above_limit_per_address(count)
@@ -177,6 +180,13 @@ impl RequestGuard {
     /// Notes that the request ends without a handler, because the server is stopping.
     pub(crate) fn abort(&mut self) {
         self.entry.fate = Fate::Closed(Closed::Ended(Outcome::Aborted));
+    }
+
+    /// Notes that the request ends without a handler, because the server is stopping and nothing
+    /// has come that a layer waits for.
+    pub(crate) fn abort_idle(&mut self) {
+        self.abort();
+        self.entry.was_idle = true;
     }
 
     /// Notes that the client has missed a deadline or timeout.
@@ -259,6 +269,8 @@ impl RequestGuard {
             if let Some(ended) = &ended {
                 child.report(ended);
             }
+            // Its drop would lock a count of the parent's.
+            std::mem::forget(std::mem::take(&mut self.entry.place));
             return;
         }
         let Entry {
@@ -306,9 +318,10 @@ impl RequestGuard {
             Fate::Closed(closed) => closed,
         };
         let connection = self.entry.connection.as_ref();
+        let was_interrupted = connection.is_some_and(|it| it.activity().was_idle());
         Some(Ended {
             closed,
-            idle: connection.is_some_and(|connection| connection.activity().was_idle()),
+            idle: self.entry.was_idle || was_interrupted,
             received: self.traffic().received(),
             sent: self.traffic().sent(),
         })

@@ -90,14 +90,14 @@ impl RequestTable {
         (entry.ip, entry.ticket) = (ip, ticket);
     }
 
-    /// The number of requests from the address of this request; `None` if that number is not
-    /// bounded.
-    pub(crate) fn count_of_address(&self, place: &Place) -> Option<usize> {
+    /// The number of requests from the address of this request when it was counted, itself
+    /// included; `None` if that number is not bounded.
+    pub(crate) fn rank_in_address(&self, place: &Place) -> Option<usize> {
         match place.key {
-            None => place.ticket.as_ref().map(Ticket::count),
+            None => place.ticket.as_ref().map(Ticket::rank),
             Some(key) => {
                 let connections = lock(&self.connections);
-                connections.entries[key].ticket.as_ref().map(Ticket::count)
+                connections.entries[key].ticket.as_ref().map(Ticket::rank)
             }
         }
     }

@@ -44,7 +44,7 @@ impl Settings {
             has_deadlines: AtomicBool::new(false),
             drain_timeout: Mutex::new(Some(DRAIN_TIMEOUT)),
         };
-        settings.set_limits(Limits::default());
+        settings.set_limits(Limits::default(), |_| {});
         settings
     }
 
@@ -52,8 +52,10 @@ impl Settings {
         lock(&self.limits).clone()
     }
 
-    pub(crate) fn set_limits(&self, limits: Limits) {
+    pub(crate) fn set_limits(&self, limits: Limits, count: impl FnOnce(&Limits)) {
         let mut current = lock(&self.limits);
+        // Under the lock: of two threads at once, one sets both the limits and what is counted.
+        count(&limits);
         let max = limits.max_connections().unwrap_or(UNLIMITED);
         let (waits_from, refuses_above) = match limits.refusal() {
             None => (max, UNLIMITED),

@@ -107,8 +107,9 @@ impl Shared {
             }
             return 0;
         }
-        let loops = self.lifecycle.request_stop();
-        self.requests.interrupt_idle();
+        let loops = self
+            .lifecycle
+            .request_stop(|| self.requests.interrupt_idle());
         self.wake();
         loops
     }
@@ -141,11 +142,12 @@ impl Shared {
         if self.is_forked_child() {
             return;
         }
-        match limits.max_connections_per_address() {
-            Some(_) => self.requests.count_addresses(),
-            None => self.requests.ignore_addresses(),
-        }
-        self.settings.set_limits(limits);
+        self.settings.set_limits(limits, |limits| {
+            match limits.max_connections_per_address() {
+                Some(_) => self.requests.count_addresses(),
+                None => self.requests.ignore_addresses(),
+            }
+        });
         self.wake();
     }
 
@@ -200,13 +202,11 @@ impl Shared {
     /// Enters the loop in the calling thread. Returns `None` if a stop was requested before, and
     /// `Err` if a loop runs already.
     pub(crate) fn begin_loop(&self) -> Result<Option<LoopGuard<'_>>, AlreadyServing> {
-        match self.lifecycle.begin_loop(this_thread()) {
+        let reset = || self.requests.reset_drain_report();
+        match self.lifecycle.begin_loop(this_thread(), reset) {
             None => Err(AlreadyServing),
             Some(false) => Ok(None),
-            Some(true) => {
-                self.requests.reset_drain_report();
-                Ok(Some(LoopGuard { shared: self }))
-            }
+            Some(true) => Ok(Some(LoopGuard { shared: self })),
         }
     }
 }

@@ -13,14 +13,17 @@ pub(crate) struct PrefixedStream {
     prefix: Vec<u8>,
     /// How much of the prefix has been read.
     position: usize,
+    /// The failure after the prefix.
+    failure: Option<io::Error>,
     inner: Box<dyn Stream>,
 }
 
 impl PrefixedStream {
-    pub(crate) fn new(prefix: Vec<u8>, inner: Box<dyn Stream>) -> Self {
+    pub(crate) fn new(prefix: Vec<u8>, failure: Option<io::Error>, inner: Box<dyn Stream>) -> Self {
         Self {
             prefix,
             position: 0,
+            failure,
             inner,
         }
     }
@@ -33,7 +36,10 @@ impl PrefixedStream {
 impl Read for PrefixedStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if !self.has_prefix() {
-            return self.inner.read(buffer);
+            return match self.failure.take() {
+                Some(failure) => Err(failure),
+                None => self.inner.read(buffer),
+            };
         }
         let count = (&self.prefix[self.position..]).read(buffer)?;
         self.position += count;
@@ -61,11 +67,11 @@ impl Write for PrefixedStream {
 
 impl Stream for PrefixedStream {
     fn readable_now(&mut self) -> io::Result<bool> {
-        Ok(self.has_prefix() || self.inner.readable_now()?)
+        Ok(self.has_prefix() || self.failure.is_some() || self.inner.readable_now()?)
     }
 
     fn wait_readable(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
-        Ok(self.has_prefix() || self.inner.wait_readable(deadline)?)
+        Ok(self.has_prefix() || self.failure.is_some() || self.inner.wait_readable(deadline)?)
     }
 
     fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {

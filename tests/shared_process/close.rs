@@ -5,12 +5,14 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use socketserver::{
-    Address, BaseServer, Deadlines, DrainReport, Limits, Serve, Server, TcpServer,
-    ThreadPoolTcpServer, ThreadPoolUdpServer, ThreadingTcpServer, ThreadingUdpServer, UdpServer,
+    Address, BaseServer, Deadlines, DrainReport, Limits, Serve, Server, TcpServer, ThreadPoolMixIn,
+    ThreadPoolTcpServer, ThreadPoolUdpServer, ThreadingMixIn, ThreadingTcpServer,
+    ThreadingUdpServer, UdpServer,
 };
 use support::clients::{DatagramClient, StreamClient};
+use support::reports::{gate, reports};
 use support::running_server::{RunningServer, close};
-use support::services::{EchoLine, silent_panic};
+use support::services::{EchoLine, silent_panic, stream_handler};
 use support::waiting::within_limit;
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -160,4 +162,28 @@ fn a_handle_does_no_harm_when_its_server_is_gone() {
     assert_eq!(client.rest(), b"hello\n");
     assert_eq!(other.handle().limits(), Limits::default());
     other.close();
+}
+
+#[test]
+fn two_layers_that_wait_for_the_requests_wait_no_longer_than_one() {
+    let (gate, key) = gate();
+    let (reporter, mut held) = reports();
+    let factory = stream_handler(move |_| {
+        reporter.say("held");
+        gate.pass();
+        Ok(())
+    });
+    let layers = TcpServer::new(LOOPBACK, factory)
+        .mix_in(ThreadPoolMixIn::new)
+        .mix_in(ThreadingMixIn::new);
+    let mut server = layers.bind().unwrap();
+    server.set_drain_timeout(Some(Duration::from_millis(20)));
+    let running = RunningServer::start(server);
+    let mut client = StreamClient::connect(&running.address());
+    assert_eq!(held.next_report(), "held");
+    // The handler neither reads nor writes, so it is left running.
+    let server = running.stop();
+    assert_eq!(close(server).running, 1);
+    key.let_pass(1);
+    client.wait_for_close();
 }

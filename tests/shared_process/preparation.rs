@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use socketserver::layer::{Preparation, RequestOf, run_handler};
+use socketserver::layer::{Preparation, RequestOf, Stream, run_handler};
 use socketserver::mock::MockStream;
 use socketserver::{
     BaseServer, Deadlines, HandlerError, HandlerFactory, Limits, MixIn, Request, Serve,
@@ -16,7 +16,7 @@ use support::clients::StreamClient;
 use support::preamble::{Name, Preamble};
 use support::reports::reports;
 use support::running_server::{RunningServer, close};
-use support::services::{EchoLine, read_line, stream_handler};
+use support::services::{EchoLine, read_line, silent_panic, stream_handler};
 use support::task_limit::ErrorReports;
 use support::waiting::eventually;
 
@@ -173,38 +173,6 @@ fn the_preparation_has_a_deadline_of_its_own_however_often_a_byte_comes() {
 }
 
 #[test]
-fn a_layer_that_never_takes_the_bytes_it_asks_for_ends_at_the_deadline() {
-    struct Insatiable<S>(S);
-
-    impl<S: BaseServer<Request = StreamRequest>> MixIn for Insatiable<S> {
-        type Next = S;
-
-        fn next(&self) -> &S {
-            &self.0
-        }
-
-        fn prepare_request(&self, _: &mut RequestOf<Self>) -> Result<Preparation, HandlerError> {
-            Ok(Preparation::NeedsMore)
-        }
-    }
-
-    let (reporter, mut errors) = reports();
-    let layers = tcp()
-        .mix_in(ThreadingMixIn::new)
-        .mix_in(Insatiable)
-        .mix_in(|next| ErrorReports::new(next, reporter));
-    let server = layers.bind().unwrap();
-    let deadlines = Deadlines::none().with_prepare(Duration::from_millis(50));
-    server.handle().set_deadlines(deadlines);
-    let running = RunningServer::start(server);
-    let client = StreamClient::connect(&running.address());
-    client.send("bytes");
-    let error = errors.next_report();
-    assert!(error.contains("(prepare deadline)"), "{error}");
-    running.close();
-}
-
-#[test]
 fn the_first_byte_has_its_whole_deadline_after_a_preamble_that_took_time() {
     let deadlines = Deadlines::none()
         .with_prepare(Duration::from_secs(600))
@@ -337,7 +305,7 @@ fn a_layer_is_called_when_there_is_more_and_not_in_between() {
 fn of_two_layers_the_outer_one_prepares_a_request_first() {
     /// Makes upper case of what comes, once.
     #[derive(Debug)]
-    struct Upper(Box<dyn socketserver::layer::Stream>);
+    struct Upper(Box<dyn Stream>);
 
     impl Read for Upper {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -357,7 +325,7 @@ fn of_two_layers_the_outer_one_prepares_a_request_first() {
         }
     }
 
-    impl socketserver::layer::Stream for Upper {
+    impl Stream for Upper {
         fn readable_now(&mut self) -> std::io::Result<bool> {
             self.0.readable_now()
         }
@@ -448,4 +416,298 @@ fn what_was_read_ahead_is_the_first_that_a_new_stream_reads() {
     let mut rest = String::new();
     request.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "def\n");
+}
+
+/// A stream whose methods may panic.
+#[derive(Debug)]
+struct Faulty {
+    inner: Box<dyn Stream>,
+    fault: Fault,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    InDrop,
+    InWait,
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        if self.fault == Fault::InDrop {
+            silent_panic("the stream's drop");
+        }
+    }
+}
+
+impl Read for Faulty {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.inner.read(buffer)
+    }
+}
+
+impl Write for Faulty {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl Stream for Faulty {
+    fn readable_now(&mut self) -> std::io::Result<bool> {
+        self.inner.readable_now()
+    }
+
+    fn wait_readable(&mut self, _: Option<std::time::Instant>) -> std::io::Result<bool> {
+        silent_panic("the stream's wait");
+    }
+
+    fn shutdown(&mut self, how: std::net::Shutdown) -> std::io::Result<()> {
+        self.inner.shutdown(how)
+    }
+
+    fn set_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
+        self.inner.set_timeout(timeout)
+    }
+
+    fn set_deadline(&mut self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
+        self.inner.set_deadline(deadline)
+    }
+
+    fn set_nodelay(&mut self, nodelay: bool) -> std::io::Result<()> {
+        self.inner.set_nodelay(nodelay)
+    }
+
+    fn readiness(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        self.inner.readiness()
+    }
+}
+
+/// Puts a faulty stream under each request, and waits once if the fault is there.
+struct Faults<S> {
+    next: S,
+    fault: Fault,
+}
+
+impl<S: BaseServer<Request = StreamRequest>> MixIn for Faults<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.next
+    }
+
+    fn prepare_request(&self, request: &mut RequestOf<Self>) -> Result<Preparation, HandlerError> {
+        let fault = self.fault;
+        request.map_stream(|inner| Box::new(Faulty { inner, fault }));
+        match fault {
+            Fault::InWait => Ok(Preparation::NeedsMore),
+            Fault::InDrop => self.next.prepare_request(request),
+        }
+    }
+}
+
+/// Six clients, one after the other, of servers whose streams have this fault.
+fn statistics_with(fault: Fault) -> Vec<socketserver::Statistics> {
+    fn serves_six<S: BaseServer>(layers: S) -> socketserver::Statistics {
+        let running = RunningServer::start(layers.bind().unwrap());
+        for _ in 0..6 {
+            let mut client = StreamClient::connect(&running.address());
+            client.send("hello\n");
+            let _ = client.try_rest();
+        }
+        let handle = running.handle();
+        eventually("every request has ended", || {
+            handle.active_request_count() == 0
+        });
+        assert_eq!(running.close().running, 0);
+        handle.statistics()
+    }
+
+    let echo = || TcpServer::new(LOOPBACK, EchoLine::default).mix_in(|next| Faults { next, fault });
+    vec![
+        serves_six(echo()),
+        serves_six(echo().mix_in(ThreadingMixIn::new)),
+        serves_six(echo().mix_in(ThreadPoolMixIn::new).workers(2).queue_size(2)),
+    ]
+}
+
+#[test]
+fn a_request_whose_stream_panics_in_its_drop_ends_all_the_same() {
+    for statistics in statistics_with(Fault::InDrop) {
+        assert_eq!((statistics.accepted, statistics.active), (6, 0));
+        assert_eq!(statistics.finished + statistics.failed, 6);
+    }
+}
+
+#[test]
+fn a_panic_in_the_wait_of_a_stream_is_one_of_the_request_and_costs_no_worker() {
+    for statistics in statistics_with(Fault::InWait) {
+        assert_eq!((statistics.accepted, statistics.panicked), (6, 6));
+    }
+}
+
+#[test]
+fn a_layer_that_does_not_take_the_bytes_it_asks_for_is_an_error_without_deadlines_too() {
+    struct Insatiable<S>(S);
+
+    impl<S: BaseServer<Request = StreamRequest>> MixIn for Insatiable<S> {
+        type Next = S;
+
+        fn next(&self) -> &S {
+            &self.0
+        }
+
+        fn prepare_request(&self, _: &mut RequestOf<Self>) -> Result<Preparation, HandlerError> {
+            Ok(Preparation::NeedsMore)
+        }
+    }
+
+    for course in ["bytes", "the end"] {
+        let (reporter, mut errors) = reports();
+        let layers = tcp()
+            .mix_in(ThreadingMixIn::new)
+            .mix_in(Insatiable)
+            .mix_in(|next| ErrorReports::new(next, reporter));
+        let running = RunningServer::start(layers.bind().unwrap());
+        let client = StreamClient::connect(&running.address());
+        match course {
+            "bytes" => client.send("bytes"),
+            _ => client.finish_sending(),
+        }
+        let error = errors.next_report();
+        assert!(error.contains("has not taken those"), "{course}: {error}");
+        running.close();
+    }
+}
+
+/// Sets something on the request at first, then needs more.
+struct Setting<S> {
+    next: S,
+    set: fn(&mut StreamRequest),
+}
+
+impl<S: BaseServer<Request = StreamRequest>> MixIn for Setting<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.next
+    }
+
+    fn prepare_request(&self, request: &mut RequestOf<Self>) -> Result<Preparation, HandlerError> {
+        (self.set)(request);
+        Ok(Preparation::NeedsMore)
+    }
+}
+
+#[test]
+fn deadlines_and_timeouts_that_the_layer_sets_itself_bound_the_preparation() {
+    const SHORT: Duration = Duration::from_millis(50);
+
+    fn set_deadline(request: &mut StreamRequest) {
+        request.set_deadlines(Deadlines::none().with_prepare(SHORT));
+    }
+
+    fn set_timeout(request: &mut StreamRequest) {
+        request.set_timeout(Some(SHORT)).unwrap();
+    }
+
+    let cases = [
+        (set_deadline as fn(&mut _), "(prepare deadline)"),
+        (set_timeout, "nothing was received within 50ms"),
+    ];
+    for (set, expected) in cases {
+        let (reporter, mut errors) = reports();
+        let layers = tcp()
+            .mix_in(ThreadingMixIn::new)
+            .mix_in(|next| Setting { next, set })
+            .mix_in(|next| ErrorReports::new(next, reporter));
+        let running = RunningServer::start(layers.bind().unwrap());
+        let begin = std::time::Instant::now();
+        let mut client = StreamClient::connect(&running.address());
+        let error = errors.next_report();
+        assert!(error.contains(expected), "{error}");
+        assert!(begin.elapsed() >= SHORT);
+        client.wait_for_close();
+        running.close();
+    }
+}
+
+#[test]
+fn a_layer_that_reads_from_the_stream_itself_is_bound_by_the_prepare_deadline() {
+    struct Handshake<S>(S);
+
+    impl<S: BaseServer<Request = StreamRequest>> MixIn for Handshake<S> {
+        type Next = S;
+
+        fn next(&self) -> &S {
+            &self.0
+        }
+
+        fn prepare_request(
+            &self,
+            request: &mut RequestOf<Self>,
+        ) -> Result<Preparation, HandlerError> {
+            let mut shaken = Ok(0);
+            request.map_stream(|mut stream| {
+                shaken = stream.read(&mut [0; 10]);
+                stream
+            });
+            shaken?;
+            self.0.prepare_request(request)
+        }
+    }
+
+    let (reporter, mut errors) = reports();
+    let layers = tcp()
+        .mix_in(ThreadingMixIn::new)
+        .mix_in(Handshake)
+        .mix_in(|next| ErrorReports::new(next, reporter));
+    let server = layers.bind().unwrap();
+    let deadlines = Deadlines::none().with_prepare(Duration::from_millis(50));
+    server.handle().set_deadlines(deadlines);
+    let running = RunningServer::start(server);
+    let mut client = StreamClient::connect(&running.address());
+    errors.next_report();
+    client.wait_for_close();
+    running.close();
+}
+
+#[test]
+fn a_preamble_that_has_arrived_whole_is_served_although_the_server_stops() {
+    let layers = TcpServer::new(LOOPBACK, EchoLine::default)
+        .mix_in(ThreadingMixIn::new)
+        .mix_in(|next| Stopping { next });
+    let running = RunningServer::start(layers.bind().unwrap());
+    let mut client = StreamClient::connect(&running.address());
+    // More than one read of the layer takes.
+    client.send(&format!("{}\n", "x".repeat(1000)));
+    assert_eq!(client.rest().len(), 1001);
+    let report = close(running.wait_for_end());
+    assert_eq!((report.ended, report.aborted), (1, 0));
+}
+
+/// Stops the server before it takes the whole line, a part in each call.
+struct Stopping<S> {
+    next: S,
+}
+
+impl<S: BaseServer<Request = StreamRequest>> MixIn for Stopping<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.next
+    }
+
+    fn prepare_request(&self, request: &mut RequestOf<Self>) -> Result<Preparation, HandlerError> {
+        request.receive_now()?;
+        if request.buffer().len() < 1001 {
+            if !request.buffer().is_empty() {
+                self.layer_handle().server().request_shutdown();
+            }
+            return Ok(Preparation::NeedsMore);
+        }
+        self.next.prepare_request(request)
+    }
 }

@@ -31,11 +31,11 @@ impl Crew {
         // Locked until the thread is entered, because the thread looks for its entry when it ends.
         let mut unjoined = lock(&self.unjoined);
         let spawned = thread::Builder::new().spawn(move || {
+            let _ends = EndOfThread(&crew);
             let value = lock(&thread_slot).take();
             if let Some(value) = value {
                 work(value);
             }
-            crew.end_this_thread();
         });
         match spawned {
             Ok(thread) => {
@@ -77,6 +77,15 @@ impl Crew {
 struct Unjoined {
     running: HashMap<ThreadId, JoinHandle<()>>,
     ended: Option<JoinHandle<()>>,
+}
+
+/// Removes the thread from its crew when it ends, also by a panic.
+struct EndOfThread<'a>(&'a Crew);
+
+impl Drop for EndOfThread<'_> {
+    fn drop(&mut self) {
+        self.0.end_this_thread();
+    }
 }
 
 #[cfg(all(test, not(loom)))]

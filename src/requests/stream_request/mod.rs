@@ -84,6 +84,8 @@ pub struct StreamRequest {
     clock: Option<Box<ExchangeClock>>,
     /// Whether `receive_now` has reached the end of file.
     client_has_ended: bool,
+    /// Set while the layers prepare the request.
+    preparation: Option<Progress>,
     guard: RequestGuard,
 }
 
@@ -101,6 +103,7 @@ impl StreamRequest {
             timeout: None,
             clock: None,
             client_has_ended: false,
+            preparation: None,
             guard,
         };
         request.set_deadlines(deadlines);
@@ -132,9 +135,9 @@ impl StreamRequest {
     /// If `layer` panics. Then the connection is lost, and every operation on the request fails.
     pub fn map_stream(&mut self, layer: impl FnOnce(Box<dyn Stream>) -> Box<dyn Stream>) {
         let mut inner = std::mem::replace(&mut self.stream, Box::new(AbsentStream));
-        let unread = self.read_buffer.take();
-        if !unread.is_empty() {
-            inner = Box::new(PrefixedStream::new(unread, inner));
+        let (unread, failure) = self.read_buffer.take();
+        if !unread.is_empty() || failure.is_some() {
+            inner = Box::new(PrefixedStream::new(unread, failure, inner));
         }
         self.stream = layer(inner);
     }
@@ -288,7 +291,10 @@ impl StreamRequest {
             None if deadlines == Deadlines::none() => {}
             None => {
                 let accepted = self.guard.accepted();
-                let clock = ExchangeClock::new(deadlines, accepted);
+                let mut clock = ExchangeClock::new(deadlines, accepted);
+                if self.preparation.is_some() {
+                    clock.begin_preparation();
+                }
                 self.clock = Some(Box::new(clock));
             }
         }
@@ -398,6 +404,17 @@ impl StreamRequest {
         &mut self,
         read: impl FnOnce(&mut dyn Stream, &mut ReadBuffer) -> io::Result<usize>,
     ) -> io::Result<usize> {
+        let received = self.receive_in_time(read)?;
+        if let Some(progress) = &mut self.preparation {
+            progress.received += received as u64;
+        }
+        Ok(received)
+    }
+
+    fn receive_in_time(
+        &mut self,
+        read: impl FnOnce(&mut dyn Stream, &mut ReadBuffer) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         let Some(clock) = &mut self.clock else {
             let received = read(&mut *self.stream, &mut self.read_buffer);
             return received.map_err(|error| self.explain_read(error, None));
@@ -408,6 +425,15 @@ impl StreamRequest {
         let received = read(&mut *self.stream, &mut self.read_buffer);
         clock.end_read(*received.as_ref().unwrap_or(&0), begun.elapsed());
         received.map_err(|error| self.explain_read(error, bound))
+    }
+
+    /// Whether nothing was received since a layer asked for more the last time, by the request or
+    /// by a layer's own stream.
+    fn is_without_progress(&mut self) -> bool {
+        let by_transport = self.guard.traffic().received();
+        let progress = self.preparation.get_or_insert_default();
+        let now = by_transport + progress.received;
+        progress.at_last_wait.replace(now) == Some(now)
     }
 
     /// The error of a failed read, for the handler.
@@ -464,7 +490,10 @@ impl Request for StreamRequest {
     }
 
     fn into_guard(self) -> RequestGuard {
-        self.guard
+        // The guard is taken out first: a layer's stream may panic in its drop.
+        let Self { stream, guard, .. } = self;
+        drop(stream);
+        guard
     }
 
     fn refuse(&mut self, message: &[u8]) {
@@ -486,8 +515,12 @@ impl Request for StreamRequest {
     }
 
     fn begin_preparation(&mut self) {
+        self.preparation = Some(Progress::default());
         if let Some(clock) = &mut self.clock {
             clock.begin_preparation();
+            // For a layer that reads from the stream itself.
+            let bound = clock.begin_read(Instant::now());
+            let _ = self.stream.set_deadline(bound.map(|bound| bound.until));
         }
     }
 
@@ -502,26 +535,50 @@ impl Request for StreamRequest {
         let now = Instant::now();
         let bound = self.clock.as_mut().and_then(|clock| clock.begin_read(now));
         if bound.is_some_and(|bound| bound.until <= now) {
-            // Also if there are bytes, which a layer that asks again and again has not taken.
             return Err(self.explain_read(ErrorKind::TimedOut.into(), bound));
         }
-        if !self.guard.begin_wait() {
-            return Ok(false);
+        if self.is_without_progress() && self.stream.readable_now()? {
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                "a layer asks for more bytes, and has not taken those that have come",
+            ));
         }
-        let waited = self.stream.wait_readable(bound.map(|bound| bound.until));
+        if !self.guard.begin_wait() {
+            // What has arrived already is still prepared and served.
+            return self.stream.readable_now();
+        }
+        let by_timeout = self.timeout.and_then(|timeout| now.checked_add(timeout));
+        let by_deadline = bound.map(|bound| bound.until);
+        let waited = self
+            .stream
+            .wait_readable(by_timeout.into_iter().chain(by_deadline).min());
         self.guard.end_wait();
         if self.guard.is_interrupted() {
-            return Ok(false);
+            // The end of file is the server's. Bytes that came before it are the client's.
+            let received = self.receive(|stream, buffer| buffer.append(stream));
+            return Ok(received.is_ok_and(|count| count > 0));
         }
         match waited {
-            Ok(false) => Err(self.explain_read(ErrorKind::TimedOut.into(), bound)),
+            Ok(false) => {
+                let is_deadline = by_deadline.is_some_and(|until| until <= Instant::now());
+                let expired = if is_deadline {
+                    ErrorKind::TimedOut
+                } else {
+                    ErrorKind::WouldBlock
+                };
+                Err(self.explain_read(expired.into(), bound))
+            }
             waited => waited,
         }
     }
 
     fn end_preparation(&mut self) {
+        self.preparation = None;
         if let Some(clock) = &mut self.clock {
             clock.end_preparation();
+            if !self.read_buffer.is_empty() {
+                clock.begin_exchange();
+            }
         }
     }
 }
@@ -594,4 +651,13 @@ pub enum Received {
     Nothing,
     /// The client has ended its side, and no byte will come.
     End,
+}
+
+/// How far the layers have come with the preparation of a request.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The bytes that the request itself has received.
+    received: u64,
+    /// All bytes that had been received when a layer asked for more the last time.
+    at_last_wait: Option<u64>,
 }
