@@ -2,6 +2,7 @@
 
 pub(crate) mod datagram_request;
 pub(crate) mod exchange_clock;
+pub(crate) mod outbox;
 pub(crate) mod read_buffer;
 pub(crate) mod request;
 pub(crate) mod stream_request;

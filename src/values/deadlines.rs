@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
+use crate::values::cause;
+
 /// The times that a client has for each part of a conversation. A part has no bound unless its
 /// deadline is set.
 ///
@@ -233,21 +235,7 @@ impl DeadlineExceeded {
     /// ```
     #[must_use]
     pub fn find_in(error: &(dyn StdError + 'static)) -> Option<Self> {
-        let mut error = Some(error);
-        while let Some(this) = error {
-            if let Some(exceeded) = this.downcast_ref() {
-                return Some(*exceeded);
-            }
-            // `source` of an `io::Error` is the source of the error inside, not that error.
-            error = match this
-                .downcast_ref::<io::Error>()
-                .and_then(io::Error::get_ref)
-            {
-                Some(inner) => Some(inner),
-                None => this.source(),
-            };
-        }
-        None
+        cause::find_in(error)
     }
 
     /// The time that the client had.

@@ -1,5 +1,9 @@
 //! The request of a stream server: one connection, buffered both ways.
 
+mod messages;
+
+pub use messages::MessageError;
+
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -8,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::requests::exchange_clock::{Bound, ExchangeClock};
+use crate::requests::outbox::{Outbox, OutboxReceiver};
 use crate::requests::read_buffer::{ReadBuffer, read_uninterrupted};
 use crate::requests::request::Request;
 use crate::requests::write_buffer::WriteBuffer;
@@ -15,6 +20,7 @@ use crate::running::extensions::Extensions;
 use crate::running::layer_handle::LayerHandle;
 use crate::running::request_guard::RequestGuard;
 use crate::running::server_handle::ServerHandle;
+use crate::support::deadline::Deadline;
 use crate::transport::absent_stream::AbsentStream;
 use crate::transport::connection::Connection;
 use crate::transport::prefixed_stream::PrefixedStream;
@@ -86,6 +92,10 @@ pub struct StreamRequest {
     client_has_ended: bool,
     /// Set while the layers prepare the request.
     preparation: Option<Progress>,
+    /// Why no further message can be read.
+    reading_ended: Option<MessageError>,
+    /// Set once somebody has asked for the outbox.
+    outbox: Option<Box<OutboxReceiver>>,
     guard: RequestGuard,
 }
 
@@ -104,6 +114,8 @@ impl StreamRequest {
             clock: None,
             client_has_ended: false,
             preparation: None,
+            reading_ended: None,
+            outbox: None,
             guard,
         };
         request.set_deadlines(deadlines);
@@ -216,6 +228,7 @@ impl StreamRequest {
     /// [deadline](Self::set_deadlines) is over, and the errors of the connection, such as
     /// [`ConnectionReset`](ErrorKind::ConnectionReset).
     pub fn wait(&mut self) -> io::Result<bool> {
+        self.deliver_outbox()?;
         if !self.read_buffer.is_empty() {
             if let Some(clock) = &mut self.clock {
                 clock.begin_exchange();
@@ -229,9 +242,59 @@ impl StreamRequest {
         if !self.guard.begin_wait() && !self.stream.readable_now()? {
             return Ok(false);
         }
-        let received = self.receive(|stream, buffer| buffer.fill(stream));
+        let waited = self.wait_beside_outbox();
+        let received = match waited {
+            Ok(()) => self.receive(|stream, buffer| buffer.fill(stream)),
+            Err(error) => Err(error),
+        };
         self.guard.end_wait();
         Ok(received? > 0)
+    }
+
+    /// The outbox of this connection, by which any thread sends whole messages to this client. A
+    /// connection whose outbox nobody asks for costs nothing; an outbox costs two descriptors.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system has no pair of sockets for it.
+    pub fn outbox(&mut self) -> io::Result<Outbox> {
+        if self.outbox.is_none() {
+            self.outbox = Some(Box::new(OutboxReceiver::new()?));
+        }
+        let outbox = self.outbox.as_ref().expect("it was set above");
+        Ok(outbox.outbox())
+    }
+
+    /// Sends the messages that wait in the outbox.
+    fn deliver_outbox(&mut self) -> io::Result<()> {
+        while let Some(message) = self.outbox.as_ref().and_then(|it| it.take()) {
+            self.write_all(&message)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the client has sent something, and delivers meanwhile what others leave in the
+    /// outbox. Without an outbox the read itself waits.
+    fn wait_beside_outbox(&mut self) -> io::Result<()> {
+        if self.outbox.is_none() || self.stream.readiness().is_none() {
+            return Ok(());
+        }
+        let (bound, until) = self.begin_bounded_wait();
+        let deadline = until.map_or(Deadline::NEVER, Deadline::at);
+        while !self.stream.readable_now()? {
+            let (Some(outbox), Some(connection)) = (&self.outbox, self.stream.readiness()) else {
+                break;
+            };
+            if outbox.wait(connection, deadline)? {
+                self.deliver_outbox()?;
+                self.send_gathered()?;
+            } else if deadline.is_over() {
+                return Err(self.explain_expired(bound));
+            } else {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Bounds every single read and write: a call that takes longer fails with
@@ -427,6 +490,31 @@ impl StreamRequest {
         received.map_err(|error| self.explain_read(error, bound))
     }
 
+    /// The bound of a wait for the client that begins now: that of the deadlines, and the end of
+    /// the wait by these or by the timeout.
+    fn begin_bounded_wait(&mut self) -> (Option<Bound>, Option<Instant>) {
+        if self.clock.is_none() && self.timeout.is_none() {
+            return (None, None);
+        }
+        let now = Instant::now();
+        let bound = self.clock.as_mut().and_then(|clock| clock.begin_read(now));
+        let by_timeout = self.timeout.and_then(|timeout| now.checked_add(timeout));
+        let by_deadline = bound.map(|bound| bound.until);
+        let until = by_timeout.into_iter().chain(by_deadline).min();
+        (bound, until)
+    }
+
+    /// The error of a wait that has lasted as long as it may.
+    fn explain_expired(&mut self, bound: Option<Bound>) -> io::Error {
+        let is_deadline = bound.is_some_and(|bound| bound.until <= Instant::now());
+        let expired = if is_deadline {
+            ErrorKind::TimedOut
+        } else {
+            ErrorKind::WouldBlock
+        };
+        self.explain_read(expired.into(), bound)
+    }
+
     /// Whether nothing was received since a layer asked for more the last time, by the request or
     /// by a layer's own stream.
     fn is_without_progress(&mut self) -> bool {
@@ -511,6 +599,7 @@ impl Request for StreamRequest {
     }
 
     fn send_rest(&mut self, _: bool) -> io::Result<()> {
+        self.deliver_outbox()?;
         self.flush()
     }
 
@@ -532,10 +621,9 @@ impl Request for StreamRequest {
             ));
         }
         self.send_gathered()?;
-        let now = Instant::now();
-        let bound = self.clock.as_mut().and_then(|clock| clock.begin_read(now));
-        if bound.is_some_and(|bound| bound.until <= now) {
-            return Err(self.explain_read(ErrorKind::TimedOut.into(), bound));
+        let (bound, until) = self.begin_bounded_wait();
+        if until.is_some_and(|until| until <= Instant::now()) {
+            return Err(self.explain_expired(bound));
         }
         if self.is_without_progress() && self.stream.readable_now()? {
             return Err(io::Error::new(
@@ -547,11 +635,7 @@ impl Request for StreamRequest {
             // What has arrived already is still prepared and served.
             return self.stream.readable_now();
         }
-        let by_timeout = self.timeout.and_then(|timeout| now.checked_add(timeout));
-        let by_deadline = bound.map(|bound| bound.until);
-        let waited = self
-            .stream
-            .wait_readable(by_timeout.into_iter().chain(by_deadline).min());
+        let waited = self.stream.wait_readable(until);
         self.guard.end_wait();
         if self.guard.is_interrupted() {
             // The end of file is the server's. Bytes that came before it are the client's.
@@ -559,15 +643,7 @@ impl Request for StreamRequest {
             return Ok(received.is_ok_and(|count| count > 0));
         }
         match waited {
-            Ok(false) => {
-                let is_deadline = by_deadline.is_some_and(|until| until <= Instant::now());
-                let expired = if is_deadline {
-                    ErrorKind::TimedOut
-                } else {
-                    ErrorKind::WouldBlock
-                };
-                Err(self.explain_read(expired.into(), bound))
-            }
+            Ok(false) => Err(self.explain_expired(bound)),
             waited => waited,
         }
     }

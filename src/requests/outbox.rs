@@ -1,0 +1,157 @@
+//! Messages for a client from other threads than its handler's.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+
+use crate::support::deadline::Deadline;
+use crate::support::sync::atomic::{AtomicUsize, Ordering};
+use crate::transport::waker::Waker;
+
+/// The most bytes, and the most messages, that wait for one client.
+const MOST_BYTES: usize = 1 << 20;
+const MOST_MESSAGES: usize = 1024;
+
+/// Sends whole messages to the client of a connection, from any thread.
+///
+/// [`StreamRequest::outbox`](crate::StreamRequest::outbox) makes one. A clone sends to the same
+/// client. The thread of the handler delivers the messages in their order: at once while the
+/// handler waits in [`wait`](crate::StreamRequest::wait) or
+/// [`next_line`](crate::StreamRequest::next_line), else before its next wait, or at its end. So a
+/// message never lands in the middle of an answer, is counted, and is bounded by the deadlines. An
+/// outbox is bounded to 1 MiB and 1,024 messages that wait.
+///
+/// Python's users keep `self.request` and call `sendall` from other threads instead.
+///
+/// ```
+/// use std::io::Write;
+/// use socketserver::{HandlerResult, RequestHandler, StreamRequest};
+///
+/// /// Announces every line to all others.
+/// struct Room(std::sync::Arc<std::sync::Mutex<Vec<socketserver::Outbox>>>);
+///
+/// impl RequestHandler for Room {
+///     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+///         self.0.lock().unwrap().push(request.outbox()?);
+///         while let Some(line) = request.next_line(1000)? {
+///             let message = format!("{line}\n");
+///             // An outbox whose client has gone, or does not read, leaves the room.
+///             self.0.lock().unwrap().retain(|other| other.send(message.as_bytes()).is_ok());
+///         }
+///         Ok(())
+///     }
+/// }
+/// # use socketserver::mock::MockStream;
+/// # let room = Room(Default::default());
+/// # let recording = MockStream::new().chunk("hello\n").run(room);
+/// # assert_eq!(recording.written(), b"hello\n");
+/// ```
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    shared: Arc<Shared>,
+    sender: Sender<Box<[u8]>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// The bytes of the messages that wait. Relaxed: a bound, which orders nothing.
+    bytes: AtomicUsize,
+    waker: Waker,
+}
+
+/// Why an [`Outbox`] did not take a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutboxError {
+    /// The client does not take its messages, or the handler does not wait: too many bytes or
+    /// messages wait already.
+    #[error("the outbox is full: {bytes} bytes wait for the client")]
+    #[non_exhaustive]
+    Full {
+        /// The bytes that wait.
+        bytes: usize,
+    },
+    /// The connection has ended.
+    #[error("the connection has ended")]
+    Closed,
+}
+
+impl Outbox {
+    /// Leaves a whole message for the client. It never waits.
+    ///
+    /// Success means that the handler's thread will send the message unless the connection fails
+    /// before.
+    ///
+    /// # Errors
+    ///
+    /// [`OutboxError::Full`] if more than 1 MiB, or 1,024 messages, would wait, and
+    /// [`OutboxError::Closed`] if the connection has ended.
+    pub fn send(&self, message: &[u8]) -> Result<(), OutboxError> {
+        let length = message.len();
+        let waiting = self.shared.bytes.fetch_add(length, Ordering::Relaxed);
+        let refused = if waiting.saturating_add(length) > MOST_BYTES {
+            OutboxError::Full { bytes: waiting }
+        } else {
+            match self.sender.try_send(message.into()) {
+                Ok(()) => {
+                    self.shared.waker.wake();
+                    return Ok(());
+                }
+                Err(TrySendError::Full(_)) => OutboxError::Full { bytes: waiting },
+                Err(TrySendError::Disconnected(_)) => OutboxError::Closed,
+            }
+        };
+        self.shared.bytes.fetch_sub(length, Ordering::Relaxed);
+        Err(refused)
+    }
+}
+
+/// The handler's end of its outbox.
+#[derive(Debug)]
+pub(crate) struct OutboxReceiver {
+    outbox: Outbox,
+    receiver: Receiver<Box<[u8]>>,
+}
+
+impl OutboxReceiver {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (sender, receiver) = bounded(MOST_MESSAGES);
+        let shared = Arc::new(Shared {
+            bytes: AtomicUsize::new(0),
+            waker: Waker::new()?,
+        });
+        Ok(Self {
+            outbox: Outbox { shared, sender },
+            receiver,
+        })
+    }
+
+    pub(crate) fn outbox(&self) -> Outbox {
+        self.outbox.clone()
+    }
+
+    /// The next message that waits.
+    pub(crate) fn take(&self) -> Option<Box<[u8]>> {
+        match self.receiver.try_recv() {
+            Ok(message) => {
+                let bytes = &self.outbox.shared.bytes;
+                bytes.fetch_sub(message.len(), Ordering::Relaxed);
+                Some(message)
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+
+    /// Waits until a message is there (true), or `connection` is readable or the deadline is over
+    /// (false).
+    pub(crate) fn wait(&self, connection: BorrowedFd<'_>, deadline: Deadline) -> io::Result<bool> {
+        let waker = &self.outbox.shared.waker;
+        let woken = waker.wait(Some(connection), deadline)?;
+        if woken.by_waker {
+            waker.drain();
+        }
+        Ok(woken.by_waker)
+    }
+}
