@@ -76,6 +76,64 @@ pub trait RequestHandler<R = StreamRequest>: Send {
     }
 }
 
+/// A handler in a box, for a factory that chooses the type of the handler at run time. In Python,
+/// every variable holds a handler of any class.
+///
+/// ```
+/// use socketserver::mock::MockStream;
+/// use socketserver::{HandlerResult, RequestHandler, StreamRequest, ThreadingTcpServer};
+/// # use std::io::Write;
+///
+/// struct Quiet;
+/// struct Polite;
+/// # impl RequestHandler for Quiet {
+/// #     fn handle(&mut self, _: &mut StreamRequest) -> HandlerResult { Ok(()) }
+/// # }
+/// # impl RequestHandler for Polite {
+/// #     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+/// #         Ok(writeln!(request, "welcome")?)
+/// #     }
+/// # }
+///
+/// fn handler(polite: bool) -> Box<dyn RequestHandler> {
+///     if polite { Box::new(Polite) } else { Box::new(Quiet) }
+/// }
+///
+/// let polite = std::env::args().len() == 1;
+/// let server = ThreadingTcpServer::bind("127.0.0.1:0", move || handler(polite))?;
+/// # Ok::<(), socketserver::Error>(())
+/// ```
+impl<R, H: RequestHandler<R> + ?Sized> RequestHandler<R> for Box<H> {
+    fn setup(&mut self, request: &mut R) -> HandlerResult {
+        (**self).setup(request)
+    }
+
+    fn handle(&mut self, request: &mut R) -> HandlerResult {
+        (**self).handle(request)
+    }
+
+    fn finish(&mut self, request: &mut R) -> HandlerResult {
+        (**self).finish(request)
+    }
+}
+
+/// A borrowed handler, for a test that examines the handler after
+/// [`MockStream::run`](crate::mock::MockStream::run), and for a handler that runs another. Python
+/// lends every object.
+impl<R, H: RequestHandler<R> + ?Sized> RequestHandler<R> for &mut H {
+    fn setup(&mut self, request: &mut R) -> HandlerResult {
+        (**self).setup(request)
+    }
+
+    fn handle(&mut self, request: &mut R) -> HandlerResult {
+        (**self).handle(request)
+    }
+
+    fn finish(&mut self, request: &mut R) -> HandlerResult {
+        (**self).finish(request)
+    }
+}
+
 /// Makes the handler of each request. Every function and closure that returns a handler is a
 /// factory.
 ///
@@ -210,6 +268,18 @@ mod tests {
             });
             assert!(result.unwrap_err().to_string().contains("finish"));
         }
+    }
+
+    #[test]
+    fn a_box_and_a_borrow_run_every_step_of_the_handler_in_them() {
+        let mut steps = Steps::default();
+        let (borrowed, mut boxed) = (&mut steps, Box::new(Steps::default()));
+        let dynamic: Box<dyn RequestHandler<Vec<&'static str>>> = Box::new(Steps::default());
+        let mut ran = Vec::new();
+        run_steps(&mut { borrowed }, &mut ran).unwrap();
+        run_steps(&mut boxed, &mut ran).unwrap();
+        run_steps(&mut { dynamic }, &mut ran).unwrap();
+        assert_eq!(ran, ["setup", "handle", "finish"].repeat(3));
     }
 
     #[test]

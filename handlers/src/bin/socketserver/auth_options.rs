@@ -8,7 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use socketserver::StreamRequest;
 use socketserver_handlers::auth::{Authenticated, Digest, Key};
 
-use crate::boxed_handler::{BoxedHandler, Factory};
+use crate::factory::Factory;
 use crate::failure::Failure;
 use crate::url::Url;
 
@@ -73,7 +73,7 @@ impl Link {
     pub fn guard(self, factory: Factory<StreamRequest>) -> Factory<StreamRequest> {
         Box::new(move || {
             let (key, digest) = (self.key.clone(), self.digest);
-            BoxedHandler::new(Authenticated::new(key, digest, factory()))
+            Box::new(Authenticated::new(key, digest, factory()))
         })
     }
 }

@@ -18,10 +18,10 @@
 
 mod amounts;
 mod auth_options;
-mod boxed_handler;
 mod client;
 mod command_line;
 mod console;
+mod factory;
 mod failure;
 mod mix_in;
 mod registry;

@@ -8,8 +8,8 @@ use socketserver_handlers::chat::Chat;
 use socketserver_handlers::shell::{CommandSource, Shell};
 use socketserver_handlers::{Echo, Greeting, Hello, Time, Upper, UpperLoop};
 
-use crate::boxed_handler::{BoxedHandler, Factory};
 use crate::console;
+use crate::factory::Factory;
 use crate::failure::Failure;
 use crate::mix_in::MixIn;
 use crate::remote::Exposure;
@@ -155,7 +155,7 @@ fn default<H, R>(_: &ArgMatches) -> Result<Factory<R>, Failure>
 where
     H: RequestHandler<R> + Default + 'static,
 {
-    Ok(Box::new(|| BoxedHandler::new(H::default())))
+    Ok(Box::new(|| Box::new(H::default())))
 }
 
 fn chat<R>(_: &ArgMatches) -> Result<Factory<R>, Failure>
@@ -163,26 +163,26 @@ where
     Chat: RequestHandler<R>,
 {
     let chat = Chat::new(console::operator("reply> "));
-    Ok(Box::new(move || BoxedHandler::new(chat.clone())))
+    Ok(Box::new(move || Box::new(chat.clone())))
 }
 
 fn shell_over_streams(options: &ArgMatches) -> Result<Factory<StreamRequest>, Failure> {
     let limits = LimitOptions::from_arg_matches(options)?.limits();
     let framing = FramingOption::from_arg_matches(options)?.over_streams();
     let shell = Shell::default().limits(limits).framing(framing);
-    Ok(Box::new(move || BoxedHandler::new(shell)))
+    Ok(Box::new(move || Box::new(shell)))
 }
 
 fn shell_over_datagrams(options: &ArgMatches) -> Result<Factory<DatagramRequest>, Failure> {
     FramingOption::from_arg_matches(options)?.over_datagrams()?;
     let limits = LimitOptions::from_arg_matches(options)?.limits();
     let shell = Shell::default().limits(limits);
-    Ok(Box::new(move || BoxedHandler::new(shell)))
+    Ok(Box::new(move || Box::new(shell)))
 }
 
 fn command_source(_: &ArgMatches) -> Result<Factory<DatagramRequest>, Failure> {
     let command_source = CommandSource::new(console::operator("command> "));
-    Ok(Box::new(move || BoxedHandler::new(command_source.clone())))
+    Ok(Box::new(move || Box::new(command_source.clone())))
 }
 
 fn none(command: Command) -> Command {

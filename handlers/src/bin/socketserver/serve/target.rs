@@ -4,7 +4,7 @@ use socketserver::{DatagramRequest, StreamRequest};
 
 use super::options::Options;
 use super::site::Site;
-use crate::boxed_handler::Factory;
+use crate::factory::Factory;
 use crate::failure::Failure;
 use crate::registry::Service;
 use crate::url::{DatagramUrl, StreamUrl};
