@@ -115,7 +115,9 @@ pub use mix_in::MixIn;
 pub use mix_ins::forking::ForkingMixIn;
 pub use mix_ins::thread_pool::ThreadPoolMixIn;
 pub use mix_ins::threading::ThreadingMixIn;
-pub use request_handler::{HandlerFactory, RequestHandler};
+pub use request_handler::{
+    HandlerFactory, HandlerFn, RequestHandler, datagram_handler_fn, handler_fn,
+};
 pub use requests::datagram_request::DatagramRequest;
 pub use requests::outbox::{Outbox, OutboxError};
 pub use requests::request::Request;

@@ -1,5 +1,9 @@
 //! The service, which a user writes: handlers and their factory.
 
+use std::fmt;
+use std::sync::Arc;
+
+use crate::requests::datagram_request::DatagramRequest;
 use crate::requests::request::Request;
 use crate::requests::stream_request::StreamRequest;
 use crate::values::error::{HandlerResult, run_step};
@@ -135,7 +139,7 @@ impl<R, H: RequestHandler<R> + ?Sized> RequestHandler<R> for &mut H {
 }
 
 /// Makes the handler of each request. Every function and closure that returns a handler is a
-/// factory.
+/// factory, and so is the result of [`handler_fn`].
 ///
 /// Python's `RequestHandlerClass`, which the server calls to make a handler.
 pub trait HandlerFactory<R>: Send + Sync + 'static {
@@ -155,6 +159,93 @@ where
 
     fn make_handler(&self) -> H {
         self()
+    }
+}
+
+/// Makes a handler of a function: the closure is [`handle`](RequestHandler::handle), and `setup`
+/// and `finish` do nothing.
+///
+/// The result is a handler, for a mock, and a [factory](HandlerFactory), for a server. All requests
+/// share one closure, so the captured values are shared too; a value that changes needs a lock or
+/// an atomic, but no `Arc`. [`datagram_handler_fn`] is the same for datagrams. There are two
+/// functions because the compiler has to know the request's type when it reads the closure.
+///
+/// In Python, a function cannot be a handler.
+///
+/// ```
+/// use std::io::Write;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use socketserver::{ThreadingTcpServer, handler_fn};
+///
+/// let visits = AtomicU64::new(0);
+/// let visits = handler_fn(move |request| {
+///     writeln!(request, "{}", visits.fetch_add(1, Ordering::Relaxed))?;
+///     Ok(())
+/// });
+/// let server = ThreadingTcpServer::bind("127.0.0.1:0", visits)?;
+/// # Ok::<(), socketserver::Error>(())
+/// ```
+pub fn handler_fn<F>(handle: F) -> HandlerFn<F>
+where
+    F: Fn(&mut StreamRequest) -> HandlerResult + Send + Sync + 'static,
+{
+    HandlerFn(Arc::new(handle))
+}
+
+/// As [`handler_fn`], for datagrams.
+///
+/// ```
+/// use std::io::Write;
+/// use socketserver::{ThreadingUdpServer, datagram_handler_fn};
+///
+/// let length = datagram_handler_fn(|request| {
+///     let length = request.packet().len();
+///     Ok(write!(request, "{length}")?)
+/// });
+/// let server = ThreadingUdpServer::bind("127.0.0.1:0", length)?;
+/// # Ok::<(), socketserver::Error>(())
+/// ```
+pub fn datagram_handler_fn<F>(handle: F) -> HandlerFn<F>
+where
+    F: Fn(&mut DatagramRequest) -> HandlerResult + Send + Sync + 'static,
+{
+    HandlerFn(Arc::new(handle))
+}
+
+/// A function as a handler, and as the factory of that handler: see [`handler_fn`]. In Python, a
+/// function cannot be a handler.
+#[must_use = "a handler does nothing until a server or a mock runs it"]
+pub struct HandlerFn<F>(Arc<F>);
+
+impl<R, F> RequestHandler<R> for HandlerFn<F>
+where
+    F: Fn(&mut R) -> HandlerResult + Send + Sync,
+{
+    fn handle(&mut self, request: &mut R) -> HandlerResult {
+        (self.0)(request)
+    }
+}
+
+impl<R, F> HandlerFactory<R> for HandlerFn<F>
+where
+    F: Fn(&mut R) -> HandlerResult + Send + Sync + 'static,
+{
+    type Handler = Self;
+
+    fn make_handler(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl<F> Clone for HandlerFn<F> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<F> fmt::Debug for HandlerFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandlerFn").finish_non_exhaustive()
     }
 }
 
@@ -268,6 +359,24 @@ mod tests {
             });
             assert!(result.unwrap_err().to_string().contains("finish"));
         }
+    }
+
+    #[test]
+    fn a_function_is_a_handler_and_the_factory_of_handlers_that_share_it() {
+        fn serve<F: HandlerFactory<Vec<u32>>>(factory: &F, served: &mut Vec<u32>) {
+            run_steps(&mut factory.make_handler(), served).unwrap();
+        }
+        let calls = std::sync::atomic::AtomicU32::new(0);
+        // As `handler_fn` does, for a request that needs no server.
+        let function = HandlerFn(Arc::new(move |served: &mut Vec<u32>| {
+            served.push(calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+            Ok(())
+        }));
+        let mut served = Vec::new();
+        serve(&function, &mut served);
+        serve(&function, &mut served);
+        run_steps(&mut { function }, &mut served).unwrap();
+        assert_eq!(served, [0, 1, 2]);
     }
 
     #[test]

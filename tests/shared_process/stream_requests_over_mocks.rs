@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use socketserver::layer::{LayerHandle, Stream};
 use socketserver::mock::{MockStream, StreamEvent};
-use socketserver::{Address, HandlerPanic, HandlerResult, RequestHandler, StreamRequest};
+use socketserver::{
+    Address, HandlerPanic, HandlerResult, RequestHandler, StreamRequest, handler_fn,
+};
 
 /// A handler made of a function.
 struct Handle<F>(F);
@@ -562,4 +564,29 @@ proptest! {
         drop(request);
         prop_assert_eq!(recording.written(), pieces.concat());
     }
+}
+
+#[test]
+fn a_function_runs_over_a_mock_without_a_type_of_its_own() {
+    let recording = MockStream::new().run(handler_fn(|request| Ok(write!(request, "hello")?)));
+    assert_eq!(recording.written(), b"hello");
+}
+
+#[test]
+fn a_borrowed_handler_can_be_examined_after_its_run() {
+    /// Keeps the first line.
+    #[derive(Default)]
+    struct FirstLine(String);
+
+    impl RequestHandler for FirstLine {
+        fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+            request.read_line(&mut self.0)?;
+            Ok(())
+        }
+    }
+
+    let mut handler = FirstLine::default();
+    let recording = MockStream::new().chunk("one\ntwo\n").run(&mut handler);
+    assert!(recording.result().is_ok());
+    assert_eq!(handler.0, "one\n");
 }

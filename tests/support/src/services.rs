@@ -4,6 +4,8 @@ use std::io::{BufRead, Write};
 
 use socketserver::{DatagramRequest, HandlerResult, RequestHandler, StreamRequest};
 
+pub use socketserver::{datagram_handler_fn as datagram_handler, handler_fn as stream_handler};
+
 /// Sends the first line back, and a datagram whole.
 #[derive(Debug, Default)]
 pub struct EchoLine;
@@ -21,44 +23,6 @@ impl RequestHandler<DatagramRequest> for EchoLine {
         let packet = request.packet().to_owned();
         Ok(request.write_all(&packet)?)
     }
-}
-
-/// A handler that is one function.
-#[derive(Debug)]
-pub struct Handle<F>(F);
-
-impl<F> RequestHandler for Handle<F>
-where
-    F: Fn(&mut StreamRequest) -> HandlerResult + Send,
-{
-    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        (self.0)(request)
-    }
-}
-
-impl<F> RequestHandler<DatagramRequest> for Handle<F>
-where
-    F: Fn(&mut DatagramRequest) -> HandlerResult + Send,
-{
-    fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
-        (self.0)(request)
-    }
-}
-
-/// Makes handlers that call `handle`.
-pub fn stream_handler<F>(handle: F) -> impl Fn() -> Handle<F> + Send + Sync + 'static
-where
-    F: Fn(&mut StreamRequest) -> HandlerResult + Clone + Send + Sync + 'static,
-{
-    move || Handle(handle.clone())
-}
-
-/// Makes handlers that call `handle`.
-pub fn datagram_handler<F>(handle: F) -> impl Fn() -> Handle<F> + Send + Sync + 'static
-where
-    F: Fn(&mut DatagramRequest) -> HandlerResult + Clone + Send + Sync + 'static,
-{
-    move || Handle(handle.clone())
 }
 
 /// Reads a line, without its end; empty at the end of file.
