@@ -12,7 +12,7 @@ use crate::support::log::{Level, log_line};
 use crate::transport::get_request_error::GetRequestError;
 use crate::values::address::Address;
 use crate::values::deadlines::DeadlineExceeded;
-use crate::values::error::{Error, HandlerError, HandlerResult, catch_panic, run_step};
+use crate::values::error::{Error, HandlerError, HandlerResult, WithCauses, catch_panic, run_step};
 use crate::values::request_event::{Refusal, RequestEvent};
 
 /// The hooks of a server, which its layers define and override: Python's `BaseServer`.
@@ -192,7 +192,7 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
             Some(_) => Level::Warn,
             None => Level::Error,
         };
-        log_line!(level, "{client}: {}", WithCauses(error));
+        log_line!(level, "{client}: {}", WithCauses(&**error));
     }
 
     /// Ends the conversation in good order, then calls [`close_request`](Self::close_request) of
@@ -398,7 +398,7 @@ impl<T: BaseServer> Guarded<'_, T> {
             log_line!(
                 Level::Error,
                 "{client}: {}; handle_error, called with this error, {panic}",
-                WithCauses(error)
+                WithCauses(&**error)
             );
         }
     }
@@ -491,26 +491,5 @@ struct ElapsedSince(Instant);
 impl fmt::Display for ElapsedSince {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.0.elapsed())
-    }
-}
-
-/// An error and its causes, in one line.
-struct WithCauses<'a>(&'a HandlerError);
-
-impl fmt::Display for WithCauses<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = self.0.to_string();
-        f.write_str(&line)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            // Many errors repeat their cause in their own text.
-            if !line.ends_with(&text) {
-                write!(f, ": {text}")?;
-                line = text;
-            }
-            cause = error.source();
-        }
-        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! The errors of a server, and those of its handlers.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -10,7 +11,23 @@ use crate::values::address::{Address, AddressError};
 /// Each variant names the operation and the address, and its message has the remedy where one is
 /// known. The error of a *handler* is a [`HandlerError`], which goes to
 /// [`handle_error`](crate::BaseServer::handle_error) and never ends the loop.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` is the message too, followed by the causes that the message does not mention. So a
+/// program whose `main` returns this error ends with the remedy. In Python, a traceback ends with
+/// the text of an `OSError`.
+///
+/// ```
+/// use socketserver::{Error, ThreadingTcpServer, handler_fn};
+///
+/// fn bind(address: &str) -> Result<(), Error> {
+///     ThreadingTcpServer::bind(address, handler_fn(|_| Ok(())))?;
+///     Ok(())
+/// }
+///
+/// let error = bind("localhost").unwrap_err();
+/// assert!(format!("{error:?}").contains("write HOST:PORT"));
+/// ```
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The text is no address.
@@ -221,6 +238,33 @@ impl From<AddressError> for Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&WithCauses(self), f)
+    }
+}
+
+/// An error and its causes, in one line.
+pub(crate) struct WithCauses<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for WithCauses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = self.0.to_string();
+        f.write_str(&line)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Many errors repeat their cause in their own text.
+            if !line.contains(&text) {
+                write!(f, ": {text}")?;
+                line = text;
+            }
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
 /// The error of a handler: any error type, so that `?` works on all of them.
 ///
 /// [`handle_error`](crate::BaseServer::handle_error) receives it together with the request.
@@ -296,5 +340,30 @@ mod tests {
             assert!(error.contains(&format!("{text:?}")), "{error}");
             assert!(error.contains("HOST:PORT"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_debug_text_is_the_message_and_the_causes_that_it_does_not_mention() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the disk is full")]
+        struct Full(#[source] io::Error);
+
+        let address = || Address::from(([127, 0, 0, 1], 80));
+        let error = Error::bind(address(), io::ErrorKind::AddrInUse.into());
+        assert_eq!(
+            format!("{error:?}"),
+            "address 127.0.0.1:80 is in use; stop the program that listens there, or choose \
+             another address (port 0 takes any free port)"
+        );
+        assert_eq!(format!("{error:#?}"), error.to_string());
+        // Its cause is in the middle of its message.
+        let error = Error::from(InetAddress::from("localhost").resolve().unwrap_err());
+        assert_eq!(format!("{error:?}"), error.to_string());
+        let cause = Full(io::Error::other("quota exceeded"));
+        let error = Error::activate(address(), io::Error::other(cause));
+        assert_eq!(
+            format!("{error:?}"),
+            "cannot get ready to serve 127.0.0.1:80: the disk is full: quota exceeded"
+        );
     }
 }
