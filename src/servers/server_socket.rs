@@ -29,6 +29,10 @@ impl ServerSocket {
         Self::over(ListeningSocket::unix(path, kind))
     }
 
+    pub(crate) fn given(socket: OwnedFd, kind: Type) -> Self {
+        Self::over(ListeningSocket::given(socket, kind))
+    }
+
     fn over(listening: ListeningSocket) -> Self {
         Self {
             handle: LayerHandle::new(),
@@ -44,7 +48,8 @@ impl ServerSocket {
         self.handle.server().server_address()
     }
 
-    /// The socket, which the first call creates. The handle reports the requested address.
+    /// The socket, which the first call creates unless it is given. The handle reports the
+    /// requested address.
     pub(crate) fn open(&self) -> Result<Arc<OwnedFd>, Error> {
         let (socket, address) = self.listening.open().map_err(|error| self.explain(error))?;
         self.handle.set_requested_address(address);
@@ -64,6 +69,7 @@ impl ServerSocket {
             SocketError::Closed => Error::Closed {
                 address: self.address(),
             },
+            SocketError::Given(source) => Error::GivenSocket { source },
             SocketError::Address(error) => error.into(),
             SocketError::Create(address, source) => Error::create_socket(address, source),
             SocketError::Option(option, address, source) => Error::SetOption {

@@ -1,7 +1,7 @@
 //! The bottom layer over TCP.
 
 use std::fmt;
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,6 +56,50 @@ impl<F> TcpServer<F> {
         )
     }
 
+    /// Makes a bottom layer over a socket that is bound already: inherited from a supervisor such
+    /// as systemd, or bound before the program gave up its privileges.
+    ///
+    /// The [server's address](crate::Server::server_address) is that of the socket. A `TcpListener`
+    /// can be made [of an `OwnedFd`](OwnedFd).
+    ///
+    /// * The server owns the descriptor, and sets `FD_CLOEXEC` on it. The close of the server
+    ///   closes the descriptor, and does not shut the socket down: another process that has the
+    ///   socket still serves its clients.
+    /// * [`server_activate`](crate::Server::server_activate) sets `O_NONBLOCK`, which all copies
+    ///   of the descriptor share, and calls listen(2) even if the socket listens. So
+    ///   [`request_queue_size`](Self::request_queue_size) replaces the former backlog. Waiting
+    ///   clients stay in the queue.
+    /// * The options of bind(2) are not the server's: after
+    ///   [`allow_reuse_address`](Self::allow_reuse_address),
+    ///   [`allow_reuse_port`](Self::allow_reuse_port) or [`only_v6`](Self::only_v6), with either
+    ///   value, [`bind`](crate::Serve::bind) fails with [`Error::SetOption`].
+    /// * If the descriptor is not a stream socket, `bind` fails with [`Error::GivenSocket`].
+    ///
+    /// In Python a program passes `bind_and_activate=False`, and assigns to `server.socket`.
+    ///
+    /// ```
+    /// use std::net::TcpListener;
+    /// use socketserver::{Serve, TcpServer};
+    /// # use socketserver::{HandlerResult, RequestHandler, StreamRequest};
+    /// # struct Nothing;
+    /// # impl RequestHandler for Nothing {
+    /// #     fn handle(&mut self, _: &mut StreamRequest) -> HandlerResult { Ok(()) }
+    /// # }
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// let server = TcpServer::from_listener(listener, || Nothing).bind()?;
+    /// assert_eq!(server.local_addr(), Some(address));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_listener(listener: TcpListener, handler_factory: F) -> Self {
+        Self::given(listener.into(), handler_factory)
+    }
+
+    /// As [`from_listener`](Self::from_listener), for any family.
+    pub(crate) fn given(socket: OwnedFd, handler_factory: F) -> Self {
+        Self::over(ServerSocket::given(socket, Type::STREAM), handler_factory)
+    }
+
     /// As [`new`](Self::new), over Unix sockets, for [`UnixStreamServer`](crate::UnixStreamServer).
     pub(crate) fn unix(path: PathBuf, handler_factory: F) -> Self {
         Self::over(ServerSocket::unix(path, Type::STREAM), handler_factory)
@@ -83,21 +127,21 @@ impl<F> TcpServer<F> {
     /// predecessor linger. True unless set; Python's default is false, with which a restart fails
     /// within a minute of serving a client.
     pub fn allow_reuse_address(mut self, allow: bool) -> Self {
-        self.socket.listening.options.reuse_address = allow;
+        self.socket.listening.options.reuse_address = Some(allow);
         self
     }
 
     /// Sets `SO_REUSEPORT`: whether several servers may listen on the address at once, and share
     /// its clients. False unless set, as in Python.
     pub fn allow_reuse_port(mut self, allow: bool) -> Self {
-        self.socket.listening.options.reuse_port = allow;
+        self.socket.listening.options.reuse_port = Some(allow);
         self
     }
 
     /// Sets `IPV6_V6ONLY`: whether a server on an IPv6 address excludes IPv4 clients. False unless
     /// set, on every system. In Python the system decides.
     pub fn only_v6(mut self, only: bool) -> Self {
-        self.socket.listening.options.only_v6 = only;
+        self.socket.listening.options.only_v6 = Some(only);
         self
     }
 }

@@ -1,6 +1,7 @@
 //! The bottom layer over UDP.
 
 use std::fmt;
+use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::servers::server_socket::ServerSocket;
 use crate::support::lock::lock;
 use crate::support::sync::Mutex;
 use crate::transport::datagram_inbox::{Datagram, DatagramInbox};
-use crate::transport::datagram_socket::bound_replies;
+use crate::transport::datagram_socket::prepare_replies;
 use crate::transport::get_request_error::GetRequestError;
 use crate::values::address::InetAddress;
 use crate::values::error::{Error, HandlerResult};
@@ -69,6 +70,48 @@ impl<F> UdpServer<F> {
         )
     }
 
+    /// Makes a bottom layer over a socket that is bound already: inherited from a supervisor such
+    /// as systemd, or a member of a multicast group.
+    ///
+    /// The [server's address](crate::Server::server_address) is that of the socket. Datagrams that
+    /// have arrived are served. A `UdpSocket` can be made [of an `OwnedFd`](OwnedFd).
+    ///
+    /// * The server owns the descriptor, and sets `FD_CLOEXEC` on it. The close of the server
+    ///   closes the descriptor, and does not shut the socket down.
+    /// * [`server_activate`](crate::Server::server_activate) clears `O_NONBLOCK` and sets
+    ///   `SO_SNDTIMEO`, so that a reply waits for room, and not without end. All copies of the
+    ///   descriptor share both.
+    /// * The options of bind(2) are not the server's: after
+    ///   [`allow_reuse_address`](Self::allow_reuse_address),
+    ///   [`allow_reuse_port`](Self::allow_reuse_port) or [`only_v6`](Self::only_v6), with either
+    ///   value, [`bind`](crate::Serve::bind) fails with [`Error::SetOption`].
+    /// * If the descriptor is not a datagram socket, `bind` fails with [`Error::GivenSocket`].
+    ///
+    /// In Python a program passes `bind_and_activate=False`, and assigns to `server.socket`.
+    ///
+    /// ```
+    /// use std::net::UdpSocket;
+    /// use socketserver::{Serve, UdpServer};
+    /// # use socketserver::{DatagramRequest, HandlerResult, RequestHandler};
+    /// # struct Nothing;
+    /// # impl RequestHandler<DatagramRequest> for Nothing {
+    /// #     fn handle(&mut self, _: &mut DatagramRequest) -> HandlerResult { Ok(()) }
+    /// # }
+    /// let socket = UdpSocket::bind("127.0.0.1:0")?;
+    /// let address = socket.local_addr()?;
+    /// let server = UdpServer::from_socket(socket, || Nothing).bind()?;
+    /// assert_eq!(server.local_addr(), Some(address));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_socket(socket: UdpSocket, handler_factory: F) -> Self {
+        Self::given(socket.into(), handler_factory)
+    }
+
+    /// As [`from_socket`](Self::from_socket), for any family.
+    pub(crate) fn given(socket: OwnedFd, handler_factory: F) -> Self {
+        Self::over(ServerSocket::given(socket, Type::DGRAM), handler_factory)
+    }
+
     /// As [`new`](Self::new), over Unix sockets, for
     /// [`UnixDatagramServer`](crate::UnixDatagramServer).
     pub(crate) fn unix(path: PathBuf, handler_factory: F) -> Self {
@@ -94,21 +137,21 @@ impl<F> UdpServer<F> {
     /// Sets `SO_REUSEADDR`: whether another socket with the option may have the same port, as for
     /// multicast. False unless set, as in Python.
     pub fn allow_reuse_address(mut self, allow: bool) -> Self {
-        self.socket.listening.options.reuse_address = allow;
+        self.socket.listening.options.reuse_address = Some(allow);
         self
     }
 
     /// Sets `SO_REUSEPORT`: whether several servers may have the port at once, and share its
     /// clients. False unless set, as in Python.
     pub fn allow_reuse_port(mut self, allow: bool) -> Self {
-        self.socket.listening.options.reuse_port = allow;
+        self.socket.listening.options.reuse_port = Some(allow);
         self
     }
 
     /// Sets `IPV6_V6ONLY`: whether a server on an IPv6 address excludes IPv4 clients. False unless
     /// set, on every system. In Python the system decides.
     pub fn only_v6(mut self, only: bool) -> Self {
-        self.socket.listening.options.only_v6 = only;
+        self.socket.listening.options.only_v6 = Some(only);
         self
     }
 }
@@ -131,7 +174,7 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
     fn server_activate(&self) -> Result<(), Error> {
         // A socket of datagrams has no listen(2).
         let socket = self.socket.open()?;
-        let ready = bound_replies(&socket);
+        let ready = prepare_replies(&socket);
         self.socket.listening.end_claim();
         ready.map_err(|source| Error::activate(self.socket.address(), source))
     }

@@ -1,5 +1,6 @@
 //! The bottom layer over Unix datagram sockets.
 
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use crate::mix_in::MixIn;
@@ -42,6 +43,13 @@ impl<F> UnixDatagramServer<F> {
     /// [`bind`](crate::Serve::bind) creates the socket, so this cannot fail.
     pub fn new(path: impl Into<PathBuf>, handler_factory: F) -> Self {
         let next = UdpServer::unix(path.into(), handler_factory);
+        Self { next }
+    }
+
+    /// Makes a bottom layer over a socket that is bound already, as [`UdpServer::from_socket`]
+    /// does. The server never removes the socket's file: whoever has made the socket does.
+    pub fn from_socket(socket: UnixDatagram, handler_factory: F) -> Self {
+        let next = UdpServer::given(socket.into(), handler_factory);
         Self { next }
     }
 

@@ -1,5 +1,6 @@
 //! The bottom layer over Unix stream sockets.
 
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use crate::mix_in::MixIn;
@@ -42,6 +43,14 @@ impl<F> UnixStreamServer<F> {
     /// [`bind`](crate::Serve::bind) creates the socket, so this cannot fail.
     pub fn new(path: impl Into<PathBuf>, handler_factory: F) -> Self {
         let next = TcpServer::unix(path.into(), handler_factory);
+        Self { next }
+    }
+
+    /// Makes a bottom layer over a socket that is bound already, as
+    /// [`TcpServer::from_listener`] does. The server never removes the socket's file: whoever has
+    /// made the socket does.
+    pub fn from_listener(listener: UnixListener, handler_factory: F) -> Self {
+        let next = TcpServer::given(listener.into(), handler_factory);
         Self { next }
     }
 

@@ -117,9 +117,12 @@ fn send(socket: &OwnedFd, packet: &[u8], client: &Address, flags: c_int) -> io::
     }
 }
 
-/// Sets `SO_SNDTIMEO`, which bounds the time that a reply waits for room.
-pub(crate) fn bound_replies(socket: &OwnedFd) -> io::Result<()> {
-    SockRef::from(socket).set_write_timeout(Some(REPLY_TIMEOUT))
+/// Sets `SO_SNDTIMEO`, which bounds the time that a reply waits for room, and blocking mode, in
+/// which a reply waits at all: a given socket may have `O_NONBLOCK`.
+pub(crate) fn prepare_replies(socket: &OwnedFd) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_nonblocking(false)?;
+    socket.set_write_timeout(Some(REPLY_TIMEOUT))
 }
 
 /// Receives one datagram into `buffer`, without waiting for one. Returns its length, at most that

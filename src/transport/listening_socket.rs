@@ -33,7 +33,7 @@ impl ListeningSocket {
         // connections linger. No UDP connection lingers, and with the option two UDP servers could
         // share a port.
         let options = SocketOptions {
-            reuse_address: kind == Type::STREAM,
+            reuse_address: (kind == Type::STREAM).then_some(true),
             ..SocketOptions::default()
         };
         Self::new(Endpoint::Inet(address), kind, options)
@@ -48,6 +48,13 @@ impl ListeningSocket {
         Self::new(endpoint, kind, SocketOptions::default())
     }
 
+    /// A socket that is open and bound already. Its options, its address and its file belong to
+    /// whoever has made it.
+    pub(crate) fn given(socket: OwnedFd, kind: Type) -> Self {
+        let endpoint = Endpoint::Given(Mutex::new(Some(socket)));
+        Self::new(endpoint, kind, SocketOptions::default())
+    }
+
     fn new(endpoint: Endpoint, kind: Type, options: SocketOptions) -> Self {
         Self {
             endpoint,
@@ -57,7 +64,8 @@ impl ListeningSocket {
         }
     }
 
-    /// The socket, which the first call creates, and the requested address.
+    /// The socket, which the first call creates unless it is given, and the requested address: of a
+    /// given socket, its own.
     pub(crate) fn open(&self) -> Result<(Arc<OwnedFd>, Address), SocketError> {
         self.with_open(|open| Ok((open.socket.clone(), open.addresses[0].clone())))
     }
@@ -77,9 +85,13 @@ impl ListeningSocket {
         }
     }
 
-    /// Creates a socket of the first family that the system supports, for the addresses of that
-    /// family.
+    /// Takes the given socket, or creates a socket of the first family that the system supports,
+    /// for the addresses of that family.
     fn create(&self) -> Result<Open, SocketError> {
+        if let Endpoint::Given(socket) = &self.endpoint {
+            let socket = lock(socket).take().ok_or(SocketError::Closed)?;
+            return Open::given(socket, self.kind).map_err(SocketError::Given);
+        }
         let mut addresses = self.endpoint.addresses().map_err(SocketError::Address)?;
         let mut failure = None;
         for first in &addresses {
@@ -102,12 +114,17 @@ impl ListeningSocket {
         Err(failure.expect("an endpoint has at least one address"))
     }
 
-    /// Sets the options and binds. Returns the real address.
+    /// Sets the options and binds. Returns the real address. A given socket is bound already, so
+    /// for that the call only checks that no option is set.
     ///
     /// The directory of a Unix socket's file is locked until [`listen`](Self::listen),
     /// [`end_claim`](Self::end_claim) or [`close`](Self::close).
     pub(crate) fn bind(&self) -> Result<Address, SocketError> {
         self.with_open(|open| {
+            if let Endpoint::Given(_) = self.endpoint {
+                let address = open.addresses[0].clone();
+                return self.options.refuse(&address).map(|()| address);
+            }
             let socket = SockRef::from(&*open.socket);
             // An earlier claim would hold the lock that the new claim needs.
             open.claim = None;
@@ -130,24 +147,25 @@ impl ListeningSocket {
 
     fn set_options(&self, socket: &Socket, address: &Address) -> Result<(), SocketError> {
         let failed = |option| move |source| SocketError::Option(option, address.clone(), source);
-        if self.options.reuse_address {
+        if self.options.reuse_address == Some(true) {
             let set = socket.set_reuse_address(true);
             set.map_err(failed("SO_REUSEADDR"))?;
         }
-        if self.options.reuse_port {
+        if self.options.reuse_port == Some(true) {
             let set = socket.set_reuse_port(true);
             set.map_err(failed("SO_REUSEPORT"))?;
         }
         if let Address::Inet(SocketAddr::V6(_)) = address {
             // Systems differ in their default, so the option is set to either value.
-            let set = socket.set_only_v6(self.options.only_v6);
+            let set = socket.set_only_v6(self.options.only_v6.unwrap_or(false));
             set.map_err(failed("IPV6_V6ONLY"))?;
         }
         Ok(())
     }
 
     /// Listens for clients, of whom `backlog` may wait to be accepted, and ends the claim to the
-    /// path. From then on [`accept`](Self::accept) does not block.
+    /// path. From then on [`accept`](Self::accept) does not block. A given socket that listens
+    /// already keeps its waiting clients, and has the new `backlog`.
     pub(crate) fn listen(&self, backlog: i32) -> io::Result<()> {
         let socket = self.opened()?;
         let socket = SockRef::from(&*socket);
@@ -189,6 +207,10 @@ impl ListeningSocket {
     /// Closes the socket, once its last other user drops it, and removes the file that bind(2) has
     /// made. The socket cannot be opened again.
     pub(crate) fn close(&self) {
+        if let Endpoint::Given(socket) = &self.endpoint {
+            // Never opened, so the server still has to close it.
+            drop(lock(socket).take());
+        }
         let state = std::mem::replace(&mut *lock(&self.state), State::Closed);
         if let State::Open(open) = state {
             drop(open.claim);
@@ -212,12 +234,14 @@ impl ListeningSocket {
     }
 }
 
-/// The address that the socket is to be bound to.
+/// The address that the socket is to be bound to, or the socket itself.
 #[derive(Debug)]
 enum Endpoint {
     Inet(InetAddress),
     Unix(SocketFile),
     UnixAbstract(Vec<u8>),
+    /// A socket of somebody else's making, until it is opened.
+    Given(Mutex<Option<OwnedFd>>),
 }
 
 impl Endpoint {
@@ -227,6 +251,7 @@ impl Endpoint {
             Self::Inet(address) => address.resolve()?.into_iter().map(Address::from).collect(),
             Self::Unix(file) => vec![Address::Unix(file.path().to_owned())],
             Self::UnixAbstract(name) => vec![Address::UnixAbstract(name.clone())],
+            Self::Given(_) => unreachable!("a given socket has its address"),
         })
     }
 }
@@ -249,15 +274,58 @@ struct Open {
     file: Option<BoundFile>,
 }
 
-/// The options that bind sets before bind(2).
+impl Open {
+    /// The given socket, with the address that the system reports. Fails if `socket` is not a
+    /// socket of type `kind`.
+    fn given(socket: OwnedFd, kind: Type) -> io::Result<Self> {
+        let given = SockRef::from(&socket);
+        let actual = given.r#type()?;
+        if actual != kind {
+            let what = format!("its type is {actual:?}, and the server needs {kind:?}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        let address = from_sockaddr(&given.local_addr()?);
+        // A supervisor passes the descriptor without the flag, so that it survives exec(2). The
+        // programs that a handler starts must not have it.
+        given.set_cloexec(true)?;
+        Ok(Self {
+            socket: Arc::new(socket),
+            addresses: vec![address],
+            claim: None,
+            file: None,
+        })
+    }
+}
+
+/// The options that bind sets before bind(2); `None` where the caller has chosen nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SocketOptions {
     /// `SO_REUSEADDR`.
-    pub(crate) reuse_address: bool,
+    pub(crate) reuse_address: Option<bool>,
     /// `SO_REUSEPORT`.
-    pub(crate) reuse_port: bool,
+    pub(crate) reuse_port: Option<bool>,
     /// `IPV6_V6ONLY`, for IPv6 sockets.
-    pub(crate) only_v6: bool,
+    pub(crate) only_v6: Option<bool>,
+}
+
+impl SocketOptions {
+    /// Fails if the caller has chosen an option, since `address` is bound already.
+    fn refuse(&self, address: &Address) -> Result<(), SocketError> {
+        let chosen = [
+            ("SO_REUSEADDR", self.reuse_address),
+            ("SO_REUSEPORT", self.reuse_port),
+            ("IPV6_V6ONLY", self.only_v6),
+        ];
+        match chosen.into_iter().find(|(_, value)| value.is_some()) {
+            None => Ok(()),
+            Some((option, _)) => {
+                let what = "the socket was given to the server, and is bound already; set the \
+                            option where the socket is made, before bind(2)";
+                let source = io::Error::new(io::ErrorKind::InvalidInput, what);
+                Err(SocketError::Option(option, address.clone(), source))
+            }
+        }
+    }
 }
 
 /// Why the socket cannot be opened or bound.
@@ -265,6 +333,8 @@ pub(crate) struct SocketOptions {
 pub(crate) enum SocketError {
     /// The socket has been closed.
     Closed,
+    /// The given descriptor is not a socket that the server can use.
+    Given(io::Error),
     /// The requested address cannot be resolved to a socket address.
     Address(AddressError),
     /// socket(2) failed.

@@ -62,6 +62,14 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// The descriptor given to the server is not a socket, or is a socket of another type.
+    #[non_exhaustive]
+    #[error("cannot serve on the given socket: {source}")]
+    GivenSocket {
+        /// The reason.
+        source: io::Error,
+    },
+
     /// socketpair(2) failed: the loop is woken through a pair of sockets.
     #[non_exhaustive]
     #[error("cannot create the sockets that wake the loop of {address}: {source}")]
@@ -80,7 +88,8 @@ pub enum Error {
         address: Address,
     },
 
-    /// A socket option could not be set before bind.
+    /// A socket option could not be set before bind, or was chosen for a given socket, which is
+    /// bound already.
     #[non_exhaustive]
     #[error("cannot set {option} on the socket for {address}: {source}")]
     SetOption {

@@ -11,6 +11,7 @@ mod datagram_requests_over_mocks;
 mod datagrams;
 mod drain;
 mod errors;
+mod given_sockets;
 mod handle_request;
 mod messages;
 mod mix_ins;
