@@ -13,7 +13,7 @@ use crate::transport::datagram_socket::{Buffers, DatagramSocket};
 use crate::values::address::Address;
 use crate::values::error::HandlerResult;
 
-/// A datagram from a client that records the replies.
+/// A datagram from a client, and a socket that records the datagrams sent in return.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct MockDatagram {
@@ -40,7 +40,7 @@ impl MockDatagram {
         self
     }
 
-    /// Makes every reply fail with an error of this kind.
+    /// Makes every datagram that is sent fail with an error of this kind.
     pub fn send_error(mut self, kind: ErrorKind) -> Self {
         self.send_error = Some(kind);
         self
@@ -61,12 +61,13 @@ impl MockDatagram {
     }
 
     /// Returns the request and its recording, for a test of a function that takes a request. The
-    /// recording has the datagrams of [`send`](DatagramRequest::send); only a server, or
+    /// recording has the datagrams of [`send`](DatagramRequest::send) and
+    /// [`send_to`](DatagramRequest::send_to); only a server, or
     /// [`run`](Self::run), sends the written reply.
     #[must_use]
     pub fn into_request(self) -> (DatagramRequest, DatagramRecording) {
         let server = mock_server();
-        let client = Arc::new(Client {
+        let socket = Arc::new(RecordingSocket {
             send_error: self.send_error,
             sent: Mutex::default(),
         });
@@ -75,11 +76,11 @@ impl MockDatagram {
             packet: self.packet,
             reply: Vec::new(),
         };
-        let request = DatagramRequest::new(buffers, self.truncated, client.clone(), guard);
+        let request = DatagramRequest::new(buffers, self.truncated, socket.clone(), guard);
         (
             request,
             DatagramRecording {
-                client,
+                socket,
                 server: server.server().clone(),
                 result: Ok(()),
             },
@@ -87,10 +88,10 @@ impl MockDatagram {
     }
 }
 
-/// The replies to a [`MockDatagram`], and the result of the handler.
+/// The datagrams that were sent for a [`MockDatagram`], and the result of the handler.
 #[derive(Debug)]
 pub struct DatagramRecording {
-    client: Arc<Client>,
+    socket: Arc<RecordingSocket>,
     server: ServerHandle,
     result: HandlerResult,
 }
@@ -101,10 +102,17 @@ impl DatagramRecording {
         &self.result
     }
 
-    /// The datagrams that the client received.
+    /// The datagrams that the handler has sent, to the client or to others, in their order.
     #[must_use]
     pub fn sent(&self) -> Vec<Vec<u8>> {
-        lock(&self.client.sent).clone()
+        let sent = lock(&self.socket.sent);
+        sent.iter().map(|(_, packet)| packet.clone()).collect()
+    }
+
+    /// The datagrams as in [`sent`](Self::sent), each behind the address that it was sent to.
+    #[must_use]
+    pub fn sent_with_addresses(&self) -> Vec<(Address, Vec<u8>)> {
+        lock(&self.socket.sent).clone()
     }
 
     /// The handler's server, for example to check that it [is draining](ServerHandle::is_draining)
@@ -116,17 +124,17 @@ impl DatagramRecording {
 }
 
 #[derive(Debug)]
-struct Client {
+struct RecordingSocket {
     send_error: Option<ErrorKind>,
-    sent: Mutex<Vec<Vec<u8>>>,
+    sent: Mutex<Vec<(Address, Vec<u8>)>>,
 }
 
-impl DatagramSocket for Client {
-    fn send_to(&self, packet: &[u8], _: &Address) -> io::Result<()> {
+impl DatagramSocket for RecordingSocket {
+    fn send_to(&self, packet: &[u8], receiver: &Address) -> io::Result<()> {
         match self.send_error {
             Some(kind) => Err(kind.into()),
             None => {
-                lock(&self.sent).push(packet.to_owned());
+                lock(&self.sent).push((receiver.clone(), packet.to_owned()));
                 Ok(())
             }
         }

@@ -1,5 +1,6 @@
 //! The request of a datagram server: one packet, and the reply to it.
 
+use std::fmt;
 use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
 
@@ -111,11 +112,55 @@ impl DatagramRequest {
     /// second, because a Unix client does not read its datagrams.
     pub fn send(&self, packet: &[u8]) -> io::Result<()> {
         let sent = self.pooled.socket.send_to(packet, self.client_address());
+        self.note_sent(packet, sent, "")
+    }
+
+    /// Sends `packet` to `receiver`, who need not be the client, from the server's socket, at once:
+    /// to forward a datagram, to publish to other clients or to a multicast group. The bytes count
+    /// as sent for this request.
+    ///
+    /// Python's `self.socket.sendto(packet, receiver)`.
+    ///
+    /// ```
+    /// use socketserver::mock::MockDatagram;
+    /// use socketserver::{Address, DatagramRequest, HandlerResult, RequestHandler};
+    ///
+    /// /// Forwards each packet.
+    /// struct Forward(Address);
+    ///
+    /// impl RequestHandler<DatagramRequest> for Forward {
+    ///     fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
+    ///         Ok(request.send_to(request.packet(), &self.0)?)
+    ///     }
+    /// }
+    ///
+    /// let collector = Address::from(([192, 0, 2, 1], 514));
+    /// let recording = MockDatagram::new("line").run(Forward(collector.clone()));
+    /// assert_eq!(recording.sent_with_addresses(), [(collector, b"line".to_vec())]);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](Self::send). Also if the server's socket is of another family than
+    /// `receiver`, or may not send to it: a broadcast address needs `SO_BROADCAST`.
+    pub fn send_to(&self, packet: &[u8], receiver: &Address) -> io::Result<()> {
+        let sent = self.pooled.socket.send_to(packet, receiver);
+        self.note_sent(packet, sent, format_args!(" to {receiver}"))
+    }
+
+    /// Counts a datagram, or adds what was attempted to the error; `to` is the end of that.
+    fn note_sent(
+        &self,
+        packet: &[u8],
+        sent: io::Result<()>,
+        to: impl fmt::Display,
+    ) -> io::Result<()> {
+        let length = packet.len();
         sent.map_err(|error| {
-            let what = format!("cannot send a datagram of {} bytes: {error}", packet.len());
+            let what = format!("cannot send a datagram of {length} bytes{to}: {error}");
             io::Error::new(error.kind(), what)
         })?;
-        self.guard.traffic().count_sent(packet.len() as u64);
+        self.guard.traffic().count_sent(length as u64);
         Ok(())
     }
 

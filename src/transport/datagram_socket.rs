@@ -81,7 +81,7 @@ impl DatagramSocket for ReplySocket {
         send(&self.descriptor, packet, client, 0).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("the client has not taken its datagrams for {REPLY_TIMEOUT:?}"),
+                format!("the receiver has not taken its datagrams for {REPLY_TIMEOUT:?}"),
             ),
             _ => error,
         })

@@ -3,7 +3,7 @@
 use std::io::{BufRead, ErrorKind, Read, Write};
 
 use socketserver::mock::MockDatagram;
-use socketserver::{DatagramRequest, HandlerResult, RequestHandler};
+use socketserver::{Address, DatagramRequest, HandlerResult, RequestHandler};
 
 /// A handler made of a function.
 struct Handle<F>(F);
@@ -58,6 +58,45 @@ fn replies_that_are_sent_one_by_one_may_be_empty() {
         Ok(())
     }));
     assert_eq!(recording.sent(), [b"first".as_slice(), b"", b"last"]);
+}
+
+#[test]
+fn a_recording_has_who_each_datagram_was_sent_to() {
+    let client = Address::from(([192, 0, 2, 1], 1111));
+    let other = Address::from(([192, 0, 2, 2], 2222));
+    let to_other = other.clone();
+    let datagram = MockDatagram::new("x").client_address(client.clone());
+    let recording = datagram.run(handle(move |request| {
+        request.send_to(b"news", &to_other)?;
+        request.send(b"first")?;
+        Ok(request.write_all(b"last")?)
+    }));
+    assert_eq!(
+        recording.sent_with_addresses(),
+        [
+            (other, b"news".to_vec()),
+            (client.clone(), b"first".to_vec()),
+            (client, b"last".to_vec())
+        ]
+    );
+    assert_eq!(recording.sent(), [b"news".as_slice(), b"first", b"last"]);
+    assert_eq!(recording.server().statistics().sent, 13);
+}
+
+#[test]
+fn a_datagram_to_another_that_fails_is_not_counted_and_names_its_receiver() {
+    let datagram = MockDatagram::new("x").send_error(ErrorKind::PermissionDenied);
+    let recording = datagram.run(handle(|request| {
+        let broadcast = Address::from(([192, 0, 2, 255], 9));
+        Ok(request.send_to(b"wake", &broadcast)?)
+    }));
+    let error = recording.result().as_ref().unwrap_err();
+    let kind = error.downcast_ref::<std::io::Error>().unwrap().kind();
+    assert_eq!(kind, ErrorKind::PermissionDenied);
+    let error = error.to_string();
+    assert!(error.contains("4 bytes to 192.0.2.255:9:"), "{error}");
+    assert!(recording.sent_with_addresses().is_empty());
+    assert_eq!(recording.server().statistics().sent, 0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Datagrams: how much of one is received, and what is sent in reply.
 
 use std::io::{BufRead, Write};
+use std::sync::{Arc, Mutex};
 
 use nix::sys::socket::MsgFlags;
 use socket2::SockRef;
@@ -132,6 +133,42 @@ fn several_replies_can_be_sent_an_empty_one_included() {
     assert_eq!(client.receive(), b"");
     assert_eq!(client.receive(), b"last");
     running.close();
+}
+
+/// Sends each packet to every client so far.
+fn publish() -> impl HandlerFactory<DatagramRequest> {
+    let clients = Arc::new(Mutex::new(Vec::new()));
+    datagram_handler(move |request| {
+        let mut clients = clients.lock().unwrap();
+        clients.push(request.client_address().clone());
+        for client in &*clients {
+            request.send_to(request.packet(), client)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_datagram_to_another_client_leaves_through_the_server_s_socket_and_is_counted() {
+    fn publishes(server: Server<impl BaseServer>) {
+        let running = RunningServer::start(server);
+        // Connected, so that they receive nothing from another socket than the server's.
+        let first = DatagramClient::connect(&running.address());
+        first.send(b"one");
+        assert_eq!(first.receive(), b"one");
+        let second = DatagramClient::connect(&running.address());
+        second.send(b"three");
+        assert_eq!(first.receive(), b"three");
+        assert_eq!(second.receive(), b"three");
+        let handle = running.handle();
+        running.close();
+        let statistics = handle.statistics();
+        assert_eq!((statistics.received, statistics.sent), (3 + 5, 3 + 5 + 5));
+    }
+    publishes(UdpServer::new(LOOPBACK, publish()).bind().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    publishes(UnixDatagramServer::new(path, publish()).bind().unwrap());
 }
 
 #[test]
