@@ -195,12 +195,17 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
         log_line!(level, "{client}: {}", WithCauses(&**error));
     }
 
-    /// Ends the conversation in good order, then calls [`close_request`](Self::close_request) of
-    /// `top`.
-    fn shutdown_request<T>(&self, top: &Arc<T>, request: Self::Request)
+    /// [Ends the conversation](Request::end_conversation), then calls
+    /// [`close_request`](Self::close_request) of `top`. Python's `shutdown_request`.
+    ///
+    /// So a bottom layer of your own needs no override: what a handler has written and not flushed
+    /// is sent, even if the layer runs its handlers without
+    /// [`run_handler`](crate::layer::run_handler).
+    fn shutdown_request<T>(&self, top: &Arc<T>, mut request: Self::Request)
     where
         T: BaseServer<Request = Self::Request>,
     {
+        request.end_conversation();
         top.close_request(top, request);
     }
 

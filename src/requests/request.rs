@@ -20,9 +20,11 @@ use crate::values::address::Address;
 ///    [`prepare_request`](crate::BaseServer::prepare_request); `wait_for_more`, each time that the
 ///    hook needs more bytes; `end_preparation`, if the hook has succeeded.
 /// 2. The handler reads and writes; then `send_rest`.
-/// 3. `into_guard`, when the request is closed.
+/// 3. `end_conversation`, whether or not a handler has run; then `into_guard`, when the request is
+///    closed.
 ///
-/// For a request that exceeds a limit, `refuse` is called before `into_guard`, and no handler runs.
+/// For a request that exceeds a limit, `refuse` is called before `end_conversation`, and no handler
+/// runs.
 pub trait Request: Send + 'static {
     /// The guard of this request's registration.
     fn guard(&self) -> &RequestGuard;
@@ -67,6 +69,15 @@ pub trait Request: Send + 'static {
         let _ = succeeded;
         Ok(())
     }
+
+    /// Ends the conversation: sends what is still unsent, and then ends the writing side, so that
+    /// the client reads the end of the stream. Does nothing unless overridden: a datagram has no
+    /// end.
+    ///
+    /// The default [`shutdown_request`](crate::BaseServer::shutdown_request) calls this before the
+    /// close. Errors are ignored, since the client may have left. Python's counterpart is the call
+    /// of `request.shutdown` in `TCPServer.shutdown_request`.
+    fn end_conversation(&mut self) {}
 
     /// Begins the preparation, before the first
     /// [`prepare_request`](crate::BaseServer::prepare_request). Does nothing unless overridden.

@@ -1,7 +1,7 @@
 //! The bottom layer over TCP.
 
 use std::fmt;
-use std::net::{Shutdown, TcpListener};
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -179,16 +179,6 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
     fn finish_request(&self, request: &mut StreamRequest) -> HandlerResult {
         let mut handler = self.handler_factory.make_handler();
         run_handler(&mut handler, request)
-    }
-
-    fn shutdown_request<T>(&self, top: &Arc<T>, mut request: StreamRequest)
-    where
-        T: BaseServer<Request = StreamRequest>,
-    {
-        // shutdown(2) before the close, because a process that the handler has started may hold the
-        // connection open. Ignored: the call fails if the client has left.
-        let _ = request.shutdown(Shutdown::Write);
-        top.close_request(top, request);
     }
 
     fn after_fork_in_child(&self) {

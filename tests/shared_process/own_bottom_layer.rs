@@ -1,14 +1,14 @@
 //! A bottom layer of a user's own, over the standard library's listener.
 
 use std::io::{self, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use socketserver::layer::{GetRequestError, LayerHandle, run_handler};
 use socketserver::{
-    Address, BaseServer, Error, HandlerFactory, HandlerResult, Serve, StreamRequest,
+    Address, BaseServer, Error, HandlerFactory, HandlerResult, MixIn, Serve, StreamRequest,
     ThreadPoolMixIn, ThreadingMixIn,
 };
 use support::clients::StreamClient;
@@ -77,14 +77,6 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for Inherited<F> {
     fn finish_request(&self, request: &mut StreamRequest) -> HandlerResult {
         let mut handler = self.handler_factory.make_handler();
         run_handler(&mut handler, request)
-    }
-
-    fn shutdown_request<T>(&self, top: &Arc<T>, mut request: StreamRequest)
-    where
-        T: BaseServer<Request = StreamRequest>,
-    {
-        let _ = request.shutdown(Shutdown::Write);
-        top.close_request(top, request);
     }
 
     fn server_close(&self) {
@@ -162,4 +154,30 @@ fn a_bottom_layer_of_one_s_own_knows_its_clients() {
     let name = client.socket().local_addr().unwrap().as_socket().unwrap();
     assert_eq!(client.rest(), name.to_string().as_bytes());
     running.close();
+}
+
+/// Answers without a handler, and neither flushes nor ends the answer.
+struct Greeting<S>(S);
+
+impl<S: BaseServer<Request = StreamRequest>> MixIn for Greeting<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.0
+    }
+
+    fn finish_request(&self, request: &mut StreamRequest) -> HandlerResult {
+        Ok(request.write_all(b"hello\n")?)
+    }
+}
+
+#[test]
+fn what_was_written_without_run_handler_reaches_the_client_and_then_the_end_of_the_stream() {
+    let (reporter, _) = reports();
+    let layers = Inherited::new(conversation(reporter)).mix_in(Greeting);
+    let running = RunningServer::start(layers.bind().unwrap());
+    let handle = running.handle();
+    assert_eq!(StreamClient::connect(&running.address()).rest(), b"hello\n");
+    running.close();
+    assert_eq!(handle.statistics().sent, 6);
 }

@@ -603,6 +603,12 @@ impl Request for StreamRequest {
         self.flush()
     }
 
+    fn end_conversation(&mut self) {
+        // shutdown(2) before the close, because a process that the handler has started may hold the
+        // connection open. Ignored: the call fails if the client has left.
+        let _ = self.shutdown(Shutdown::Write);
+    }
+
     fn begin_preparation(&mut self) {
         self.preparation = Some(Progress::default());
         if let Some(clock) = &mut self.clock {
