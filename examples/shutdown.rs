@@ -25,7 +25,7 @@ impl RequestHandler for Echo {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     env_logger::init();
-    let mut server = ThreadingTcpServer::bind("127.0.0.1:0", || Echo)?;
+    let server = ThreadingTcpServer::bind("127.0.0.1:0", || Echo)?;
     server.set_drain_timeout(Some(Duration::from_secs(5)));
     let address = server.local_addr().ok_or("a TCP server has a port")?;
     let handle = server.handle();

@@ -27,9 +27,6 @@ const REQUESTS_BEFORE_DRAIN: u32 = 64;
 /// wake the loop.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// The shortest service interval, so that the loop does not spin.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
-
 /// The first and the longest pause when the system has no descriptor or memory for a request.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -76,8 +73,6 @@ pub struct Server<S: BaseServer> {
     /// `None` once the server is closed. A second owner besides the bottom layer, so that a
     /// descriptor borrowed from the server stays valid.
     socket: Option<Arc<OwnedFd>>,
-    timeout: Option<Duration>,
-    service_interval: Option<Duration>,
 }
 
 impl<S: BaseServer> Server<S> {
@@ -94,8 +89,6 @@ impl<S: BaseServer> Server<S> {
         Ok(Self {
             top,
             socket: Some(socket),
-            timeout: None,
-            service_interval: None,
         })
     }
 
@@ -173,7 +166,8 @@ impl<S: BaseServer> Server<S> {
     ///
     /// As [`serve_forever`](Self::serve_forever).
     pub fn handle_request(&self) -> Result<(), Error> {
-        let timeout = self.timeout.or_else(|| self.top.timeout());
+        let timeout = self.shared().settings().timeout();
+        let timeout = timeout.or_else(|| self.top.timeout());
         self.run(Until::OneRequest(Deadline::after(timeout)))
     }
 
@@ -304,7 +298,7 @@ impl<S: BaseServer> Server<S> {
         until: Until,
     ) -> Result<(), Error> {
         let deadline = match until {
-            Until::Stopped => Deadline::after(self.service_interval),
+            Until::Stopped => Deadline::after(self.shared().settings().service_interval()),
             Until::OneRequest(deadline) => deadline,
         };
         let at_most = |pause| deadline.sooner(Deadline::after(Some(pause)));
@@ -472,25 +466,27 @@ impl<S: BaseServer> Server<S> {
     ///
     /// Python's `timeout`.
     #[doc(alias = "timeout")]
-    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
-        self.timeout = timeout;
+    pub fn set_timeout(&self, timeout: Option<Duration>) {
+        self.shared().settings().set_timeout(timeout);
     }
 
     /// Sets the longest time between two calls of [`service_actions`](BaseServer::service_actions)
-    /// while the loop is idle. With `None`, the default, an idle loop sleeps until a client or a
-    /// wake comes. Less than a millisecond counts as one.
+    /// while the loop is idle. See [`ServerHandle::set_service_interval`].
     ///
     /// Python's `poll_interval`, as far as `service_actions` depends on it.
     #[doc(alias = "poll_interval")]
-    pub fn set_service_interval(&mut self, interval: Option<Duration>) {
-        self.service_interval = interval.map(|interval| interval.max(SHORTEST_INTERVAL));
+    pub fn set_service_interval(&self, interval: Option<Duration>) {
+        self.top
+            .layer_handle()
+            .server()
+            .set_service_interval(interval);
     }
 
     /// Sets how long [`server_close`](Self::server_close), and a [`shutdown`](Self::shutdown) of a
     /// server without a mix-in, wait for running requests before they abort them; 30 seconds unless
-    /// set. `None` means without end, as in Python.
-    pub fn set_drain_timeout(&mut self, timeout: Option<Duration>) {
-        self.shared().settings().set_drain_timeout(timeout);
+    /// set. `None` means without end, as in Python. See [`ServerHandle::set_drain_timeout`].
+    pub fn set_drain_timeout(&self, timeout: Option<Duration>) {
+        self.top.layer_handle().server().set_drain_timeout(timeout);
     }
 }
 
@@ -516,11 +512,12 @@ impl<S: BaseServer> Drop for Server<S> {
 
 impl<S: BaseServer> fmt::Debug for Server<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = self.shared().settings();
         f.debug_struct("Server")
             .field("server_address", &self.server_address())
-            .field("timeout", &self.timeout)
-            .field("service_interval", &self.service_interval)
-            .field("drain_timeout", &self.shared().settings().drain_timeout())
+            .field("timeout", &settings.timeout())
+            .field("service_interval", &settings.service_interval())
+            .field("drain_timeout", &settings.drain_timeout())
             .finish_non_exhaustive()
     }
 }

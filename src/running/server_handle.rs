@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::running::shared::{Shared, this_thread};
 use crate::support::deadline::Deadline;
@@ -164,6 +165,45 @@ impl ServerHandle {
     /// The deadlines of connections that are accepted from now on.
     pub fn deadlines(&self) -> Deadlines {
         self.shared.deadlines()
+    }
+
+    /// Sets how long [`server_close`](crate::Server::server_close), and a
+    /// [`shutdown`](Self::shutdown) of a server without a mix-in, wait for running requests before
+    /// they abort them; 30 seconds unless set. `None` means without end, as in Python.
+    ///
+    /// A wait that has begun keeps its time. In a forked child the call does not reach the parent,
+    /// which waits.
+    pub fn set_drain_timeout(&self, timeout: Option<Duration>) {
+        self.shared.settings().set_drain_timeout(timeout);
+    }
+
+    /// How long a stopping server waits for running requests; `None` means without end.
+    #[must_use]
+    pub fn drain_timeout(&self) -> Option<Duration> {
+        self.shared.settings().drain_timeout()
+    }
+
+    /// Sets the longest time between two calls of
+    /// [`service_actions`](crate::BaseServer::service_actions) while the loop is idle. With `None`,
+    /// the default, an idle loop sleeps until a client or a wake comes. Less than a millisecond
+    /// counts as one.
+    ///
+    /// The call wakes the loop, and so takes effect at once; in a forked child it has no effect.
+    /// Python's `poll_interval`, as far as `service_actions` depends on it.
+    #[doc(alias = "poll_interval")]
+    pub fn set_service_interval(&self, interval: Option<Duration>) {
+        if self.shared.is_forked_child() {
+            return;
+        }
+        self.shared.settings().set_service_interval(interval);
+        self.shared.wake();
+    }
+
+    /// The longest time between two calls of
+    /// [`service_actions`](crate::BaseServer::service_actions) while the loop is idle.
+    #[must_use]
+    pub fn service_interval(&self) -> Option<Duration> {
+        self.shared.settings().service_interval()
     }
 }
 

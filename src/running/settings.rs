@@ -12,6 +12,9 @@ use crate::values::limits::Limits;
 /// The default drain timeout.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The shortest service interval, so that the loop does not spin.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+
 /// No limit.
 const UNLIMITED: usize = usize::MAX;
 
@@ -31,6 +34,8 @@ pub(crate) struct Settings {
     deadlines: Mutex<Deadlines>,
     has_deadlines: AtomicBool,
     drain_timeout: Mutex<Option<Duration>>,
+    timeout: Mutex<Option<Duration>>,
+    service_interval: Mutex<Option<Duration>>,
 }
 
 impl Settings {
@@ -43,6 +48,8 @@ impl Settings {
             deadlines: Mutex::default(),
             has_deadlines: AtomicBool::new(false),
             drain_timeout: Mutex::new(Some(DRAIN_TIMEOUT)),
+            timeout: Mutex::new(None),
+            service_interval: Mutex::new(None),
         };
         settings.set_limits(Limits::default(), |_| {});
         settings
@@ -116,12 +123,40 @@ impl Settings {
         *lock(&self.drain_timeout) = timeout;
     }
 
+    /// How long `handle_request` waits; `None` if the layers decide.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        *lock(&self.timeout)
+    }
+
+    pub(crate) fn set_timeout(&self, timeout: Option<Duration>) {
+        *lock(&self.timeout) = timeout;
+    }
+
+    pub(crate) fn service_interval(&self) -> Option<Duration> {
+        *lock(&self.service_interval)
+    }
+
+    pub(crate) fn set_service_interval(&self, interval: Option<Duration>) {
+        let interval = interval.map(|interval| interval.max(SHORTEST_INTERVAL));
+        *lock(&self.service_interval) = interval;
+    }
+
     /// Locks the settings that a forked child may read: no other thread holds these locks at the
     /// fork, so the child can take them.
     pub(crate) fn hold(&self) -> HeldSettings<'_> {
-        (lock(&self.limits), lock(&self.deadlines))
+        (
+            lock(&self.limits),
+            lock(&self.deadlines),
+            lock(&self.drain_timeout),
+            lock(&self.service_interval),
+        )
     }
 }
 
 /// The locks of the settings, held over a fork.
-pub(crate) type HeldSettings<'a> = (MutexGuard<'a, Limits>, MutexGuard<'a, Deadlines>);
+pub(crate) type HeldSettings<'a> = (
+    MutexGuard<'a, Limits>,
+    MutexGuard<'a, Deadlines>,
+    MutexGuard<'a, Option<Duration>>,
+    MutexGuard<'a, Option<Duration>>,
+);

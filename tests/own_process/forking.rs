@@ -418,7 +418,7 @@ fn a_child_that_does_not_end_is_killed_at_the_drain_timeout() {
             reporter.say("read");
             Ok(())
         });
-        let mut server = ForkingTcpServer::bind(LOOPBACK, factory).unwrap();
+        let server = ForkingTcpServer::bind(LOOPBACK, factory).unwrap();
         server.set_drain_timeout(Some(Duration::from_millis(50)));
         let running = RunningServer::start(server);
         let mut client = StreamClient::connect(&running.address());
@@ -594,7 +594,7 @@ fn handle_request_returns_while_the_child_is_at_work() {
 #[test]
 fn handle_request_collects_children_when_its_time_is_over() {
     alone(|| {
-        let mut server = ForkingTcpServer::bind(LOOPBACK, EchoLine::default).unwrap();
+        let server = ForkingTcpServer::bind(LOOPBACK, EchoLine::default).unwrap();
         let mut client = StreamClient::connect(&server.server_address());
         server.handle_request().unwrap();
         client.send("hello\n");

@@ -425,7 +425,7 @@ fn a_single_request_waits_for_room_and_no_longer_than_its_timeout() {
     alone(|| {
         let (reporter, mut reports) = reports();
         let layers = TcpServer::new(LOOPBACK, held(reporter)).mix_in(ThreadingMixIn::new);
-        let mut server = layers.bind().unwrap();
+        let server = layers.bind().unwrap();
         server
             .handle()
             .set_limits(Limits::none().with_max_connections(1));

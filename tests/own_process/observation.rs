@@ -182,7 +182,7 @@ fn a_refused_request_is_seen_with_the_reason() {
 fn a_request_that_is_cut_off_is_seen_as_such() {
     alone(|| {
         fn is_seen<S: BaseServer>(layers: S, reports: &mut Reports) {
-            let mut server = layers.bind().unwrap();
+            let server = layers.bind().unwrap();
             server.set_drain_timeout(Some(Duration::from_millis(20)));
             let running = RunningServer::start(server);
             let mut client = StreamClient::connect(&running.address());

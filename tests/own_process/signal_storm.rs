@@ -286,7 +286,7 @@ fn a_client_that_takes_nothing_is_given_up_at_its_timeout() {
 fn a_single_request_is_waited_for_no_longer_than_the_timeout() {
     alone(|| {
         let layers = TcpServer::new(LOOPBACK, EchoLine::default);
-        let mut server = layers.bind().unwrap();
+        let server = layers.bind().unwrap();
         server.set_timeout(TIMEOUT);
         let waiting = std::thread::spawn(move || server.handle_request());
         let storm = Storm::begin();

@@ -176,7 +176,7 @@ fn two_layers_that_wait_for_the_requests_wait_no_longer_than_one() {
     let layers = TcpServer::new(LOOPBACK, factory)
         .mix_in(ThreadPoolMixIn::new)
         .mix_in(ThreadingMixIn::new);
-    let mut server = layers.bind().unwrap();
+    let server = layers.bind().unwrap();
     server.set_drain_timeout(Some(Duration::from_millis(20)));
     let running = RunningServer::start(server);
     let mut client = StreamClient::connect(&running.address());

@@ -164,7 +164,7 @@ where
     })
 }
 
-fn a_blocked_read_is_cut_off<S: BaseServer>(mut server: Server<S>, reports: &mut Reports) {
+fn a_blocked_read_is_cut_off<S: BaseServer>(server: Server<S>, reports: &mut Reports) {
     server.set_drain_timeout(SOON);
     let running = RunningServer::start(server);
     let mut client = StreamClient::connect(&running.address());
@@ -210,13 +210,39 @@ fn a_blocked_write_is_cut_off_at_the_drain_timeout() {
         reporter.say(format_args!("{:?}", error.kind()));
         Ok(())
     });
-    let mut server = ThreadingTcpServer::bind(LOOPBACK, factory).unwrap();
+    let server = ThreadingTcpServer::bind(LOOPBACK, factory).unwrap();
     server.set_drain_timeout(SOON);
     let running = RunningServer::start(server);
     let mut client = StreamClient::connect(&running.address());
     assert_eq!(reports.next_report(), "writing");
     // The first bytes: the handler is in the write.
     client.receive_exactly(1);
+    assert_eq!(counts(running.close()), (0, 0, 1, 0));
+    assert_eq!(
+        reports.next_report(),
+        format!("{:?}", ErrorKind::ConnectionAborted)
+    );
+}
+
+#[test]
+fn the_drain_timeout_can_be_set_while_the_server_runs() {
+    let (reporter, mut reports) = reports();
+    let factory = stream_handler(move |request| {
+        reporter.say("reading");
+        let error = read_line(request).unwrap_err();
+        reporter.say(format_args!("{:?}", error.kind()));
+        Ok(())
+    });
+    let server = ThreadingTcpServer::bind(LOOPBACK, factory).unwrap();
+    server.set_drain_timeout(None);
+    let running = RunningServer::start(server);
+    let _client = StreamClient::connect(&running.address());
+    assert_eq!(reports.next_report(), "reading");
+    let handle = running.handle();
+    assert_eq!(handle.drain_timeout(), None);
+    handle.set_drain_timeout(SOON);
+    assert_eq!(handle.drain_timeout(), SOON);
+    // Without the new timeout, this waits for the client without end.
     assert_eq!(counts(running.close()), (0, 0, 1, 0));
     assert_eq!(
         reports.next_report(),
@@ -240,7 +266,7 @@ fn those_that_end_and_those_that_are_cut_off_are_told_apart() {
         }
         Ok(())
     });
-    let mut server = ThreadingTcpServer::bind(LOOPBACK, factory).unwrap();
+    let server = ThreadingTcpServer::bind(LOOPBACK, factory).unwrap();
     server.set_drain_timeout(SOON);
     let running = RunningServer::start(server);
     let clients: Vec<_> = ["wait\n", "read\n", "wait\n", "read\n", "wait\n"]
@@ -273,7 +299,7 @@ fn a_request_that_neither_reads_nor_writes_is_given_up_a_second_after_the_drain_
         reporter.say("done");
         Ok(())
     });
-    let mut server = ThreadingTcpServer::bind(LOOPBACK, factory).unwrap();
+    let server = ThreadingTcpServer::bind(LOOPBACK, factory).unwrap();
     server.set_drain_timeout(SOON);
     let running = RunningServer::start(server);
     let _client = StreamClient::connect(&running.address());
@@ -364,7 +390,7 @@ fn a_client_cannot_hold_up_the_shutdown_of_a_server_without_a_mix_in() {
         reporter.say(read_line(request).unwrap_err().kind());
         Ok(())
     });
-    let mut server = TcpServer::new(LOOPBACK, factory).bind().unwrap();
+    let server = TcpServer::new(LOOPBACK, factory).bind().unwrap();
     server.set_drain_timeout(SOON);
     let running = RunningServer::start(server);
     let client = StreamClient::connect(&running.address());
@@ -391,7 +417,7 @@ fn what_waits_for_a_worker_when_the_time_is_over_is_not_begun() {
         .mix_in(ThreadPoolMixIn::new)
         .workers(1)
         .queue_size(2);
-    let mut server = layers.bind().unwrap();
+    let server = layers.bind().unwrap();
     server.set_drain_timeout(Some(Duration::from_millis(20)));
     let running = RunningServer::start(server);
     let client = DatagramClient::connect(&running.address());

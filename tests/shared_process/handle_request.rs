@@ -94,7 +94,7 @@ fn handle_request_leaves_the_second_client_to_the_next_call() {
 
 #[test]
 fn when_the_timeout_is_over_handle_timeout_is_called() {
-    let (mut server, mut reports) = clocked(None);
+    let (server, mut reports) = clocked(None);
     server.set_timeout(Some(SHORT));
     let begin = Instant::now();
     server.handle_request().unwrap();
@@ -113,7 +113,7 @@ fn a_layer_s_timeout_counts_unless_the_server_has_one() {
     assert_eq!(reports.so_far(), ["handle_timeout"]);
     close(server);
 
-    let (mut server, mut reports) = clocked(Some(LIMIT * 2));
+    let (server, mut reports) = clocked(Some(LIMIT * 2));
     server.set_timeout(Some(SHORT));
     within_limit("handle_request", move || {
         server.handle_request().unwrap();
@@ -124,7 +124,7 @@ fn a_layer_s_timeout_counts_unless_the_server_has_one() {
 
 #[test]
 fn a_timeout_of_zero_looks_once() {
-    let (mut server, mut reports) = clocked(None);
+    let (server, mut reports) = clocked(None);
     server.set_timeout(Some(Duration::ZERO));
     server.handle_request().unwrap();
     assert_eq!(reports.so_far(), ["handle_timeout"]);
@@ -135,7 +135,7 @@ fn a_timeout_of_zero_looks_once() {
 
 #[test]
 fn serve_forever_ignores_the_timeout() {
-    let (mut server, mut reports) = clocked(Some(Duration::ZERO));
+    let (server, mut reports) = clocked(Some(Duration::ZERO));
     server.set_timeout(Some(Duration::ZERO));
     let running = RunningServer::start(server);
     let mut client = StreamClient::connect(&running.address());
@@ -201,9 +201,25 @@ fn service_actions_runs_after_every_request() {
 
 #[test]
 fn service_actions_runs_at_the_service_interval_while_nothing_comes() {
-    let (mut server, mut reports) = clocked(None);
+    let (server, mut reports) = clocked(None);
     server.set_service_interval(Some(Duration::from_millis(1)));
     let running = RunningServer::start(server);
+    assert_eq!(reports.take(10), ["service_actions"; 10]);
+    running.close();
+}
+
+#[test]
+fn a_service_interval_set_through_the_handle_wakes_the_sleeping_loop() {
+    let (server, mut reports) = clocked(None);
+    let running = RunningServer::start(server);
+    let mut client = StreamClient::connect(&running.address());
+    client.send("hello\n");
+    assert_eq!(client.rest(), b"hello\n");
+    // The loop sleeps without end after this call, or is about to.
+    assert_eq!(reports.next_report(), "service_actions");
+    let interval = Some(Duration::from_millis(1));
+    running.handle().set_service_interval(interval);
+    assert_eq!(running.handle().service_interval(), interval);
     assert_eq!(reports.take(10), ["service_actions"; 10]);
     running.close();
 }
@@ -230,7 +246,7 @@ fn a_service_interval_below_a_millisecond_counts_as_one() {
         let times = Arc::new(Mutex::new(Vec::new()));
         let noted = times.clone();
         let layers = TcpServer::new(LOOPBACK, EchoLine::default);
-        let mut server = layers.mix_in(|next| Timed(next, noted)).bind().unwrap();
+        let server = layers.mix_in(|next| Timed(next, noted)).bind().unwrap();
         server.set_service_interval(Some(interval));
         let running = RunningServer::start(server);
         let runs = RUNS as usize;
@@ -304,7 +320,7 @@ fn a_panic_in_handle_timeout_is_survived() {
     }
 
     let layers = TcpServer::new(LOOPBACK, EchoLine::default).mix_in(Panics);
-    let mut server = layers.bind().unwrap();
+    let server = layers.bind().unwrap();
     server.set_timeout(Some(Duration::ZERO));
     server.handle_request().unwrap();
     server.set_timeout(None);

@@ -119,7 +119,7 @@ fn a_slow_client_fills_its_outbox_which_says_so_and_holds_back_nobody() {
         Ok(())
     });
     let layers = TcpServer::new(LOOPBACK, factory).mix_in(ThreadingMixIn::new);
-    let mut server = layers.bind().unwrap();
+    let server = layers.bind().unwrap();
     server.set_drain_timeout(Some(Duration::ZERO));
     let running = RunningServer::start(server);
     let client = StreamClient::connect(&running.address());

@@ -118,7 +118,7 @@ fn serves_and_drains<S: BaseServer>(layers: impl Fn(Reporter) -> S) {
         (1, 0, 0)
     );
 
-    let mut server = layers(reporter).bind().unwrap();
+    let server = layers(reporter).bind().unwrap();
     server.set_drain_timeout(Some(Duration::from_millis(50)));
     let running = RunningServer::start(server);
     let mut client = StreamClient::connect(&running.address());

@@ -148,7 +148,7 @@ impl Loop {
         bind: impl Fn(&str) -> Result<Server<S>, Error>,
     ) -> Result<(), Error> {
         for place in &self.places {
-            let mut server = match bind(&place) {
+            let server = match bind(&place) {
                 // Somebody has got the port since it was closed.
                 Err(Error::AddressInUse { .. }) => bind(ANY_PORT)?,
                 bound => bound?,

@@ -85,7 +85,7 @@ impl BoundOptions {
 
 impl Bounds {
     /// Sets the bounds of a server that does not serve yet.
-    pub fn apply<S: BaseServer>(&self, server: &mut Server<S>) {
+    pub fn apply<S: BaseServer>(&self, server: &Server<S>) {
         if let Some(max) = self.max_connections {
             let limits = Limits::default().with_max_connections(max);
             server.handle().set_limits(limits);

@@ -22,8 +22,8 @@ impl Site {
     /// Serves until a signal arrives and the running requests have ended.
     pub fn serve<S: BaseServer>(&self, stack: S) -> Result<(), Failure> {
         let signals = StopSignals::catch().map_err(Failure::Signals)?;
-        let mut server = stack.bind()?;
-        self.bounds.apply(&mut server);
+        let server = stack.bind()?;
+        self.bounds.apply(&server);
         // A name may have another address than before, when the options were checked.
         self.exposure.permit(&server.server_address())?;
         let handle = server.handle();
