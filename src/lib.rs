@@ -121,7 +121,7 @@ pub use request_handler::{
 pub use requests::datagram_request::DatagramRequest;
 pub use requests::outbox::{Outbox, OutboxError};
 pub use requests::request::Request;
-pub use requests::stream_request::{MessageError, StreamRequest};
+pub use requests::stream_request::{Detached, MessageError, StreamRequest};
 pub use running::server_handle::ServerHandle;
 pub use server::{Serve, Server};
 pub use servers::tcp::TcpServer;
@@ -134,6 +134,7 @@ pub use stacks::{
     ThreadPoolUnixStreamServer, ThreadingTcpServer, ThreadingUdpServer,
     ThreadingUnixDatagramServer, ThreadingUnixStreamServer,
 };
+pub use transport::sys::PeerCredentials;
 pub use values::address::{Address, InetAddress};
 pub use values::deadlines::{DeadlineExceeded, Deadlines};
 pub use values::drain_report::DrainReport;

@@ -67,6 +67,40 @@ pub(crate) const MESSAGES: Type = Type::SEQPACKET;
 #[cfg(target_vendor = "apple")]
 pub(crate) const MESSAGES: Type = Type::STREAM;
 
+/// Who is at the other end of a Unix socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerCredentials {
+    /// The id of the process that connected, at that time.
+    pub process_id: u32,
+    /// The id of its user.
+    pub user_id: u32,
+    /// The id of its group.
+    pub group_id: u32,
+}
+
+/// Returns who is at the other end of a Unix socket: `SO_PEERCRED`.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<PeerCredentials> {
+    let is_unix = SockRef::from(&socket).local_addr()?.is_unix();
+    if !is_unix {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "only the peer of a Unix socket has credentials",
+        ));
+    }
+    let peer = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::PeerCredentials)?;
+    Ok(PeerCredentials {
+        process_id: peer.pid().cast_unsigned(),
+        user_id: peer.uid(),
+        group_id: peer.gid(),
+    })
+}
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+pub(crate) fn peer_credentials(_: BorrowedFd<'_>) -> io::Result<PeerCredentials> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// The most datagrams that [`receive_batch`] receives.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) const LONGEST_BATCH: usize = 32;

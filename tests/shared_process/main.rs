@@ -20,6 +20,7 @@ mod own_bottom_layer;
 mod preparation;
 mod resets;
 mod shutdown;
+mod socket_access;
 mod stream_requests_over_mocks;
 mod thread_pool;
 mod threading;

@@ -1,8 +1,10 @@
 //! The request of a stream server: one connection, buffered both ways.
 
 mod messages;
+mod socket_access;
 
 pub use messages::MessageError;
+pub use socket_access::Detached;
 
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::Shutdown;

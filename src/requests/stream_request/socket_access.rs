@@ -1,0 +1,67 @@
+//! What a handler may do with the socket under its request: give it away, and ask it for its peer.
+
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use crate::requests::stream_request::StreamRequest;
+use crate::transport::absent_stream::AbsentStream;
+use crate::transport::sys::{self, PeerCredentials};
+
+/// A connection that [`detach`](StreamRequest::detach) has taken out of its request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Detached {
+    /// The connected socket, in blocking mode.
+    pub socket: OwnedFd,
+    /// The bytes that were received and not yet read, which come before those of the socket.
+    pub unread: Vec<u8>,
+}
+
+impl StreamRequest {
+    /// Gives the connection to a library that wants the socket itself, such as an SSH transport or
+    /// another runtime. What was written is sent before.
+    ///
+    /// The request has no connection from then on: reads and writes fail, and its end does not shut
+    /// the connection down. The request counts as running until its handler returns. Python's
+    /// users take `self.request.detach()`.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](ErrorKind::Unsupported) without a network, and if a layer changes the bytes,
+    /// which a library could not read; the errors of [`flush`](Write::flush); and if the operating
+    /// system has no descriptor for the copy of the socket.
+    pub fn detach(&mut self) -> io::Result<Detached> {
+        self.flush()?;
+        self.own_socket("detach")?;
+        // The socket keeps `SO_RCVTIMEO`, which a library does not expect.
+        self.stream.set_deadline(None)?;
+        self.stream.set_timeout(None)?;
+        // A descriptor of its own, so that the close of this request does not reach it.
+        let socket = self.own_socket("detach")?.try_clone_to_owned()?;
+        let (unread, failure) = self.read_buffer.take();
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        self.stream = Box::new(AbsentStream);
+        Ok(Detached { socket, unread })
+    }
+
+    /// The process at the other end of a Unix socket, as it was when it connected: `SO_PEERCRED`.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](ErrorKind::Unsupported) without a network, and where the operating system
+    /// does not know it; the errors of the operating system.
+    pub fn peer_credentials(&self) -> io::Result<PeerCredentials> {
+        sys::peer_credentials(self.own_socket("ask for the peer of")?)
+    }
+
+    fn own_socket(&self, purpose: &str) -> io::Result<BorrowedFd<'_>> {
+        self.stream.socket().ok_or_else(|| {
+            io::Error::new(
+                ErrorKind::Unsupported,
+                format!("cannot {purpose} the socket: there is none, or a layer changes its bytes"),
+            )
+        })
+    }
+}
