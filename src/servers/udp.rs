@@ -12,6 +12,7 @@ use crate::base_server::BaseServer;
 use crate::request_handler::{HandlerFactory, run_handler};
 use crate::requests::datagram_request::DatagramRequest;
 use crate::running::layer_handle::LayerHandle;
+use crate::server::{Serve, Server};
 use crate::servers::server_socket::ServerSocket;
 use crate::support::lock::lock;
 use crate::support::sync::Mutex;
@@ -153,6 +154,23 @@ impl<F> UdpServer<F> {
     pub fn only_v6(mut self, only: bool) -> Self {
         self.socket.listening.options.only_v6 = Some(only);
         self
+    }
+}
+
+impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
+    /// Makes a server of this layer alone, with the default options, bound and listening:
+    /// `UdpServer::bind("127.0.0.1:9999", Handler::default)`. Python's constructor.
+    ///
+    /// For other options, and for a mix-in, begin with [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Serve::bind`].
+    pub fn bind(
+        address: impl Into<InetAddress>,
+        handler_factory: F,
+    ) -> Result<Server<Self>, Error> {
+        Serve::bind(Self::new(address, handler_factory))
     }
 }
 

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use crate::mix_in::MixIn;
 use crate::request_handler::HandlerFactory;
 use crate::requests::datagram_request::DatagramRequest;
+use crate::server::{Serve, Server};
 use crate::servers::udp::UdpServer;
+use crate::values::error::Error;
 
 /// Serves the datagrams of a Unix socket, one at a time unless a mix-in is around it.
 ///
@@ -57,6 +59,20 @@ impl<F> UnixDatagramServer<F> {
     pub fn max_packet_size(mut self, bytes: usize) -> Self {
         self.next = self.next.max_packet_size(bytes);
         self
+    }
+}
+
+impl<F: HandlerFactory<DatagramRequest>> UnixDatagramServer<F> {
+    /// Makes a server of this layer alone, with the default options, bound and listening:
+    /// `UnixDatagramServer::bind("example.sock", Handler::default)`. Python's constructor.
+    ///
+    /// For other options, and for a mix-in, begin with [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Serve::bind`].
+    pub fn bind(path: impl Into<PathBuf>, handler_factory: F) -> Result<Server<Self>, Error> {
+        Serve::bind(Self::new(path, handler_factory))
     }
 }
 

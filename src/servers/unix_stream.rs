@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use crate::mix_in::MixIn;
 use crate::request_handler::HandlerFactory;
 use crate::requests::stream_request::StreamRequest;
+use crate::server::{Serve, Server};
 use crate::servers::tcp::TcpServer;
+use crate::values::error::Error;
 
 /// Serves the connections of a Unix stream socket, one at a time unless a mix-in is around it.
 ///
@@ -58,6 +60,20 @@ impl<F> UnixStreamServer<F> {
     pub fn request_queue_size(mut self, size: u32) -> Self {
         self.next = self.next.request_queue_size(size);
         self
+    }
+}
+
+impl<F: HandlerFactory<StreamRequest>> UnixStreamServer<F> {
+    /// Makes a server of this layer alone, with the default options, bound and listening:
+    /// `UnixStreamServer::bind("example.sock", Handler::default)`. Python's constructor.
+    ///
+    /// For other options, and for a mix-in, begin with [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Serve::bind`].
+    pub fn bind(path: impl Into<PathBuf>, handler_factory: F) -> Result<Server<Self>, Error> {
+        Serve::bind(Self::new(path, handler_factory))
     }
 }
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use socketserver::{
     BaseServer, ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer,
-    ForkingUnixStreamServer, Serve, Server, TcpServer, ThreadPoolTcpServer, ThreadPoolUdpServer,
+    ForkingUnixStreamServer, Server, TcpServer, ThreadPoolTcpServer, ThreadPoolUdpServer,
     ThreadPoolUnixDatagramServer, ThreadPoolUnixStreamServer, ThreadingTcpServer,
     ThreadingUdpServer, ThreadingUnixDatagramServer, ThreadingUnixStreamServer, UdpServer,
     UnixDatagramServer, UnixStreamServer,
@@ -53,11 +53,7 @@ fn beside_a_child_of_ours(test: impl FnOnce()) {
 
 #[test]
 fn tcp() {
-    alone(|| {
-        serves_three_stream_clients(
-            Server::<TcpServer<_>>::bind(LOOPBACK, EchoLine::default).unwrap(),
-        )
-    });
+    alone(|| serves_three_stream_clients(TcpServer::bind(LOOPBACK, EchoLine::default).unwrap()));
 }
 
 #[test]
@@ -90,7 +86,7 @@ fn unix_stream() {
     alone(|| {
         let directory = directory();
         let path = directory.path().join("socket");
-        let server = UnixStreamServer::new(path, EchoLine::default).bind();
+        let server = UnixStreamServer::bind(path, EchoLine::default);
         serves_three_stream_clients(server.unwrap());
     });
 }
@@ -129,9 +125,7 @@ fn thread_pool_unix_stream() {
 
 #[test]
 fn udp() {
-    alone(|| {
-        serves_three_datagram_clients(UdpServer::new(LOOPBACK, EchoLine::default).bind().unwrap())
-    });
+    alone(|| serves_three_datagram_clients(UdpServer::bind(LOOPBACK, EchoLine::default).unwrap()));
 }
 
 #[test]
@@ -168,7 +162,7 @@ fn unix_datagram() {
     alone(|| {
         let directory = directory();
         let path = directory.path().join("socket");
-        let server = UnixDatagramServer::new(path, EchoLine::default).bind();
+        let server = UnixDatagramServer::bind(path, EchoLine::default);
         serves_three_datagram_clients(server.unwrap());
     });
 }
