@@ -31,6 +31,7 @@
 
 mod datagram;
 mod stream;
+mod text;
 
 use crate::running::layer_handle::LayerHandle;
 use crate::values::address::Address;

@@ -1,6 +1,7 @@
 //! A connection whose client is a script.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::BorrowedFd;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::mock::mock_server;
+use crate::mock::text::Text;
 use crate::request_handler::{RequestHandler, run_handler};
 use crate::requests::stream_request::StreamRequest;
 use crate::running::server_handle::ServerHandle;
@@ -139,7 +141,10 @@ impl Default for MockStream {
 }
 
 /// One operation on the connection, as the operating system would see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `Debug` shows bytes as text with escapes: `Written("hello\n")`. The mocks have no counterpart
+/// in Python.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StreamEvent {
     /// A read returned so many bytes; 0 at the end of file.
@@ -160,6 +165,23 @@ pub enum StreamEvent {
     ShutDown(Shutdown),
     /// The request was dropped, and the connection closed with it.
     Closed,
+}
+
+impl fmt::Debug for StreamEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, value): (_, &dyn fmt::Debug) = match self {
+            Self::Read(count) => ("Read", count),
+            Self::ReadFailed(kind) => ("ReadFailed", kind),
+            Self::Written(bytes) => ("Written", &Text(bytes)),
+            Self::WriteFailed(kind) => ("WriteFailed", kind),
+            Self::Flushed => return f.write_str("Flushed"),
+            Self::TimeoutSet(timeout) => ("TimeoutSet", timeout),
+            Self::NodelaySet(nodelay) => ("NodelaySet", nodelay),
+            Self::ShutDown(how) => ("ShutDown", how),
+            Self::Closed => return f.write_str("Closed"),
+        };
+        f.debug_tuple(name).field(value).finish()
+    }
 }
 
 /// The operations on a [`MockStream`], and the result of the handler.
@@ -235,11 +257,21 @@ impl StreamRecording {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Step {
     Chunk(Vec<u8>),
     Fail(ErrorKind),
     Drain,
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chunk(bytes) => f.debug_tuple("Chunk").field(&Text(bytes)).finish(),
+            Self::Fail(kind) => f.debug_tuple("Fail").field(kind).finish(),
+            Self::Drain => f.write_str("Drain"),
+        }
+    }
 }
 
 /// The transport that plays the script.

@@ -590,3 +590,24 @@ fn a_borrowed_handler_can_be_examined_after_its_run() {
     assert!(recording.result().is_ok());
     assert_eq!(handler.0, "one\n");
 }
+
+#[test]
+fn a_script_and_its_events_show_bytes_as_text() {
+    let client = MockStream::new().chunk("ping\n").timeout().drain();
+    let shown = format!("{client:?}");
+    assert!(
+        shown.contains(r#"[Chunk("ping\n"), Fail(TimedOut), Drain]"#),
+        "{shown}"
+    );
+    let reply = handle(|request| {
+        request.set_timeout(None)?;
+        Ok(request.write_all(b"pong\n\xff")?)
+    });
+    let recording = client
+        .write_error_after(6, ErrorKind::BrokenPipe)
+        .run(reply);
+    assert_eq!(
+        format!("{:?}", recording.events()),
+        r#"[TimeoutSet(None), Written("pong\n\xff"), Flushed, ShutDown(Write), Closed]"#
+    );
+}
