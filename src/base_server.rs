@@ -307,13 +307,22 @@ pub enum Preparation {
 /// Carries out steps 4 to 7 of a request's life. Returns whether the handler succeeded.
 ///
 /// [`Serve::process_request_thread`](crate::Serve::process_request_thread) is the public form.
-pub(crate) fn process_request_thread<T: BaseServer>(top: &Arc<T>, mut request: T::Request) -> bool {
+pub(crate) fn process_request_thread<T: BaseServer>(top: &Arc<T>, request: T::Request) -> bool {
+    serve_request(top, request).unwrap_or(false)
+}
+
+/// Carries out steps 4 to 7 of a request's life. Returns whether a handler has run, or the error
+/// that `handle_error` has received.
+pub(crate) fn serve_request<T: BaseServer>(
+    top: &Arc<T>,
+    mut request: T::Request,
+) -> Result<bool, HandlerError> {
     let shared = top.layer_handle().shared();
     if !shared.is_forked_child() {
         if shared.lifecycle().is_overdue() {
             request.guard_mut().abort();
             guarded(top).shutdown_request(request);
-            return false;
+            return Ok(false);
         }
         // A forked child skips this: its parent emits `Started`.
         guarded(top).observe_start(&request);
@@ -322,17 +331,16 @@ pub(crate) fn process_request_thread<T: BaseServer>(top: &Arc<T>, mut request: T
         Ok(Prepared::ToServe) => run_step(|| top.finish_request(&mut request)),
         Ok(Prepared::ToClose) => {
             guarded(top).shutdown_request(request);
-            return false;
+            return Ok(false);
         }
         Err(error) => Err(error),
     };
     request.guard_mut().note_result(finished.as_ref().copied());
-    let succeeded = finished.is_ok();
-    if let Err(error) = finished {
-        guarded(top).handle_error(&mut request, &error);
+    if let Err(error) = &finished {
+        guarded(top).handle_error(&mut request, error);
     }
     guarded(top).shutdown_request(request);
-    succeeded
+    finished.map(|()| true)
 }
 
 /// The next step after the preparation of a request.

@@ -3,9 +3,11 @@
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
-use crate::mock::mock_server;
+use crate::base_server::BaseServer;
+use crate::mock::{mock_server, run_layers, set_server_address};
 use crate::request_handler::{RequestHandler, run_handler};
 use crate::requests::datagram_request::DatagramRequest;
+use crate::running::layer_handle::LayerHandle;
 use crate::running::server_handle::ServerHandle;
 use crate::support::lock::lock;
 use crate::support::sync::Mutex;
@@ -60,13 +62,28 @@ impl MockDatagram {
         recording
     }
 
+    /// Runs layers as a server does, in this thread: see
+    /// [`MockStream::run_layers`](crate::mock::MockStream::run_layers).
+    pub fn run_layers(
+        self,
+        layers: impl BaseServer<Request = DatagramRequest>,
+    ) -> DatagramRecording {
+        set_server_address(layers.layer_handle());
+        let (request, mut recording) = self.request_of(layers.layer_handle());
+        recording.result = run_layers(layers, request);
+        recording
+    }
+
     /// Returns the request and its recording, for a test of a function that takes a request. The
     /// recording has the datagrams of [`send`](DatagramRequest::send) and
     /// [`send_to`](DatagramRequest::send_to); only a server, or
     /// [`run`](Self::run), sends the written reply.
     #[must_use]
     pub fn into_request(self) -> (DatagramRequest, DatagramRecording) {
-        let server = mock_server();
+        self.request_of(&mock_server())
+    }
+
+    fn request_of(self, server: &LayerHandle) -> (DatagramRequest, DatagramRecording) {
         let socket = Arc::new(RecordingSocket {
             send_error: self.send_error,
             sent: Mutex::default(),

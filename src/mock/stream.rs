@@ -8,10 +8,12 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::mock::mock_server;
+use crate::base_server::BaseServer;
 use crate::mock::text::Text;
+use crate::mock::{mock_server, run_layers, set_server_address};
 use crate::request_handler::{RequestHandler, run_handler};
 use crate::requests::stream_request::StreamRequest;
+use crate::running::layer_handle::LayerHandle;
 use crate::running::server_handle::ServerHandle;
 use crate::support::lock::lock;
 use crate::support::sync::Mutex;
@@ -102,13 +104,58 @@ impl MockStream {
         recording
     }
 
+    /// Runs layers as a server does, from [`verify_request`](BaseServer::verify_request) to
+    /// [`close_request`](BaseServer::close_request), and makes the handler with their factory. For
+    /// the test of a layer: the layer is in the stack that a server has, over a bottom layer whose
+    /// address is not used.
+    ///
+    /// [`process_request`](BaseServer::process_request) is left out: all steps run in this thread,
+    /// whatever the mix-in. The [result](StreamRecording::result) is the error that
+    /// [`handle_error`](BaseServer::handle_error) has received, of the handler or a hook; a refused
+    /// request has none. The [statistics](ServerHandle::statistics) of the
+    /// [server](StreamRecording::server) count the request by its end.
+    ///
+    /// ```
+    /// use socketserver::layer::RequestOf;
+    /// use socketserver::mock::MockStream;
+    /// use socketserver::{BaseServer, MixIn, Request, Serve, TcpServer, handler_fn};
+    ///
+    /// /// Serves the clients of this machine only.
+    /// struct ThisMachine<S>(S);
+    ///
+    /// impl<S: BaseServer> MixIn for ThisMachine<S> {
+    ///     type Next = S;
+    ///     fn next(&self) -> &S {
+    ///         &self.0
+    ///     }
+    ///     fn verify_request(&self, request: &RequestOf<Self>) -> bool {
+    ///         let ip = request.client_address().ip();
+    ///         ip.is_some_and(|ip| ip.is_loopback()) && self.0.verify_request(request)
+    ///     }
+    /// }
+    ///
+    /// let layers = TcpServer::new("127.0.0.1:0", handler_fn(|_| Ok(()))).mix_in(ThisMachine);
+    /// let stranger = MockStream::new().client_address(([192, 0, 2, 1], 49152));
+    /// let recording = stranger.run_layers(layers);
+    /// assert_eq!(recording.server().statistics().refused, 1);
+    /// ```
+    pub fn run_layers(self, layers: impl BaseServer<Request = StreamRequest>) -> StreamRecording {
+        set_server_address(layers.layer_handle());
+        let (request, mut recording) = self.request_of(layers.layer_handle());
+        recording.result = run_layers(layers, request);
+        recording
+    }
+
     /// Returns the request and its recording, for a test of a function that takes a request.
     ///
     /// The recording has written bytes once they are sent: by `flush`, or before a read that would
     /// wait for the client.
     #[must_use]
     pub fn into_request(self) -> (StreamRequest, StreamRecording) {
-        let server = mock_server();
+        self.request_of(&mock_server())
+    }
+
+    fn request_of(self, server: &LayerHandle) -> (StreamRequest, StreamRecording) {
         let connection = Connection::new(None);
         let events = Arc::default();
         let stream = Script {

@@ -3,7 +3,10 @@
 use std::io::{BufRead, ErrorKind, Read, Write};
 
 use socketserver::mock::MockDatagram;
-use socketserver::{Address, DatagramRequest, HandlerResult, RequestHandler};
+use socketserver::{
+    Address, DatagramRequest, HandlerResult, RequestHandler, Serve, ThreadingMixIn, UdpServer,
+    datagram_handler_fn,
+};
 
 /// A handler made of a function.
 struct Handle<F>(F);
@@ -133,4 +136,17 @@ fn a_reply_that_cannot_be_sent_is_an_error_that_says_how_long_it_was() {
     let recording = mock.run(handle(|request| Ok(write!(request, "four")?)));
     let error = recording.result().as_ref().unwrap_err().to_string();
     assert!(error.contains("datagram of 4 bytes"), "{error}");
+}
+
+#[test]
+fn layers_run_over_a_mock_in_this_thread() {
+    let length = datagram_handler_fn(|request| {
+        let length = request.packet().len();
+        Ok(write!(request, "{length}")?)
+    });
+    let layers = UdpServer::new("127.0.0.1:0", length).mix_in(ThreadingMixIn::new);
+    let recording = MockDatagram::new("four").run_layers(layers);
+    recording.result().as_ref().unwrap();
+    assert_eq!(recording.sent(), [b"4"]);
+    assert_eq!(recording.server().statistics().finished, 1);
 }

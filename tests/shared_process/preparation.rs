@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use socketserver::layer::{Preparation, RequestOf, Stream, run_handler};
+use socketserver::layer::{Preparation, RequestOf, Stream};
 use socketserver::mock::MockStream;
 use socketserver::{
-    BaseServer, Deadlines, HandlerError, HandlerFactory, Limits, MixIn, Request, Serve,
+    BaseServer, Deadlines, HandlerError, HandlerFactory, HandlerPanic, Limits, MixIn, Serve,
     StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UnixStreamServer,
 };
 use support::clients::StreamClient;
@@ -392,18 +392,83 @@ fn of_two_layers_the_outer_one_prepares_a_request_first() {
 fn a_mock_s_request_can_be_prepared_like_any_other() {
     let layers = TcpServer::new(LOOPBACK, named_echo()).mix_in(Preamble::new);
     let mock = MockStream::new().chunk("m").chunk("e\nhel").chunk("lo\n");
-    let (mut request, recording) = mock.into_request();
-    loop {
-        match MixIn::prepare_request(&layers, &mut request).unwrap() {
-            Preparation::Ready => break,
-            Preparation::NeedsMore => {
-                assert!(request.wait_for_more().unwrap());
+    let recording = mock.run_layers(layers);
+    recording.result().as_ref().unwrap();
+    assert_eq!(recording.written(), b"me: hello\n");
+    assert!(recording.is_shut_down() && recording.is_closed());
+    assert_eq!(recording.server().statistics().finished, 1);
+}
+
+#[test]
+fn over_a_mock_a_layer_refuses_fails_panics_and_drains_as_in_a_server() {
+    let run = |client: MockStream| {
+        // The request is served in this thread, whatever the mix-in.
+        let layers = tcp().mix_in(ThreadingMixIn::new).mix_in(Preamble::new);
+        let recording = client.run_layers(layers);
+        assert!(recording.is_closed());
+        recording
+    };
+    let refused = run(MockStream::new().chunk("stranger\n"));
+    assert!(refused.result().is_ok());
+    assert_eq!(refused.written(), b"who are you?\n");
+    assert_eq!(refused.server().statistics().refused, 1);
+
+    let failed = run(MockStream::new().chunk("half a na"));
+    let error = failed.result().as_ref().unwrap_err();
+    assert_eq!(error.to_string(), "no name came");
+    assert_eq!(failed.server().statistics().failed, 1);
+
+    let panicked = run(MockStream::new().chunk("panic\n"));
+    assert!(panicked.result().as_ref().unwrap_err().is::<HandlerPanic>());
+    assert_eq!(panicked.server().statistics().panicked, 1);
+
+    let drained = run(MockStream::new().chunk("half").drain().chunk(" a name\n"));
+    assert!(drained.result().is_ok());
+    assert!(drained.server().is_draining());
+    assert_eq!(drained.written(), b"");
+}
+
+#[test]
+fn over_a_mock_handle_error_may_answer_and_verify_request_may_refuse() {
+    /// Refuses port 1, panics for port 2, and sends each error to the client.
+    struct Answering<S>(S);
+
+    impl<S: BaseServer<Request = StreamRequest>> MixIn for Answering<S> {
+        type Next = S;
+
+        fn next(&self) -> &S {
+            &self.0
+        }
+
+        fn verify_request(&self, request: &RequestOf<Self>) -> bool {
+            match request.client_address().to_string().as_str() {
+                "127.0.0.1:1" => false,
+                "127.0.0.1:2" => silent_panic("port 2"),
+                _ => self.0.verify_request(request),
             }
-            other => panic!("{other:?}"),
+        }
+
+        fn handle_error(&self, request: &mut RequestOf<Self>, error: &HandlerError) {
+            let _ = write!(request, "sorry: {error}");
         }
     }
-    run_handler(&mut named_echo().make_handler(), &mut request).unwrap();
-    assert_eq!(recording.written(), b"me: hello\n");
+
+    let run = |port: u16| {
+        let failing = stream_handler(|_| Err("no time".into()));
+        let layers = TcpServer::new(LOOPBACK, failing).mix_in(Answering);
+        let client = MockStream::new().client_address(([127, 0, 0, 1], port));
+        client.run_layers(layers)
+    };
+    let refused = run(1);
+    assert!(refused.result().is_ok());
+    assert_eq!(refused.written(), b"");
+    assert_eq!(refused.server().statistics().refused, 1);
+    for (port, error) in [(2, "panicked: port 2"), (3, "no time")] {
+        let failed = run(port);
+        assert_eq!(failed.result().as_ref().unwrap_err().to_string(), error);
+        assert_eq!(failed.written(), format!("sorry: {error}").as_bytes());
+        assert!(failed.is_closed());
+    }
 }
 
 #[test]
