@@ -155,6 +155,7 @@ pub mod layer {
     pub use crate::running::layer_handle::LayerHandle;
     pub use crate::running::request_guard::RequestGuard;
     pub use crate::stacks::DefaultStack;
+    pub use crate::transport::datagram_socket::DatagramSocket;
     pub use crate::transport::get_request_error::GetRequestError;
     pub use crate::transport::stream::Stream;
 }

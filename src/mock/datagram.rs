@@ -11,7 +11,7 @@ use crate::running::layer_handle::LayerHandle;
 use crate::running::server_handle::ServerHandle;
 use crate::support::lock::lock;
 use crate::support::sync::Mutex;
-use crate::transport::datagram_socket::{Buffers, DatagramSocket};
+use crate::transport::datagram_socket::DatagramSocket;
 use crate::values::address::Address;
 use crate::values::error::HandlerResult;
 
@@ -89,11 +89,7 @@ impl MockDatagram {
             sent: Mutex::default(),
         });
         let guard = server.register_request(self.client_address);
-        let buffers = Buffers {
-            packet: self.packet,
-            reply: Vec::new(),
-        };
-        let request = DatagramRequest::new(buffers, self.truncated, socket.clone(), guard);
+        let request = DatagramRequest::new(self.packet, self.truncated, socket.clone(), guard);
         (
             request,
             DatagramRecording {

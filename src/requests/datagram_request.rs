@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::requests::request::Request;
 use crate::running::request_guard::RequestGuard;
 use crate::running::server_handle::ServerHandle;
-use crate::transport::datagram_socket::{Buffers, DatagramSocket};
+use crate::transport::datagram_socket::{Buffers, DatagramSocket, ReplySocket};
 use crate::values::address::Address;
 
 /// One datagram: the packet, its client's address, and the reply.
@@ -46,15 +46,70 @@ pub struct DatagramRequest {
 }
 
 impl DatagramRequest {
-    pub(crate) fn new(
-        buffers: Buffers,
+    /// Makes a request of a received datagram, for a bottom layer over another transport.
+    ///
+    /// `packet` counts as received. `truncated` is the value of
+    /// [`is_truncated`](Self::is_truncated). `socket` sends the datagrams of this request. `guard`
+    /// is that of the [registered request](crate::layer::LayerHandle::register_request), and has
+    /// the client's address.
+    ///
+    /// Python's `get_request` returns a tuple: the packet and the socket, then the client's
+    /// address.
+    ///
+    /// ```
+    /// use std::net::UdpSocket;
+    /// use std::sync::Arc;
+    /// use socketserver::layer::{GetRequestError, LayerHandle};
+    /// use socketserver::{Address, DatagramRequest};
+    ///
+    /// /// `get_request` of a bottom layer. The socket is non-blocking.
+    /// fn get_request(
+    ///     socket: &Arc<UdpSocket>,
+    ///     handle: &LayerHandle,
+    /// ) -> Result<DatagramRequest, GetRequestError> {
+    ///     let mut packet = vec![0; 1500];
+    ///     let (length, client) = socket.recv_from(&mut packet)?;
+    ///     packet.truncate(length);
+    ///     let guard = handle.register_request(Address::from(client));
+    ///     Ok(DatagramRequest::new(packet, false, socket.clone(), guard))
+    /// }
+    /// # let handle = LayerHandle::new();
+    /// # let socket = Arc::new(UdpSocket::bind("127.0.0.1:0")?);
+    /// # socket.send_to(b"hello", socket.local_addr()?)?;
+    /// # assert_eq!(get_request(&socket, &handle).unwrap().packet(), b"hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn new(
+        packet: Vec<u8>,
         truncated: bool,
         socket: Arc<dyn DatagramSocket>,
         guard: RequestGuard,
     ) -> Self {
+        let buffers = Buffers {
+            packet,
+            reply: Vec::new(),
+        };
+        Self::over(buffers, truncated, ReplyPath::Other(socket), guard)
+    }
+
+    /// A request whose buffers go back to the server's socket.
+    pub(crate) fn pooled(
+        buffers: Buffers,
+        truncated: bool,
+        socket: Arc<ReplySocket>,
+        guard: RequestGuard,
+    ) -> Self {
+        Self::over(buffers, truncated, ReplyPath::Server(socket), guard)
+    }
+
+    fn over(buffers: Buffers, truncated: bool, reply_path: ReplyPath, guard: RequestGuard) -> Self {
         guard.traffic().count_received(buffers.packet.len() as u64);
         Self {
-            pooled: Pooled { buffers, socket },
+            pooled: Pooled {
+                buffers,
+                reply_path,
+            },
             position: 0,
             truncated,
             guard,
@@ -111,7 +166,7 @@ impl DatagramRequest {
     /// socket without a name or has gone, or if the system has had no room for the datagram for one
     /// second, because a Unix client does not read its datagrams.
     pub fn send(&self, packet: &[u8]) -> io::Result<()> {
-        let sent = self.pooled.socket.send_to(packet, self.client_address());
+        let sent = self.socket().send_to(packet, self.client_address());
         self.note_sent(packet, sent, "")
     }
 
@@ -144,8 +199,15 @@ impl DatagramRequest {
     /// Those of [`send`](Self::send). Also if the server's socket is of another family than
     /// `receiver`, or may not send to it: a broadcast address needs `SO_BROADCAST`.
     pub fn send_to(&self, packet: &[u8], receiver: &Address) -> io::Result<()> {
-        let sent = self.pooled.socket.send_to(packet, receiver);
+        let sent = self.socket().send_to(packet, receiver);
         self.note_sent(packet, sent, format_args!(" to {receiver}"))
+    }
+
+    fn socket(&self) -> &dyn DatagramSocket {
+        match &self.pooled.reply_path {
+            ReplyPath::Server(socket) => &**socket,
+            ReplyPath::Other(socket) => &**socket,
+        }
     }
 
     /// Counts a datagram, or adds what was attempted to the error; `to` is the end of that.
@@ -197,10 +259,7 @@ impl Request for DatagramRequest {
     fn refuse(&mut self, message: &[u8]) {
         if !message.is_empty() {
             // Fails if the client has no room now, or has gone.
-            let sent = self
-                .pooled
-                .socket
-                .send_to_now(message, self.client_address());
+            let sent = self.socket().send_to_now(message, self.client_address());
             if sent.is_ok() {
                 self.guard.traffic().count_sent(message.len() as u64);
             }
@@ -238,15 +297,24 @@ impl Write for DatagramRequest {
     }
 }
 
-/// The buffers, which go back to the socket for a later request.
+/// The buffers, which go back to the server's socket for a later request.
 #[derive(Debug)]
 struct Pooled {
     buffers: Buffers,
-    socket: Arc<dyn DatagramSocket>,
+    reply_path: ReplyPath,
 }
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        self.socket.recycle(std::mem::take(&mut self.buffers));
+        if let ReplyPath::Server(socket) = &self.reply_path {
+            socket.recycle(std::mem::take(&mut self.buffers));
+        }
     }
+}
+
+/// The socket that sends the datagrams of a request.
+#[derive(Debug)]
+enum ReplyPath {
+    Server(Arc<ReplySocket>),
+    Other(Arc<dyn DatagramSocket>),
 }

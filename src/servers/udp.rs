@@ -210,7 +210,7 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
             socket,
         } = inbox.next(ahead)?;
         let guard = self.layer_handle().register_request(client);
-        Ok(DatagramRequest::new(buffers, truncated, socket, guard))
+        Ok(DatagramRequest::pooled(buffers, truncated, socket, guard))
     }
 
     fn finish_request(&self, request: &mut DatagramRequest) -> HandlerResult {

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,20 +20,53 @@ use crate::values::address::Address;
 /// up the server; a UDP client cannot.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Sends datagrams to clients: the server's socket, or a mock.
-pub(crate) trait DatagramSocket: fmt::Debug + Send + Sync {
-    /// Sends `packet` as one datagram.
-    fn send_to(&self, packet: &[u8], client: &Address) -> io::Result<()>;
+/// Sends the datagrams of a [`DatagramRequest`](crate::DatagramRequest): the replies, and those to
+/// others.
+///
+/// The framework implements this trait for the socket of [`UdpServer`](crate::UdpServer), for the
+/// [`mock`](crate::mock), and for the two sockets of the standard library. A bottom layer of your
+/// own passes an implementation to [`DatagramRequest::new`](crate::DatagramRequest::new). Python's
+/// counterpart is the socket in the `request` tuple of a `DatagramRequestHandler`.
+///
+/// All requests of a server may call the methods at the same time.
+pub trait DatagramSocket: fmt::Debug + Send + Sync {
+    /// Sends `packet`, which may be empty, to `receiver` as one datagram.
+    ///
+    /// # Errors
+    ///
+    /// If the datagram cannot be sent. The request adds the length of the packet to the text.
+    fn send_to(&self, packet: &[u8], receiver: &Address) -> io::Result<()>;
 
-    /// Sends `packet` as one datagram, without waiting for room.
-    fn send_to_now(&self, packet: &[u8], client: &Address) -> io::Result<()> {
-        self.send_to(packet, client)
+    /// As [`send_to`](Self::send_to), without waiting for room: for the message to a refused
+    /// client, which the loop's thread sends. Calls `send_to` unless overridden.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_to`](Self::send_to), and if there is no room. The error is ignored.
+    fn send_to_now(&self, packet: &[u8], receiver: &Address) -> io::Result<()> {
+        self.send_to(packet, receiver)
+    }
+}
+
+/// Waits for room as long as the socket's own timeout and mode allow.
+impl DatagramSocket for UdpSocket {
+    fn send_to(&self, packet: &[u8], receiver: &Address) -> io::Result<()> {
+        send(self, packet, receiver, 0)
     }
 
-    /// Receives the buffers of an ended request, for another request. Drops the buffers unless
-    /// overridden.
-    fn recycle(&self, buffers: Buffers) {
-        drop(buffers);
+    fn send_to_now(&self, packet: &[u8], receiver: &Address) -> io::Result<()> {
+        send(self, packet, receiver, MSG_DONTWAIT)
+    }
+}
+
+/// Waits for room as long as the socket's own timeout and mode allow.
+impl DatagramSocket for UnixDatagram {
+    fn send_to(&self, packet: &[u8], receiver: &Address) -> io::Result<()> {
+        send(self, packet, receiver, 0)
+    }
+
+    fn send_to_now(&self, packet: &[u8], receiver: &Address) -> io::Result<()> {
+        send(self, packet, receiver, MSG_DONTWAIT)
     }
 }
 
@@ -74,24 +109,9 @@ impl ReplySocket {
         }
         buffers.resize_with(MOST_SPARE, Buffers::default);
     }
-}
 
-impl DatagramSocket for ReplySocket {
-    fn send_to(&self, packet: &[u8], client: &Address) -> io::Result<()> {
-        send(&self.descriptor, packet, client, 0).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("the receiver has not taken its datagrams for {REPLY_TIMEOUT:?}"),
-            ),
-            _ => error,
-        })
-    }
-
-    fn send_to_now(&self, packet: &[u8], client: &Address) -> io::Result<()> {
-        send(&self.descriptor, packet, client, MSG_DONTWAIT)
-    }
-
-    fn recycle(&self, mut buffers: Buffers) {
+    /// Keeps the buffers of an ended request for another request.
+    pub(crate) fn recycle(&self, mut buffers: Buffers) {
         let is_long = |buffer: &Vec<u8>| buffer.capacity() > LONGEST_SPARE;
         if is_long(&buffers.packet) || is_long(&buffers.reply) {
             return;
@@ -106,11 +126,27 @@ impl DatagramSocket for ReplySocket {
     }
 }
 
+impl DatagramSocket for ReplySocket {
+    fn send_to(&self, packet: &[u8], receiver: &Address) -> io::Result<()> {
+        send(&*self.descriptor, packet, receiver, 0).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("the receiver has not taken its datagrams for {REPLY_TIMEOUT:?}"),
+            ),
+            _ => error,
+        })
+    }
+
+    fn send_to_now(&self, packet: &[u8], receiver: &Address) -> io::Result<()> {
+        send(&*self.descriptor, packet, receiver, MSG_DONTWAIT)
+    }
+}
+
 /// Sends one datagram; tries again after a signal.
-fn send(socket: &OwnedFd, packet: &[u8], client: &Address, flags: c_int) -> io::Result<()> {
-    let client = to_sockaddr(client)?;
+fn send(socket: &impl AsFd, packet: &[u8], receiver: &Address, flags: c_int) -> io::Result<()> {
+    let receiver = to_sockaddr(receiver)?;
     loop {
-        match SockRef::from(socket).send_to_with_flags(packet, &client, flags) {
+        match SockRef::from(socket).send_to_with_flags(packet, &receiver, flags) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             sent => return sent.map(drop),
         }

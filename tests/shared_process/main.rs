@@ -17,6 +17,7 @@ mod messages;
 mod mix_ins;
 mod outboxes;
 mod own_bottom_layer;
+mod own_datagram_layer;
 mod preparation;
 mod resets;
 mod shutdown;
