@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::requests::request::Request;
+use crate::running::client_name::ClientName;
 use crate::running::events::Events;
 use crate::running::layer_handle::LayerHandle;
 use crate::support::log::{Level, log_line};
@@ -180,13 +181,13 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     fn finish_request(&self, request: &mut Self::Request) -> HandlerResult;
 
     /// Receives the error or the panic of a handler or hook, in the thread or process where it
-    /// happened. Unless overridden, logs it with the client's address: as a warning if the client
-    /// has missed a [deadline](crate::Deadlines), otherwise as an error. Python prints to standard
-    /// error.
+    /// happened. Unless overridden, logs it with the client's address, and with the server's too if
+    /// the program has more than one server: as a warning if the client has missed a
+    /// [deadline](crate::Deadlines), otherwise as an error. Python prints to standard error.
     ///
     /// The request is still open: an override may send the client a message.
     fn handle_error(&self, request: &mut Self::Request, error: &HandlerError) {
-        let client = request.client_address();
+        let client = name_of(&*request);
         let level = match DeadlineExceeded::find_in(&**error) {
             // A late client is no fault of the server.
             Some(_) => Level::Warn,
@@ -397,7 +398,7 @@ impl<T: BaseServer> Guarded<'_, T> {
         // The hook takes the request out. If it panics, unwinding drops the request, which closes
         // the connection. In the closure itself, the request would be moved twice more.
         let mut slot = Some(request);
-        survive(&client, "process_request", || {
+        survive(self.name(&client), "process_request", || {
             if let Some(request) = slot.take() {
                 self.0.process_request(self.0, request);
             }
@@ -407,7 +408,7 @@ impl<T: BaseServer> Guarded<'_, T> {
     pub(crate) fn handle_error(&self, request: &mut T::Request, error: &HandlerError) {
         let handled = catch_panic(|| self.0.handle_error(request, error));
         if let Err(panic) = handled {
-            let client = request.client_address();
+            let client = name_of(&*request);
             log_line!(
                 Level::Error,
                 "{client}: {}; handle_error, called with this error, {panic}",
@@ -419,7 +420,7 @@ impl<T: BaseServer> Guarded<'_, T> {
     pub(crate) fn shutdown_request(&self, request: T::Request) {
         let client = request.client_address().clone();
         let mut slot = Some(request);
-        survive(&client, "shutdown_request", || {
+        survive(self.name(&client), "shutdown_request", || {
             if let Some(request) = slot.take() {
                 self.0.shutdown_request(self.0, request);
             }
@@ -429,19 +430,26 @@ impl<T: BaseServer> Guarded<'_, T> {
     /// Sends the message of a limit, through a request and a stream that may panic.
     pub(crate) fn refuse(&self, request: &mut T::Request, message: &[u8]) {
         if let Err(panic) = catch_panic(|| request.refuse(message)) {
-            log_line!(Level::Error, "{}: refuse {panic}", request.client_address());
+            log_line!(Level::Error, "{}: refuse {panic}", name_of(&*request));
         }
     }
 
     pub(crate) fn handle_timeout(&self) {
         let server = self.0.layer_handle().server().server_address();
-        survive(&server, "handle_timeout", || self.0.handle_timeout());
+        survive(server, "handle_timeout", || self.0.handle_timeout());
     }
 
     /// Logs the event, and emits it to the layers.
     pub(crate) fn observe(&self, client: &Address, event: &RequestEvent) {
-        log_event(client, event);
-        survive(client, "observe", || self.0.observe(client, event));
+        log_event(self.name(client), event);
+        survive(self.name(client), "observe", || {
+            self.0.observe(client, event)
+        });
+    }
+
+    fn name<'c>(&'c self, client: &'c Address) -> ClientName<'c> {
+        let server = self.0.layer_handle().server();
+        ClientName { client, server }
     }
 
     /// Emits `Started`.
@@ -452,8 +460,14 @@ impl<T: BaseServer> Guarded<'_, T> {
     }
 }
 
-/// Calls a hook, and logs its panic with the address `about`.
-fn survive(about: &Address, hook: &str, call: impl FnOnce()) {
+/// The client of a request, for the log.
+fn name_of<R: Request>(request: &R) -> ClientName<'_> {
+    let (client, server) = (request.client_address(), request.guard().server());
+    ClientName { client, server }
+}
+
+/// Calls a hook, and logs its panic with the client or server `about`.
+fn survive(about: impl fmt::Display, hook: &str, call: impl FnOnce()) {
     if let Err(panic) = catch_panic(call) {
         log_line!(Level::Error, "{about}: {hook} {panic}");
     }
@@ -477,7 +491,7 @@ impl<T: BaseServer> Events for Layers<T> {
     }
 }
 
-fn log_event(client: &Address, event: &RequestEvent) {
+fn log_event(client: ClientName<'_>, event: &RequestEvent) {
     match event {
         RequestEvent::Accepted => log_line!(Level::Debug, "{client}: accepted"),
         RequestEvent::Refused(why) => log_line!(Level::Info, "{client}: refused: {why}"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::base_server::{BaseServer, Layers, guarded, process_request_thread};
 use crate::requests::request::Request;
+use crate::running::client_name::OpenServer;
 use crate::running::server_handle::ServerHandle;
 use crate::running::shared::{LoopGuard, Shared};
 use crate::support::deadline::Deadline;
@@ -73,6 +74,7 @@ pub struct Server<S: BaseServer> {
     /// `None` once the server is closed. A second owner besides the bottom layer, so that a
     /// descriptor borrowed from the server stays valid.
     socket: Option<Arc<OwnedFd>>,
+    _open: OpenServer,
 }
 
 impl<S: BaseServer> Server<S> {
@@ -89,6 +91,7 @@ impl<S: BaseServer> Server<S> {
         Ok(Self {
             top,
             socket: Some(socket),
+            _open: OpenServer::count(),
         })
     }
 

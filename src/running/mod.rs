@@ -1,5 +1,6 @@
 //! The state of a running server: its requests, their ends, its settings, and its stop.
 
+pub(crate) mod client_name;
 pub(crate) mod counters;
 pub(crate) mod ended;
 pub(crate) mod events;
@@ -15,3 +16,4 @@ pub(crate) mod request_table;
 pub(crate) mod server_handle;
 pub(crate) mod settings;
 pub(crate) mod shared;
+pub(crate) mod thread_name;

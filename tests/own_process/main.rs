@@ -16,6 +16,7 @@ mod forking_limits;
 mod handler_panics;
 mod killed_children;
 mod limits;
+mod log_lines;
 mod lost_listener;
 mod nothing_left;
 mod observation;

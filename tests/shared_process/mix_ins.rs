@@ -407,3 +407,30 @@ fn the_running_requests_of_a_server_that_goes_on_can_be_waited_for() {
     let server = layer.mix_in(OwnThreads).bind().unwrap();
     running_requests_are_waited_for(server, held_now, key);
 }
+
+/// Handlers that answer with the name of their thread, as Rust and as the system have it.
+fn names_of_its_thread() -> impl HandlerFactory<StreamRequest> {
+    stream_handler(|request| {
+        let thread = std::thread::current();
+        let of_system = std::fs::read_to_string("/proc/thread-self/comm")?;
+        let of_rust = thread.name().unwrap_or_default();
+        Ok(write!(request, "{of_rust}, {}", of_system.trim_end())?)
+    })
+}
+
+fn thread_is_named<S: BaseServer>(layers: S, role: &str) {
+    let running = RunningServer::start(layers.bind().unwrap());
+    let port = running.address().port().unwrap();
+    let names = StreamClient::connect(&running.address()).rest();
+    let name = format!("tcp:{port} {role}");
+    assert_eq!(String::from_utf8(names).unwrap(), format!("{name}, {name}"));
+    running.close();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn threads_are_named_for_their_server_and_their_role() {
+    let bottom = || TcpServer::new(LOOPBACK, names_of_its_thread());
+    thread_is_named(bottom().mix_in(ThreadingMixIn::new), "serve");
+    thread_is_named(bottom().mix_in(ThreadPoolMixIn::new), "pool");
+}

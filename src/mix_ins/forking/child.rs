@@ -12,6 +12,7 @@ use signal_hook::low_level;
 
 use crate::base_server::{BaseServer, process_request_thread};
 use crate::requests::request::Request;
+use crate::running::client_name::ClientName;
 use crate::running::in_child::DrainNotice;
 use crate::running::parent_link::ParentLink;
 use crate::support::log::{Level, log_line};
@@ -66,7 +67,8 @@ fn drain_on_sigterm(request: &impl Request) {
     // SAFETY: the handler may call async-signal-safe functions only. The documentation of
     // `notify_of_drain` lists its calls.
     if let Err(error) = unsafe { sigaction(Signal::SIGTERM, &action) } {
-        let client = request.client_address();
+        let (client, server) = (request.client_address(), request.guard().server());
+        let client = ClientName { client, server };
         log_line!(
             Level::Warn,
             "{client}: cannot handle SIGTERM in the child, so the child does not drain: {error}"

@@ -18,10 +18,11 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    /// Starts a thread that calls `work` with `value`. Returns the value, with the error, if the
-    /// system has no further thread.
+    /// Starts a thread with this name that calls `work` with `value`. Returns the value, with the
+    /// error, if the system has no further thread.
     pub fn start_thread<V: Send + 'static>(
         self: &Arc<Self>,
+        name: &str,
         value: V,
         work: impl FnOnce(V) + Send + 'static,
     ) -> Result<(), (V, io::Error)> {
@@ -30,7 +31,7 @@ impl Crew {
         let (crew, thread_slot) = (self.clone(), slot.clone());
         // Locked until the thread is entered, because the thread looks for its entry when it ends.
         let mut unjoined = lock(&self.unjoined);
-        let spawned = thread::Builder::new().spawn(move || {
+        let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
             let _ends = EndOfThread(&crew);
             let value = lock(&thread_slot).take();
             if let Some(value) = value {
@@ -100,7 +101,8 @@ mod tests {
         let (sender, receiver) = channel();
         for number in 0..20 {
             let sender = sender.clone();
-            let started = crew.start_thread(number, move |number| sender.send(number).unwrap());
+            let started =
+                crew.start_thread("thread", number, move |number| sender.send(number).unwrap());
             assert!(started.is_ok());
         }
         let mut numbers = Vec::from_iter(receiver.iter().take(20));
@@ -118,7 +120,7 @@ mod tests {
         let crew = Arc::new(Crew::default());
         let (release, released) = channel::<()>();
         let alive = Arc::new(());
-        let started = crew.start_thread(alive.clone(), move |_alive| {
+        let started = crew.start_thread("thread", alive.clone(), move |_alive| {
             let _ = released.recv();
         });
         assert!(started.is_ok());

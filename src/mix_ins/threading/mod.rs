@@ -4,13 +4,14 @@ mod crew;
 mod hand_over;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::base_server::{BaseServer, guarded, process_request_thread};
 use crate::mix_in::MixIn;
 use crate::mix_ins::threading::crew::Crew;
 use crate::mix_ins::threading::hand_over::HandOver;
+use crate::running::thread_name::thread_name;
 
 /// The default time that an idle thread waits for a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -23,6 +24,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// connection does not pay for a new thread. A request never waits for a thread: if no thread is
 /// idle, a new thread is started.
 ///
+/// The threads are named for their server, in the 15 bytes that Linux shows: `tcp:9999 serve`,
+/// `udp:53 serve`, or `echo.sock serve` for a Unix server on `/run/echo.sock`. Python's are
+/// `Thread-1 (process_request_thread)`.
+///
 /// A panic in a handler goes to [`handle_error`](BaseServer::handle_error), and the thread goes on.
 /// If the system has no further thread, `handle_error` receives the system's error, and the request
 /// is closed.
@@ -34,6 +39,8 @@ pub struct ThreadingMixIn<S: BaseServer> {
     keep_alive: Duration,
     hand_over: Arc<HandOver<S::Request>>,
     crew: Arc<Crew>,
+    /// The name of the threads, once the first is started.
+    thread_name: OnceLock<String>,
 }
 
 impl<S: BaseServer> ThreadingMixIn<S> {
@@ -46,6 +53,7 @@ impl<S: BaseServer> ThreadingMixIn<S> {
             keep_alive: KEEP_ALIVE,
             hand_over: Arc::new(HandOver::new()),
             crew: Arc::default(),
+            thread_name: OnceLock::new(),
         }
     }
 
@@ -73,6 +81,13 @@ impl<S: BaseServer> ThreadingMixIn<S> {
         self
     }
 
+    fn thread_name(&self) -> &str {
+        self.thread_name.get_or_init(|| {
+            let address = self.layer_handle().server().server_address();
+            thread_name(&address, self.socket().ok().as_deref(), "serve")
+        })
+    }
+
     /// Serves `request` in a new thread, which then serves the requests that are handed over to it.
     fn start_thread<T>(&self, top: &Arc<T>, request: S::Request)
     where
@@ -80,13 +95,15 @@ impl<S: BaseServer> ThreadingMixIn<S> {
     {
         let (thread_top, hand_over) = (top.clone(), self.hand_over.clone());
         let keep_alive = self.keep_alive;
-        let started = self.crew.start_thread(request, move |first| {
-            let mut next = Some(first);
-            while let Some(request) = next {
-                process_request_thread(&thread_top, request);
-                next = hand_over.pop(keep_alive);
-            }
-        });
+        let started = self
+            .crew
+            .start_thread(self.thread_name(), request, move |first| {
+                let mut next = Some(first);
+                while let Some(request) = next {
+                    process_request_thread(&thread_top, request);
+                    next = hand_over.pop(keep_alive);
+                }
+            });
         if let Err((mut request, error)) = started {
             let error = format!("cannot start a thread for the request: {error}").into();
             guarded(top).handle_error(&mut request, &error);
