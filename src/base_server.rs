@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use crate::requests::request::Request;
 use crate::running::client_name::ClientName;
 use crate::running::events::Events;
+use crate::running::floods::HeldBack;
 use crate::running::layer_handle::LayerHandle;
-use crate::support::log::{Level, log_line};
+use crate::running::server_handle::ServerHandle;
+use crate::support::log::{Level, is_logged, log_line};
 use crate::transport::get_request_error::GetRequestError;
 use crate::values::address::Address;
 use crate::values::deadlines::DeadlineExceeded;
@@ -185,6 +187,10 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// the program has more than one server: as a warning if the client has missed a
     /// [deadline](crate::Deadlines), otherwise as an error. Python prints to standard error.
     ///
+    /// Of errors whose texts differ in digits alone, ten a minute are logged so, and the others at
+    /// level debug. The next line, or that of the close, has the number of the others. So a flood
+    /// of bad clients does not fill a disk. A forked child logs every error.
+    ///
     /// The request is still open: an override may send the client a message.
     fn handle_error(&self, request: &mut Self::Request, error: &HandlerError) {
         let client = name_of(&*request);
@@ -193,7 +199,7 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
             Some(_) => Level::Warn,
             None => Level::Error,
         };
-        log_line!(level, "{client}: {}", WithCauses(&**error));
+        log_recurring(level, &client, &WithCauses(&**error));
     }
 
     /// [Ends the conversation](Request::end_conversation), then calls
@@ -494,7 +500,9 @@ impl<T: BaseServer> Events for Layers<T> {
 fn log_event(client: ClientName<'_>, event: &RequestEvent) {
     match event {
         RequestEvent::Accepted => log_line!(Level::Debug, "{client}: accepted"),
-        RequestEvent::Refused(why) => log_line!(Level::Info, "{client}: refused: {why}"),
+        RequestEvent::Refused(why) => {
+            log_recurring(Level::Info, &client, &format_args!("refused: {why}"));
+        }
         RequestEvent::Started { .. } => {}
         RequestEvent::Ended {
             outcome,
@@ -510,6 +518,45 @@ fn log_event(client: ClientName<'_>, event: &RequestEvent) {
         }
     }
 }
+
+/// Logs a line that clients can cause at will: the first lines of its kind in a minute at `level`,
+/// and the others at level debug. The next line at `level` has the number of the others.
+///
+/// A forked child, which has one request, logs every line at `level`.
+fn log_recurring(level: Level, client: &ClientName<'_>, text: &dyn fmt::Display) {
+    if !is_logged(level) {
+        return;
+    }
+    let shared = client.server.shared();
+    if shared.is_forked_child() {
+        log_line!(level, "{client}: {text}");
+        return;
+    }
+    let text = text.to_string();
+    match shared.floods().admit(level, &text, Instant::now()) {
+        Some(0) => log_line!(level, "{client}: {text}"),
+        Some(others) => log_line!(level, "{client}: {text} ({others} more before, {AT_DEBUG})"),
+        None => log_line!(Level::Debug, "{client}: {text}"),
+    }
+}
+
+/// Logs how many lines were held back since the last of their kind that was logged.
+pub(crate) fn log_held_back(server: &ServerHandle) {
+    for kind in server.shared().floods().drain() {
+        let HeldBack {
+            held_back,
+            level,
+            text,
+        } = kind;
+        let address = server.server_address();
+        log_line!(
+            level,
+            "{address}: {held_back} more clients, {AT_DEBUG}: {text}"
+        );
+    }
+}
+
+const AT_DEBUG: &str = "logged at level debug";
 
 /// The time since an instant. Reads the clock only when it is formatted, that is, if the line is
 /// logged.

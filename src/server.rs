@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base_server::{BaseServer, Layers, guarded, process_request_thread};
+use crate::base_server::{BaseServer, Layers, guarded, log_held_back, process_request_thread};
 use crate::requests::request::Request;
 use crate::running::client_name::OpenServer;
 use crate::running::server_handle::ServerHandle;
@@ -430,6 +430,7 @@ impl<S: BaseServer> Server<S> {
         if self.socket.take().is_some() {
             self.shared().begin_close();
             self.top.server_close();
+            log_held_back(self.top.layer_handle().server());
         }
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod counters;
 pub(crate) mod ended;
 pub(crate) mod events;
 pub(crate) mod extensions;
+pub(crate) mod floods;
 pub(crate) mod in_child;
 pub(crate) mod layer_handle;
 pub(crate) mod lifecycle;

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::ThreadId;
 
 use crate::running::events::Events;
+use crate::running::floods::Floods;
 use crate::running::lifecycle::Lifecycle;
 use crate::running::parent_link::{ForkedChild, ParentLink};
 use crate::running::request_table::RequestTable;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     lifecycle: Lifecycle,
     settings: Settings,
     requests: RequestTable,
+    floods: Floods,
     /// Whether the loop is in `serve_forever`. Relaxed: the loop's own thread sets and reads the
     /// flag.
     receives_ahead: AtomicBool,
@@ -49,6 +51,7 @@ impl Shared {
             lifecycle: Lifecycle::new(),
             settings: Settings::new(),
             requests: RequestTable::new(),
+            floods: Floods::default(),
             receives_ahead: AtomicBool::new(false),
             events: OnceLock::new(),
             child: OnceLock::new(),
@@ -65,6 +68,10 @@ impl Shared {
 
     pub(crate) fn requests(&self) -> &RequestTable {
         &self.requests
+    }
+
+    pub(crate) fn floods(&self) -> &Floods {
+        &self.floods
     }
 
     /// The bound address; before bind(2), the requested address.

@@ -16,6 +16,11 @@ macro_rules! log_line {
 }
 pub(crate) use log_line;
 
+/// Whether lines of this level are written at all.
+pub(crate) fn is_logged(level: Level) -> bool {
+    level <= log::max_level()
+}
+
 /// The function behind [`log_line!`].
 pub(crate) fn write(level: Level, line: fmt::Arguments<'_>) {
     // Ignored: the panic hook has printed the logger's panic.

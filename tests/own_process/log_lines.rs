@@ -6,11 +6,12 @@ use std::io::Write;
 use std::sync::Mutex;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use socketserver::{BaseServer, HandlerFactory, Serve, StreamRequest, TcpServer};
-use support::clients::StreamClient;
+use socketserver::layer::RequestOf;
+use socketserver::{BaseServer, HandlerFactory, MixIn, Serve, StreamRequest, TcpServer, UdpServer};
+use support::clients::{DatagramClient, StreamClient};
 use support::own_process::alone;
-use support::running_server::RunningServer;
-use support::services::{read_line, stream_handler};
+use support::running_server::{RunningServer, close};
+use support::services::{datagram_handler, read_line, stream_handler};
 
 const LOOPBACK: &str = "127.0.0.1:0";
 
@@ -84,5 +85,72 @@ fn a_line_about_a_client_names_the_server_while_there_is_more_than_one() {
         let client = fail(&first, "alone");
         assert_eq!(lines(Level::Error, "alone"), [format!("{client}: alone")]);
         first.close();
+    });
+}
+
+/// Refuses every client.
+struct Closed<S>(S);
+
+impl<S: BaseServer> MixIn for Closed<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.0
+    }
+
+    fn verify_request(&self, _: &RequestOf<Self>) -> bool {
+        false
+    }
+}
+
+#[test]
+fn of_a_flood_of_bad_datagrams_ten_lines_are_errors_and_the_close_has_the_count_of_the_others() {
+    alone(|| {
+        keep_lines();
+        let factory = datagram_handler(|request| {
+            let packet = String::from_utf8_lossy(request.packet()).into_owned();
+            Err(packet.into())
+        });
+        let server = UdpServer::new(LOOPBACK, factory).bind().unwrap();
+        let client = DatagramClient::connect(&server.server_address());
+        for number in 1..=30 {
+            client.send(format!("bad byte {number}").as_bytes());
+            server.handle_request().unwrap();
+        }
+        client.send(b"another fault");
+        server.handle_request().unwrap();
+        let address = server.server_address();
+        close(server);
+
+        let lines = std::mem::take(&mut *LINES.lock().unwrap());
+        let at = |level, text: &str| {
+            let found = |(of, line): &&(Level, String)| *of == level && line.contains(text);
+            lines.iter().filter(found).count()
+        };
+        assert_eq!(at(Level::Error, ": bad byte "), 10 + 1);
+        assert_eq!(at(Level::Debug, ": bad byte "), 20);
+        assert_eq!(at(Level::Error, ": another fault"), 1);
+        let expected = format!("{address}: 20 more clients, logged at level debug: bad byte 30");
+        assert!(lines.contains(&(Level::Error, expected)), "{lines:#?}");
+    });
+}
+
+#[test]
+fn of_a_flood_of_refused_clients_ten_lines_are_information_and_the_close_has_the_count() {
+    alone(|| {
+        keep_lines();
+        let server = failing().mix_in(Closed).bind().unwrap();
+        for _ in 0..15 {
+            let mut client = StreamClient::connect(&server.server_address());
+            server.handle_request().unwrap();
+            client.wait_for_close();
+        }
+        let address = server.server_address();
+        close(server);
+        let refused = lines(Level::Info, "refused: not verified");
+        assert_eq!(refused.len(), 10 + 1, "{refused:#?}");
+        let expected =
+            format!("{address}: 5 more clients, logged at level debug: refused: not verified");
+        assert_eq!(refused[10], expected);
     });
 }
