@@ -1,6 +1,7 @@
 //! The hooks of a server: the steps between the loop and the handler.
 
 use std::fmt;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -120,7 +121,12 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`GetRequestError`] has a variant for each way in which the loop goes on.
+    /// [`GetRequestError`] has a variant for each way in which the loop goes on. An
+    /// [`io::Error`] that a layer has made itself, such as `io::Error::other("no agreement")`, is
+    /// logged as an error, with its text. With `?` it becomes
+    /// [`Exhausted`](GetRequestError::Exhausted), after which the loop pauses, because the layer
+    /// may fail again at once. If the error concerns one client, the layer returns
+    /// [`Retry`](GetRequestError::Retry), after which the loop goes on without a pause.
     fn get_request(&self) -> Result<Self::Request, GetRequestError>;
 
     /// Whether to serve this request; true unless overridden. This hook runs in the loop's thread,
@@ -524,19 +530,34 @@ fn log_event(client: ClientName<'_>, event: &RequestEvent) {
 ///
 /// A forked child, which has one request, logs every line at `level`.
 fn log_recurring(level: Level, client: &ClientName<'_>, text: &dyn fmt::Display) {
+    log_throttled(client.server, level, client, text);
+}
+
+/// Logs an error of `get_request` that a layer has made, and no system call.
+pub(crate) fn log_failed_layer(server: &ServerHandle, error: &io::Error) {
+    let text = format_args!("get_request has failed: {error}");
+    log_throttled(server, Level::Error, &server.server_address(), &text);
+}
+
+fn log_throttled(
+    server: &ServerHandle,
+    level: Level,
+    about: &dyn fmt::Display,
+    text: &dyn fmt::Display,
+) {
     if !is_logged(level) {
         return;
     }
-    let shared = client.server.shared();
+    let shared = server.shared();
     if shared.is_forked_child() {
-        log_line!(level, "{client}: {text}");
+        log_line!(level, "{about}: {text}");
         return;
     }
     let text = text.to_string();
     match shared.floods().admit(level, &text, Instant::now()) {
-        Some(0) => log_line!(level, "{client}: {text}"),
-        Some(others) => log_line!(level, "{client}: {text} ({others} more before, {AT_DEBUG})"),
-        None => log_line!(Level::Debug, "{client}: {text}"),
+        Some(0) => log_line!(level, "{about}: {text}"),
+        Some(others) => log_line!(level, "{about}: {text} ({others} more before, {AT_DEBUG})"),
+        None => log_line!(Level::Debug, "{about}: {text}"),
     }
 }
 
@@ -549,10 +570,7 @@ pub(crate) fn log_held_back(server: &ServerHandle) {
             text,
         } = kind;
         let address = server.server_address();
-        log_line!(
-            level,
-            "{address}: {held_back} more clients, {AT_DEBUG}: {text}"
-        );
+        log_line!(level, "{address}: {held_back} more, {AT_DEBUG}: {text}");
     }
 }
 

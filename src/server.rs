@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base_server::{BaseServer, Layers, guarded, log_held_back, process_request_thread};
+use crate::base_server::{
+    BaseServer, Layers, guarded, log_failed_layer, log_held_back, process_request_thread,
+};
 use crate::requests::request::Request;
 use crate::running::client_name::OpenServer;
 use crate::running::server_handle::ServerHandle;
@@ -248,6 +250,11 @@ impl<S: BaseServer> Server<S> {
 
     /// Converts an error of `get_request` into the reason to wait.
     fn reason(&self, error: GetRequestError) -> Result<Reason, Error> {
+        if let GetRequestError::Retry(error) | GetRequestError::Exhausted(error) = &error
+            && is_of_a_layer(error)
+        {
+            log_failed_layer(self.top.layer_handle().server(), error);
+        }
         match error {
             GetRequestError::Empty => Ok(Reason::NoClient),
             GetRequestError::Retry(error) => {
@@ -596,6 +603,11 @@ pub trait Serve: BaseServer {
 }
 
 impl<S: BaseServer> Serve for S {}
+
+/// Whether a layer, and not the operating system, has made this error of `get_request`.
+fn is_of_a_layer(error: &io::Error) -> bool {
+    error.raw_os_error().is_none() && error.kind() != io::ErrorKind::Interrupted
+}
 
 /// The task of one pass of the loop.
 enum Next<R> {

@@ -2,11 +2,11 @@
 //!
 //! The logger is that of the whole process.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Mutex;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use socketserver::layer::RequestOf;
+use socketserver::layer::{GetRequestError, RequestOf};
 use socketserver::{BaseServer, HandlerFactory, MixIn, Serve, StreamRequest, TcpServer, UdpServer};
 use support::clients::{DatagramClient, StreamClient};
 use support::own_process::alone;
@@ -130,7 +130,7 @@ fn of_a_flood_of_bad_datagrams_ten_lines_are_errors_and_the_close_has_the_count_
         assert_eq!(at(Level::Error, ": bad byte "), 10 + 1);
         assert_eq!(at(Level::Debug, ": bad byte "), 20);
         assert_eq!(at(Level::Error, ": another fault"), 1);
-        let expected = format!("{address}: 20 more clients, logged at level debug: bad byte 30");
+        let expected = format!("{address}: 20 more, logged at level debug: bad byte 30");
         assert!(lines.contains(&(Level::Error, expected)), "{lines:#?}");
     });
 }
@@ -149,8 +149,50 @@ fn of_a_flood_of_refused_clients_ten_lines_are_information_and_the_close_has_the
         close(server);
         let refused = lines(Level::Info, "refused: not verified");
         assert_eq!(refused.len(), 10 + 1, "{refused:#?}");
-        let expected =
-            format!("{address}: 5 more clients, logged at level debug: refused: not verified");
+        let expected = format!("{address}: 5 more, logged at level debug: refused: not verified");
         assert_eq!(refused[10], expected);
+    });
+}
+
+/// Fails for the first client as `error` prescribes, and accepts the others.
+struct NoAgreement<S> {
+    next: S,
+    error: Mutex<Option<GetRequestError>>,
+}
+
+impl<S: BaseServer> MixIn for NoAgreement<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.next
+    }
+
+    fn get_request(&self) -> Result<RequestOf<Self>, GetRequestError> {
+        let request = self.next.get_request()?;
+        let error = self.error.lock().unwrap().take();
+        error.map_or(Ok(request), Err)
+    }
+}
+
+#[test]
+fn an_error_that_get_request_of_a_layer_has_made_is_logged_with_its_text_and_the_loop_goes_on() {
+    alone(|| {
+        keep_lines();
+        let made = || io::Error::other("no agreement");
+        for error in [made().into(), GetRequestError::Retry(made())] {
+            let layers = failing().mix_in(|next| NoAgreement {
+                next,
+                error: Mutex::new(Some(error)),
+            });
+            let running = RunningServer::start(layers.bind().unwrap());
+            StreamClient::connect(&running.address()).wait_for_close();
+            let mut client = StreamClient::connect(&running.address());
+            client.send("well\n");
+            assert_eq!(client.rest(), b"well");
+            let server = running.address();
+            running.close();
+            let expected = format!("{server}: get_request has failed: no agreement");
+            assert_eq!(lines(Level::Error, "no agreement"), [expected]);
+        }
     });
 }
