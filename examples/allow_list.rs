@@ -23,7 +23,7 @@ impl<S: BaseServer> MixIn for AllowList<S> {
     fn next(&self) -> &S {
         &self.next
     }
-    fn verify_request(&self, request: &RequestOf<Self>) -> bool {
+    fn verify_request(&self, request: &mut RequestOf<Self>) -> bool {
         let client = request.client_address();
         let allowed = client.ip().is_some_and(|ip| self.allowed.contains(&ip));
         if !allowed {

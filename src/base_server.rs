@@ -130,10 +130,32 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     fn get_request(&self) -> Result<Self::Request, GetRequestError>;
 
     /// Whether to serve this request; true unless overridden. This hook runs in the loop's thread,
-    /// and must not wait.
+    /// and must not wait: a hook that reads, flushes or fills the write buffer may hold up all
+    /// clients.
     ///
-    /// After false, the loop calls [`shutdown_request`](Self::shutdown_request).
-    fn verify_request(&self, request: &Self::Request) -> bool {
+    /// A hook may write why the request is refused, as Python's may. After false, the loop sends
+    /// what the hook has written, as far as that is possible without waiting, and calls
+    /// [`shutdown_request`](Self::shutdown_request).
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use socketserver::{BaseServer, MixIn, StreamRequest};
+    ///
+    /// /// Refuses every client, and explains why.
+    /// struct Closed<S>(S);
+    ///
+    /// impl<S: BaseServer<Request = StreamRequest>> MixIn for Closed<S> {
+    ///     type Next = S;
+    ///     fn next(&self) -> &S {
+    ///         &self.0
+    ///     }
+    ///     fn verify_request(&self, request: &mut StreamRequest) -> bool {
+    ///         let _ = writeln!(request, "closed until Monday");
+    ///         false
+    ///     }
+    /// }
+    /// ```
+    fn verify_request(&self, request: &mut Self::Request) -> bool {
         let _ = request;
         true
     }

@@ -39,7 +39,7 @@ pub type RequestOf<M> = <<M as MixIn>::Next as BaseServer>::Request;
 ///     fn next(&self) -> &S {
 ///         &self.next
 ///     }
-///     fn verify_request(&self, request: &RequestOf<Self>) -> bool {
+///     fn verify_request(&self, request: &mut RequestOf<Self>) -> bool {
 ///         request.client_address().ip() == Some(self.ip) && self.next.verify_request(request)
 ///     }
 /// }
@@ -80,7 +80,7 @@ pub trait MixIn: Sized + Send + Sync + 'static {
     }
 
     /// [`BaseServer::verify_request`]
-    fn verify_request(&self, request: &RequestOf<Self>) -> bool {
+    fn verify_request(&self, request: &mut RequestOf<Self>) -> bool {
         self.next().verify_request(request)
     }
 
@@ -181,7 +181,7 @@ impl<M: MixIn> BaseServer for M {
         MixIn::get_request(self)
     }
 
-    fn verify_request(&self, request: &Self::Request) -> bool {
+    fn verify_request(&self, request: &mut Self::Request) -> bool {
         MixIn::verify_request(self, request)
     }
 

@@ -282,9 +282,13 @@ impl<S: BaseServer> Server<S> {
             top.refuse(&mut request, &self.shared().settings().refusal());
             return self.refuse(request, why);
         }
-        match catch_panic(|| self.top.verify_request(&request)) {
+        match catch_panic(|| self.top.verify_request(&mut request)) {
             Ok(true) => top.process_request(request),
-            Ok(false) => self.refuse(request, Refusal::NotVerified),
+            Ok(false) => {
+                // Sends what the hook has written.
+                top.refuse(&mut request, &[]);
+                self.refuse(request, Refusal::NotVerified);
+            }
             Err(panic) => {
                 let error = panic.into();
                 request.guard_mut().note_result(Err(&error));

@@ -63,9 +63,11 @@ fn run_layers<S: BaseServer>(layers: S, mut request: S::Request) -> HandlerResul
     let top = guarded(&layers);
     request.guard_mut().announce();
     top.observe(request.client_address(), &RequestEvent::Accepted);
-    match run_step(|| Ok(layers.verify_request(&request))) {
+    match run_step(|| Ok(layers.verify_request(&mut request))) {
         Ok(true) => serve_request(&layers, request).map(drop),
         Ok(false) => {
+            // Sends what the hook has written.
+            top.refuse(&mut request, &[]);
             request.guard_mut().refuse(Refusal::NotVerified);
             top.shutdown_request(request);
             Ok(())

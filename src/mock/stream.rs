@@ -128,7 +128,7 @@ impl MockStream {
     ///     fn next(&self) -> &S {
     ///         &self.0
     ///     }
-    ///     fn verify_request(&self, request: &RequestOf<Self>) -> bool {
+    ///     fn verify_request(&self, request: &mut RequestOf<Self>) -> bool {
     ///         let ip = request.client_address().ip();
     ///         ip.is_some_and(|ip| ip.is_loopback()) && self.0.verify_request(request)
     ///     }

@@ -255,13 +255,15 @@ impl Request for DatagramRequest {
         if succeeded { self.send_reply() } else { Ok(()) }
     }
 
-    /// Sends nothing for an empty message.
+    /// Sends what is written and the message as one datagram, unless both are empty.
     fn refuse(&mut self, message: &[u8]) {
-        if !message.is_empty() {
+        let mut reply = std::mem::take(&mut self.pooled.buffers.reply);
+        reply.extend_from_slice(message);
+        if !reply.is_empty() {
             // Fails if the client has no room now, or has gone.
-            let sent = self.socket().send_to_now(message, self.client_address());
+            let sent = self.socket().send_to_now(&reply, self.client_address());
             if sent.is_ok() {
-                self.guard.traffic().count_sent(message.len() as u64);
+                self.guard.traffic().count_sent(reply.len() as u64);
             }
         }
     }

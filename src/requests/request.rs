@@ -23,8 +23,8 @@ use crate::values::address::Address;
 /// 3. `end_conversation`, whether or not a handler has run; then `into_guard`, when the request is
 ///    closed.
 ///
-/// For a request that exceeds a limit, `refuse` is called before `end_conversation`, and no handler
-/// runs.
+/// For a request that exceeds a limit or is not verified, `refuse` is called before
+/// `end_conversation`, and no handler runs.
 pub trait Request: Send + 'static {
     /// The guard of this request's registration.
     fn guard(&self) -> &RequestGuard;
@@ -52,8 +52,10 @@ pub trait Request: Send + 'static {
         self.guard_mut().extensions_mut()
     }
 
-    /// Sends the client `message` without waiting, before the request is closed because of a
-    /// [limit](crate::Limits). Does nothing unless overridden.
+    /// Sends the client what is written and `message` without waiting, before the request is closed
+    /// because of a [limit](crate::Limits), or because
+    /// [`verify_request`](crate::BaseServer::verify_request) returned false; then `message` is
+    /// empty. Does nothing unless overridden.
     fn refuse(&mut self, message: &[u8]) {
         let _ = message;
     }

@@ -477,7 +477,7 @@ impl<S: BaseServer> MixIn for LastRequest<S> {
         &self.0
     }
 
-    fn verify_request(&self, _request: &RequestOf<Self>) -> bool {
+    fn verify_request(&self, _request: &mut RequestOf<Self>) -> bool {
         self.layer_handle().server().shutdown();
         true
     }
@@ -817,7 +817,7 @@ impl<S: BaseServer> MixIn for BusyLoop<S> {
         &self.next
     }
 
-    fn verify_request(&self, request: &RequestOf<Self>) -> bool {
+    fn verify_request(&self, request: &mut RequestOf<Self>) -> bool {
         if self.requests.fetch_add(1, SeqCst) > 0 {
             self.busy.say("busy");
             self.gate.pass();

@@ -98,7 +98,7 @@ impl<S: BaseServer> MixIn for Closed<S> {
         &self.0
     }
 
-    fn verify_request(&self, _: &RequestOf<Self>) -> bool {
+    fn verify_request(&self, _: &mut RequestOf<Self>) -> bool {
         false
     }
 }

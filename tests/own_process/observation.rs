@@ -32,7 +32,7 @@ impl<S: BaseServer> MixIn for Events<S> {
         &self.next
     }
 
-    fn verify_request(&self, _: &RequestOf<Self>) -> bool {
+    fn verify_request(&self, _: &mut RequestOf<Self>) -> bool {
         self.verify
     }
 

@@ -212,7 +212,7 @@ impl<S: BaseServer<Request = StreamRequest>> MixIn for Clumsy<S> {
         &self.next
     }
 
-    fn verify_request(&self, _request: &RequestOf<Self>) -> bool {
+    fn verify_request(&self, _request: &mut RequestOf<Self>) -> bool {
         self.requests.fetch_add(1, SeqCst);
         self.stumble(1);
         true

@@ -158,7 +158,7 @@ impl<S: BaseServer> MixIn for OnlyFrom<S> {
         &self.next
     }
 
-    fn verify_request(&self, request: &RequestOf<Self>) -> bool {
+    fn verify_request(&self, request: &mut RequestOf<Self>) -> bool {
         request.client_address().ip() == Some(self.ip) && self.next.verify_request(request)
     }
 }

@@ -440,7 +440,7 @@ fn over_a_mock_handle_error_may_answer_and_verify_request_may_refuse() {
             &self.0
         }
 
-        fn verify_request(&self, request: &RequestOf<Self>) -> bool {
+        fn verify_request(&self, request: &mut RequestOf<Self>) -> bool {
             match request.client_address().to_string().as_str() {
                 "127.0.0.1:1" => false,
                 "127.0.0.1:2" => silent_panic("port 2"),

@@ -2,16 +2,19 @@
 //!
 //! A layer that refuses by address over a forking server is in `tests/own_process/forking.rs`.
 
+use std::io::Write;
+
 use socketserver::layer::RequestOf;
 use socketserver::{
-    BaseServer, MixIn, Request, Serve, Server, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
-    UdpServer,
+    BaseServer, MixIn, Request, Serve, Server, StreamRequest, TcpServer, ThreadPoolMixIn,
+    ThreadingMixIn, UdpServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::observer::{Observer, place};
 use support::reports::{Reporter, Reports, reports};
 use support::running_server::{RunningServer, close};
 use support::services::EchoLine;
+use support::waiting::within_limit;
 
 const LOOPBACK: &str = "127.0.0.1:0";
 
@@ -25,7 +28,7 @@ impl<S: BaseServer> MixIn for Closed<S> {
         &self.0
     }
 
-    fn verify_request(&self, _request: &RequestOf<Self>) -> bool {
+    fn verify_request(&self, _request: &mut RequestOf<Self>) -> bool {
         false
     }
 }
@@ -82,7 +85,7 @@ impl<S: BaseServer> MixIn for EverySecond<S> {
         &self.next
     }
 
-    fn verify_request(&self, request: &RequestOf<Self>) -> bool {
+    fn verify_request(&self, request: &mut RequestOf<Self>) -> bool {
         assert!(request.client_address().ip().unwrap().is_loopback());
         self.reporter.say(place());
         let asked = self.asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
@@ -132,4 +135,74 @@ fn a_refused_datagram_is_not_handled() {
             "own close_request"
         ]
     );
+}
+
+/// Refuses every client with a reason.
+struct WithReason<S>(S);
+
+impl<S> MixIn for WithReason<S>
+where
+    S: BaseServer,
+    S::Request: Write,
+{
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.0
+    }
+
+    fn verify_request(&self, request: &mut RequestOf<Self>) -> bool {
+        request.write_all(b"closed until Monday").unwrap();
+        false
+    }
+}
+
+#[test]
+fn a_refused_client_reads_the_reason_even_if_it_has_sent_something() {
+    let layers = TcpServer::new(LOOPBACK, EchoLine::default).mix_in(WithReason);
+    let server = layers.bind().unwrap();
+    let mut client = StreamClient::connect(&server.server_address());
+    client.send("unread\n");
+    server.handle_request().unwrap();
+    assert_eq!(client.rest(), b"closed until Monday");
+    close(server);
+}
+
+#[test]
+fn a_refused_client_that_does_not_read_holds_up_nobody() {
+    /// Writes more than the system's buffers take.
+    struct TooMuch<S>(S);
+
+    impl<S: BaseServer<Request = StreamRequest>> MixIn for TooMuch<S> {
+        type Next = S;
+
+        fn next(&self) -> &S {
+            &self.0
+        }
+
+        fn verify_request(&self, request: &mut StreamRequest) -> bool {
+            request.set_wbufsize(64 << 20).unwrap();
+            request.write_all(&vec![b'.'; 64 << 20]).unwrap();
+            false
+        }
+    }
+
+    let layers = TcpServer::new(LOOPBACK, EchoLine::default).mix_in(TooMuch);
+    let server = layers.bind().unwrap();
+    let _client = StreamClient::connect(&server.server_address());
+    within_limit("handle_request", move || {
+        server.handle_request().unwrap();
+        server.server_close()
+    });
+}
+
+#[test]
+fn a_refused_client_of_datagrams_receives_the_reason() {
+    let layers = UdpServer::new(LOOPBACK, EchoLine::default).mix_in(WithReason);
+    let server = layers.bind().unwrap();
+    let client = DatagramClient::connect(&server.server_address());
+    client.send(b"hello");
+    server.handle_request().unwrap();
+    assert_eq!(client.receive(), b"closed until Monday");
+    close(server);
 }

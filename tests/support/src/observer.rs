@@ -44,7 +44,7 @@ impl<S: BaseServer> MixIn for Observer<S> {
         &self.next
     }
 
-    fn verify_request(&self, request: &RequestOf<Self>) -> bool {
+    fn verify_request(&self, request: &mut RequestOf<Self>) -> bool {
         self.report("verify_request");
         self.next.verify_request(request)
     }
