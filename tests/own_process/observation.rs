@@ -179,7 +179,7 @@ fn a_refused_request_is_seen_with_the_reason() {
 }
 
 #[test]
-fn a_request_that_is_cut_off_is_seen_as_such() {
+fn a_request_that_is_aborted_is_seen_as_such() {
     alone(|| {
         fn is_seen<S: BaseServer>(layers: S, reports: &mut Reports) {
             let server = layers.bind().unwrap();

@@ -164,7 +164,7 @@ where
     })
 }
 
-fn a_blocked_read_is_cut_off<S: BaseServer>(server: Server<S>, reports: &mut Reports) {
+fn a_blocked_read_is_aborted<S: BaseServer>(server: Server<S>, reports: &mut Reports) {
     server.set_drain_timeout(SOON);
     let running = RunningServer::start(server);
     let mut client = StreamClient::connect(&running.address());
@@ -178,7 +178,7 @@ fn a_blocked_read_is_cut_off<S: BaseServer>(server: Server<S>, reports: &mut Rep
 }
 
 #[test]
-fn a_blocked_read_is_cut_off_at_the_drain_timeout_and_not_by_an_end_of_file() {
+fn a_blocked_read_is_aborted_at_the_drain_timeout_and_not_by_an_end_of_file() {
     type Reading = fn(&mut StreamRequest) -> std::io::Result<usize>;
     let ways: [Reading; 3] = [
         |request| Ok(read_line(request)?.len()),
@@ -193,15 +193,15 @@ fn a_blocked_read_is_cut_off_at_the_drain_timeout_and_not_by_an_end_of_file() {
         let (reporter, mut reports) = reports();
         let factory = reading(reporter.clone(), read);
         let server = ThreadingTcpServer::bind(LOOPBACK, factory).unwrap();
-        a_blocked_read_is_cut_off(server, &mut reports);
+        a_blocked_read_is_aborted(server, &mut reports);
         let factory = reading(reporter, read);
         let server = ThreadPoolTcpServer::bind(LOOPBACK, factory).unwrap();
-        a_blocked_read_is_cut_off(server, &mut reports);
+        a_blocked_read_is_aborted(server, &mut reports);
     }
 }
 
 #[test]
-fn a_blocked_write_is_cut_off_at_the_drain_timeout() {
+fn a_blocked_write_is_aborted_at_the_drain_timeout() {
     let (reporter, mut reports) = reports();
     let factory = stream_handler(move |request| {
         reporter.say("writing");
@@ -251,7 +251,7 @@ fn the_drain_timeout_can_be_set_while_the_server_runs() {
 }
 
 #[test]
-fn those_that_end_and_those_that_are_cut_off_are_told_apart() {
+fn those_that_end_and_those_that_are_aborted_are_told_apart() {
     let (reporter, mut reports) = reports();
     let factory = stream_handler(move |request| {
         match &*read_line(request)? {

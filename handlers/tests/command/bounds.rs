@@ -90,7 +90,7 @@ fn the_last_line_counts_those_that_were_idle_and_those_that_ended() {
 }
 
 #[test]
-fn what_runs_at_the_drain_timeout_is_cut_off_and_counted_with_every_mix_in() {
+fn what_runs_at_the_drain_timeout_is_aborted_and_counted_with_every_mix_in() {
     for mixin in ["threading", "forking", "pool", "none"] {
         let options = ["--drain-timeout", "0.1", "--mixin", mixin];
         let served = Served::start("time", LOOPBACK, &options);
