@@ -71,6 +71,13 @@ use crate::values::request_event::{Refusal, RequestEvent};
 ///   [`handle_timeout`](Self::handle_timeout), [`service_actions`](Self::service_actions),
 ///   [`after_fork_in_child`](Self::after_fork_in_child), [`server_close`](Self::server_close)
 /// * of a request: all hooks numbered above, and [`observe`](Self::observe)
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a layer of a server",
+    note = "a bottom layer, such as `TcpServer<F>`, is complete if its factory `F` makes handlers \
+            of its type of request",
+    note = "a `Server<S>` is made of layers, and is not a layer: a function for any server takes \
+            `Server<S>` where `S: BaseServer`"
+)]
 pub trait BaseServer: Sized + Send + Sync + 'static {
     /// The type of the requests: [`StreamRequest`](crate::StreamRequest),
     /// [`DatagramRequest`](crate::DatagramRequest), or a type of your own.

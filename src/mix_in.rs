@@ -52,6 +52,11 @@ pub type RequestOf<M> = <<M as MixIn>::Next as BaseServer>::Request;
 /// inner layer is `OnlyFrom`, in the other order `ThreadingMixIn`. Both orders work, since hooks
 /// are called on the outermost layer.
 #[doc(alias = "super")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a layer of a server",
+    note = "a layer of your own implements `MixIn`, for every inner layer `S: BaseServer` or for \
+            those whose requests it understands"
+)]
 pub trait MixIn: Sized + Send + Sync + 'static {
     /// The type of the inner layer.
     type Next: BaseServer;

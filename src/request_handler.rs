@@ -51,6 +51,12 @@ use crate::values::error::{HandlerResult, run_step};
 /// ```
 #[doc(alias = "BaseRequestHandler")]
 #[doc(alias = "RequestHandlerClass")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler of a `{R}`",
+    label = "this needs a handler of a `{R}`",
+    note = "a handler of streams implements `RequestHandler`, and a handler of datagrams \
+            implements `RequestHandler<DatagramRequest>`"
+)]
 pub trait RequestHandler<R = StreamRequest>: Send {
     /// Runs before `handle`: the place for a timeout or buffer sizes.
     ///
@@ -142,6 +148,14 @@ impl<R, H: RequestHandler<R> + ?Sized> RequestHandler<R> for &mut H {
 /// factory, and so is the result of [`handler_fn`].
 ///
 /// Python's `RequestHandlerClass`, which the server calls to make a handler.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not make handlers of a `{R}`",
+    label = "this needs a factory of handlers of a `{R}`",
+    note = "a factory is a function or closure without arguments that returns a handler, such as \
+            `|| Upper` or `Upper::default`",
+    note = "a closure that serves the request itself is `handler_fn(|request| …)`, or \
+            `datagram_handler_fn(|request| …)` for datagrams"
+)]
 pub trait HandlerFactory<R>: Send + Sync + 'static {
     /// The type of the handlers.
     type Handler: RequestHandler<R>;

@@ -45,7 +45,7 @@ pub struct TcpServer<F> {
     handler_factory: F,
 }
 
-impl<F> TcpServer<F> {
+impl<F: HandlerFactory<StreamRequest>> TcpServer<F> {
     /// Makes a bottom layer that is to listen on `address`, and makes its handlers with
     /// `handler_factory`.
     ///
@@ -55,6 +55,21 @@ impl<F> TcpServer<F> {
             ServerSocket::inet(address.into(), Type::STREAM),
             handler_factory,
         )
+    }
+
+    /// Makes a server of this layer alone, with the default options, bound and listening:
+    /// `TcpServer::bind("127.0.0.1:9999", Handler::default)`. Python's constructor.
+    ///
+    /// For other options, and for a mix-in, begin with [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Serve::bind`].
+    pub fn bind(
+        address: impl Into<InetAddress>,
+        handler_factory: F,
+    ) -> Result<Server<Self>, Error> {
+        Serve::bind(Self::new(address, handler_factory))
     }
 
     /// Makes a bottom layer over a socket that is bound already: inherited from a supervisor such
@@ -144,23 +159,6 @@ impl<F> TcpServer<F> {
     pub fn only_v6(mut self, only: bool) -> Self {
         self.socket.listening.options.only_v6 = Some(only);
         self
-    }
-}
-
-impl<F: HandlerFactory<StreamRequest>> TcpServer<F> {
-    /// Makes a server of this layer alone, with the default options, bound and listening:
-    /// `TcpServer::bind("127.0.0.1:9999", Handler::default)`. Python's constructor.
-    ///
-    /// For other options, and for a mix-in, begin with [`new`](Self::new).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Serve::bind`].
-    pub fn bind(
-        address: impl Into<InetAddress>,
-        handler_factory: F,
-    ) -> Result<Server<Self>, Error> {
-        Serve::bind(Self::new(address, handler_factory))
     }
 }
 

@@ -59,7 +59,7 @@ pub struct UdpServer<F> {
     inbox: Mutex<DatagramInbox>,
 }
 
-impl<F> UdpServer<F> {
+impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
     /// Makes a bottom layer that is to receive on `address`, and makes its handlers with
     /// `handler_factory`.
     ///
@@ -69,6 +69,21 @@ impl<F> UdpServer<F> {
             ServerSocket::inet(address.into(), Type::DGRAM),
             handler_factory,
         )
+    }
+
+    /// Makes a server of this layer alone, with the default options, bound and listening:
+    /// `UdpServer::bind("127.0.0.1:9999", Handler::default)`. Python's constructor.
+    ///
+    /// For other options, and for a mix-in, begin with [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Serve::bind`].
+    pub fn bind(
+        address: impl Into<InetAddress>,
+        handler_factory: F,
+    ) -> Result<Server<Self>, Error> {
+        Serve::bind(Self::new(address, handler_factory))
     }
 
     /// Makes a bottom layer over a socket that is bound already: inherited from a supervisor such
@@ -154,23 +169,6 @@ impl<F> UdpServer<F> {
     pub fn only_v6(mut self, only: bool) -> Self {
         self.socket.listening.options.only_v6 = Some(only);
         self
-    }
-}
-
-impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
-    /// Makes a server of this layer alone, with the default options, bound and listening:
-    /// `UdpServer::bind("127.0.0.1:9999", Handler::default)`. Python's constructor.
-    ///
-    /// For other options, and for a mix-in, begin with [`new`](Self::new).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Serve::bind`].
-    pub fn bind(
-        address: impl Into<InetAddress>,
-        handler_factory: F,
-    ) -> Result<Server<Self>, Error> {
-        Serve::bind(Self::new(address, handler_factory))
     }
 }
 

@@ -38,7 +38,7 @@ pub struct UnixDatagramServer<F> {
     next: UdpServer<F>,
 }
 
-impl<F> UnixDatagramServer<F> {
+impl<F: HandlerFactory<DatagramRequest>> UnixDatagramServer<F> {
     /// Makes a bottom layer that is to receive on `path`, and makes its handlers with
     /// `handler_factory`.
     ///
@@ -46,6 +46,18 @@ impl<F> UnixDatagramServer<F> {
     pub fn new(path: impl Into<PathBuf>, handler_factory: F) -> Self {
         let next = UdpServer::unix(path.into(), handler_factory);
         Self { next }
+    }
+
+    /// Makes a server of this layer alone, with the default options, bound and listening:
+    /// `UnixDatagramServer::bind("example.sock", Handler::default)`. Python's constructor.
+    ///
+    /// For other options, and for a mix-in, begin with [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Serve::bind`].
+    pub fn bind(path: impl Into<PathBuf>, handler_factory: F) -> Result<Server<Self>, Error> {
+        Serve::bind(Self::new(path, handler_factory))
     }
 
     /// Makes a bottom layer over a socket that is bound already, as [`UdpServer::from_socket`]
@@ -59,20 +71,6 @@ impl<F> UnixDatagramServer<F> {
     pub fn max_packet_size(mut self, bytes: usize) -> Self {
         self.next = self.next.max_packet_size(bytes);
         self
-    }
-}
-
-impl<F: HandlerFactory<DatagramRequest>> UnixDatagramServer<F> {
-    /// Makes a server of this layer alone, with the default options, bound and listening:
-    /// `UnixDatagramServer::bind("example.sock", Handler::default)`. Python's constructor.
-    ///
-    /// For other options, and for a mix-in, begin with [`new`](Self::new).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Serve::bind`].
-    pub fn bind(path: impl Into<PathBuf>, handler_factory: F) -> Result<Server<Self>, Error> {
-        Serve::bind(Self::new(path, handler_factory))
     }
 }
 

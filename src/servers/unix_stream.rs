@@ -38,7 +38,7 @@ pub struct UnixStreamServer<F> {
     next: TcpServer<F>,
 }
 
-impl<F> UnixStreamServer<F> {
+impl<F: HandlerFactory<StreamRequest>> UnixStreamServer<F> {
     /// Makes a bottom layer that is to listen on `path`, and makes its handlers with
     /// `handler_factory`.
     ///
@@ -46,6 +46,18 @@ impl<F> UnixStreamServer<F> {
     pub fn new(path: impl Into<PathBuf>, handler_factory: F) -> Self {
         let next = TcpServer::unix(path.into(), handler_factory);
         Self { next }
+    }
+
+    /// Makes a server of this layer alone, with the default options, bound and listening:
+    /// `UnixStreamServer::bind("example.sock", Handler::default)`. Python's constructor.
+    ///
+    /// For other options, and for a mix-in, begin with [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Serve::bind`].
+    pub fn bind(path: impl Into<PathBuf>, handler_factory: F) -> Result<Server<Self>, Error> {
+        Serve::bind(Self::new(path, handler_factory))
     }
 
     /// Makes a bottom layer over a socket that is bound already, as
@@ -60,20 +72,6 @@ impl<F> UnixStreamServer<F> {
     pub fn request_queue_size(mut self, size: u32) -> Self {
         self.next = self.next.request_queue_size(size);
         self
-    }
-}
-
-impl<F: HandlerFactory<StreamRequest>> UnixStreamServer<F> {
-    /// Makes a server of this layer alone, with the default options, bound and listening:
-    /// `UnixStreamServer::bind("example.sock", Handler::default)`. Python's constructor.
-    ///
-    /// For other options, and for a mix-in, begin with [`new`](Self::new).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Serve::bind`].
-    pub fn bind(path: impl Into<PathBuf>, handler_factory: F) -> Result<Server<Self>, Error> {
-        Serve::bind(Self::new(path, handler_factory))
     }
 }
 
