@@ -12,6 +12,7 @@ use crate::running::events::Events;
 use crate::running::floods::HeldBack;
 use crate::running::layer_handle::LayerHandle;
 use crate::running::server_handle::ServerHandle;
+use crate::running::stoppers::Serves;
 use crate::support::log::{Level, is_logged, log_line};
 use crate::transport::get_request_error::GetRequestError;
 use crate::values::address::Address;
@@ -360,6 +361,7 @@ pub(crate) fn serve_request<T: BaseServer>(
     mut request: T::Request,
 ) -> Result<bool, HandlerError> {
     let shared = top.layer_handle().shared();
+    let _serves = Serves::request_of(shared.stoppers());
     if !shared.is_forked_child() {
         if shared.lifecycle().is_overdue() {
             request.guard_mut().abort();

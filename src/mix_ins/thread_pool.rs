@@ -132,7 +132,9 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
     fn server_close(&self) {
         self.next.server_close();
         let pool = lock(&self.pool).take();
-        if self.block_on_close && self.layer_handle().wait_for_requests() {
+        if !self.block_on_close {
+            self.layer_handle().shared().wait_for_stoppers();
+        } else if self.layer_handle().wait_for_requests() {
             // The drop of the pool, after this, ends its idle workers.
             pool.inspect(ThreadPool::join);
         }

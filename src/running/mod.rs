@@ -17,4 +17,5 @@ pub(crate) mod request_table;
 pub(crate) mod server_handle;
 pub(crate) mod settings;
 pub(crate) mod shared;
+pub(crate) mod stoppers;
 pub(crate) mod thread_name;

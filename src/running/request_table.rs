@@ -20,8 +20,9 @@ use crate::transport::traffic::Traffic;
 use crate::values::drain_report::DrainReport;
 use crate::values::statistics::Statistics;
 
-/// The time that aborted requests have to end. Then a closing server leaves them running.
-const GRACE: Duration = Duration::from_secs(1);
+/// The time that aborted requests have to end, and the time that a request has which stopped its
+/// own server. Then a closing server leaves them running.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
 /// Every request between its accept and its close.
 #[derive(Debug)]

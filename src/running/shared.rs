@@ -8,8 +8,9 @@ use crate::running::events::Events;
 use crate::running::floods::Floods;
 use crate::running::lifecycle::Lifecycle;
 use crate::running::parent_link::{ForkedChild, ParentLink};
-use crate::running::request_table::RequestTable;
+use crate::running::request_table::{GRACE, RequestTable};
 use crate::running::settings::Settings;
+use crate::running::stoppers::Stoppers;
 use crate::support::deadline::Deadline;
 use crate::support::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::transport::waker::Waker;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     settings: Settings,
     requests: RequestTable,
     floods: Floods,
+    stoppers: Stoppers,
     /// Whether the loop is in `serve_forever`. Relaxed: the loop's own thread sets and reads the
     /// flag.
     receives_ahead: AtomicBool,
@@ -52,6 +54,7 @@ impl Shared {
             settings: Settings::new(),
             requests: RequestTable::new(),
             floods: Floods::default(),
+            stoppers: Stoppers::new(),
             receives_ahead: AtomicBool::new(false),
             events: OnceLock::new(),
             child: OnceLock::new(),
@@ -72,6 +75,10 @@ impl Shared {
 
     pub(crate) fn floods(&self) -> &Floods {
         &self.floods
+    }
+
+    pub(crate) fn stoppers(&self) -> &Stoppers {
+        &self.stoppers
     }
 
     /// The bound address; before bind(2), the requested address.
@@ -114,6 +121,7 @@ impl Shared {
             }
             return 0;
         }
+        self.stoppers.add_this_thread();
         let loops = self
             .lifecycle
             .request_stop(|| self.requests.interrupt_idle());
@@ -143,6 +151,13 @@ impl Shared {
         self.lifecycle.set_overdue();
         self.requests.abort();
         self.requests.wait_for_aborted()
+    }
+
+    /// Waits, at most [`GRACE`], for the requests whose handlers have stopped the server.
+    pub(crate) fn wait_for_stoppers(&self) {
+        let deadline = self.lifecycle.close_deadline();
+        self.stoppers
+            .wait(deadline.sooner(Deadline::after(Some(GRACE))));
     }
 
     pub(crate) fn set_limits(&self, limits: Limits) {

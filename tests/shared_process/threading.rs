@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use socketserver::{BaseServer, Serve, Server, TcpServer, ThreadingMixIn, UdpServer};
+use socketserver::{
+    BaseServer, Serve, Server, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer,
+};
 use support::clients::{DatagramClient, StreamClient};
 use support::reports::{Gate, Reporter, gate, reports};
 use support::running_server::{RunningServer, close};
@@ -286,4 +288,31 @@ fn handle_request_returns_while_the_thread_is_at_work() {
     client.send("after\n");
     assert_eq!(client.rest(), b"after");
     close(server);
+}
+
+#[test]
+fn the_answer_of_the_handler_that_stops_the_server_reaches_its_client_under_daemon_threads() {
+    let factory = || {
+        stream_handler(|request| {
+            std::io::Write::write_all(request, b"stopping")?;
+            request.server().shutdown();
+            // The work that the handler still has. Meanwhile the other thread closes the server.
+            std::thread::sleep(Duration::from_millis(50));
+            Ok(())
+        })
+    };
+    let bottom = || TcpServer::new(LOOPBACK, factory());
+    answers_before_the_close(bottom().mix_in(ThreadingMixIn::new).daemon_threads(true));
+    answers_before_the_close(bottom().mix_in(ThreadPoolMixIn::new).block_on_close(false));
+}
+
+fn answers_before_the_close<S: BaseServer>(layers: S) {
+    let running = RunningServer::start(layers.bind().unwrap());
+    let mut client = StreamClient::connect(&running.address());
+    let server = running.wait_for_end();
+    let handle = server.handle();
+    assert_eq!(close(server).running, 0);
+    // A program whose `main` returns now has sent the answer.
+    assert_eq!(handle.statistics().sent, 8);
+    assert_eq!(client.rest(), b"stopping");
 }

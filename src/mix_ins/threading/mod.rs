@@ -60,6 +60,10 @@ impl<S: BaseServer> ThreadingMixIn<S> {
     /// Sets whether the threads are daemons, for which `server_close` does not wait; false unless
     /// set. Python's `daemon_threads`.
     ///
+    /// One request is an exception: if a handler stops the server, `server_close` waits up to a
+    /// second until that request has ended, so that the answer reaches the client. Python's answer
+    /// has been sent before, because its writes are unbuffered.
+    ///
     /// A Rust program ends when `main` returns, whether or not threads are daemons. A Python
     /// program waits for threads that are not.
     pub fn daemon_threads(mut self, daemon: bool) -> Self {
@@ -131,7 +135,9 @@ impl<S: BaseServer> MixIn for ThreadingMixIn<S> {
     fn server_close(&self) {
         self.next.server_close();
         self.hand_over.close();
-        if self.block_on_close && !self.daemon_threads && self.layer_handle().wait_for_requests() {
+        if !self.block_on_close || self.daemon_threads {
+            self.layer_handle().shared().wait_for_stoppers();
+        } else if self.layer_handle().wait_for_requests() {
             self.crew.join();
         }
     }
