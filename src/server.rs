@@ -265,7 +265,10 @@ impl<S: BaseServer> Server<S> {
                 );
                 Ok(Reason::Lost)
             }
-            GetRequestError::Exhausted(error) => Ok(Reason::Exhausted(Some(error))),
+            GetRequestError::Exhausted(error) => {
+                let unlogged = (!is_of_a_layer(&error)).then_some(error);
+                Ok(Reason::Exhausted(unlogged))
+            }
             GetRequestError::Broken(source) => Err(Error::GetRequest {
                 address: self.server_address(),
                 source,
@@ -633,8 +636,8 @@ enum Reason {
     AtLimit,
     /// A layer is not ready. The loop waits for the layer's wake.
     NotReady,
-    /// The system has no descriptor or memory. The loop pauses. `None` if the cause was a panic,
-    /// which is logged already.
+    /// The system has no descriptor or memory. The loop pauses. `None` if the cause was a panic or
+    /// an error of a layer, which is logged already.
     Exhausted(Option<io::Error>),
 }
 
