@@ -96,6 +96,7 @@ struct Contributing;
 #[cfg(doctest)]
 mod book;
 
+mod any_mix_in;
 mod base_server;
 mod mix_in;
 mod mix_ins;
@@ -110,6 +111,7 @@ mod support;
 mod transport;
 mod values;
 
+pub use any_mix_in::AnyMixIn;
 pub use base_server::BaseServer;
 pub use mix_in::MixIn;
 pub use mix_ins::forking::ForkingMixIn;

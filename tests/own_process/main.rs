@@ -5,6 +5,7 @@
 //! belongs to a whole process: its limits, its user, its directory, its signals, its logger, its
 //! threads, its descriptors. Each of these modules has one subject.
 
+mod any_mix_in;
 mod bind_leak;
 mod blocked_child_signal;
 mod deadlines;
