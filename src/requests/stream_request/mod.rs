@@ -615,9 +615,11 @@ impl Request for StreamRequest {
         self.preparation = Some(Progress::default());
         if let Some(clock) = &mut self.clock {
             clock.begin_preparation();
-            // For a layer that reads from the stream itself.
-            let bound = clock.begin_read(Instant::now());
-            let _ = self.stream.set_deadline(bound.map(|bound| bound.until));
+            if clock.deadlines().prepare().is_some() {
+                // For a layer that reads from the stream itself.
+                let bound = clock.begin_read(Instant::now());
+                let _ = self.stream.set_deadline(bound.map(|bound| bound.until));
+            }
         }
     }
 
