@@ -26,7 +26,7 @@ use crate::values::request_event::{Outcome, Refusal, RequestEvent};
 /// Python has no counterpart.
 #[derive(Debug)]
 pub struct RequestGuard {
-    /// On the heap, since a request is moved several times on its way.
+    /// The entry is on the heap, because a request is moved several times on its way.
     entry: Box<Entry>,
 }
 

@@ -56,7 +56,7 @@ const DEFAULT_BUFFER_SIZE: usize = 8192;
 /// # A conversation
 ///
 /// ```
-/// use std::io::{BufRead, Read, Write};
+/// use std::io::Write;
 /// use socketserver::{HandlerResult, RequestHandler, StreamRequest};
 ///
 /// /// Counts the bytes of each line.
@@ -64,10 +64,8 @@ const DEFAULT_BUFFER_SIZE: usize = 8192;
 ///
 /// impl RequestHandler for Count {
 ///     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-///         while request.wait()? {
-///             let mut line = Vec::new();
-///             // A client that never ends its line cannot make it grow.
-///             request.take(1000).read_until(b'\n', &mut line)?;
+///         // A client that never ends its line cannot make it grow.
+///         while let Some(line) = request.next_line(1000)? {
 ///             writeln!(request, "{}", line.len())?;
 ///         }
 ///         Ok(())
@@ -75,7 +73,7 @@ const DEFAULT_BUFFER_SIZE: usize = 8192;
 /// }
 /// # use socketserver::mock::MockStream;
 /// # let recording = MockStream::new().chunk("a\nbcd").chunk("\n").run(Count);
-/// # assert_eq!(recording.written(), b"2\n4\n");
+/// # assert_eq!(recording.written(), b"1\n3\n");
 /// ```
 #[derive(Debug)]
 #[doc(alias = "StreamRequestHandler")]
