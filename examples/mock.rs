@@ -2,7 +2,7 @@
 //!
 //! `cargo test --example mock` runs the tests, `cargo run --example mock` shows a conversation.
 
-use std::io::{BufRead, Read, Write};
+use std::io::Write;
 
 use socketserver::mock::MockStream;
 use socketserver::{HandlerResult, RequestHandler, StreamRequest};
@@ -12,9 +12,7 @@ struct Sum;
 
 impl RequestHandler for Sum {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        while request.wait()? {
-            let mut line = String::new();
-            request.take(1000).read_line(&mut line)?;
+        while let Some(line) = request.next_line(1000)? {
             let numbers = line
                 .split_whitespace()
                 .map(|word| word.parse::<i32>().map(i64::from));

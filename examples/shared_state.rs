@@ -4,7 +4,7 @@
 //! `bash -c 'exec 3<>/dev/tcp/127.0.0.1/9999; printf "set a 1\nget a\n" >&3; head -n 2 <&3'`
 
 use std::collections::HashMap;
-use std::io::{BufRead, Read, Write};
+use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use socketserver::{Error, HandlerResult, RequestHandler, StreamRequest, ThreadingTcpServer};
@@ -16,9 +16,7 @@ struct Table {
 
 impl RequestHandler for Table {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        while request.wait()? {
-            let mut line = String::new();
-            request.take(1000).read_line(&mut line)?;
+        while let Some(line) = request.next_line(1000)? {
             let answer = match *line.split_whitespace().collect::<Vec<_>>() {
                 ["set", key, value] => {
                     // Locked for this statement alone, never while the client is waited for.

@@ -4,7 +4,7 @@
 //! `cargo run --example thread_pool`, then in another terminal
 //! `bash -c 'exec 3<>/dev/tcp/127.0.0.1/9999; echo 27 >&3; head -n 1 <&3'`
 
-use std::io::{BufRead, Read, Write};
+use std::io::Write;
 
 use socketserver::{
     Error, HandlerResult, RequestHandler, Serve, StreamRequest, TcpServer, ThreadPoolMixIn,
@@ -15,8 +15,9 @@ struct Collatz;
 
 impl RequestHandler for Collatz {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        let mut line = String::new();
-        request.take(100).read_line(&mut line)?;
+        let Some(line) = request.next_line(100)? else {
+            return Ok(());
+        };
         let mut number = u128::from(line.trim().parse::<u32>()?);
         let mut steps = 0;
         while number > 1 {
