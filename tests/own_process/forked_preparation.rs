@@ -1,30 +1,17 @@
 //! `prepare_request` in a forked child: the parent accepts others meanwhile, and counts what the
 //! child reports.
 
-use std::io::Write;
 use std::time::Duration;
 
-use socketserver::{Deadlines, ForkingMixIn, HandlerFactory, Serve, StreamRequest, TcpServer};
+use socketserver::{Deadlines, ForkingMixIn, Serve, TcpServer};
 use support::clients::StreamClient;
 use support::own_process::alone;
-use support::preamble::{Name, Preamble};
+use support::preamble::{Preamble, named_echo};
 use support::processes::children;
 use support::running_server::{RunningServer, close};
-use support::services::{read_line, stream_handler};
 use support::waiting::eventually;
 
 const LOOPBACK: &str = "127.0.0.1:0";
-
-fn named_echo() -> impl HandlerFactory<StreamRequest> {
-    stream_handler(|request| {
-        let Name(name) = request.extensions().get::<Name>().cloned().unwrap();
-        while request.wait()? {
-            let line = read_line(request)?;
-            writeln!(request, "{name}: {line}")?;
-        }
-        Ok(())
-    })
-}
 
 #[test]
 fn with_children_a_slow_preamble_holds_up_nobody() {

@@ -1,9 +1,7 @@
 //! A mix-in that changes the bytes on their way, as encryption does, over a real socket.
 
 use std::io::{self, BufRead, Read, Write};
-use std::net::Shutdown;
-use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socketserver::layer::{GetRequestError, Stream};
 use socketserver::{
@@ -11,6 +9,7 @@ use socketserver::{
     TcpServer, ThreadingMixIn, UnixStreamServer,
 };
 use support::clients::StreamClient;
+use support::impl_stream_of_inner;
 use support::reports::{Reporter, reports};
 use support::running_server::{RunningServer, close};
 use support::services::{silent_panic, stream_handler};
@@ -44,31 +43,7 @@ impl Write for Masked {
     }
 }
 
-impl Stream for Masked {
-    fn readable_now(&mut self) -> io::Result<bool> {
-        self.0.readable_now()
-    }
-
-    fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
-        self.0.shutdown(how)
-    }
-
-    fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.0.set_timeout(timeout)
-    }
-
-    fn set_deadline(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        self.0.set_deadline(deadline)
-    }
-
-    fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
-        self.0.set_nodelay(nodelay)
-    }
-
-    fn readiness(&self) -> Option<BorrowedFd<'_>> {
-        self.0.readiness()
-    }
-}
+impl_stream_of_inner!(Masked);
 
 /// Masks every connection of the layer below.
 struct Masking<S>(S);
@@ -195,31 +170,7 @@ fn a_stream_that_panics_while_its_client_is_refused_does_not_cost_the_loop() {
         }
     }
 
-    impl Stream for Panics {
-        fn readable_now(&mut self) -> io::Result<bool> {
-            self.0.readable_now()
-        }
-
-        fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
-            self.0.shutdown(how)
-        }
-
-        fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-            self.0.set_timeout(timeout)
-        }
-
-        fn set_deadline(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-            self.0.set_deadline(deadline)
-        }
-
-        fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
-            self.0.set_nodelay(nodelay)
-        }
-
-        fn readiness(&self) -> Option<BorrowedFd<'_>> {
-            self.0.readiness()
-        }
-    }
+    impl_stream_of_inner!(Panics);
 
     struct Panicking<S>(S);
 

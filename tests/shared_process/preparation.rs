@@ -13,7 +13,8 @@ use socketserver::{
     StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UnixStreamServer,
 };
 use support::clients::StreamClient;
-use support::preamble::{Name, Preamble};
+use support::impl_stream_of_inner;
+use support::preamble::{Name, Preamble, named_echo};
 use support::reports::reports;
 use support::running_server::{RunningServer, close};
 use support::services::{EchoLine, read_line, silent_panic, stream_handler};
@@ -21,18 +22,6 @@ use support::task_limit::ErrorReports;
 use support::waiting::eventually;
 
 const LOOPBACK: &str = "127.0.0.1:0";
-
-/// Answers each line with the client's name before it.
-fn named_echo() -> impl HandlerFactory<StreamRequest> {
-    stream_handler(|request| {
-        let Name(name) = request.extensions().get::<Name>().cloned().unwrap();
-        while request.wait()? {
-            let line = read_line(request)?;
-            writeln!(request, "{name}: {line}")?;
-        }
-        Ok(())
-    })
-}
 
 fn tcp() -> TcpServer<impl HandlerFactory<StreamRequest>> {
     TcpServer::new(LOOPBACK, named_echo())
@@ -325,31 +314,7 @@ fn of_two_layers_the_outer_one_prepares_a_request_first() {
         }
     }
 
-    impl Stream for Upper {
-        fn readable_now(&mut self) -> std::io::Result<bool> {
-            self.0.readable_now()
-        }
-
-        fn shutdown(&mut self, how: std::net::Shutdown) -> std::io::Result<()> {
-            self.0.shutdown(how)
-        }
-
-        fn set_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
-            self.0.set_timeout(timeout)
-        }
-
-        fn set_deadline(&mut self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
-            self.0.set_deadline(deadline)
-        }
-
-        fn set_nodelay(&mut self, nodelay: bool) -> std::io::Result<()> {
-            self.0.set_nodelay(nodelay)
-        }
-
-        fn readiness(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
-            self.0.readiness()
-        }
-    }
+    impl_stream_of_inner!(Upper);
 
     struct Shouting<S>(S);
 

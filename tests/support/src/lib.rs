@@ -14,3 +14,4 @@ pub mod running_server;
 pub mod services;
 pub mod task_limit;
 pub mod waiting;
+pub mod wrapped_stream;

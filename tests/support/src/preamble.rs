@@ -3,7 +3,9 @@
 use std::io::{BufRead, Write};
 
 use socketserver::layer::{Preparation, Received, RequestOf};
-use socketserver::{Address, BaseServer, HandlerError, MixIn, StreamRequest};
+use socketserver::{Address, BaseServer, HandlerError, HandlerFactory, MixIn, StreamRequest};
+
+use crate::services::{read_line, stream_handler};
 
 /// Reads `NAME` and a line's end from each client, in `prepare_request`.
 ///
@@ -68,4 +70,20 @@ impl<S: BaseServer<Request = StreamRequest>> MixIn for Preamble<S> {
         }
         self.0.prepare_request(request)
     }
+}
+
+/// Makes handlers that answer each line with the client's name before it.
+pub fn named_echo() -> impl HandlerFactory<StreamRequest> {
+    stream_handler(|request| {
+        let Name(name) = request
+            .extensions()
+            .get::<Name>()
+            .cloned()
+            .expect("a `Preamble` is around the server");
+        while request.wait()? {
+            let line = read_line(request)?;
+            writeln!(request, "{name}: {line}")?;
+        }
+        Ok(())
+    })
 }
