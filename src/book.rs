@@ -122,6 +122,9 @@ struct DesignDecisionsIdleConnections;
 #[doc = include_str!("../docs/design/decisions/drain.md")]
 struct DesignDecisionsDrain;
 
+#[doc = include_str!("../docs/design/decisions/lingering.md")]
+struct DesignDecisionsLingering;
+
 #[doc = include_str!("../docs/design/decisions/panics.md")]
 struct DesignDecisionsPanics;
 

@@ -142,6 +142,7 @@ pub use values::deadlines::{DeadlineExceeded, Deadlines};
 pub use values::drain_report::DrainReport;
 pub use values::error::{Error, HandlerError, HandlerPanic, HandlerResult};
 pub use values::limits::Limits;
+pub use values::lingering::Lingering;
 pub use values::request_event::{Outcome, Refusal, RequestEvent};
 pub use values::statistics::Statistics;
 

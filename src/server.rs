@@ -433,17 +433,19 @@ impl<S: BaseServer> Server<S> {
     /// requests that still run, if its `block_on_close` is set, which is the default.
     /// [`wait`](crate::StreamRequest::wait) returns false in idle requests at once, the others end
     /// by themselves, and requests that still run at the [drain timeout](Self::set_drain_timeout)
-    /// are aborted.
+    /// are aborted. At last the server waits, with every mix-in and within the same timeout, for
+    /// the connections that [linger](crate::Lingering).
     #[allow(clippy::must_use_candidate)]
     pub fn server_close(mut self) -> DrainReport {
         self.close();
-        self.shared().requests().drain_report()
+        self.shared().drain_report()
     }
 
     fn close(&mut self) {
         if self.socket.take().is_some() {
             self.shared().begin_close();
             self.top.server_close();
+            self.shared().wait_for_lingering();
             log_held_back(self.top.layer_handle().server());
         }
     }

@@ -90,6 +90,7 @@ impl DrainCounters {
             ended: self.ended.load(Relaxed),
             aborted: self.aborted.load(Relaxed),
             running,
+            lingered: 0,
         }
     }
 }

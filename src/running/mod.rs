@@ -9,6 +9,7 @@ pub(crate) mod floods;
 pub(crate) mod in_child;
 pub(crate) mod layer_handle;
 pub(crate) mod lifecycle;
+pub(crate) mod lingering_connections;
 pub(crate) mod parent_link;
 pub(crate) mod per_address;
 pub(crate) mod request_count;

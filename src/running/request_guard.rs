@@ -43,6 +43,9 @@ struct Entry {
     traffic: Traffic,
     extensions: Extensions,
     fate: Fate,
+    /// Whether the writing side of the connection was ended in good order, so that the close may
+    /// wait for the client.
+    may_linger: bool,
     /// Whether the client has missed a deadline or timeout.
     client_was_late: bool,
     /// The server stopped while a layer waited for the client.
@@ -71,6 +74,7 @@ impl RequestGuard {
             traffic: Traffic::default(),
             extensions: Extensions::default(),
             fate: Fate::Open,
+            may_linger: false,
             client_was_late: false,
             was_idle: false,
             announced: false,
@@ -194,6 +198,12 @@ impl RequestGuard {
         self.entry.client_was_late = true;
     }
 
+    /// Notes that the writing side of the connection has ended in good order: from now on the close
+    /// of the connection may [linger](crate::Lingering).
+    pub(crate) fn allow_lingering(&mut self) {
+        self.entry.may_linger = true;
+    }
+
     /// Notes the result of the handler, or of the step before it that failed.
     pub(crate) fn note_result(&mut self, result: Result<(), &HandlerError>) {
         let outcome = match result {
@@ -271,29 +281,22 @@ impl RequestGuard {
             }
             // Its drop would lock a count of the parent's.
             std::mem::forget(std::mem::take(&mut self.entry.place));
+            self.close_connection(ended.as_ref());
             return;
         }
+        if self.entry.fate != Fate::InChild {
+            let mut place = std::mem::take(&mut self.entry.place);
+            self.shared().requests().leave(&mut place, self.traffic());
+        }
+        self.close_connection(ended.as_ref());
         let Entry {
             server,
             client_address,
-            connection,
-            place,
             accepted,
-            traffic,
-            fate,
             announced,
             ..
         } = &mut *self.entry;
         let shared = server.shared();
-        if *fate != Fate::InChild {
-            let traffic = match connection {
-                Some(connection) => connection.traffic(),
-                None => traffic,
-            };
-            shared.requests().leave(place, traffic);
-        }
-        // Closes the descriptor: this is the last owner of the connection.
-        *connection = None;
         if let Some(ended) = ended {
             let draining = shared.lifecycle().is_draining();
             shared.requests().count_end(&ended, draining);
@@ -305,6 +308,24 @@ impl RequestGuard {
         }
         if shared.requests().count().end() {
             shared.wake();
+        }
+    }
+
+    /// Closes the descriptor, unless the connection lingers: this is the last owner of the
+    /// connection.
+    fn close_connection(&mut self, ended: Option<&Ended>) {
+        let connection = self.entry.connection.take();
+        if !self.entry.may_linger {
+            return;
+        }
+        let in_any_case = match ended.map(|ended| ended.closed) {
+            None | Some(Closed::Ended(Outcome::Aborted)) => return,
+            // The handler has not read what the client sends.
+            Some(Closed::Refused(_) | Closed::Ended(Outcome::Failed | Outcome::Panicked)) => true,
+            Some(Closed::Ended(_)) => false,
+        };
+        if let Some(connection) = connection {
+            self.shared().close_lingering(connection, in_any_case);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::support::deadline::Deadline;
 use crate::values::address::Address;
 use crate::values::deadlines::Deadlines;
 use crate::values::limits::Limits;
+use crate::values::lingering::Lingering;
 use crate::values::statistics::Statistics;
 
 /// The handle of a server for its handlers and other threads: its address, its settings and
@@ -165,6 +166,17 @@ impl ServerHandle {
     /// The deadlines of connections that are accepted from now on.
     pub fn deadlines(&self) -> Deadlines {
         self.shared.deadlines()
+    }
+
+    /// Sets the bounds of the lingering close of every connection whose request ends from now on;
+    /// see [`Lingering`]. Datagrams do not linger.
+    pub fn set_lingering(&self, lingering: Lingering) {
+        self.shared.settings().set_lingering(lingering);
+    }
+
+    /// The bounds of the lingering close.
+    pub fn lingering(&self) -> Lingering {
+        self.shared.settings().lingering()
     }
 
     /// Sets how long [`server_close`](crate::Server::server_close), and a

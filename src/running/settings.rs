@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::lock::lock;
-use crate::support::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use crate::support::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use crate::support::sync::{Mutex, MutexGuard};
 use crate::values::deadlines::Deadlines;
 use crate::values::limits::Limits;
+use crate::values::lingering::Lingering;
 
 /// The default drain timeout.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -33,6 +34,10 @@ pub(crate) struct Settings {
     refuses_above_per_address: AtomicUsize,
     deadlines: Mutex<Deadlines>,
     has_deadlines: AtomicBool,
+    /// The three numbers of [`Lingering`], which a forked child reads without a lock.
+    lingering_nanoseconds: AtomicU64,
+    lingering_bytes: AtomicU64,
+    lingering_connections: AtomicUsize,
     drain_timeout: Mutex<Option<Duration>>,
     timeout: Mutex<Option<Duration>>,
     service_interval: Mutex<Option<Duration>>,
@@ -47,11 +52,15 @@ impl Settings {
             refuses_above_per_address: AtomicUsize::new(UNLIMITED),
             deadlines: Mutex::default(),
             has_deadlines: AtomicBool::new(false),
+            lingering_nanoseconds: AtomicU64::new(0),
+            lingering_bytes: AtomicU64::new(0),
+            lingering_connections: AtomicUsize::new(0),
             drain_timeout: Mutex::new(Some(DRAIN_TIMEOUT)),
             timeout: Mutex::new(None),
             service_interval: Mutex::new(None),
         };
         settings.set_limits(Limits::default(), |_| {});
+        settings.set_lingering(Lingering::default());
         settings
     }
 
@@ -113,6 +122,22 @@ impl Settings {
         *current = deadlines;
         let any = deadlines != Deadlines::none();
         self.has_deadlines.store(any, Relaxed);
+    }
+
+    pub(crate) fn lingering(&self) -> Lingering {
+        let timeout = Duration::from_nanos(self.lingering_nanoseconds.load(Relaxed));
+        Lingering::default()
+            .with_timeout(timeout)
+            .with_max_bytes(self.lingering_bytes.load(Relaxed))
+            .with_max_connections(self.lingering_connections.load(Relaxed))
+    }
+
+    pub(crate) fn set_lingering(&self, lingering: Lingering) {
+        let nanoseconds = u64::try_from(lingering.timeout().as_nanos()).unwrap_or(u64::MAX);
+        self.lingering_nanoseconds.store(nanoseconds, Relaxed);
+        self.lingering_bytes.store(lingering.max_bytes(), Relaxed);
+        let connections = lingering.max_connections();
+        self.lingering_connections.store(connections, Relaxed);
     }
 
     pub(crate) fn drain_timeout(&self) -> Option<Duration> {

@@ -7,15 +7,20 @@ use std::thread::ThreadId;
 use crate::running::events::Events;
 use crate::running::floods::Floods;
 use crate::running::lifecycle::Lifecycle;
+use crate::running::lingering_connections::LingeringConnections;
 use crate::running::parent_link::{ForkedChild, ParentLink};
 use crate::running::request_table::{GRACE, RequestTable};
 use crate::running::settings::Settings;
 use crate::running::stoppers::Stoppers;
+use crate::running::thread_name::thread_name;
 use crate::support::deadline::Deadline;
 use crate::support::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use crate::transport::connection::Connection;
+use crate::transport::lingering_connection::LingeringConnection;
 use crate::transport::waker::Waker;
 use crate::values::address::Address;
 use crate::values::deadlines::Deadlines;
+use crate::values::drain_report::DrainReport;
 use crate::values::limits::Limits;
 use crate::values::request_event::RequestEvent;
 use crate::values::statistics::Statistics;
@@ -33,6 +38,7 @@ pub(crate) struct Shared {
     lifecycle: Lifecycle,
     settings: Settings,
     requests: RequestTable,
+    lingering: Arc<LingeringConnections>,
     floods: Floods,
     stoppers: Stoppers,
     /// Whether the loop is in `serve_forever`. Relaxed: the loop's own thread sets and reads the
@@ -53,6 +59,7 @@ impl Shared {
             lifecycle: Lifecycle::new(),
             settings: Settings::new(),
             requests: RequestTable::new(),
+            lingering: Arc::new(LingeringConnections::new()),
             floods: Floods::default(),
             stoppers: Stoppers::new(),
             receives_ahead: AtomicBool::new(false),
@@ -71,6 +78,36 @@ impl Shared {
 
     pub(crate) fn requests(&self) -> &RequestTable {
         &self.requests
+    }
+
+    /// Closes the connection of an ended request, whose writing side has ended: at once, or after
+    /// it has lingered if its client may still send and the close could destroy the answer. In a
+    /// forked child, which has nothing else to do, the call waits meanwhile.
+    pub(crate) fn close_lingering(&self, connection: Arc<Connection>, in_any_case: bool) {
+        let bounds = self.settings.lingering();
+        let Some(lingering) = LingeringConnection::new(connection, &bounds, in_any_case) else {
+            return;
+        };
+        if self.is_forked_child() {
+            return lingering.linger_here();
+        }
+        self.lingering.add(lingering, bounds.max_connections(), || {
+            let address = self.server_address().unwrap_or(&Address::UnixUnnamed);
+            thread_name(address, None, "close")
+        });
+    }
+
+    /// Waits for the lingering connections, at most until the deadline of the close.
+    pub(crate) fn wait_for_lingering(&self) {
+        self.lingering.close(self.lifecycle.close_deadline());
+    }
+
+    /// The numbers of the drain.
+    pub(crate) fn drain_report(&self) -> DrainReport {
+        DrainReport {
+            lingered: self.lingering.count_in_drain(),
+            ..self.requests.drain_report()
+        }
     }
 
     pub(crate) fn floods(&self) -> &Floods {
@@ -125,6 +162,7 @@ impl Shared {
         let loops = self
             .lifecycle
             .request_stop(|| self.requests.interrupt_idle());
+        self.lingering.begin_drain();
         self.wake();
         loops
     }
@@ -133,6 +171,7 @@ impl Shared {
     /// others.
     pub(crate) fn begin_close(&self) {
         self.lifecycle.begin_close(self.drain_deadline());
+        self.lingering.begin_drain();
         self.requests.interrupt_idle();
     }
 
@@ -224,7 +263,10 @@ impl Shared {
     /// Enters the loop in the calling thread. Returns `None` if a stop was requested before, and
     /// `Err` if a loop runs already.
     pub(crate) fn begin_loop(&self) -> Result<Option<LoopGuard<'_>>, AlreadyServing> {
-        let reset = || self.requests.reset_drain_report();
+        let reset = || {
+            self.requests.reset_drain_report();
+            self.lingering.end_drain();
+        };
         match self.lifecycle.begin_loop(this_thread(), reset) {
             None => Err(AlreadyServing),
             Some(false) => Ok(None),

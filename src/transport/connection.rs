@@ -7,6 +7,7 @@ use socket2::Socket;
 
 use crate::support::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use crate::support::sync::store_load_fence;
+use crate::transport::reading::Reading;
 use crate::transport::traffic::Traffic;
 
 /// The socket, and the present activity of its handler.
@@ -19,6 +20,7 @@ pub(crate) struct Connection {
     socket: Option<Socket>,
     activity: Activity,
     traffic: Traffic,
+    reading: Reading,
 }
 
 impl Connection {
@@ -27,6 +29,7 @@ impl Connection {
             socket,
             activity: Activity::new(),
             traffic: Traffic::default(),
+            reading: Reading::new(),
         })
     }
 
@@ -36,6 +39,10 @@ impl Connection {
 
     pub(crate) fn activity(&self) -> &Activity {
         &self.activity
+    }
+
+    pub(crate) fn reading(&self) -> &Reading {
+        &self.reading
     }
 
     /// The socket, for the stream that reads and writes it.
@@ -59,6 +66,16 @@ impl Connection {
     /// Ends every call that blocks on the connection.
     pub(crate) fn abort(&self) {
         self.activity.abort();
+        self.shut_down(Shutdown::Both);
+    }
+
+    /// Whether the connection has a network.
+    pub(crate) fn has_socket(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// Ends both sides after the request, for every process that has the descriptor.
+    pub(crate) fn shut_down_both(&self) {
         self.shut_down(Shutdown::Both);
     }
 

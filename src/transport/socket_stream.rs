@@ -112,19 +112,26 @@ impl SocketStream {
     }
 
     fn count_sent(&self, sent: io::Result<usize>) -> io::Result<usize> {
-        sent.inspect(|&count| self.connection.traffic().count_sent(count as u64))
+        match &sent {
+            Ok(count) => self.connection.traffic().count_sent(*count as u64),
+            Err(error) => self.connection.reading().note_error(error),
+        }
+        sent
     }
 }
 
 impl Read for SocketStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = match self.bound() {
-            Some(bound) => self.read_until(buffer, bound)?,
+        let size = buffer.len();
+        let read = match self.bound() {
+            Some(bound) => self.read_until(buffer, bound),
             None => {
                 self.set_read_timeout(None)?;
-                self.socket().read(buffer)?
+                self.socket().read(buffer)
             }
         };
+        self.connection.reading().note_read(&read, size);
+        let count = read?;
         self.connection.traffic().count_received(count as u64);
         Ok(count)
     }

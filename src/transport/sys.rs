@@ -101,6 +101,23 @@ pub(crate) fn peer_credentials(_: BorrowedFd<'_>) -> io::Result<PeerCredentials>
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// The number of bytes in the send buffer that the peer's kernel has not confirmed: `SIOCOUTQ`.
+/// `None` on a system without the call.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+#[allow(unsafe_code)]
+pub(crate) fn unsent_bytes(socket: BorrowedFd<'_>) -> Option<usize> {
+    let mut count: c_int = 0;
+    // SAFETY: `SIOCOUTQ`, which has the number of `TIOCOUTQ`, writes one `int` to its argument,
+    // which is a valid `int` for the whole call. The descriptor is open, because it is borrowed.
+    let result =
+        unsafe { nix::libc::ioctl(socket.as_raw_fd(), nix::libc::TIOCOUTQ, &raw mut count) };
+    (result == 0).then(|| usize::try_from(count).unwrap_or(0))
+}
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+pub(crate) fn unsent_bytes(_: BorrowedFd<'_>) -> Option<usize> {
+    None
+}
+
 /// The most datagrams that [`receive_batch`] receives.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) const LONGEST_BATCH: usize = 32;

@@ -63,6 +63,11 @@ impl Waker {
         })
     }
 
+    /// The descriptor that is readable after a wake, for a wait on more than one other descriptor.
+    pub(crate) fn read_end(&self) -> BorrowedFd<'_> {
+        self.pair.read_end.as_fd()
+    }
+
     /// A further write end, for a signal handler.
     pub(crate) fn write_end(&self) -> io::Result<OwnedFd> {
         Ok(self.pair.write_end.try_clone()?.into())
@@ -75,7 +80,7 @@ impl Waker {
         socket: Option<BorrowedFd<'_>>,
         deadline: Deadline,
     ) -> io::Result<Woken> {
-        let read_end = self.pair.read_end.as_fd();
+        let read_end = self.read_end();
         let mut fds = [
             PollFd::new(read_end, PollFlags::POLLIN),
             PollFd::new(socket.unwrap_or(read_end), PollFlags::POLLIN | HALF_CLOSED),

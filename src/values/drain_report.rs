@@ -25,6 +25,11 @@ pub struct DrainReport {
     /// `block_on_close(false)`), and aborted requests that went on for more than a second because
     /// they neither read nor wrote.
     pub running: usize,
+    /// Connections, of the requests above and of earlier ones, that [lingered](crate::Lingering)
+    /// when the drain began or later: the server waited for the rest of what their clients sent.
+    /// Those of forked children are not counted. The text of the report has this number if it is
+    /// not zero.
+    pub lingered: usize,
 }
 
 impl std::fmt::Display for DrainReport {
@@ -34,10 +39,15 @@ impl std::fmt::Display for DrainReport {
             ended,
             aborted,
             running,
+            lingered,
         } = self;
         write!(
             f,
             "{idle} idle, {ended} ended, {aborted} aborted, {running} still running"
-        )
+        )?;
+        match lingered {
+            0 => Ok(()),
+            lingered => write!(f, ", {lingered} lingered"),
+        }
     }
 }

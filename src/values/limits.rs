@@ -100,8 +100,8 @@ impl Limits {
     /// message.
     ///
     /// The server sends as much of the message as the connection takes without waiting: usually a
-    /// few kilobytes, so that a longer message may arrive in part. A client that has sent much
-    /// before it reads may see a reset instead.
+    /// few kilobytes, so that a longer message may arrive in part. Then the connection
+    /// [lingers](crate::Lingering), so that a client which still sends reads the message too.
     pub fn refuse_with(self, message: impl AsRef<[u8]>) -> Self {
         let refusal = Some(message.as_ref().into());
         Self { refusal, ..self }

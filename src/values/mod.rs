@@ -6,5 +6,6 @@ pub(crate) mod deadlines;
 pub(crate) mod drain_report;
 pub(crate) mod error;
 pub(crate) mod limits;
+pub(crate) mod lingering;
 pub(crate) mod request_event;
 pub(crate) mod statistics;

@@ -13,6 +13,7 @@ mod drain;
 mod errors;
 mod given_sockets;
 mod handle_request;
+mod lingering;
 mod messages;
 mod mix_ins;
 mod outboxes;

@@ -605,8 +605,11 @@ impl Request for StreamRequest {
 
     fn end_conversation(&mut self) {
         // shutdown(2) before the close, because a process that the handler has started may hold the
-        // connection open. Ignored: the call fails if the client has left.
-        let _ = self.shutdown(Shutdown::Write);
+        // connection open. Both fail if the client has left.
+        let _ = self.flush();
+        if self.stream.shutdown(Shutdown::Write).is_ok() {
+            self.guard.allow_lingering();
+        }
     }
 
     fn begin_preparation(&mut self) {

@@ -1,0 +1,151 @@
+//! A connection whose request has ended, and whose client may still send.
+
+use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use nix::libc::MSG_DONTWAIT;
+use socket2::Socket;
+
+use crate::support::deadline::Deadline;
+use crate::transport::connection::Connection;
+use crate::transport::poll::readable_by;
+use crate::transport::sys;
+use crate::values::lingering::Lingering;
+
+/// The most bytes of an answer that leave at once, whatever the link: the initial window of RFC
+/// 3390 is 4380 bytes.
+const LEAVES_AT_ONCE: u64 = 4096;
+
+/// The most bytes that one recv(2) drops.
+const READ_SIZE: usize = 16 * 1024;
+
+/// The most calls of recv(2) for one connection before other connections have their turn.
+const READS_IN_A_ROW: u32 = 16;
+
+/// A connection that is read until its client ends it, or a bound is reached. The drop closes it.
+#[derive(Debug)]
+pub(crate) struct LingeringConnection {
+    connection: Arc<Connection>,
+    until: Deadline,
+    bytes_left: u64,
+}
+
+impl LingeringConnection {
+    /// Decides whether the connection, whose writing side has ended, has to linger. Otherwise
+    /// closes it, and returns `None`.
+    ///
+    /// `in_any_case` is set if the handler cannot have read what its client sends: the request was
+    /// refused, or has failed.
+    ///
+    /// An ordinary exchange costs no system call here. The client has ended its side, which the
+    /// last read has shown; or the last read has returned all bytes that had arrived, and the
+    /// answer is so short that it has left. Otherwise recv(2), and for a long answer `SIOCOUTQ`,
+    /// show what is unread and what is unsent.
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        bounds: &Lingering,
+        in_any_case: bool,
+    ) -> Option<Self> {
+        if bounds.is_disabled() || !connection.has_socket() || connection.reading().has_ended() {
+            return None;
+        }
+        let until = Instant::now().checked_add(bounds.timeout());
+        let mut lingering = Self {
+            connection,
+            until: until.map_or(Deadline::NEVER, Deadline::at),
+            bytes_left: bounds.max_bytes(),
+        };
+        (in_any_case || lingering.has_to_linger()).then_some(lingering)
+    }
+
+    fn has_to_linger(&mut self) -> bool {
+        let is_short = self.connection.traffic().sent() <= LEAVES_AT_ONCE;
+        if is_short && self.connection.reading().was_empty() {
+            return false;
+        }
+        match self.drop_one() {
+            Ok(0) => false,
+            Ok(_) => true,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => !is_short && self.has_unsent(),
+            Err(error) => error.kind() == ErrorKind::Interrupted,
+        }
+    }
+
+    /// Drops the bytes that have arrived. Returns whether the connection still lingers.
+    pub(crate) fn drop_received(&mut self) -> bool {
+        for _ in 0..READS_IN_A_ROW {
+            if self.bytes_left == 0 {
+                return self.has_unsent();
+            }
+            match self.drop_one() {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Lingers in the calling thread.
+    pub(crate) fn linger_here(mut self) {
+        while self.is_reading() {
+            match readable_by(self.socket().as_fd(), self.until) {
+                Ok(true) if !self.deadline().is_over() && self.drop_received() => {}
+                _ => return,
+            }
+        }
+        if let Some(left) = self.deadline().left() {
+            std::thread::sleep(left);
+        }
+    }
+
+    /// Whether more bytes may be dropped. If not, the connection waits for its deadline, so that
+    /// its unsent bytes may leave.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.bytes_left > 0
+    }
+
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.until
+    }
+
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket().as_fd()
+    }
+
+    fn socket(&self) -> &Socket {
+        self.connection.socket()
+    }
+
+    /// Drops bytes with one recv(2) that does not wait. Returns their number: 0 at the end of file.
+    fn drop_one(&mut self) -> io::Result<usize> {
+        let mut buffer = [MaybeUninit::uninit(); READ_SIZE];
+        let size = usize::try_from(self.bytes_left).map_or(READ_SIZE, |left| left.min(READ_SIZE));
+        let buffer = &mut buffer[..size];
+        let count = self.socket().recv_with_flags(buffer, MSG_DONTWAIT)?;
+        self.bytes_left -= count as u64;
+        Ok(count)
+    }
+
+    /// Whether the client's kernel has not confirmed the whole answer.
+    fn has_unsent(&self) -> bool {
+        // The end of the writing side counts as one byte.
+        let has_unsent = sys::unsent_bytes(self.descriptor()).is_none_or(|count| count > 1);
+        // What was written to a Unix socket is at its client already.
+        let is_unix = || self.socket().local_addr().is_ok_and(|it| it.is_unix());
+        has_unsent && !is_unix()
+    }
+}
+
+impl Drop for LingeringConnection {
+    fn drop(&mut self) {
+        // A forked child may have a copy of the descriptor, with which the client could go on
+        // sending to nobody.
+        self.connection.shut_down_both();
+    }
+}
