@@ -16,6 +16,7 @@ use crate::running::stoppers::Serves;
 use crate::support::log::{Level, is_logged, log_line};
 use crate::transport::get_request_error::GetRequestError;
 use crate::values::address::Address;
+use crate::values::cause::is_end_of_connection;
 use crate::values::deadlines::DeadlineExceeded;
 use crate::values::error::{Error, HandlerError, HandlerResult, WithCauses, catch_panic, run_step};
 use crate::values::request_event::{Refusal, RequestEvent};
@@ -221,7 +222,15 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// Receives the error or the panic of a handler or hook, in the thread or process where it
     /// happened. Unless overridden, logs it with the client's address, and with the server's too if
     /// the program has more than one server: as a warning if the client has missed a
-    /// [deadline](crate::Deadlines), otherwise as an error. Python prints to standard error.
+    /// [deadline](crate::Deadlines), at a lower level if the client has left, otherwise as an
+    /// error. Python prints to standard error.
+    ///
+    /// A client that leaves is no error of the server. If the error, or one of its causes, is the
+    /// end of a connection (such as `ConnectionReset`, `BrokenPipe` or `UnexpectedEof`), and the
+    /// request has seen that its own client has left, the level is info in the middle of an
+    /// exchange, and debug otherwise: a health check that connects and leaves is no line at level
+    /// info. The error of another connection, to a database for example, is an error as ever.
+    /// The [statistics](crate::Statistics) count the request as failed in either case.
     ///
     /// Of errors whose texts differ in digits alone, ten a minute are logged so, and the others at
     /// level debug. The next line, or that of the close, has the number of the others. So a flood
@@ -230,12 +239,20 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// The request is still open: an override may send the client a message.
     fn handle_error(&self, request: &mut Self::Request, error: &HandlerError) {
         let client = name_of(&*request);
-        let level = match DeadlineExceeded::find_in(&**error) {
-            // A late client is no fault of the server.
-            Some(_) => Level::Warn,
-            None => Level::Error,
+        // What a client does is no fault of the server.
+        let level = match request.guard().client_left() {
+            Some(in_exchange) if is_end_of_connection(&**error) => match in_exchange {
+                true => Level::Info,
+                false => Level::Debug,
+            },
+            _ if DeadlineExceeded::find_in(&**error).is_some() => Level::Warn,
+            _ => Level::Error,
         };
-        log_recurring(level, &client, &WithCauses(&**error));
+        if level == Level::Debug {
+            log_line!(level, "{client}: {}", WithCauses(&**error));
+        } else {
+            log_recurring(level, &client, &WithCauses(&**error));
+        }
     }
 
     /// [Ends the conversation](Request::end_conversation), then calls

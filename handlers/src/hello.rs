@@ -23,7 +23,10 @@ pub struct Hello;
 impl RequestHandler for Hello {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
         if let Some(message) = read_once(request)? {
-            log_message(request.client_address(), &message);
+            // A health check sends nothing, and leaves no line.
+            if !message.is_empty() {
+                log_message(request.client_address(), &message);
+            }
             request.write_all(REPLY)?;
         }
         Ok(())

@@ -48,6 +48,9 @@ struct Entry {
     may_linger: bool,
     /// Whether the client has missed a deadline or timeout.
     client_was_late: bool,
+    /// Set once the client has ended its side, or has broken the connection: whether that was in
+    /// the middle of an exchange.
+    client_left: Option<bool>,
     /// The server stopped while a layer waited for the client.
     was_idle: bool,
     /// Whether the event `Accepted` was emitted.
@@ -76,6 +79,7 @@ impl RequestGuard {
             fate: Fate::Open,
             may_linger: false,
             client_was_late: false,
+            client_left: None,
             was_idle: false,
             announced: false,
             has_left: false,
@@ -191,6 +195,18 @@ impl RequestGuard {
     pub(crate) fn abort_idle(&mut self) {
         self.abort();
         self.entry.was_idle = true;
+    }
+
+    /// Notes that the client has ended its side, or has broken the connection.
+    pub(crate) fn note_client_left(&mut self, in_exchange: bool) {
+        let before = self.entry.client_left.unwrap_or(false);
+        self.entry.client_left = Some(before || in_exchange);
+    }
+
+    /// Whether the client had left in the middle of an exchange; `None` if it has not left, as far
+    /// as the request has seen.
+    pub(crate) fn client_left(&self) -> Option<bool> {
+        self.entry.client_left
     }
 
     /// Notes that the client has missed a deadline or timeout.

@@ -1,23 +1,51 @@
 //! Looking for a reason in an error and its causes.
 
 use std::error::Error as StdError;
-use std::io;
+use std::io::{self, ErrorKind};
 
 /// The first error of type `T` among `error` and its causes.
 pub(crate) fn find_in<T: StdError + Copy + 'static>(error: &(dyn StdError + 'static)) -> Option<T> {
-    let mut error = Some(error);
-    while let Some(this) = error {
-        if let Some(found) = this.downcast_ref() {
-            return Some(*found);
-        }
+    causes(error).find_map(|cause| cause.downcast_ref().copied())
+}
+
+/// Whether `error`, or one of its causes, is the error of a read or write whose other side has
+/// ended or broken the connection, or which the network has given up.
+pub(crate) fn is_end_of_connection(error: &(dyn StdError + 'static)) -> bool {
+    causes(error).any(|cause| {
+        let error: Option<&io::Error> = cause.downcast_ref();
+        error.is_some_and(ends_connection)
+    })
+}
+
+/// As [`is_end_of_connection`], of the error itself.
+pub(crate) fn ends_connection(error: &io::Error) -> bool {
+    match error.kind() {
+        ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe
+        | ErrorKind::NotConnected
+        | ErrorKind::HostUnreachable
+        | ErrorKind::NetworkUnreachable
+        | ErrorKind::NetworkDown
+        | ErrorKind::UnexpectedEof => true,
+        // `ETIMEDOUT` alone: the others are the ends of a timeout or a deadline.
+        ErrorKind::TimedOut => error.raw_os_error().is_some(),
+        _ => false,
+    }
+}
+
+/// `error` and its causes, from the outside in.
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
         // `source` of an `io::Error` is the source of the error inside, not that error.
-        let inner = this
+        let inner = error
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref);
-        error = match inner {
+        match inner {
             Some(inner) => Some(inner),
-            None => this.source(),
-        };
-    }
-    None
+            None => error.source(),
+        }
+    })
 }

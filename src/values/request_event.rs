@@ -89,7 +89,8 @@ pub enum Outcome {
     /// The handler succeeded.
     Finished,
     /// The handler or the preparation failed, the child process was killed or exited with a status
-    /// other than 0, a layer dropped the request, or the system had no thread or process for it.
+    /// other than 0, a layer dropped the request, or the system had no thread or process for it. A
+    /// client that resets its connection makes its handler fail.
     Failed,
     /// The handler or the preparation failed after the client had missed a
     /// [deadline](crate::Deadlines) or a [timeout](crate::StreamRequest::set_timeout).

@@ -22,7 +22,7 @@ pub struct Statistics {
     pub idle: u64,
     /// Requests whose handler succeeded.
     pub finished: u64,
-    /// Requests that [failed](crate::Outcome::Failed).
+    /// Requests that [failed](crate::Outcome::Failed), because the client has left too.
     pub failed: u64,
     /// Requests that [timed out](crate::Outcome::TimedOut).
     pub timed_out: u64,

@@ -198,3 +198,76 @@ fn an_error_that_get_request_of_a_layer_has_made_is_logged_with_its_text_and_the
         }
     });
 }
+
+/// Answers each line with the line. The line "database" is the reset of another connection.
+fn answering() -> TcpServer<impl HandlerFactory<StreamRequest>> {
+    let factory = stream_handler(|request| {
+        while request.wait()? {
+            match &*read_line(request)? {
+                "database" => return Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
+                "large" => request.write_all(&vec![b'x'; 1 << 26])?,
+                line => request.write_all(line.as_bytes())?,
+            }
+        }
+        Ok(())
+    });
+    TcpServer::new(LOOPBACK, factory)
+}
+
+/// The levels of the lines about the end of a client that leaves in this way.
+fn levels_after(leave: impl FnOnce(StreamClient)) -> Vec<Level> {
+    let server = answering().bind().unwrap();
+    let client = StreamClient::connect(&server.server_address());
+    let leaving = client.socket().local_addr().unwrap().as_socket().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.handle_request().unwrap());
+        leave(client);
+    });
+    close(server);
+    let lines = std::mem::take(&mut *LINES.lock().unwrap());
+    let about = format!("{leaving}: ");
+    let errors = lines.into_iter().filter_map(|(level, line)| {
+        let text = line.strip_prefix(&about)?.to_owned();
+        let is_event = text.starts_with("accepted") || text.contains(" after ");
+        (!is_event).then_some(level)
+    });
+    errors.collect()
+}
+
+#[test]
+fn a_client_that_leaves_is_no_error_and_between_two_messages_no_line_at_level_info() {
+    alone(|| {
+        keep_lines();
+        assert_eq!(levels_after(drop), [Level::Error; 0]);
+        assert_eq!(levels_after(StreamClient::reset), [Level::Debug]);
+        let after_an_answer = |mut client: StreamClient| {
+            client.send("hello\n");
+            assert_eq!(client.receive_exactly(5), b"hello");
+            client.reset();
+        };
+        assert_eq!(levels_after(after_an_answer), [Level::Debug]);
+        let within_a_message = |client: StreamClient| {
+            client.send("hel");
+            client.reset();
+        };
+        assert_eq!(levels_after(within_a_message), [Level::Info]);
+        let within_an_answer = |mut client: StreamClient| {
+            client.send("large\n");
+            client.receive_exactly(100);
+            client.reset();
+        };
+        assert_eq!(levels_after(within_an_answer), [Level::Info]);
+    });
+}
+
+#[test]
+fn the_reset_of_another_connection_is_an_error_as_long_as_the_client_is_there() {
+    alone(|| {
+        keep_lines();
+        let stays = |mut client: StreamClient| {
+            client.send("database\n");
+            client.wait_for_close();
+        };
+        assert_eq!(levels_after(stays), [Level::Error]);
+    });
+}

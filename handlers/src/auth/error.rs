@@ -1,25 +1,23 @@
 //! Why a client was refused.
 
-use std::io;
+use std::error::Error;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Why [`Authenticated`](crate::auth::Authenticated) refuses a client.
 ///
 /// It is the handler's error, so the server logs it with the client's address.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum AuthenticationError {
     /// The answer has the right length and wrong bytes.
-    #[error(
-        "the client's answer to the challenge is wrong; check that both sides have the same key \
-         and digest"
-    )]
     WrongAnswer,
 
-    /// The client closed before its answer was complete.
-    #[error(
-        "the client closed after {received} of {expected} bytes of its answer to the challenge"
-    )]
+    /// The client closed before its answer was complete. The source is an [`io::Error`] of the kind
+    /// [`UnexpectedEof`](ErrorKind::UnexpectedEof), so that the server logs the error as that of a
+    /// client that has left.
     Closed {
         /// How many bytes of the answer came.
         received: usize,
@@ -28,10 +26,6 @@ pub enum AuthenticationError {
     },
 
     /// The client did not answer in time.
-    #[error(
-        "{received} of {expected} bytes of the answer to the challenge came within {timeout:?}; \
-         check that the client authenticates itself, and with the same digest"
-    )]
     TooLate {
         /// How many bytes of the answer came.
         received: usize,
@@ -42,14 +36,55 @@ pub enum AuthenticationError {
     },
 
     /// The server was stopped before the client had begun its answer.
-    #[error("the server is stopping, and the client has not authenticated itself")]
     Stopping,
 
     /// The connection failed before the answer was complete.
-    #[error("cannot authenticate the client: {0}")]
-    Io(#[source] io::Error),
+    Io(io::Error),
 
     /// The operating system has no random bytes for a challenge.
-    #[error("cannot make a challenge: no random bytes: {0}")]
-    NoRandomness(#[source] getrandom::Error),
+    NoRandomness(getrandom::Error),
+}
+
+impl Error for AuthenticationError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        static END_OF_FILE: LazyLock<io::Error> = LazyLock::new(|| ErrorKind::UnexpectedEof.into());
+        match self {
+            Self::Closed { .. } => Some(&*END_OF_FILE),
+            Self::Io(error) => Some(error),
+            Self::NoRandomness(error) => Some(error),
+            Self::WrongAnswer | Self::TooLate { .. } | Self::Stopping => None,
+        }
+    }
+}
+
+impl fmt::Display for AuthenticationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongAnswer => f.write_str(
+                "the client's answer to the challenge is wrong; check that both sides have the \
+                 same key and digest",
+            ),
+            Self::Closed { received, expected } => write!(
+                f,
+                "the client closed after {received} of {expected} bytes of its answer to the \
+                 challenge"
+            ),
+            Self::TooLate {
+                received,
+                expected,
+                timeout,
+            } => write!(
+                f,
+                "{received} of {expected} bytes of the answer to the challenge came within \
+                 {timeout:?}; check that the client authenticates itself, and with the same digest"
+            ),
+            Self::Stopping => {
+                f.write_str("the server is stopping, and the client has not authenticated itself")
+            }
+            Self::Io(error) => write!(f, "cannot authenticate the client: {error}"),
+            Self::NoRandomness(error) => {
+                write!(f, "cannot make a challenge: no random bytes: {error}")
+            }
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod client_messages;
 mod client_shell;
 mod command_source;
 mod exposure;
+mod health_checks;
 mod listing;
 mod served;
 mod serving;

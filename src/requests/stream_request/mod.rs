@@ -29,6 +29,7 @@ use crate::transport::prefixed_stream::PrefixedStream;
 use crate::transport::socket_stream::SocketStream;
 use crate::transport::stream::Stream;
 use crate::values::address::Address;
+use crate::values::cause::ends_connection;
 use crate::values::deadlines::Deadlines;
 
 /// The default size of both buffers: that of `io.DEFAULT_BUFFER_SIZE` in Python 3.11.
@@ -90,6 +91,8 @@ pub struct StreamRequest {
     clock: Option<Box<ExchangeClock>>,
     /// Whether `receive_now` has reached the end of file.
     client_has_ended: bool,
+    /// The bytes received since the last answer was sent.
+    received_in_exchange: u64,
     /// Set while the layers prepare the request.
     preparation: Option<Progress>,
     /// Why no further message can be read.
@@ -113,6 +116,7 @@ impl StreamRequest {
             timeout: None,
             clock: None,
             client_has_ended: false,
+            received_in_exchange: 0,
             preparation: None,
             reading_ended: None,
             outbox: None,
@@ -451,15 +455,41 @@ impl StreamRequest {
     /// Sends the gathered bytes, then `more`, within the deadline of the client's exchange.
     fn send(&mut self, more: &[u8]) -> io::Result<()> {
         let Some(clock) = &mut self.clock else {
+            let before = self.guard.traffic().sent();
             let sent = self.write_buffer.send(&mut *self.stream, more);
-            return sent.map_err(|error| self.explain_write(error, None));
+            return self.note_sent(sent, before, None);
         };
+        let before = self.guard.traffic().sent();
         let begun = Instant::now();
         let bound = clock.begin_write(begun);
         self.stream.set_deadline(bound.map(|bound| bound.until))?;
         let sent = self.write_buffer.send(&mut *self.stream, more);
         clock.end_write(begun.elapsed());
-        sent.map_err(|error| self.explain_write(error, bound))
+        self.note_sent(sent, before, bound)
+    }
+
+    /// Notes the end of an exchange, or the error that its handler receives. `before` is the number
+    /// of bytes that were sent before the write.
+    fn note_sent(
+        &mut self,
+        sent: io::Result<()>,
+        before: u64,
+        bound: Option<Bound>,
+    ) -> io::Result<()> {
+        match sent {
+            Ok(()) => {
+                self.received_in_exchange = self.read_buffer.bytes().len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                let is_partial = self.guard.traffic().sent() > before;
+                if ends_connection(&error) {
+                    let in_exchange = is_partial || self.received_in_exchange > 0;
+                    self.guard.note_client_left(in_exchange);
+                }
+                Err(self.explain_write(error, bound))
+            }
+        }
     }
 
     /// Calls `read` within the deadline of the client's exchange, and returns the number of bytes.
@@ -468,6 +498,10 @@ impl StreamRequest {
         read: impl FnOnce(&mut dyn Stream, &mut ReadBuffer) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let received = self.receive_in_time(read)?;
+        self.received_in_exchange += received as u64;
+        if received == 0 && !self.guard.is_interrupted() {
+            self.guard.note_client_left(self.received_in_exchange > 0);
+        }
         if let Some(progress) = &mut self.preparation {
             progress.received += received as u64;
         }
@@ -528,6 +562,9 @@ impl StreamRequest {
     fn explain_read(&mut self, error: io::Error, bound: Option<Bound>) -> io::Error {
         if self.guard.is_interrupted() {
             return interrupted();
+        }
+        if ends_connection(&error) {
+            self.guard.note_client_left(self.received_in_exchange > 0);
         }
         self.explain_timeout(error, "received", bound)
     }
