@@ -259,25 +259,28 @@ fn the_shell_is_reaped_also_where_a_signal_has_ended_it() {
 }
 
 #[test]
-fn a_client_that_leaves_ends_its_command_with_everything_that_it_has_started() {
-    for half in [false, true] {
-        let mut lifeline = Lifeline::new();
-        let (client, server) = UnixStream::pair().unwrap();
-        let line = format!("echo before; {} sleep 3600 & sleep 3600", lifeline.hold());
-        let output = thread::scope(|scope| {
-            let running = scope.spawn(|| run(line.as_bytes(), &FAR, Some(server.as_fd())));
-            lifeline.wait_until_held();
-            if half {
-                client.shutdown(std::net::Shutdown::Write).unwrap();
-            } else {
-                drop(client);
-            }
-            running.join().unwrap()
-        });
-        assert!(matches!(output.ending, Ending::ClientLeft), "{output:?}");
-        assert_eq!(output.stdout, b"before\n");
-        lifeline.wait_until_released();
-    }
+fn a_client_that_closes_ends_its_command_with_everything_that_it_has_started() {
+    let mut lifeline = Lifeline::new();
+    let (client, server) = UnixStream::pair().unwrap();
+    let line = format!("echo before; {} sleep 3600 & sleep 3600", lifeline.hold());
+    let output = thread::scope(|scope| {
+        let running = scope.spawn(|| run(line.as_bytes(), &FAR, Some(server.as_fd())));
+        lifeline.wait_until_held();
+        drop(client);
+        running.join().unwrap()
+    });
+    assert!(matches!(output.ending, Ending::ClientLeft), "{output:?}");
+    assert_eq!(output.stdout, b"before\n");
+    lifeline.wait_until_released();
+}
+
+#[test]
+fn a_client_that_has_shut_down_its_write_end_still_reads() {
+    let (client, server) = UnixStream::pair().unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let output = run(b"sleep 0.1; echo hi", &FAR, Some(server.as_fd()));
+    assert_eq!(output.stdout, b"hi\n");
+    assert_eq!(status(&output), Some(0));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Why the shell ends the connection of a client.
 
+use std::io::{self, ErrorKind};
+
 use super::framing::READY;
 
 /// Why the shell ends the connection of a client.
@@ -7,9 +9,21 @@ use super::framing::READY;
 pub(super) enum ConversationError {
     #[error("the client left while its command ran; the command was ended")]
     ClientLeft,
-    #[error("the client closed after the length, and did not send {READY:?}")]
+    #[error("the client closed after the length, in the middle of {READY:?}")]
     ClosedBeforeReady,
     /// The bytes that the client has sent, up to the first wrong one.
     #[error("the client had to send {READY:?} after the length, and sent {0:?}")]
     NotReady(String),
+}
+
+impl ConversationError {
+    /// The error of the connection: its kind shows whether the client has ended it.
+    pub(super) fn into_error(self) -> io::Error {
+        let kind = match self {
+            Self::ClientLeft => ErrorKind::ConnectionReset,
+            Self::ClosedBeforeReady => ErrorKind::UnexpectedEof,
+            Self::NotReady(_) => ErrorKind::InvalidData,
+        };
+        io::Error::new(kind, self)
+    }
 }

@@ -18,7 +18,8 @@ pub enum Framing {
     /// The length in decimal ASCII digits, without an end mark. The client reads the digits, and
     /// sends `recv_ready`; then exactly so many bytes come. The connection is closed, and the log
     /// has the reason, if the client sends anything else, or nothing in time: as long as a command
-    /// may run, or the server's [`Deadlines`](socketserver::Deadlines) if they are shorter.
+    /// may run, or the server's [`Deadlines`](socketserver::Deadlines) if they are shorter. A
+    /// client that has shut down its write end after the command is sent the bytes at once.
     Ready,
     /// The length in four bytes, a signed number with the lowest byte first, as Python's
     /// `struct.pack('<i', n)` writes it; then so many bytes.

@@ -60,10 +60,12 @@ pub use run::run;
 /// command may mean something else. The connection is then closed after the answer, since the
 /// beginning of the next command is unknown. Exactly 1024 bytes are run.
 ///
-/// A client that leaves while its command runs ends the command, and the request ends with an
-/// error. A client that shuts down its write end only looks the same to the server. Its answer is
-/// the output so far, and `[ended: the client left]`. A client has to keep its write end open until
-/// its answer has come.
+/// A client that has sent its command may shut down its write end, as `nc -N` does, and still reads
+/// its answer; in [`Framing::Ready`] that counts as ready. A client that is gone ends its command,
+/// and the request ends with an error: the client has reset the connection, or has closed a Unix
+/// socket. A client that has closed a TCP socket looks like one that still reads, until something
+/// is written to it. So its command runs to its end, at most for [`Limits::timeout`], and the write
+/// of the answer fails.
 ///
 /// # Over datagrams
 ///

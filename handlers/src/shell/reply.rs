@@ -59,14 +59,18 @@ fn wait_until_ready(request: &mut StreamRequest, patience: Duration) -> HandlerR
     request.set_deadlines(deadlines.capped(patience));
     let ready = read_ready(request);
     request.set_deadlines(deadlines);
-    Ok(ready??)
+    Ok(ready?.map_err(ConversationError::into_error)?)
 }
 
-/// Reads [`READY`], in however many pieces it arrives, and leaves what follows unread.
+/// Reads [`READY`], in however many pieces it arrives, and leaves what follows unread. A client
+/// that has ended its side after the command is ready, since it can send nothing more.
 fn read_ready(request: &mut StreamRequest) -> io::Result<Result<(), ConversationError>> {
     let mut sent = Vec::new();
     while sent.len() < READY.len() {
         let received = request.fill_buf()?;
+        if received.is_empty() && sent.is_empty() {
+            return Ok(Ok(()));
+        }
         if received.is_empty() {
             return Ok(Err(ConversationError::ClosedBeforeReady));
         }

@@ -29,9 +29,11 @@ use crate::shell::{Ending, Limits, Output, Refusal};
 ///
 /// * after [`Limits::timeout`],
 /// * when its two outputs together have more than [`Limits::output`] bytes,
-/// * when `client`, a connected socket, is closed by its other end. A client that shuts down its
-///   write end only counts as closed: the two look the same (`POLLRDHUP`). Without a client the
-///   command runs to its end or a limit.
+/// * when `client`, a connected socket, is gone: its other end has reset the connection, or has
+///   closed a Unix socket (`POLLHUP`, `POLLERR`). A client that has shut down its write end still
+///   reads, so its command goes on. Over TCP a client that has closed its socket looks the same
+///   until something is written to it, so that its command runs to its end or to
+///   [`Limits::timeout`]. Without a client the command runs to its end or a limit.
 ///
 /// The command has a process group of its own, which is killed (`SIGKILL`) in every case, also
 /// after the shell has ended by itself. Programs in the background therefore end with the command.
@@ -93,11 +95,8 @@ enum Stop {
     ClientLeft,
 }
 
-/// The event of a socket whose other end is closed. `POLLIN` would also report every message.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const LEFT: PollFlags = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
-/// Other systems lack `POLLRDHUP`. They report `POLLHUP` unasked, when both directions are closed.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+/// The events of a socket whose other end is gone: `POLLHUP` and `POLLERR`, which poll(2) reports
+/// unasked. `POLLIN` would also report every message, and `POLLRDHUP` a client that still reads.
 const LEFT: PollFlags = PollFlags::empty();
 
 impl Running {

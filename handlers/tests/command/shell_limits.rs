@@ -3,12 +3,15 @@
 use std::fs;
 use std::io::Write;
 use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+use socket2::SockRef;
 
 use crate::served::{Served, exchange, rest};
 
@@ -55,7 +58,7 @@ fn a_command_that_writes_too_much_is_ended_and_the_next_one_is_run() {
 }
 
 #[test]
-fn a_client_that_leaves_ends_its_command_and_is_logged() {
+fn a_client_that_resets_ends_its_command_and_is_logged() {
     for mixin in ["none", "threading", "forking", "pool"] {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("process");
@@ -66,8 +69,10 @@ fn a_client_that_leaves_ends_its_command_and_is_logged() {
         let command = format!("echo $$ > '{}'; exec sleep 3600", path.display());
         client.write_all(command.as_bytes()).unwrap();
         let process = fs::read_to_string(&path).unwrap().trim().parse();
+        let socket = SockRef::from(&client);
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
         drop(client);
-        let line = served.wait_for_log("left while its command ran");
+        let line = served.wait_for_log("[ended: the client left]");
         assert!(line.contains(&address.to_string()), "{mixin}: {line}");
         let ended = kill(Pid::from_raw(process.unwrap()), None);
         assert_eq!(ended, Err(Errno::ESRCH), "{mixin}");
@@ -79,18 +84,33 @@ fn a_client_that_leaves_ends_its_command_and_is_logged() {
 }
 
 #[test]
-fn a_client_that_ends_its_side_while_its_command_runs_is_sent_the_reason() {
+fn a_client_that_has_ended_its_side_reads_its_answer_in_every_framing_over_tcp_and_unix() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("begun");
-    make_fifo(&path);
-    let served = serve(&["--command-timeout", "3600"]);
-    let client = served.connect();
-    let command = format!("echo before; echo > '{}'; sleep 3600", path.display());
-    (&client).write_all(command.as_bytes()).unwrap();
-    fs::read(&path).unwrap();
-    client.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(rest(client), framed("before\n[ended: the client left]\n"));
-    served.stop();
+    let socket = directory.path().join("socket");
+    let unix = format!("unix://{}", socket.display());
+    for (framing, expected) in [
+        ("raw", "hi\n"),
+        ("ready", "3hi\n"),
+        ("header", "\x03\0\0\0hi\n"),
+        ("json", "\x0f\0\0\0{\"data_size\":3}hi\n"),
+    ] {
+        for command in ["echo hi\n", "sleep 0.2; echo hi\n"] {
+            let options = ["--framing", framing];
+            let served = Served::start("shell", "tcp://127.0.0.1:0", &options);
+            let client = served.connect();
+            (&client).write_all(command.as_bytes()).unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(rest(client), expected.as_bytes(), "{framing}: {command}");
+            served.stop();
+
+            let served = Served::start("shell", &unix, &options);
+            let client = UnixStream::connect(&socket).unwrap();
+            (&client).write_all(command.as_bytes()).unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(rest(client), expected.as_bytes(), "{framing}: {command}");
+            served.stop();
+        }
+    }
 }
 
 #[test]
