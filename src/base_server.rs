@@ -91,6 +91,10 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// The listening socket, which the first call creates. The loop waits until it is readable.
     /// Python's `socket` attribute.
     ///
+    /// After [`server_bind`](Self::server_bind), the socket may be another one than before: of
+    /// another family, if only a later address of a host name could be bound, or the descriptor of
+    /// epoll(7) that is readable when one of several sockets is.
+    ///
     /// # Errors
     ///
     /// If the socket cannot be created, or has been closed.

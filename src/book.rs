@@ -23,6 +23,9 @@ struct GuideMixIn;
 #[doc = include_str!("../docs/guide/options.md")]
 struct GuideOptions;
 
+#[doc = include_str!("../docs/guide/addresses.md")]
+struct GuideAddresses;
+
 #[doc = include_str!("../docs/guide/limits.md")]
 struct GuideLimits;
 

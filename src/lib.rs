@@ -137,10 +137,11 @@ pub use stacks::{
     ThreadingUnixDatagramServer, ThreadingUnixStreamServer,
 };
 pub use transport::sys::PeerCredentials;
-pub use values::address::{Address, InetAddress};
+pub use values::address::Address;
 pub use values::deadlines::{DeadlineExceeded, Deadlines};
 pub use values::drain_report::DrainReport;
 pub use values::error::{Error, HandlerError, HandlerPanic, HandlerResult};
+pub use values::inet_address::InetAddress;
 pub use values::limits::Limits;
 pub use values::lingering::Lingering;
 pub use values::request_event::{Outcome, Refusal, RequestEvent};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::base_server::{
@@ -76,6 +76,8 @@ pub struct Server<S: BaseServer> {
     /// `None` once the server is closed. A second owner besides the bottom layer, so that a
     /// descriptor borrowed from the server stays valid.
     socket: Option<Arc<OwnedFd>>,
+    /// The socket after bind(2), if that is another one: of another family, or that of several.
+    bound_socket: OnceLock<Arc<OwnedFd>>,
     _open: OpenServer,
 }
 
@@ -93,6 +95,7 @@ impl<S: BaseServer> Server<S> {
         Ok(Self {
             top,
             socket: Some(socket),
+            bound_socket: OnceLock::new(),
             _open: OpenServer::count(),
         })
     }
@@ -108,7 +111,17 @@ impl<S: BaseServer> Server<S> {
     ///
     /// If the address is not available.
     pub fn server_bind(&self) -> Result<(), Error> {
-        self.top.server_bind()
+        self.top.server_bind()?;
+        let bound = self.top.socket()?;
+        if !self
+            .socket
+            .as_ref()
+            .is_some_and(|it| Arc::ptr_eq(it, &bound))
+        {
+            // Only the first call succeeds in binding.
+            let _ = self.bound_socket.set(bound);
+        }
+        Ok(())
     }
 
     /// Activates a bound server, to which clients can connect from now on. Python's
@@ -442,6 +455,7 @@ impl<S: BaseServer> Server<S> {
     }
 
     fn close(&mut self) {
+        self.bound_socket.take();
         if self.socket.take().is_some() {
             self.shared().begin_close();
             self.top.server_close();
@@ -458,10 +472,16 @@ impl<S: BaseServer> Server<S> {
     }
 
     /// The address that the server listens on, with the real port; before bind(2), the requested
-    /// address. Python's `server_address`.
+    /// address. The first of several. Python's `server_address`.
     #[must_use]
     pub fn server_address(&self) -> Address {
         self.top.layer_handle().server().server_address()
+    }
+
+    /// Every address that the server listens on. See [`ServerHandle::server_addresses`].
+    #[must_use]
+    pub fn server_addresses(&self) -> Vec<Address> {
+        self.top.layer_handle().server().server_addresses()
     }
 
     /// The IP address and port that the server listens on; `None` for a Unix socket.
@@ -511,10 +531,14 @@ impl<S: BaseServer> Server<S> {
 }
 
 /// The listening socket, to wait on it or to set options. Python's `fileno`.
+///
+/// A server that is bound to several addresses returns a descriptor of epoll(7) instead, which is
+/// readable when one of its sockets is, and has no options of a socket.
 impl<S: BaseServer> AsFd for Server<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket
-            .as_ref()
+        self.bound_socket
+            .get()
+            .or(self.socket.as_ref())
             .expect("it is open as long as the server can be borrowed")
             .as_fd()
     }

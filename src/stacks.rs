@@ -14,8 +14,8 @@ use crate::servers::tcp::TcpServer;
 use crate::servers::udp::UdpServer;
 use crate::servers::unix_datagram::UnixDatagramServer;
 use crate::servers::unix_stream::UnixStreamServer;
-use crate::values::address::InetAddress;
 use crate::values::error::Error;
+use crate::values::inet_address::InetAddress;
 
 /// TCP, each connection in a thread.
 #[doc(alias = "ThreadingTCPServer")]

@@ -47,7 +47,16 @@ impl LayerHandle {
 
     /// Sets the real address of the bound socket. Only the first call has an effect.
     pub fn set_server_address(&self, address: Address) {
-        self.shared().set_server_address(address);
+        self.set_server_addresses(vec![address]);
+    }
+
+    /// Sets the real addresses of the bound sockets, as
+    /// [`set_server_address`](Self::set_server_address) does for a single socket. An empty list has
+    /// no effect.
+    pub fn set_server_addresses(&self, addresses: Vec<Address>) {
+        if !addresses.is_empty() {
+            self.shared().set_server_addresses(addresses);
+        }
     }
 
     /// Registers a request that has no connection of its own, such as a datagram, and returns its

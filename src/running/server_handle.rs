@@ -50,12 +50,19 @@ impl ServerHandle {
     }
 
     /// The address that the server listens on, with the real port; before the socket is bound, the
-    /// requested address. Python's `server_address`.
+    /// requested address. The first of several. Python's `server_address`.
     #[must_use]
     #[doc(alias = "local_addr")]
     pub fn server_address(&self) -> Address {
         let address = self.shared.server_address();
         address.cloned().unwrap_or(Address::UnixUnnamed)
+    }
+
+    /// Every address that the server listens on, with the real port, in the order in which they
+    /// were asked for. Python's servers have one address.
+    #[must_use]
+    pub fn server_addresses(&self) -> Vec<Address> {
+        self.shared.server_addresses().to_vec()
     }
 
     /// Stops [`serve_forever`](crate::Server::serve_forever), and waits until it has returned.

@@ -33,7 +33,8 @@ use crate::values::statistics::Statistics;
 #[derive(Debug)]
 pub(crate) struct Shared {
     requested_address: OnceLock<Address>,
-    bound_address: OnceLock<Address>,
+    /// At least one.
+    bound_addresses: OnceLock<Vec<Address>>,
     waker: OnceLock<Waker>,
     lifecycle: Lifecycle,
     settings: Settings,
@@ -54,7 +55,7 @@ impl Shared {
     pub(crate) fn new() -> Self {
         Self {
             requested_address: OnceLock::new(),
-            bound_address: OnceLock::new(),
+            bound_addresses: OnceLock::new(),
             waker: OnceLock::new(),
             lifecycle: Lifecycle::new(),
             settings: Settings::new(),
@@ -118,18 +119,26 @@ impl Shared {
         &self.stoppers
     }
 
-    /// The bound address; before bind(2), the requested address.
+    /// The first bound address; before bind(2), the requested address.
     pub(crate) fn server_address(&self) -> Option<&Address> {
-        let bound = self.bound_address.get();
-        bound.or_else(|| self.requested_address.get())
+        self.server_addresses().first()
+    }
+
+    /// The bound addresses; before bind(2), the requested address.
+    pub(crate) fn server_addresses(&self) -> &[Address] {
+        match (self.bound_addresses.get(), self.requested_address.get()) {
+            (Some(bound), _) => bound,
+            (None, Some(requested)) => std::slice::from_ref(requested),
+            (None, None) => &[],
+        }
     }
 
     pub(crate) fn set_requested_address(&self, address: Address) {
         let _ = self.requested_address.set(address);
     }
 
-    pub(crate) fn set_server_address(&self, address: Address) {
-        let _ = self.bound_address.set(address);
+    pub(crate) fn set_server_addresses(&self, addresses: Vec<Address>) {
+        let _ = self.bound_addresses.set(addresses);
     }
 
     /// The loop's waker, which the first call makes.

@@ -4,13 +4,16 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use socket2::Type;
 
 use crate::running::layer_handle::LayerHandle;
-use crate::transport::listening_socket::{ListeningSocket, SocketError};
+use crate::transport::listening_socket::ListeningSocket;
+use crate::transport::socket_error::SocketError;
 use crate::transport::socket_file::ClaimError;
-use crate::values::address::{Address, InetAddress};
+use crate::values::address::Address;
 use crate::values::error::Error;
+use crate::values::inet_address::InetAddress;
 
 /// The common part of [`TcpServer`](crate::TcpServer) and [`UdpServer`](crate::UdpServer): a
 /// handle, and a socket whose addresses the handle reports, and whose errors become an [`Error`].
@@ -56,11 +59,11 @@ impl ServerSocket {
         Ok(socket)
     }
 
-    /// Binds the socket. The handle reports the real address.
+    /// Binds the socket, or each of several. The handle reports the real addresses.
     pub(crate) fn bind(&self) -> Result<(), Error> {
         self.open()?;
-        let address = self.listening.bind().map_err(|error| self.explain(error))?;
-        self.handle.set_server_address(address);
+        let addresses = self.listening.bind().map_err(|error| self.explain(error))?;
+        self.handle.set_server_addresses(addresses);
         Ok(())
     }
 
@@ -77,13 +80,18 @@ impl ServerSocket {
                 address,
                 source,
             },
-            SocketError::Claim(path, ClaimError::InUse) => Error::AddressInUse {
-                address: Address::Unix(path),
-            },
+            SocketError::Claim(path, ClaimError::InUse) => {
+                Error::bind(Address::Unix(path), Errno::EADDRINUSE.into())
+            }
             SocketError::Claim(path, ClaimError::Unusable(source)) => {
                 Error::SocketFile { path, source }
             }
-            SocketError::Bind(address, source) => Error::bind(address, source),
+            SocketError::Bind {
+                address,
+                source,
+                others,
+            } => Error::bind_one_of(address, source, others),
+            SocketError::Several(address, source) => Error::create_socket(address, source),
         }
     }
 }

@@ -15,8 +15,8 @@ use crate::running::layer_handle::LayerHandle;
 use crate::server::{Serve, Server};
 use crate::servers::server_socket::ServerSocket;
 use crate::transport::get_request_error::GetRequestError;
-use crate::values::address::InetAddress;
 use crate::values::error::{Error, HandlerResult};
+use crate::values::inet_address::InetAddress;
 
 /// Serves TCP connections, over IPv4, IPv6 or both, one at a time unless a mix-in is around it.
 ///
@@ -180,7 +180,7 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
     fn server_activate(&self) -> Result<(), Error> {
         self.socket.open()?;
         let listens = self.socket.listening.listen(self.request_queue_size);
-        listens.map_err(|source| Error::listen(self.socket.address(), source))
+        listens.map_err(|(address, source)| Error::listen(address, source))
     }
 
     fn get_request(&self) -> Result<StreamRequest, GetRequestError> {

@@ -16,11 +16,12 @@ use crate::server::{Serve, Server};
 use crate::servers::server_socket::ServerSocket;
 use crate::support::lock::lock;
 use crate::support::sync::Mutex;
-use crate::transport::datagram_inbox::{Datagram, DatagramInbox};
+use crate::transport::datagram_inbox::Datagram;
+use crate::transport::datagram_inboxes::DatagramInboxes;
 use crate::transport::datagram_socket::prepare_replies;
 use crate::transport::get_request_error::GetRequestError;
-use crate::values::address::InetAddress;
 use crate::values::error::{Error, HandlerResult};
+use crate::values::inet_address::InetAddress;
 
 /// The bound of `max_packet_size`, in bytes: longer than any datagram.
 const LONGEST_PACKET: usize = 16 << 20;
@@ -56,7 +57,7 @@ const LONGEST_PACKET: usize = 16 << 20;
 pub struct UdpServer<F> {
     socket: ServerSocket,
     handler_factory: F,
-    inbox: Mutex<DatagramInbox>,
+    inboxes: Mutex<DatagramInboxes>,
 }
 
 impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
@@ -138,7 +139,7 @@ impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
         Self {
             socket,
             handler_factory,
-            inbox: Mutex::new(DatagramInbox::new(8192)),
+            inboxes: Mutex::new(DatagramInboxes::new(8192)),
         }
     }
 
@@ -146,7 +147,7 @@ impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
     /// most 16 MiB. The rest of a longer datagram is lost, and [`DatagramRequest::is_truncated`]
     /// returns true. Over IPv4 the longest datagram has 65,507 bytes.
     pub fn max_packet_size(mut self, bytes: usize) -> Self {
-        self.inbox = Mutex::new(DatagramInbox::new(bytes.min(LONGEST_PACKET)));
+        self.inboxes = Mutex::new(DatagramInboxes::new(bytes.min(LONGEST_PACKET)));
         self
     }
 
@@ -189,24 +190,24 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
 
     fn server_activate(&self) -> Result<(), Error> {
         // A socket of datagrams has no listen(2).
-        let socket = self.socket.open()?;
-        let ready = prepare_replies(&socket);
+        self.socket.open()?;
+        let ready = self.socket.listening.each_socket(prepare_replies);
         self.socket.listening.end_claim();
-        ready.map_err(|source| Error::activate(self.socket.address(), source))
+        ready.map_err(|(address, source)| Error::activate(address, source))
     }
 
     fn get_request(&self) -> Result<DatagramRequest, GetRequestError> {
         let ahead = self.layer_handle().shared().may_receive_ahead();
-        let mut inbox = lock(&self.inbox);
-        if !inbox.is_open() {
-            inbox.open(self.socket.listening.opened()?);
+        let mut inboxes = lock(&self.inboxes);
+        if !inboxes.is_open() {
+            inboxes.open(&self.socket.listening.opened()?);
         }
         let Datagram {
             buffers,
             truncated,
             client,
             socket,
-        } = inbox.next(ahead)?;
+        } = inboxes.next(ahead)?;
         let guard = self.layer_handle().register_request(client);
         Ok(DatagramRequest::pooled(buffers, truncated, socket, guard))
     }
@@ -218,7 +219,7 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
 
     fn server_close(&self) {
         self.socket.listening.close();
-        lock(&self.inbox).close();
+        lock(&self.inboxes).close();
     }
 }
 
@@ -226,7 +227,7 @@ impl<F> fmt::Debug for UdpServer<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UdpServer")
             .field("socket", &self.socket)
-            .field("max_packet_size", &lock(&self.inbox).longest())
+            .field("max_packet_size", &lock(&self.inboxes).longest())
             .finish_non_exhaustive()
     }
 }

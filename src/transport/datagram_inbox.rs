@@ -56,24 +56,19 @@ impl DatagramInbox {
         }
     }
 
-    pub(crate) fn longest(&self) -> usize {
-        self.longest
+    /// Whether datagrams of the last batch are left, which cost no system call.
+    pub(crate) fn has_batch(&self) -> bool {
+        !self.batch.is_empty()
     }
 
-    /// Whether the inbox has a socket to receive from.
-    pub(crate) fn is_open(&self) -> bool {
-        self.socket.is_some()
+    pub(crate) fn descriptor(&self) -> Option<&OwnedFd> {
+        self.socket.as_ref().map(|socket| socket.descriptor())
     }
 
     /// Receives from `socket` from now on.
     pub(crate) fn open(&mut self, socket: Arc<OwnedFd>) {
         self.family = sys::family_for_batches(socket.as_fd()).filter(|_| self.most() > 1);
         self.socket = Some(Arc::new(ReplySocket::new(socket)));
-    }
-
-    /// Drops the socket and the datagrams.
-    pub(crate) fn close(&mut self) {
-        *self = Self::new(self.longest);
     }
 
     /// Returns the next datagram, without waiting for one. With `ahead`, further datagrams may
@@ -361,17 +356,6 @@ mod tests {
         assert_eq!(first.buffers.packet, b"one");
         assert_eq!(first.client, Address::UnixUnnamed);
         assert_eq!(left_in_socket(&mut inbox), 1);
-    }
-
-    #[test]
-    fn a_closed_inbox_returns_no_datagram_even_if_it_has_received_one() {
-        let (mut inbox, client) = inbox(10);
-        client.send(b"one").unwrap();
-        client.send(b"two").unwrap();
-        assert_eq!(packet(&mut inbox, true), b"one");
-        inbox.close();
-        let error = inbox.next(true).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(Errno::EBADF as i32));
     }
 
     #[test]

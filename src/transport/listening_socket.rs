@@ -1,24 +1,28 @@
 //! The listening socket of the four bottom layers: its options, its address, its end.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{SockRef, Socket, Type};
 
 use crate::support::lock::lock;
 use crate::support::sync::Mutex;
+use crate::transport::bind::{Bound, Group, bind_each, first_socket};
 use crate::transport::get_request_error::GetRequestError;
-use crate::transport::socket_address::{from_sockaddr, to_sockaddr};
-use crate::transport::socket_file::{BoundFile, Claim, ClaimError, SocketFile};
+use crate::transport::socket_address::from_sockaddr;
+use crate::transport::socket_error::SocketError;
+use crate::transport::socket_file::{BoundFile, Claim, SocketFile};
+use crate::transport::socket_options::SocketOptions;
+use crate::transport::socket_set::{SocketSet, Sockets};
 use crate::transport::sys;
-use crate::values::address::{Address, AddressError, InetAddress};
+use crate::values::address::Address;
+use crate::values::inet_address::{AddressError, InetAddress};
 
-/// The socket that listens for connections or receives datagrams, which is opened, bound and closed
-/// step by step.
+/// The socket that listens for connections or receives datagrams, or several such sockets, which
+/// are opened, bound and closed step by step.
 #[derive(Debug)]
 pub(crate) struct ListeningSocket {
     endpoint: Endpoint,
@@ -64,10 +68,10 @@ impl ListeningSocket {
         }
     }
 
-    /// The socket, which the first call creates unless it is given, and the requested address: of a
-    /// given socket, its own.
+    /// The descriptor that is readable when a client has come, which the first call creates unless
+    /// it is given, and the requested address: of a given socket, its own.
     pub(crate) fn open(&self) -> Result<(Arc<OwnedFd>, Address), SocketError> {
-        self.with_open(|open| Ok((open.socket.clone(), open.addresses[0].clone())))
+        self.with_open(|open| Ok((open.socket.clone(), open.requested().clone())))
     }
 
     /// Runs `step` on the open socket, which the first call creates.
@@ -85,47 +89,35 @@ impl ListeningSocket {
         }
     }
 
-    /// Takes the given socket, or creates a socket of the first family that the system supports,
-    /// for the addresses of that family.
+    /// Takes the given socket, or creates a socket of the first family that the system supports.
     fn create(&self) -> Result<Open, SocketError> {
         if let Endpoint::Given(socket) = &self.endpoint {
             let socket = lock(socket).take().ok_or(SocketError::Closed)?;
             return Open::given(socket, self.kind).map_err(SocketError::Given);
         }
-        let mut addresses = self.endpoint.addresses().map_err(SocketError::Address)?;
-        let mut failure = None;
-        for first in &addresses {
-            let family = domain(first);
-            match Socket::new(family, self.kind, None) {
-                Ok(socket) => {
-                    addresses.retain(|address| domain(address) == family);
-                    return Ok(Open {
-                        socket: Arc::new(OwnedFd::from(socket)),
-                        addresses,
-                        claim: None,
-                        file: None,
-                    });
-                }
-                Err(source) => {
-                    failure.get_or_insert_with(|| SocketError::Create(first.clone(), source));
-                }
-            }
-        }
-        Err(failure.expect("an endpoint has at least one address"))
+        let groups = self.endpoint.groups().map_err(SocketError::Address)?;
+        let socket = first_socket(&groups, self.kind)?;
+        Ok(Open::new(socket, groups))
     }
 
-    /// Sets the options and binds. Returns the real address. A given socket is bound already, so
-    /// for that the call only checks that no option is set.
+    /// Sets the options and binds. Returns the real addresses, at least one. A given socket is
+    /// bound already, so for that the call only checks that no option is set.
+    ///
+    /// From then on the server may have another socket than before: one of another family, or
+    /// several.
     ///
     /// The directory of a Unix socket's file is locked until [`listen`](Self::listen),
     /// [`end_claim`](Self::end_claim) or [`close`](Self::close).
-    pub(crate) fn bind(&self) -> Result<Address, SocketError> {
+    pub(crate) fn bind(&self) -> Result<Vec<Address>, SocketError> {
         self.with_open(|open| {
             if let Endpoint::Given(_) = self.endpoint {
-                let address = open.addresses[0].clone();
-                return self.options.refuse(&address).map(|()| address);
+                let address = open.requested().clone();
+                return self.options.refuse(&address).map(|()| vec![address]);
             }
-            let socket = SockRef::from(&*open.socket);
+            if open.is_bound {
+                let error = Errno::EINVAL.into();
+                return Err(SocketError::bind(open.requested().clone(), error));
+            }
             // An earlier claim would hold the lock that the new claim needs.
             open.claim = None;
             if let Endpoint::Unix(file) = &self.endpoint {
@@ -133,9 +125,8 @@ impl ListeningSocket {
                 let failed = |error| SocketError::Claim(file.path().to_owned(), error);
                 open.claim = Some(claim.map_err(failed)?);
             }
-            let bound = self
-                .set_options(&socket, &open.addresses[0])
-                .and_then(|()| bind_to_first(&socket, &open.addresses));
+            let bound = bind_each(&open.groups, self.kind, self.options, &open.socket)
+                .and_then(|bound| open.take_sockets(bound));
             match (&bound, &self.endpoint) {
                 (Ok(_), Endpoint::Unix(file)) => open.file = file.bound(),
                 (Ok(_), _) => {}
@@ -145,37 +136,39 @@ impl ListeningSocket {
         })
     }
 
-    fn set_options(&self, socket: &Socket, address: &Address) -> Result<(), SocketError> {
-        let failed = |option| move |source| SocketError::Option(option, address.clone(), source);
-        if self.options.reuse_address == Some(true) {
-            let set = socket.set_reuse_address(true);
-            set.map_err(failed("SO_REUSEADDR"))?;
-        }
-        if self.options.reuse_port == Some(true) {
-            let set = socket.set_reuse_port(true);
-            set.map_err(failed("SO_REUSEPORT"))?;
-        }
-        if let Address::Inet(SocketAddr::V6(_)) = address {
-            // Systems differ in their default, so the option is set to either value.
-            let set = socket.set_only_v6(self.options.only_v6.unwrap_or(false));
-            set.map_err(failed("IPV6_V6ONLY"))?;
-        }
-        Ok(())
-    }
-
-    /// Listens for clients, of whom `backlog` may wait to be accepted, and ends the claim to the
-    /// path. From then on [`accept`](Self::accept) does not block. A given socket that listens
-    /// already keeps its waiting clients, and has the new `backlog`.
-    pub(crate) fn listen(&self, backlog: i32) -> io::Result<()> {
-        let socket = self.opened()?;
-        let socket = SockRef::from(&*socket);
-        // Non-blocking: if a client leaves before it is accepted, the loop must not wait for
-        // another.
-        let listens = socket
-            .set_nonblocking(true)
-            .and_then(|()| socket.listen(backlog));
+    /// Listens for clients, of whom `backlog` may wait to be accepted on each address, and ends the
+    /// claim to the path. From then on [`accept`](Self::accept) does not block. A given socket that
+    /// listens already keeps its waiting clients, and has the new `backlog`.
+    ///
+    /// Fails with the address on which listen(2) failed.
+    pub(crate) fn listen(&self, backlog: i32) -> Result<(), (Address, io::Error)> {
+        let listens = self.each_socket(|socket| {
+            let socket = SockRef::from(socket);
+            // Non-blocking: if a client leaves before it is accepted, the loop must not wait for
+            // another.
+            socket.set_nonblocking(true)?;
+            socket.listen(backlog)
+        });
         self.end_claim();
         listens
+    }
+
+    /// Calls `step` with each socket. Fails with the address of the socket for which `step` failed.
+    pub(crate) fn each_socket(
+        &self,
+        mut step: impl FnMut(&OwnedFd) -> io::Result<()>,
+    ) -> Result<(), (Address, io::Error)> {
+        let unknown = |error| (Address::UnixUnnamed, error);
+        let sockets = self.opened().map_err(unknown)?;
+        for socket in sockets.iter() {
+            let address = || SockRef::from(&**socket).local_addr();
+            let named = |error| {
+                let address = address().map_or(Address::UnixUnnamed, |it| from_sockaddr(&it));
+                (address, error)
+            };
+            step(socket).map_err(named)?;
+        }
+        Ok(())
     }
 
     /// Ends the claim to the path of a Unix socket. By now other servers see that the file is not
@@ -188,17 +181,19 @@ impl ListeningSocket {
 
     /// Accepts the next connection, in blocking mode, and returns it with its client's address.
     pub(crate) fn accept(&self) -> Result<(Socket, Address), GetRequestError> {
-        let socket = self.opened()?;
-        let accepted = sys::accept(&SockRef::from(&*socket));
-        let (connection, client) =
-            accepted.map_err(|error| GetRequestError::from_accept(error, socket.as_fd()))?;
-        Ok((connection, from_sockaddr(&client)))
+        match self.opened()? {
+            Sockets::One(socket) => accept(&socket),
+            Sockets::Several(sockets) => sockets.in_turn(accept),
+        }
     }
 
-    /// The socket, for a hook that reports an `io::Error`.
-    pub(crate) fn opened(&self) -> io::Result<Arc<OwnedFd>> {
+    /// The open sockets, for a hook that reports an `io::Error`.
+    pub(crate) fn opened(&self) -> io::Result<Sockets> {
         match &*lock(&self.state) {
-            State::Open(open) => Ok(open.socket.clone()),
+            State::Open(open) => Ok(match &open.several {
+                None => Sockets::One(open.socket.clone()),
+                Some(several) => Sockets::Several(several.clone()),
+            }),
             // The error of a closed descriptor, which ends the loop.
             _ => Err(Errno::EBADF.into()),
         }
@@ -227,9 +222,12 @@ impl ListeningSocket {
         if let Ok(state) = self.state.try_lock()
             && let State::Open(open) = &*state
         {
-            // No double close: the `Arc`s that own the descriptor are never dropped, since the
-            // child ends with `_exit`.
-            let _ = nix::unistd::close(open.socket.as_fd().as_raw_fd());
+            let several = open.several.iter().flat_map(|several| several.sockets());
+            for socket in several.chain([&open.socket]) {
+                // No double close: the `Arc`s that own the descriptor are never dropped, since the
+                // child ends with `_exit`.
+                let _ = nix::unistd::close(socket.as_fd().as_raw_fd());
+            }
         }
     }
 }
@@ -245,12 +243,12 @@ enum Endpoint {
 }
 
 impl Endpoint {
-    /// Resolves the endpoint to its addresses, at least one.
-    fn addresses(&self) -> Result<Vec<Address>, AddressError> {
+    /// Resolves the endpoint to the groups of which the server listens on one address each.
+    fn groups(&self) -> Result<Vec<Group>, AddressError> {
         Ok(match self {
-            Self::Inet(address) => address.resolve()?.into_iter().map(Address::from).collect(),
-            Self::Unix(file) => vec![Address::Unix(file.path().to_owned())],
-            Self::UnixAbstract(name) => vec![Address::UnixAbstract(name.clone())],
+            Self::Inet(address) => address.resolve()?.into_iter().map(Group::from).collect(),
+            Self::Unix(file) => vec![Group::of_one(Address::Unix(file.path().to_owned()))],
+            Self::UnixAbstract(name) => vec![Group::of_one(Address::UnixAbstract(name.clone()))],
             Self::Given(_) => unreachable!("a given socket has its address"),
         })
     }
@@ -265,9 +263,13 @@ enum State {
 
 #[derive(Debug)]
 struct Open {
+    /// The descriptor that is readable when a client has come: the socket, or that of `several`.
     socket: Arc<OwnedFd>,
-    /// The addresses of the endpoint that are of the socket's family, at least one.
-    addresses: Vec<Address>,
+    /// The sockets of a server that is bound to several addresses.
+    several: Option<Arc<SocketSet>>,
+    /// The requested addresses, at least one.
+    groups: Vec<Group>,
+    is_bound: bool,
     /// The claim to the path of a Unix socket, until the server listens.
     claim: Option<Claim>,
     /// The file that bind(2) has made, for a Unix socket.
@@ -275,6 +277,36 @@ struct Open {
 }
 
 impl Open {
+    fn new(socket: Arc<OwnedFd>, groups: Vec<Group>) -> Self {
+        Self {
+            socket,
+            several: None,
+            groups,
+            is_bound: false,
+            claim: None,
+            file: None,
+        }
+    }
+
+    fn requested(&self) -> &Address {
+        &self.groups[0].addresses[0]
+    }
+
+    /// Serves on the bound sockets from now on. Returns their addresses.
+    fn take_sockets(&mut self, bound: Vec<Bound>) -> Result<Vec<Address>, SocketError> {
+        let (mut sockets, addresses): (Vec<_>, Vec<_>) = bound.into_iter().unzip();
+        if sockets.len() == 1 {
+            self.socket = sockets.remove(0);
+        } else {
+            let several = SocketSet::new(sockets)
+                .map_err(|source| SocketError::Several(addresses[0].clone(), source))?;
+            self.socket = several.readable().clone();
+            self.several = Some(Arc::new(several));
+        }
+        self.is_bound = true;
+        Ok(addresses)
+    }
+
     /// The given socket, with the address that the system reports. Fails if `socket` is not a
     /// socket of type `kind`.
     fn given(socket: OwnedFd, kind: Type) -> io::Result<Self> {
@@ -288,86 +320,13 @@ impl Open {
         // A supervisor passes the descriptor without the flag, so that it survives exec(2). The
         // programs that a handler starts must not have it.
         given.set_cloexec(true)?;
-        Ok(Self {
-            socket: Arc::new(socket),
-            addresses: vec![address],
-            claim: None,
-            file: None,
-        })
+        Ok(Self::new(Arc::new(socket), vec![Group::of_one(address)]))
     }
 }
 
-/// The options that bind sets before bind(2); `None` where the caller has chosen nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct SocketOptions {
-    /// `SO_REUSEADDR`.
-    pub(crate) reuse_address: Option<bool>,
-    /// `SO_REUSEPORT`.
-    pub(crate) reuse_port: Option<bool>,
-    /// `IPV6_V6ONLY`, for IPv6 sockets.
-    pub(crate) only_v6: Option<bool>,
-}
-
-impl SocketOptions {
-    /// Fails if the caller has chosen an option, since `address` is bound already.
-    fn refuse(&self, address: &Address) -> Result<(), SocketError> {
-        let chosen = [
-            ("SO_REUSEADDR", self.reuse_address),
-            ("SO_REUSEPORT", self.reuse_port),
-            ("IPV6_V6ONLY", self.only_v6),
-        ];
-        match chosen.into_iter().find(|(_, value)| value.is_some()) {
-            None => Ok(()),
-            Some((option, _)) => {
-                let what = "the socket was given to the server, and is bound already; set the \
-                            option where the socket is made, before bind(2)";
-                let source = io::Error::new(io::ErrorKind::InvalidInput, what);
-                Err(SocketError::Option(option, address.clone(), source))
-            }
-        }
-    }
-}
-
-/// Why the socket cannot be opened or bound.
-#[derive(Debug)]
-pub(crate) enum SocketError {
-    /// The socket has been closed.
-    Closed,
-    /// The given descriptor is not a socket that the server can use.
-    Given(io::Error),
-    /// The requested address cannot be resolved to a socket address.
-    Address(AddressError),
-    /// socket(2) failed.
-    Create(Address, io::Error),
-    /// The option with this name in C could not be set.
-    Option(&'static str, Address, io::Error),
-    /// The path of a Unix socket could not be claimed.
-    Claim(PathBuf, ClaimError),
-    /// bind(2) failed.
-    Bind(Address, io::Error),
-}
-
-/// Binds to the first of the addresses that can be bound, and returns the bound address as the
-/// system reports it. If none can be bound, the first failure is returned.
-fn bind_to_first(socket: &Socket, addresses: &[Address]) -> Result<Address, SocketError> {
-    let mut failure = None;
-    for address in addresses {
-        match to_sockaddr(address).and_then(|it| socket.bind(&it)) {
-            Ok(()) => {
-                let bound = socket.local_addr().map(|it| from_sockaddr(&it));
-                return Ok(bound.unwrap_or_else(|_| address.clone()));
-            }
-            Err(source) => {
-                failure.get_or_insert_with(|| SocketError::Bind(address.clone(), source));
-            }
-        }
-    }
-    Err(failure.expect("an endpoint has at least one address"))
-}
-
-fn domain(address: &Address) -> Domain {
-    match address {
-        Address::Inet(address) => SockAddr::from(*address).domain(),
-        _ => Domain::UNIX,
-    }
+fn accept(socket: &Arc<OwnedFd>) -> Result<(Socket, Address), GetRequestError> {
+    let accepted = sys::accept(&SockRef::from(&**socket));
+    let (connection, client) =
+        accepted.map_err(|error| GetRequestError::from_accept(error, socket.as_fd()))?;
+    Ok((connection, from_sockaddr(&client)))
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -12,6 +12,7 @@ use socket2::{SockAddr, Socket, Type};
 
 #[cfg(any(target_os = "android", target_os = "linux"))]
 use {
+    nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
     nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, recvmmsg},
     socket2::SockRef,
     std::cell::RefCell,
@@ -39,6 +40,25 @@ pub(crate) fn accept(listening: &Socket) -> io::Result<(Socket, SockAddr)> {
     let (connection, client) = listening.accept()?;
     connection.set_nonblocking(false)?;
     Ok((connection, client))
+}
+
+/// A descriptor that is readable whenever one of `sockets` is: of epoll(7).
+#[cfg(any(target_os = "android", target_os = "linux"))]
+pub(crate) fn readable_with_any<'a>(
+    sockets: impl Iterator<Item = BorrowedFd<'a>>,
+) -> io::Result<OwnedFd> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    for socket in sockets {
+        epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+    }
+    Ok(epoll.0)
+}
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+pub(crate) fn readable_with_any<'a>(
+    _: impl Iterator<Item = BorrowedFd<'a>>,
+) -> io::Result<OwnedFd> {
+    let what = "a server with several addresses needs epoll(7), which this system does not have";
+    Err(io::Error::new(io::ErrorKind::Unsupported, what))
 }
 
 /// The name of a Unix socket in the abstract namespace, without the NUL byte in front.

@@ -1,8 +1,7 @@
 //! Addresses of clients and servers, of every family.
 
 use std::fmt::{self, Write};
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -97,122 +96,18 @@ impl fmt::Display for Address {
     }
 }
 
-/// The address that a TCP or UDP server is to listen on, before host names are resolved.
-///
-/// Made of `"127.0.0.1:9999"`, `"localhost:9999"`, `"[::]:9999"`, `("localhost", 9999)`,
-/// `([127, 0, 0, 1], 9999)`, or a [`SocketAddr`].
-///
-/// * A host name means the first of its addresses that can be bound: `localhost` may be `[::1]`
-///   alone, where Python means `127.0.0.1`.
-/// * An empty host means every IPv4 address of the machine, as in Python.
-/// * Port 0 means any free port; the server's [`server_address`](crate::Server::server_address) has
-///   the real port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InetAddress(Host);
-
-impl InetAddress {
-    /// The socket addresses of this address, at least one.
-    pub(crate) fn resolve(&self) -> Result<Vec<SocketAddr>, AddressError> {
-        let resolved = match &self.0 {
-            Host::Known(address) => return Ok(vec![*address]),
-            Host::Text(text) => match text.strip_prefix(':').map(str::parse) {
-                Some(Ok(port)) => return Ok(vec![(Ipv4Addr::UNSPECIFIED, port).into()]),
-                _ => text.to_socket_addrs(),
-            },
-            Host::Named(host, port) if host.is_empty() => {
-                return Ok(vec![(Ipv4Addr::UNSPECIFIED, *port).into()]);
-            }
-            Host::Named(host, port) => (host.as_str(), *port).to_socket_addrs(),
-        };
-        let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        resolved
-            .map(Vec::from_iter)
-            .and_then(|all| if all.is_empty() { Err(none()) } else { Ok(all) })
-            .map_err(|source| {
-                let address = self.to_string();
-                match source.kind() {
-                    io::ErrorKind::InvalidInput => AddressError::Invalid { address, source },
-                    _ => AddressError::Unresolved { address, source },
-                }
-            })
-    }
-}
-
-impl fmt::Display for InetAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Host::Text(text) => f.write_str(text),
-            Host::Named(host, port) => write!(f, "{host}:{port}"),
-            Host::Known(address) => address.fmt(f),
-        }
-    }
-}
-
-impl From<&str> for InetAddress {
-    fn from(text: &str) -> Self {
-        Self(Host::Text(text.to_owned()))
-    }
-}
-
-impl From<String> for InetAddress {
-    fn from(text: String) -> Self {
-        Self(Host::Text(text))
-    }
-}
-
-impl From<(&str, u16)> for InetAddress {
-    fn from((host, port): (&str, u16)) -> Self {
-        Self(Host::Named(host.to_owned(), port))
-    }
-}
-
-impl From<(String, u16)> for InetAddress {
-    fn from((host, port): (String, u16)) -> Self {
-        Self(Host::Named(host, port))
-    }
-}
-
-impl From<&String> for InetAddress {
-    fn from(text: &String) -> Self {
-        Self(Host::Text(text.clone()))
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Host {
-    Text(String),
-    Named(String, u16),
-    Known(SocketAddr),
-}
-
-/// Why an [`InetAddress`] has no socket address. Each variant has the address as the caller wrote
-/// it.
-#[derive(Debug)]
-pub(crate) enum AddressError {
-    /// The text is not an address.
-    Invalid { address: String, source: io::Error },
-    /// The host name has no address, or the resolver failed.
-    Unresolved { address: String, source: io::Error },
-}
-
-/// Conversions from types with an IP address and a port, to both kinds of address.
-macro_rules! addresses_from {
+/// Conversions from types with an IP address and a port.
+macro_rules! address_from {
     ($($inet:ty),*) => {$(
         impl From<$inet> for Address {
             fn from(address: $inet) -> Self {
                 Self::Inet(address.into())
             }
         }
-
-        impl From<$inet> for InetAddress {
-            fn from(address: $inet) -> Self {
-                Self(Host::Known(address.into()))
-            }
-        }
     )*};
 }
 
-addresses_from!(
+address_from!(
     SocketAddr,
     SocketAddrV4,
     SocketAddrV6,
@@ -249,24 +144,5 @@ mod tests {
     fn an_ipv4_client_of_an_ipv6_socket_has_an_ipv4_address() {
         let address = Address::from("[::ffff:192.0.2.7]:80".parse::<SocketAddr>().unwrap());
         assert_eq!(address.ip(), Some("192.0.2.7".parse().unwrap()));
-    }
-
-    #[test]
-    fn an_unknown_host_and_a_text_that_is_no_address_are_different_errors() {
-        // Longer than a label may be, so that the lookup fails without a resolver.
-        let error = InetAddress::from(("h".repeat(64), 80))
-            .resolve()
-            .unwrap_err();
-        assert!(
-            matches!(error, AddressError::Unresolved { .. }),
-            "{error:?}"
-        );
-    }
-
-    #[test]
-    fn an_empty_host_means_every_ipv4_address() {
-        let every: SocketAddr = "0.0.0.0:7".parse().unwrap();
-        assert_eq!(InetAddress::from(("", 7)).resolve().unwrap(), [every]);
-        assert_eq!(InetAddress::from(":7").resolve().unwrap(), [every]);
     }
 }

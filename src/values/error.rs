@@ -4,7 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::values::address::{Address, AddressError};
+use crate::values::address::Address;
+use crate::values::inet_address::AddressError;
 
 /// An error in setting up a server, or in its loop.
 ///
@@ -104,50 +105,61 @@ pub enum Error {
     /// Another socket listens on the address.
     #[non_exhaustive]
     #[error(
-        "address {address} is in use; stop the program that listens there, or choose {}",
+        "address {address} is in use; stop the program that listens there, or choose {}{}",
         match address {
             Address::Inet(_) => "another address (port 0 takes any free port)",
             _ => "another path",
-        }
+        },
+        Others(others)
     )]
     AddressInUse {
         /// The address that was asked for.
         address: Address,
+        /// The other addresses of the host name, each with its error.
+        others: Vec<(Address, io::Error)>,
     },
 
     /// The program may not listen on the address: `EACCES` or `EPERM`.
     #[non_exhaustive]
     #[error(
-        "no permission to listen on {address}; {}",
+        "no permission to listen on {address}; {}{}",
         match address {
             Address::Inet(_) => "ports below 1024 are for privileged programs: choose a higher one",
             _ => "choose a directory that this program may write to",
-        }
+        },
+        Others(others)
     )]
     PermissionDenied {
         /// The address that was asked for.
         address: Address,
+        /// The other addresses of the host name, each with its error.
+        others: Vec<(Address, io::Error)>,
     },
 
     /// The address belongs to another machine.
     #[non_exhaustive]
     #[error(
         "address {address} is not an address of this machine; use 127.0.0.1 for local clients \
-         only, or 0.0.0.0 or [::] for all"
+         only, or 0.0.0.0 or [::] for all{}",
+        Others(others)
     )]
     AddressNotAvailable {
         /// The address that was asked for.
         address: Address,
+        /// The other addresses of the host name, each with its error.
+        others: Vec<(Address, io::Error)>,
     },
 
     /// Binding failed for another reason.
     #[non_exhaustive]
-    #[error("cannot bind to {address}: {source}")]
+    #[error("cannot bind to {address}: {source}{}", Others(others))]
     Bind {
         /// The address that was asked for.
         address: Address,
         /// The operating system's error.
         source: io::Error,
+        /// The other addresses of the host name, each with its error.
+        others: Vec<(Address, io::Error)>,
     },
 
     /// The path of a Unix socket leads to a file that is not a socket, or that cannot be examined
@@ -217,18 +229,35 @@ impl Error {
     /// [`Bind`](Self::Bind).
     #[must_use]
     pub fn bind(address: Address, source: io::Error) -> Self {
+        Self::bind_one_of(address, source, Vec::new())
+    }
+
+    /// As [`bind`](Self::bind), where `others` could not be bound either.
+    pub(crate) fn bind_one_of(
+        address: Address,
+        source: io::Error,
+        others: Vec<(Address, io::Error)>,
+    ) -> Self {
         match source.kind() {
-            io::ErrorKind::AddrInUse => Self::AddressInUse { address },
-            io::ErrorKind::PermissionDenied => Self::PermissionDenied { address },
-            io::ErrorKind::AddrNotAvailable => Self::AddressNotAvailable { address },
-            _ => Self::Bind { address, source },
+            io::ErrorKind::AddrInUse => Self::AddressInUse { address, others },
+            io::ErrorKind::PermissionDenied => Self::PermissionDenied { address, others },
+            io::ErrorKind::AddrNotAvailable => Self::AddressNotAvailable { address, others },
+            _ => Self::Bind {
+                address,
+                source,
+                others,
+            },
         }
     }
 
-    /// The socket is bound to `address`, but listen(2) failed.
+    /// The socket is bound to `address`, but listen(2) failed: [`AddressInUse`](Self::AddressInUse)
+    /// or [`Listen`](Self::Listen).
     #[must_use]
     pub fn listen(address: Address, source: io::Error) -> Self {
-        Self::Listen { address, source }
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::bind(address, source),
+            _ => Self::Listen { address, source },
+        }
     }
 
     /// A layer could not get ready to serve `address`.
@@ -250,6 +279,20 @@ impl From<AddressError> for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&WithCauses(self), f)
+    }
+}
+
+/// The end of a message: the other addresses that were tried.
+struct Others<'a>(&'a [(Address, io::Error)]);
+
+impl fmt::Display for Others<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before = "; also tried: ";
+        for (address, error) in self.0 {
+            write!(f, "{before}{address} ({error})")?;
+            before = ", ";
+        }
+        Ok(())
     }
 }
 
@@ -340,7 +383,7 @@ pub(crate) fn run_step<T>(
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::values::address::InetAddress;
+    use crate::values::inet_address::InetAddress;
 
     #[test]
     fn an_address_without_a_port_is_refused_with_what_to_write() {

@@ -5,6 +5,7 @@ pub(crate) mod cause;
 pub(crate) mod deadlines;
 pub(crate) mod drain_report;
 pub(crate) mod error;
+pub(crate) mod inet_address;
 pub(crate) mod limits;
 pub(crate) mod lingering;
 pub(crate) mod request_event;

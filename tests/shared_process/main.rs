@@ -21,6 +21,7 @@ mod own_bottom_layer;
 mod own_datagram_layer;
 mod preparation;
 mod resets;
+mod several_addresses;
 mod shutdown;
 mod socket_access;
 mod stream_requests_over_mocks;

@@ -1,0 +1,96 @@
+//! The sockets of a server that listens on several addresses.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::slice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use nix::poll::{PollFd, PollFlags};
+
+use crate::support::deadline::Deadline;
+use crate::transport::get_request_error::GetRequestError;
+use crate::transport::poll::poll_until;
+use crate::transport::sys;
+
+/// The open sockets of a server: for most servers there is one.
+#[derive(Debug)]
+pub(crate) enum Sockets {
+    One(Arc<OwnedFd>),
+    Several(Arc<SocketSet>),
+}
+
+impl Sockets {
+    pub(crate) fn iter(&self) -> slice::Iter<'_, Arc<OwnedFd>> {
+        match self {
+            Self::One(socket) => slice::from_ref(socket).iter(),
+            Self::Several(set) => set.sockets.iter(),
+        }
+    }
+}
+
+/// Several sockets, and one descriptor that is readable when a socket is: so the loop waits on one
+/// descriptor, however many sockets there are.
+#[derive(Debug)]
+pub(crate) struct SocketSet {
+    sockets: Vec<Arc<OwnedFd>>,
+    readable: Arc<OwnedFd>,
+    /// The socket that is asked first. Relaxed: the order of the clients of different addresses is
+    /// no promise.
+    turn: AtomicUsize,
+}
+
+impl SocketSet {
+    pub(crate) fn new(sockets: Vec<Arc<OwnedFd>>) -> io::Result<Self> {
+        let readable = sys::readable_with_any(sockets.iter().map(|socket| socket.as_fd()))?;
+        Ok(Self {
+            sockets,
+            readable: Arc::new(readable),
+            turn: AtomicUsize::new(0),
+        })
+    }
+
+    pub(crate) fn sockets(&self) -> &[Arc<OwnedFd>] {
+        &self.sockets
+    }
+
+    /// The descriptor that is readable when a socket is.
+    pub(crate) fn readable(&self) -> &Arc<OwnedFd> {
+        &self.readable
+    }
+
+    /// Takes something from the first socket that has something. The socket behind that is asked
+    /// first the next time, so that a busy address does not starve the others.
+    pub(crate) fn in_turn<T>(
+        &self,
+        take: impl Fn(&Arc<OwnedFd>) -> Result<T, GetRequestError>,
+    ) -> Result<T, GetRequestError> {
+        let count = self.sockets.len();
+        let first = self.turn.load(Relaxed);
+        for index in (first..first + count).map(|index| index % count) {
+            match take(&self.sockets[index]) {
+                Err(GetRequestError::Empty) => {}
+                taken => {
+                    self.turn.store((index + 1) % count, Relaxed);
+                    return taken;
+                }
+            }
+        }
+        Err(GetRequestError::Empty)
+    }
+}
+
+/// Whether one of `sockets` has been shut down. Such a socket of datagrams stays readable and has
+/// nothing to receive; the loop, which waits on another descriptor, would spin.
+pub(crate) fn any_is_shut_down<'a>(sockets: impl Iterator<Item = &'a OwnedFd>) -> io::Result<bool> {
+    let mut fds: Vec<_> = sockets
+        .map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN | sys::HALF_CLOSED))
+        .collect();
+    poll_until(&mut fds, Deadline::after(Some(std::time::Duration::ZERO)))?;
+    // `nix` has no name for `POLLRDHUP`, and returns `None` for events that contain it.
+    let is_shut_down = |fd: &PollFd<'_>| {
+        let events = fd.revents();
+        events.is_none_or(|events| events.contains(PollFlags::POLLHUP))
+    };
+    Ok(fds.iter().any(is_shut_down))
+}
