@@ -1,6 +1,7 @@
 //! The `socketserver` command, run as a user runs it.
 
 mod abandoned_commands;
+mod addresses;
 mod auth;
 mod bounds;
 mod chat;

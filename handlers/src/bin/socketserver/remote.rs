@@ -82,13 +82,13 @@ impl Exposure {
     }
 }
 
-/// Refuses a server on another machine, whose commands would run here. `None` is a Unix socket.
+/// Refuses a server on another machine, whose commands would run here.
 ///
 /// # Errors
 ///
 /// Why the server is refused, and what to do.
-pub fn permit_server(ip: Option<IpAddr>) -> Result<(), Failure> {
-    match ip.and_then(remote) {
+pub fn permit_server(ip: IpAddr) -> Result<(), Failure> {
+    match remote(ip) {
         Some(ip) => Err(Failure::usage(format!(
             "{ip} is another machine's address: a program there would run commands here, with all \
              that you may do; give --allow-remote if that is what you want"
@@ -167,14 +167,13 @@ mod tests {
     #[test]
     fn a_server_on_another_machine_is_refused_with_the_reason_and_what_to_do() {
         for ip in ["192.0.2.1", "2001:db8::1", "0.0.0.0"] {
-            let message = permit_server(Some(ip.parse().unwrap())).unwrap_err();
+            let message = permit_server(ip.parse().unwrap()).unwrap_err();
             let message = message.to_string();
             assert!(message.contains("would run commands here"), "{message}");
             assert!(message.contains("--allow-remote"), "{message}");
         }
         for ip in ["127.0.0.1", "127.9.9.9", "::1"] {
-            permit_server(Some(ip.parse().unwrap())).unwrap();
+            permit_server(ip.parse().unwrap()).unwrap();
         }
-        permit_server(None).unwrap();
     }
 }

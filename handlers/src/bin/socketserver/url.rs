@@ -6,6 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use nix::net::if_::{if_indextoname, if_nametoindex};
+use socketserver::InetAddress;
+
 /// The transport and the address of a server: `tcp://HOST:PORT`, `udp://HOST:PORT`, `unix:///PATH`
 /// or `unixgram:///PATH`.
 ///
@@ -47,6 +50,8 @@ pub struct HostPort {
 enum Host {
     Name(String),
     Ip(IpAddr),
+    /// An IPv6 address with its zone: the name or the number of an interface.
+    Zoned(Ipv6Addr, String),
 }
 
 /// Why a text is not a URL.
@@ -67,6 +72,8 @@ pub enum UrlError {
     BadHost(String),
     #[error("{0:?} is not an IPv6 address; the brackets enclose an IPv6 address, such as [::1]")]
     BadIpv6(String),
+    #[error("{0:?} is not a zone; a zone is the name or the number of a network interface")]
+    BadZone(String),
     #[error("the bracket around the IPv6 address is not closed")]
     OpenBracket,
     #[error("the IPv6 address {0} has no brackets; write [{0}]:PORT")]
@@ -150,11 +157,30 @@ impl HostPort {
 
     /// Looks the host up, and returns its addresses: at least one.
     pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        let addresses = Vec::from_iter(self.to_string().to_socket_addrs()?);
-        match addresses.is_empty() {
-            true => Err(io::Error::other("the host has no address")),
-            false => Ok(addresses),
+        Ok(self.inet_address().to_socket_addrs()?.collect())
+    }
+
+    /// The address for a server, and for a look-up.
+    pub fn inet_address(&self) -> InetAddress {
+        match &self.host {
+            Host::Name(name) => (name.as_str(), self.port).into(),
+            Host::Ip(ip) => (*ip, self.port).into(),
+            Host::Zoned(ip, zone) => (format!("{ip}%{zone}"), self.port).into(),
         }
+    }
+}
+
+/// As the library prints the address: an IPv4 address in an IPv6 one is IPv4.
+impl From<SocketAddr> for HostPort {
+    fn from(address: SocketAddr) -> Self {
+        let host = match (address.ip().to_canonical(), address) {
+            (IpAddr::V6(ip), SocketAddr::V6(it)) if it.scope_id() != 0 => {
+                Host::Zoned(ip, it.scope_id().to_string())
+            }
+            (ip, _) => Host::Ip(ip),
+        };
+        let port = address.port();
+        Self { host, port }
     }
 }
 
@@ -197,10 +223,17 @@ impl FromStr for HostPort {
                 None if rest.is_empty() => return Err(UrlError::NoPort),
                 None => return Err(UrlError::BadHost(format!("[{bracketed}"))),
             };
+            let (ip, zone) = match ip.split_once('%') {
+                Some((ip, zone)) => (ip, Some(parse_zone(zone)?)),
+                None => (ip, None),
+            };
             let Ok(ip) = ip.parse::<Ipv6Addr>() else {
                 return Err(UrlError::BadIpv6(ip.to_owned()));
             };
-            let host = Host::Ip(ip.into());
+            let host = match zone {
+                Some(zone) => Host::Zoned(ip, zone),
+                None => Host::Ip(ip.into()),
+            };
             return Ok(Self { host, port });
         }
         if let Ok(ip) = text.parse() {
@@ -226,6 +259,31 @@ fn parse_host(host: &str) -> Result<Host, UrlError> {
     }
     Ok(Host::Name(host.to_owned()))
 }
+
+/// Parses the zone behind the `%`, which a URL may write as `%25`. If both readings are possible,
+/// as in `%254`, returns the reading that is an interface of this machine, and rather that of a
+/// URL.
+fn parse_zone(zone: &str) -> Result<String, UrlError> {
+    let is_interface = |zone: &str| match zone.parse() {
+        Ok(number) => if_indextoname(number).is_ok(),
+        Err(_) => if_nametoindex(zone).is_ok(),
+    };
+    let zone = match zone.strip_prefix(ENCODED_PERCENT) {
+        Some(decoded) if !decoded.is_empty() && (is_interface(decoded) || !is_interface(zone)) => {
+            decoded
+        }
+        _ => zone,
+    };
+    // An interface may have any other character in its name.
+    let of_an_interface = |c: char| c.is_ascii_graphic() && !matches!(c, '%' | '/' | '[' | ']');
+    match !zone.is_empty() && zone.chars().all(of_an_interface) {
+        true => Ok(zone.to_owned()),
+        false => Err(UrlError::BadZone(zone.to_owned())),
+    }
+}
+
+/// What follows the `%` in the URL's form of a `%`.
+const ENCODED_PERCENT: &str = "25";
 
 fn parse_port(text: &str) -> Result<u16, UrlError> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -287,6 +345,11 @@ impl fmt::Display for HostPort {
             Host::Name(name) => write!(f, "{name}:{port}"),
             Host::Ip(IpAddr::V4(ip)) => write!(f, "{ip}:{port}"),
             Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]:{port}"),
+            // So that no zone can be read in two ways.
+            Host::Zoned(ip, zone) if zone.starts_with(ENCODED_PERCENT) => {
+                write!(f, "[{ip}%{ENCODED_PERCENT}{zone}]:{port}")
+            }
+            Host::Zoned(ip, zone) => write!(f, "[{ip}%{zone}]:{port}"),
         }
     }
 }
@@ -404,6 +467,43 @@ mod tests {
         for (text, error) in table {
             assert_eq!(parse(text), Err(error), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_zone_is_read_by_name_and_number_as_it_is_and_in_the_form_of_a_url() {
+        for (text, zone) in [
+            ("tcp://[fe80::1%eth0]:7", "eth0"),
+            ("tcp://[fe80::1%25eth0]:7", "eth0"),
+            ("tcp://[fe80::1%4]:7", "4"),
+            ("tcp://[fe80::1%254]:7", "4"),
+            ("tcp://[fe80::1%25]:7", "25"),
+            ("tcp://[fe80::1%25254]:7", "254"),
+            ("tcp://[fe80::1%br-1.2:3]:7", "br-1.2:3"),
+        ] {
+            let url = parse(text).unwrap();
+            let place = url.host_port().unwrap();
+            let ip = "fe80::1".parse().unwrap();
+            assert_eq!(place.host, Host::Zoned(ip, zone.to_owned()), "{text}");
+            assert_eq!(parse(&url.to_string()), Ok(url), "{text}");
+        }
+        for text in ["tcp://[::1%]:7", "tcp://[::1%a b]:7", "udp://[::1%a%b]:7"] {
+            assert!(matches!(parse(text), Err(UrlError::BadZone(_))), "{text}");
+        }
+        let four = parse("tcp://[127.0.0.1%lo]:7");
+        assert_eq!(four, Err(UrlError::BadIpv6("127.0.0.1".to_owned())));
+    }
+
+    #[test]
+    fn an_address_of_the_system_becomes_a_url_that_means_the_same_address() {
+        for zone in [0, 1, 25, 254, 2513] {
+            let ip = "fe80::1".parse().unwrap();
+            let address = SocketAddr::V6(std::net::SocketAddrV6::new(ip, 7, 0, zone));
+            let url = Url::from(StreamUrl::Tcp(address.into()));
+            let again = parse(&url.to_string()).unwrap();
+            assert_eq!(again.host_port().unwrap().addresses().unwrap(), [address]);
+        }
+        let mapped: SocketAddr = "[::ffff:192.0.2.7]:7".parse().unwrap();
+        assert_eq!(HostPort::from(mapped).to_string(), "192.0.2.7:7");
     }
 
     #[test]

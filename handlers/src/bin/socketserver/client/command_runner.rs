@@ -25,7 +25,13 @@ pub fn run_commands(
 ) -> Result<(), Problem> {
     server.send(HERE)?;
     while wait(server.as_fd(), stop)? {
-        let command = server.receive()?;
+        let command = match server.receive() {
+            Err(Problem::NotThere(_)) if server.go_on() => {
+                server.send(HERE)?;
+                continue;
+            }
+            received => received?,
+        };
         log::info!("running {:?}", String::from_utf8_lossy(&command));
         let output = run(&command, limits, Some(stop));
         if let Some(note) = output.note() {

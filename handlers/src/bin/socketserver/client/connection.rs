@@ -77,16 +77,18 @@ impl Connection {
     }
 }
 
-/// Connects to the first address of the host that accepts. Returns the error of the last address.
+/// Connects to the first address of the host that accepts. Each has the time [`BEGINNING`]. Returns
+/// the error of the first address, but rather that of an address that refuses.
 fn connect_tcp(place: &HostPort) -> io::Result<TcpStream> {
-    let mut failed = io::ErrorKind::AddrNotAvailable.into();
+    let mut failed: Option<io::Error> = None;
     for address in place.addresses()? {
         match TcpStream::connect_timeout(&address, BEGINNING) {
             Ok(stream) => return Ok(stream),
-            Err(error) => failed = error,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => failed = Some(error),
+            Err(error) => drop(failed.get_or_insert(error)),
         }
     }
-    Err(failed)
+    Err(failed.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
 }
 
 impl Read for Connection {

@@ -1,5 +1,6 @@
 //! Datagrams to a server, and from it.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::failure::Problem;
-use crate::url::{DatagramUrl, HostPort};
+use crate::url::DatagramUrl;
 
 /// More than the largest datagram over UDP, in bytes.
 const LARGEST: usize = 65_536;
@@ -18,7 +19,8 @@ const LARGEST: usize = 65_536;
 /// The address of a server, after its name was looked up.
 #[derive(Debug)]
 pub enum Server {
-    Udp(SocketAddr),
+    /// The addresses of the host, at least one.
+    Udp(Vec<SocketAddr>),
     Unix(PathBuf),
 }
 
@@ -26,16 +28,19 @@ impl Server {
     /// Looks up the server at `url`.
     pub fn find(url: &DatagramUrl) -> Result<Self, Problem> {
         match url {
-            DatagramUrl::Udp(place) => first_address(place).map(Self::Udp),
+            DatagramUrl::Udp(place) => {
+                let addresses = place.addresses().map_err(Problem::NotThere)?;
+                Ok(Self::Udp(addresses))
+            }
             DatagramUrl::Unix(path) => Ok(Self::Unix(path.clone())),
         }
     }
 
-    /// The IP address; `None` for a Unix socket.
-    pub fn ip(&self) -> Option<IpAddr> {
+    /// The IP addresses; none for a Unix socket.
+    pub fn ips(&self) -> Vec<IpAddr> {
         match self {
-            Self::Udp(address) => Some(address.ip()),
-            Self::Unix(_) => None,
+            Self::Udp(addresses) => addresses.iter().map(SocketAddr::ip).collect(),
+            Self::Unix(_) => Vec::new(),
         }
     }
 
@@ -43,7 +48,7 @@ impl Server {
     /// succeeds also if there is no server.
     pub fn connect(&self) -> Result<Datagrams, Problem> {
         let socket = match self {
-            Self::Udp(address) => udp_socket(*address).map(Datagrams::Udp),
+            Self::Udp(addresses) => Candidates::connect(addresses).map(Datagrams::Udp),
             Self::Unix(path) => unix_socket(path).map(Datagrams::Unix),
         };
         socket.map_err(Problem::NotThere)
@@ -53,8 +58,50 @@ impl Server {
 /// A socket that sends to one server, and receives from that server alone.
 #[derive(Debug)]
 pub enum Datagrams {
-    Udp(UdpSocket),
+    Udp(Candidates),
     Unix(UnixDatagram),
+}
+
+/// A socket for each address of a host. The client goes on to the next when an address refuses its
+/// datagrams.
+#[derive(Debug)]
+pub struct Candidates {
+    /// At least one.
+    sockets: Vec<UdpSocket>,
+    current: Cell<usize>,
+}
+
+impl Candidates {
+    /// Leaves out the addresses that cannot be reached from here, unless that is all of them.
+    fn connect(addresses: &[SocketAddr]) -> io::Result<Self> {
+        let mut failed = None;
+        let mut sockets = Vec::new();
+        for address in addresses {
+            match udp_socket(*address) {
+                Ok(socket) => sockets.push(socket),
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        }
+        if sockets.is_empty() {
+            return Err(failed.unwrap_or_else(|| ErrorKind::AddrNotAvailable.into()));
+        }
+        let current = Cell::new(0);
+        Ok(Self { sockets, current })
+    }
+
+    fn current(&self) -> &UdpSocket {
+        &self.sockets[self.current.get()]
+    }
+
+    /// Goes on to the next address. Returns false if there is none.
+    fn go_on(&self) -> bool {
+        let next = self.current.get() + 1;
+        let exists = next < self.sockets.len();
+        if exists {
+            self.current.set(next);
+        }
+        exists
+    }
 }
 
 impl Datagrams {
@@ -65,18 +112,32 @@ impl Datagrams {
 
     /// Sends a message, and waits up to `timeout` for the answer.
     pub fn exchange(&self, message: &[u8], timeout: Duration) -> Result<Vec<u8>, Problem> {
-        match self {
-            Self::Udp(socket) => socket.set_read_timeout(Some(timeout))?,
-            Self::Unix(socket) => socket.set_read_timeout(Some(timeout))?,
+        loop {
+            match self {
+                Self::Udp(server) => server.current().set_read_timeout(Some(timeout))?,
+                Self::Unix(socket) => socket.set_read_timeout(Some(timeout))?,
+            }
+            let answer = self.send(message).and_then(|()| self.receive());
+            match answer {
+                Err(Problem::NotThere(_)) if self.go_on() => {}
+                answer => return answer,
+            }
         }
-        self.send(message)?;
-        self.receive()
+    }
+
+    /// Goes on to the next address of the server, after the present one has refused a datagram.
+    /// Returns false if there is none.
+    pub fn go_on(&self) -> bool {
+        match self {
+            Self::Udp(server) => server.go_on(),
+            Self::Unix(_) => false,
+        }
     }
 
     /// Sends a message.
     pub fn send(&self, message: &[u8]) -> Result<(), Problem> {
         match self {
-            Self::Udp(socket) => socket.send(message)?,
+            Self::Udp(server) => server.current().send(message)?,
             Self::Unix(socket) => socket.send(message)?,
         };
         Ok(())
@@ -87,7 +148,7 @@ impl Datagrams {
         let mut packet = vec![0; LARGEST];
         let length = loop {
             let received = match self {
-                Self::Udp(socket) => socket.recv(&mut packet),
+                Self::Udp(server) => server.current().recv(&mut packet),
                 Self::Unix(socket) => socket.recv(&mut packet),
             };
             match received {
@@ -103,16 +164,10 @@ impl Datagrams {
 impl AsFd for Datagrams {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Udp(socket) => socket.as_fd(),
+            Self::Udp(server) => server.current().as_fd(),
             Self::Unix(socket) => socket.as_fd(),
         }
     }
-}
-
-fn first_address(place: &HostPort) -> Result<SocketAddr, Problem> {
-    let addresses = place.addresses().map_err(Problem::NotThere)?;
-    let none = || Problem::NotThere(ErrorKind::AddrNotAvailable.into());
-    addresses.into_iter().next().ok_or_else(none)
 }
 
 fn udp_socket(server: SocketAddr) -> io::Result<UdpSocket> {
@@ -132,4 +187,52 @@ fn unix_socket(server: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::bind_addr(&address)?;
     socket.connect(server)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A socket that answers the first datagram with `answer`.
+    fn answering(answer: &'static [u8]) -> SocketAddr {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (_, client) = server.recv_from(&mut [0; 10]).unwrap();
+            server.send_to(answer, client).unwrap();
+        });
+        address
+    }
+
+    /// An address that refuses datagrams. Nobody else has an address of this kind by chance.
+    fn refusing() -> SocketAddr {
+        let taken = UdpSocket::bind("127.77.0.1:0").unwrap();
+        taken.local_addr().unwrap()
+    }
+
+    #[test]
+    fn a_message_that_one_address_refuses_goes_to_the_next() {
+        let addresses = [refusing(), refusing(), answering(b"here")];
+        let server = Server::Udp(addresses.to_vec()).connect().unwrap();
+        assert_eq!(server.exchange(b"hello", PATIENCE).unwrap(), b"here");
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_reached_is_left_out() {
+        // A zone that no interface has.
+        let nowhere = "[fe80::1%4000000]:7".parse().unwrap();
+        let addresses = vec![nowhere, answering(b"here")];
+        let server = Server::Udp(addresses).connect().unwrap();
+        assert_eq!(server.exchange(b"hello", PATIENCE).unwrap(), b"here");
+        Server::Udp(vec![nowhere]).connect().unwrap_err();
+    }
+
+    #[test]
+    fn if_every_address_refuses_there_is_no_server() {
+        let server = Server::Udp(vec![refusing(), refusing()]).connect().unwrap();
+        let problem = server.exchange(b"hello", PATIENCE).unwrap_err();
+        assert!(matches!(problem, Problem::NotThere(_)), "{problem:?}");
+    }
 }

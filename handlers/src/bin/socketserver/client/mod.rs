@@ -109,7 +109,9 @@ fn run_commands(options: &CommandRunner) -> Result<(), Failure> {
     let there = |problem: Problem| problem.at(&url.clone().into());
     let server = Server::find(&url).map_err(there)?;
     if !options.allow_remote {
-        remote::permit_server(server.ip())?;
+        for ip in server.ips() {
+            remote::permit_server(ip)?;
+        }
     }
     let signals = StopSignals::catch().and_then(StopSignals::into_descriptor);
     let stop = signals.map_err(Failure::Signals)?;

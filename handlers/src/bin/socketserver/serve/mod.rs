@@ -24,13 +24,13 @@ pub fn serve(options: &Options) -> Result<(), Failure> {
     let (target, site) = Target::new(options)?;
     match target {
         Target::Stream(StreamUrl::Tcp(place), factory) => {
-            concurrency.serve(TcpServer::new(place.to_string(), factory), &site)
+            concurrency.serve(TcpServer::new(site.inet_address(&place), factory), &site)
         }
         Target::Stream(StreamUrl::Unix(path), factory) => {
             concurrency.serve(UnixStreamServer::new(path, factory), &site)
         }
         Target::Datagram(DatagramUrl::Udp(place), factory) => {
-            let server = UdpServer::new(place.to_string(), factory);
+            let server = UdpServer::new(site.inet_address(&place), factory);
             concurrency.serve(server.max_packet_size(MAX_PACKET_SIZE), &site)
         }
         Target::Datagram(DatagramUrl::Unix(path), factory) => {

@@ -27,6 +27,14 @@ pub struct CommonOptions {
     #[arg(long, value_name = "URL")]
     pub listen: Option<Url>,
 
+    /// Listen on every address of the host name, and not only on the first that can be bound
+    ///
+    /// With "tcp://localhost:0" the server listens on 127.0.0.1 and on [::1], at one free port. An
+    /// address of a family that this machine does not have is left out. There is one line
+    /// "listening on" for each address.
+    #[arg(long)]
+    pub all_addresses: bool,
+
     /// How requests run beside one another
     ///
     /// The default is threading, or none for a handler that allows nothing else.

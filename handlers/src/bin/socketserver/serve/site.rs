@@ -3,17 +3,19 @@
 use std::io::{self, Write};
 use std::thread;
 
-use socketserver::{Address, BaseServer, Serve, Server};
+use socketserver::{Address, BaseServer, InetAddress, Serve, Server};
 
 use super::bounds::Bounds;
 use crate::failure::{Failure, Problem};
 use crate::remote::Exposure;
 use crate::stop::StopSignals;
-use crate::url::Url;
+use crate::url::{HostPort, Url};
 
 #[derive(Debug)]
 pub struct Site {
     pub url: Url,
+    /// Whether the server listens on every address of the URL's host.
+    pub all_addresses: bool,
     pub exposure: Exposure,
     pub bounds: Bounds,
 }
@@ -25,7 +27,9 @@ impl Site {
         let server = stack.bind()?;
         self.bounds.apply(&server);
         // A name may have another address than before, when the options were checked.
-        self.exposure.permit(&server.server_address())?;
+        for address in server.server_addresses() {
+            self.exposure.permit(&address)?;
+        }
         let handle = server.handle();
         let stop = move || {
             handle.request_shutdown();
@@ -47,14 +51,30 @@ impl Site {
         Ok(served?)
     }
 
-    /// Prints the line `listening on URL`, with the port that the system has chosen for port 0.
-    /// Clients can connect from now on.
+    /// The addresses to listen on.
+    pub fn inet_address(&self, place: &HostPort) -> InetAddress {
+        match self.all_addresses {
+            true => InetAddress::all(place.inet_address()),
+            false => place.inet_address(),
+        }
+    }
+
+    /// Prints a line `listening on URL` for each address, with the port that the system has chosen
+    /// for port 0. Clients can connect from now on.
     fn announce<S: BaseServer>(&self, server: &Server<S>) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        let (url, address) = (&self.url, server.server_address());
-        match address {
-            Address::Inet(_) => writeln!(stdout, "listening on {}://{address}", url.scheme())?,
-            _ => writeln!(stdout, "listening on {url}")?,
+        for address in server.server_addresses() {
+            let scheme = self.url.scheme();
+            match address {
+                Address::Inet(address) => {
+                    writeln!(
+                        stdout,
+                        "listening on {scheme}://{}",
+                        HostPort::from(address)
+                    )?;
+                }
+                _ => writeln!(stdout, "listening on {}", self.url)?,
+            }
         }
         stdout.flush()
     }

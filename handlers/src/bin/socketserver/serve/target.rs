@@ -28,9 +28,16 @@ impl Target {
             own,
         } = options;
         let url = common.listen.as_ref().unwrap_or(&handler.default_address);
+        if common.all_addresses && url.host_port().is_none() {
+            return Err(Failure::usage(format!(
+                "--all-addresses is for the name of a host, and {} has none",
+                url.scheme()
+            )));
+        }
         let service = handler.at(url.clone())?;
         let site = Site {
             url: url.clone(),
+            all_addresses: common.all_addresses,
             bounds: common.bounds.over(url)?,
             exposure: handler.exposure.chosen(own)?,
         };
