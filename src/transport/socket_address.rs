@@ -43,7 +43,7 @@ pub(crate) fn to_sockaddr(address: &Address) -> io::Result<SockAddr> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::net::SocketAddr;
+    use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
     use super::*;
 
@@ -53,8 +53,18 @@ mod tests {
             Address::from(([127, 0, 0, 1], 80)),
             Address::from("[::1]:80".parse::<SocketAddr>().unwrap()),
             Address::from_unix_path("/run/s".into()),
+            // With a zone, and as an IPv4 client of an IPv6 socket.
+            SocketAddr::from(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 0, 4)).into(),
+            Address::from("[::ffff:192.0.2.7]:80".parse::<SocketAddr>().unwrap()),
+            Address::Unix(OsString::from_vec(b"/run/\xff\n".to_vec()).into()),
+            Address::Unix("relative".into()),
+            Address::Unix("p".repeat(107).into()),
             #[cfg(target_os = "linux")]
             Address::from_unix_path("\0name".into()),
+            #[cfg(target_os = "linux")]
+            Address::UnixAbstract(b"\0two\0\xff\0".to_vec()),
+            #[cfg(target_os = "linux")]
+            Address::UnixAbstract(vec![7; 107]),
         ] {
             assert_eq!(from_sockaddr(&to_sockaddr(&address).unwrap()), address);
         }

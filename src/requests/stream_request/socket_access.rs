@@ -3,9 +3,13 @@
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use socket2::SockRef;
+
 use crate::requests::stream_request::StreamRequest;
 use crate::transport::absent_stream::AbsentStream;
+use crate::transport::socket_address::from_sockaddr;
 use crate::transport::sys::{self, PeerCredentials};
+use crate::values::address::Address;
 
 /// A connection that [`detach`](StreamRequest::detach) has taken out of its request.
 #[derive(Debug)]
@@ -54,6 +58,20 @@ impl StreamRequest {
     /// does not know it; the errors of the operating system.
     pub fn peer_credentials(&self) -> io::Result<PeerCredentials> {
         sys::peer_credentials(self.own_socket("ask for the peer of")?)
+    }
+
+    /// The address that the client has connected to: one of the
+    /// [server's addresses](crate::Server::server_addresses), or the address of this machine for a
+    /// server on every address. `None` without a network. Python's
+    /// `self.request.getsockname()`.
+    #[must_use]
+    #[doc(alias = "local_addr")]
+    #[doc(alias = "getsockname")]
+    pub fn local_address(&self) -> Option<Address> {
+        // Of the connection under every layer: the address is that of the transport.
+        let connection = self.stream.readiness()?;
+        let address = SockRef::from(&connection).local_addr().ok()?;
+        Some(from_sockaddr(&address))
     }
 
     fn own_socket(&self, purpose: &str) -> io::Result<BorrowedFd<'_>> {
