@@ -106,6 +106,7 @@ mod requests;
 mod running;
 mod server;
 mod servers;
+mod servers_together;
 mod stacks;
 mod support;
 mod transport;
@@ -130,6 +131,7 @@ pub use servers::tcp::TcpServer;
 pub use servers::udp::UdpServer;
 pub use servers::unix_datagram::UnixDatagramServer;
 pub use servers::unix_stream::UnixStreamServer;
+pub use servers_together::{Servers, ServersHandle};
 pub use stacks::{
     ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer, ForkingUnixStreamServer,
     ThreadPoolTcpServer, ThreadPoolUdpServer, ThreadPoolUnixDatagramServer,

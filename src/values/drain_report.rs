@@ -32,6 +32,19 @@ pub struct DrainReport {
     pub lingered: usize,
 }
 
+/// The numbers of several servers together.
+impl std::iter::Sum for DrainReport {
+    fn sum<I: Iterator<Item = Self>>(reports: I) -> Self {
+        reports.fold(Self::default(), |mut sum, report| {
+            sum.idle += report.idle;
+            sum.ended += report.ended;
+            sum.aborted += report.aborted;
+            sum.running += report.running;
+            sum
+        })
+    }
+}
+
 impl std::fmt::Display for DrainReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {

@@ -16,7 +16,10 @@ struct Room {
 const FLOORS: &[&[Room]] = &[
     &[room("lib", &["lib", "book"])],
     &[
-        room("stacks", &["stacks", "any_mix_in"]),
+        room(
+            "stacks",
+            &["stacks", "any_mix_in", "servers_together"],
+        ),
         room("mock", &["mock"]),
     ],
     &[room("servers", &["servers"]), room("mix_ins", &["mix_ins"])],

@@ -21,6 +21,7 @@ mod own_bottom_layer;
 mod own_datagram_layer;
 mod preparation;
 mod resets;
+mod servers_together;
 mod several_addresses;
 mod shutdown;
 mod socket_access;
