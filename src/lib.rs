@@ -96,6 +96,7 @@ struct Contributing;
 #[cfg(doctest)]
 mod book;
 
+mod accepted;
 mod any_mix_in;
 mod base_server;
 mod mix_in;

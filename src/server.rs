@@ -189,6 +189,62 @@ impl<S: BaseServer> Server<S> {
         self.run(Until::OneRequest(Deadline::after(timeout)))
     }
 
+    /// Serves a request that somebody else has accepted: steps 2 to 7 of a
+    /// [request's life](BaseServer). For a server that inetd starts, and for a worker with an
+    /// accept loop of its own.
+    ///
+    /// The request is verified, bounded by the limits, counted and drained as any other, and served
+    /// where the mix-in serves it. As [`handle_request`](Self::handle_request), this is one pass of
+    /// the loop: at a limit, or while a layer is not ready, the call waits, at most until a stop
+    /// request. Under a mix-in the handler may still run when this method returns.
+    ///
+    /// [`accepted`](Self::accepted) makes the request of a connection. A server that has nothing
+    /// else to do needs no socket: [`TcpServer::without_listener`](crate::TcpServer). Python's
+    /// counterpart is to call `process_request` oneself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyServing`] if the loop runs in another thread, or in this one. The request is
+    /// dropped then, which closes its connection, and counts as failed.
+    ///
+    /// # Panics
+    ///
+    /// As [`serve_forever`](Self::serve_forever).
+    pub fn serve(&self, request: S::Request) -> Result<(), Error> {
+        let begun = self.shared().begin_loop();
+        let serving = begun.map_err(|_| Error::AlreadyServing {
+            address: self.server_address(),
+        })?;
+        if let Some(serving) = serving {
+            self.wait_for_room(&serving)?;
+        }
+        self.dispatch(request);
+        Ok(())
+    }
+
+    /// Waits until the limits and the layers allow the request that is registered already, at most
+    /// until a stop request.
+    fn wait_for_room(&self, serving: &LoopGuard<'_>) -> Result<(), Error> {
+        let shared = self.shared();
+        let until = Until::OneRequest(Deadline::NEVER);
+        let mut pacing = Pacing::new();
+        serving.drain_waker();
+        // Collects ended children.
+        self.top.service_actions();
+        while !serving.is_stop_requested() {
+            let others = shared.requests().count().total().saturating_sub(1);
+            let reason = if !catch_panic(|| self.top.is_ready()).unwrap_or(true) {
+                Reason::NotReady
+            } else if shared.settings().is_at_limit(others) {
+                Reason::AtLimit
+            } else {
+                break;
+            };
+            self.wait(serving, &mut pacing, reason, until)?;
+        }
+        Ok(())
+    }
+
     fn run(&self, until: Until) -> Result<(), Error> {
         let address = || self.server_address();
         let begun = self.shared().begin_loop();

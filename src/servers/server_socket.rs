@@ -36,6 +36,11 @@ impl ServerSocket {
         Self::over(ListeningSocket::given(socket, kind))
     }
 
+    /// No socket: nobody can connect.
+    pub(crate) fn none(kind: Type) -> Self {
+        Self::over(ListeningSocket::none(kind))
+    }
+
     fn over(listening: ListeningSocket) -> Self {
         Self {
             handle: LayerHandle::new(),

@@ -111,6 +111,16 @@ impl<F: HandlerFactory<StreamRequest>> TcpServer<F> {
         Self::given(listener.into(), handler_factory)
     }
 
+    /// Makes a bottom layer that accepts no connections itself, and serves those that
+    /// [`Server::serve`](crate::Server::serve) receives: of TCP and of Unix sockets.
+    ///
+    /// The [server's address](crate::Server::server_address) is
+    /// [`UnixUnnamed`](crate::Address::UnixUnnamed). `serve_forever` of such a server waits for its
+    /// stop. In Python a program passes `bind_and_activate=False`.
+    pub fn without_listener(handler_factory: F) -> Self {
+        Self::over(ServerSocket::none(Type::STREAM), handler_factory)
+    }
+
     /// As [`from_listener`](Self::from_listener), for any family.
     pub(crate) fn given(socket: OwnedFd, handler_factory: F) -> Self {
         Self::over(ServerSocket::given(socket, Type::STREAM), handler_factory)

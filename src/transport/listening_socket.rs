@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -59,6 +60,11 @@ impl ListeningSocket {
         Self::new(endpoint, kind, SocketOptions::default())
     }
 
+    /// No socket: nobody can connect.
+    pub(crate) fn none(kind: Type) -> Self {
+        Self::new(Endpoint::Nowhere, kind, SocketOptions::default())
+    }
+
     fn new(endpoint: Endpoint, kind: Type, options: SocketOptions) -> Self {
         Self {
             endpoint,
@@ -95,6 +101,9 @@ impl ListeningSocket {
             let socket = lock(socket).take().ok_or(SocketError::Closed)?;
             return Open::given(socket, self.kind).map_err(SocketError::Given);
         }
+        if let Endpoint::Nowhere = self.endpoint {
+            return Open::nowhere();
+        }
         let groups = self.endpoint.groups().map_err(SocketError::Address)?;
         let socket = first_socket(&groups, self.kind)?;
         Ok(Open::new(socket, groups))
@@ -110,7 +119,7 @@ impl ListeningSocket {
     /// [`end_claim`](Self::end_claim) or [`close`](Self::close).
     pub(crate) fn bind(&self) -> Result<Vec<Address>, SocketError> {
         self.with_open(|open| {
-            if let Endpoint::Given(_) = self.endpoint {
+            if let Endpoint::Given(_) | Endpoint::Nowhere = self.endpoint {
                 let address = open.requested().clone();
                 return self.options.refuse(&address).map(|()| vec![address]);
             }
@@ -142,6 +151,9 @@ impl ListeningSocket {
     ///
     /// Fails with the address on which listen(2) failed.
     pub(crate) fn listen(&self, backlog: i32) -> Result<(), (Address, io::Error)> {
+        if let Endpoint::Nowhere = self.endpoint {
+            return Ok(());
+        }
         let listens = self.each_socket(|socket| {
             let socket = SockRef::from(socket);
             // Non-blocking: if a client leaves before it is accepted, the loop must not wait for
@@ -181,6 +193,9 @@ impl ListeningSocket {
 
     /// Accepts the next connection, in blocking mode, and returns it with its client's address.
     pub(crate) fn accept(&self) -> Result<(Socket, Address), GetRequestError> {
+        if let Endpoint::Nowhere = self.endpoint {
+            return Err(GetRequestError::Empty);
+        }
         match self.opened()? {
             Sockets::One(socket) => accept(&socket),
             Sockets::Several(sockets) => sockets.in_turn(accept),
@@ -240,6 +255,8 @@ enum Endpoint {
     UnixAbstract(Vec<u8>),
     /// A socket of somebody else's making, until it is opened.
     Given(Mutex<Option<OwnedFd>>),
+    /// No socket: the server serves what others have accepted.
+    Nowhere,
 }
 
 impl Endpoint {
@@ -250,6 +267,7 @@ impl Endpoint {
             Self::Unix(file) => vec![Group::of_one(Address::Unix(file.path().to_owned()))],
             Self::UnixAbstract(name) => vec![Group::of_one(Address::UnixAbstract(name.clone()))],
             Self::Given(_) => unreachable!("a given socket has its address"),
+            Self::Nowhere => vec![Group::of_one(Address::UnixUnnamed)],
         })
     }
 }
@@ -274,9 +292,21 @@ struct Open {
     claim: Option<Claim>,
     /// The file that bind(2) has made, for a Unix socket.
     file: Option<BoundFile>,
+    /// The other end of `socket` for a server that accepts nothing: so `socket` is never readable.
+    _silent: Option<UnixStream>,
 }
 
 impl Open {
+    fn nowhere() -> Result<Self, SocketError> {
+        let failed = |error| SocketError::Create(Address::UnixUnnamed, error);
+        let (silent, socket) = UnixStream::pair().map_err(failed)?;
+        let groups = vec![Group::of_one(Address::UnixUnnamed)];
+        Ok(Self {
+            _silent: Some(silent),
+            ..Self::new(Arc::new(socket.into()), groups)
+        })
+    }
+
     fn new(socket: Arc<OwnedFd>, groups: Vec<Group>) -> Self {
         Self {
             socket,
@@ -285,6 +315,7 @@ impl Open {
             is_bound: false,
             claim: None,
             file: None,
+            _silent: None,
         }
     }
 

@@ -18,7 +18,7 @@ const FLOORS: &[&[Room]] = &[
     &[
         room(
             "stacks",
-            &["stacks", "any_mix_in", "servers_together"],
+            &["stacks", "any_mix_in", "accepted", "servers_together"],
         ),
         room("mock", &["mock"]),
     ],

@@ -3,6 +3,7 @@
 //! None of them forks, starts a program, or changes or counts what belongs to the whole process;
 //! those that do are in `tests/own_process`.
 
+mod accepted;
 mod addresses;
 mod changed_streams;
 mod close;
