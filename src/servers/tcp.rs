@@ -60,7 +60,8 @@ impl<F: HandlerFactory<StreamRequest>> TcpServer<F> {
     /// Makes a server of this layer alone, with the default options, bound and listening:
     /// `TcpServer::bind("127.0.0.1:9999", Handler::default)`. Python's constructor.
     ///
-    /// For other options, and for a mix-in, begin with [`new`](Self::new).
+    /// For other options, and for a mix-in, begin with [`new`](Self::new), and end with the method
+    /// [`bind`](Serve::bind) of the trait [`Serve`], which has to be in scope.
     ///
     /// # Errors
     ///
