@@ -107,6 +107,9 @@ struct DesignDecisionsWakeup;
 #[doc = include_str!("../docs/design/decisions/getting-first.md")]
 struct DesignDecisionsGettingFirst;
 
+#[doc = include_str!("../docs/design/decisions/several-addresses.md")]
+struct DesignDecisionsSeveralAddresses;
+
 #[doc = include_str!("../docs/design/decisions/hand-over.md")]
 struct DesignDecisionsHandOver;
 
