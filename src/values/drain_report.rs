@@ -35,12 +35,22 @@ pub struct DrainReport {
 /// The numbers of several servers together.
 impl std::iter::Sum for DrainReport {
     fn sum<I: Iterator<Item = Self>>(reports: I) -> Self {
-        reports.fold(Self::default(), |mut sum, report| {
-            sum.idle += report.idle;
-            sum.ended += report.ended;
-            sum.aborted += report.aborted;
-            sum.running += report.running;
-            sum
+        reports.fold(Self::default(), |sum, report| {
+            // Named, so that no number is forgotten.
+            let Self {
+                idle,
+                ended,
+                aborted,
+                running,
+                lingered,
+            } = report;
+            Self {
+                idle: sum.idle + idle,
+                ended: sum.ended + ended,
+                aborted: sum.aborted + aborted,
+                running: sum.running + running,
+                lingered: sum.lingered + lingered,
+            }
         })
     }
 }
@@ -62,5 +72,26 @@ impl std::fmt::Display for DrainReport {
             0 => Ok(()),
             lingered => write!(f, ", {lingered} lingered"),
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_of_reports_has_the_sum_of_each_number() {
+        let report = DrainReport {
+            idle: 1,
+            ended: 2,
+            aborted: 3,
+            running: 4,
+            lingered: 5,
+        };
+        let sum: DrainReport = [report, report].into_iter().sum();
+        assert_eq!(
+            sum.to_string(),
+            "2 idle, 4 ended, 6 aborted, 8 still running, 10 lingered"
+        );
     }
 }
