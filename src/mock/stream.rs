@@ -167,6 +167,8 @@ impl MockStream {
             events: Arc::clone(&events),
             server: server.server().clone(),
             connection: connection.clone(),
+            timeout: None,
+            deadline: None,
         };
         let guard = server.register_connection(self.client_address, connection);
         let request = StreamRequest::new(Box::new(stream), guard);
@@ -204,7 +206,8 @@ pub enum StreamEvent {
     WriteFailed(ErrorKind),
     /// The stream was flushed.
     Flushed,
-    /// The handler set this timeout, or removed it (`None`).
+    /// The handler set this timeout, or removed it (`None`); or its
+    /// [progress deadline](crate::Deadlines::progress) did.
     TimeoutSet(Option<Duration>),
     /// Nagle's algorithm was turned off (true) or on (false).
     NodelaySet(bool),
@@ -333,6 +336,8 @@ struct Script {
     events: Arc<Mutex<Vec<StreamEvent>>>,
     server: ServerHandle,
     connection: Arc<Connection>,
+    timeout: Option<Duration>,
+    deadline: Option<Instant>,
 }
 
 impl Script {
@@ -369,6 +374,20 @@ impl Script {
         }
     }
 
+    /// The error of a stream that times out. Its kind shows which of the two bounds is over: that
+    /// which comes first.
+    fn expired(&self, error: io::Error) -> io::Error {
+        let left = self
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match (error.kind(), self.timeout) {
+            (ErrorKind::TimedOut, Some(timeout)) if left.is_none_or(|left| timeout < left) => {
+                ErrorKind::WouldBlock.into()
+            }
+            _ => error,
+        }
+    }
+
     fn take(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let until_error = match self.write_error {
             Some((after, kind)) if self.written >= after => {
@@ -393,7 +412,7 @@ impl Read for Script {
             Ok(count) => StreamEvent::Read(*count),
             Err(error) => StreamEvent::ReadFailed(error.kind()),
         });
-        result
+        result.map_err(|error| self.expired(error))
     }
 }
 
@@ -404,7 +423,7 @@ impl Write for Script {
             Ok(count) => StreamEvent::Written(bytes[..*count].to_owned()),
             Err(error) => StreamEvent::WriteFailed(error.kind()),
         });
-        result
+        result.map_err(|error| self.expired(error))
     }
 
     fn write_vectored(&mut self, parts: &[io::IoSlice<'_>]) -> io::Result<usize> {
@@ -452,11 +471,13 @@ impl Stream for Script {
 
     fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.record(StreamEvent::TimeoutSet(timeout));
+        self.timeout = timeout;
         Ok(())
     }
 
-    fn set_deadline(&mut self, _: Option<Instant>) -> io::Result<()> {
-        // No clock: time passes only at a step of the script.
+    fn set_deadline(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        // Kept to know which bound is over at a step of the script that times out.
+        self.deadline = deadline;
         Ok(())
     }
 

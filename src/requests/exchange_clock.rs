@@ -17,6 +17,8 @@ pub(crate) struct ExchangeClock {
     /// The times that the reads and the writes of this exchange have taken.
     reading: Duration,
     writing: Duration,
+    /// The bytes of this exchange's answer that have been sent.
+    sent: u64,
 }
 
 impl ExchangeClock {
@@ -28,6 +30,7 @@ impl ExchangeClock {
             answered: false,
             reading: Duration::ZERO,
             writing: Duration::ZERO,
+            sent: 0,
         }
     }
 
@@ -41,6 +44,28 @@ impl ExchangeClock {
         (self.reading, self.writing) = (Duration::ZERO, Duration::ZERO);
     }
 
+    /// The bytes that have been sent since the present exchange began.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// The end of the time that includes the server's own work: of the lifetime, or of the
+    /// preparation. What begins later fails, whether or not the client would keep it waiting.
+    pub(crate) fn end(&self) -> Option<Bound> {
+        let preparation = match self.phase {
+            Phase::Preparing(Some(since)) => {
+                Bound::after(since, self.deadlines.prepare(), DeadlineExceeded::Prepare)
+            }
+            _ => None,
+        };
+        sooner(preparation, self.end_of_life())
+    }
+
+    fn end_of_life(&self) -> Option<Bound> {
+        let limit = self.deadlines.lifetime();
+        Bound::after(self.accepted, limit, DeadlineExceeded::Lifetime)
+    }
+
     /// Notes that the layers begin to prepare the connection.
     pub(crate) fn begin_preparation(&mut self) {
         self.phase = Phase::Preparing(None);
@@ -49,8 +74,7 @@ impl ExchangeClock {
     /// Notes that the connection is prepared. The first message has its whole time.
     pub(crate) fn end_preparation(&mut self) {
         self.phase = Phase::Opening;
-        self.answered = false;
-        (self.reading, self.writing) = (Duration::ZERO, Duration::ZERO);
+        self.reset();
     }
 
     /// Notes that the handler waits for the next message.
@@ -63,17 +87,26 @@ impl ExchangeClock {
     /// Notes that the next message begins.
     pub(crate) fn begin_exchange(&mut self) {
         self.phase = Phase::Within;
-        self.answered = false;
-        (self.reading, self.writing) = (Duration::ZERO, Duration::ZERO);
+        self.reset();
     }
 
-    /// Returns the bound of a read that begins now.
-    pub(crate) fn begin_read(&mut self, now: Instant) -> Option<Bound> {
+    fn reset(&mut self) {
+        self.answered = false;
+        (self.reading, self.writing) = (Duration::ZERO, Duration::ZERO);
+        self.sent = 0;
+    }
+
+    /// Returns the bounds of a read that begins now.
+    pub(crate) fn begin_read(&mut self, now: Instant) -> Bounds {
         if self.answered {
             self.end_exchange();
         }
         let all = &self.deadlines;
         let none = Duration::ZERO;
+        let progress = match self.phase {
+            Phase::Within => all.progress(),
+            Phase::Preparing(_) | Phase::Opening | Phase::Between => None,
+        };
         let (limit, used, exceeded): (_, _, fn(_) -> _) = match &mut self.phase {
             Phase::Preparing(since) => {
                 let since = *since.get_or_insert(now);
@@ -84,7 +117,8 @@ impl ExchangeClock {
             Phase::Between => (all.idle(), none, DeadlineExceeded::Idle),
             Phase::Within => (all.read(), self.reading, DeadlineExceeded::Read),
         };
-        self.bound(now, limit, used, exceeded)
+        let whole = self.whole(now, limit, used, exceeded);
+        Bounds { whole, progress }
     }
 
     /// Notes a read that has received `count` bytes and has taken this time.
@@ -97,22 +131,27 @@ impl ExchangeClock {
         }
     }
 
-    pub(crate) fn begin_write(&mut self, now: Instant) -> Option<Bound> {
+    /// Returns the bounds of a write that begins now.
+    pub(crate) fn begin_write(&mut self, now: Instant) -> Bounds {
         if let Phase::Preparing(_) = self.phase {
             return self.begin_read(now);
         }
         let (limit, used) = (self.deadlines.write(), self.writing);
-        self.bound(now, limit, used, DeadlineExceeded::Write)
+        let whole = self.whole(now, limit, used, DeadlineExceeded::Write);
+        let progress = self.deadlines.progress();
+        Bounds { whole, progress }
     }
 
-    pub(crate) fn end_write(&mut self, took: Duration) {
+    /// Notes a write that has sent `count` bytes and has taken this time.
+    pub(crate) fn end_write(&mut self, count: usize, took: Duration) {
         self.answered = true;
         self.writing += took;
+        self.sent += count as u64;
     }
 
-    /// The bound of an operation: the deadline of its phase or that of the connection, whichever is
-    /// sooner.
-    fn bound(
+    /// The end of the waits of an operation: the deadline of its phase or that of the connection,
+    /// whichever is sooner.
+    fn whole(
         &self,
         now: Instant,
         limit: Option<Duration>,
@@ -124,15 +163,24 @@ impl ExchangeClock {
             let exceeded = exceeded(limit);
             Some(Bound { until, exceeded })
         });
-        let connection = self.deadlines.lifetime().and_then(|limit| {
-            let until = self.accepted.checked_add(limit)?;
-            let exceeded = DeadlineExceeded::Lifetime(limit);
-            Some(Bound { until, exceeded })
-        });
-        [phase, connection]
-            .into_iter()
-            .flatten()
-            .min_by_key(|bound| bound.until)
+        sooner(phase, self.end_of_life())
+    }
+}
+
+/// The bounds of an operation, which may wait for the client several times.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// The end of all its waits.
+    pub whole: Option<Bound>,
+    /// The longest time without a byte, which begins anew with each byte.
+    pub progress: Option<Duration>,
+}
+
+impl Bounds {
+    /// The bound of one wait that begins now.
+    pub(crate) fn of_wait(&self, now: Instant) -> Option<Bound> {
+        let progress = Bound::after(now, self.progress, DeadlineExceeded::Progress);
+        sooner(self.whole, progress)
     }
 }
 
@@ -141,6 +189,24 @@ impl ExchangeClock {
 pub(crate) struct Bound {
     pub until: Instant,
     pub exceeded: DeadlineExceeded,
+}
+
+impl Bound {
+    fn after(
+        begin: Instant,
+        limit: Option<Duration>,
+        exceeded: fn(Duration) -> DeadlineExceeded,
+    ) -> Option<Self> {
+        let limit = limit?;
+        let until = begin.checked_add(limit)?;
+        let exceeded = exceeded(limit);
+        Some(Self { until, exceeded })
+    }
+}
+
+fn sooner(one: Option<Bound>, other: Option<Bound>) -> Option<Bound> {
+    let bounds = one.into_iter().chain(other);
+    bounds.min_by_key(|bound| bound.until)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,8 +243,8 @@ mod tests {
         (ExchangeClock::new(deadlines, now), now)
     }
 
-    fn left(bound: Option<Bound>, now: Instant) -> (Duration, DeadlineExceeded) {
-        let bound = bound.unwrap();
+    fn left(bounds: Bounds, now: Instant) -> (Duration, DeadlineExceeded) {
+        let bound = bounds.of_wait(now).unwrap();
         (bound.until - now, bound.exceeded)
     }
 
@@ -208,7 +274,7 @@ mod tests {
     fn the_writes_of_an_answer_share_one_limit() {
         let (mut clock, now) = clock();
         clock.end_read(1, Duration::ZERO);
-        clock.end_write(SECOND);
+        clock.end_write(1, SECOND);
         let rest = left(clock.begin_write(now), now);
         assert_eq!(rest, (WRITE - SECOND, DeadlineExceeded::Write(WRITE)));
     }
@@ -218,7 +284,7 @@ mod tests {
         let (mut clock, now) = clock();
         clock.end_read(1, Duration::ZERO);
         clock.end_read(1, SECOND);
-        clock.end_write(SECOND);
+        clock.end_write(1, SECOND);
         let idle = left(clock.begin_read(now), now);
         assert_eq!(idle, (IDLE, DeadlineExceeded::Idle(IDLE)));
         clock.end_read(1, SECOND);
@@ -230,7 +296,7 @@ mod tests {
     fn a_client_that_has_sent_nothing_is_not_idle_but_late_with_its_first_byte() {
         let (mut clock, now) = clock();
         clock.end_exchange();
-        clock.end_write(SECOND);
+        clock.end_write(1, SECOND);
         let exceeded = left(clock.begin_read(now), now).1;
         assert_eq!(exceeded, DeadlineExceeded::FirstByte(FIRST_BYTE));
     }
@@ -267,9 +333,47 @@ mod tests {
             Deadlines::uniform(Duration::MAX).with_lifetime(Duration::MAX),
         ] {
             let mut clock = ExchangeClock::new(deadlines, now);
-            assert_eq!(clock.begin_read(now), None);
-            assert_eq!(clock.begin_write(now), None);
+            assert_eq!(clock.begin_read(now), Bounds::default());
+            assert_eq!(clock.begin_write(now), Bounds::default());
+            assert_eq!(clock.end(), None);
         }
+    }
+
+    #[test]
+    fn progress_is_bounded_within_messages_and_answers_alone() {
+        let now = Instant::now();
+        let progress = DeadlineExceeded::Progress(SECOND);
+        let deadlines = Deadlines::none().with_progress(SECOND).with_write(READ);
+        let mut clock = ExchangeClock::new(deadlines, now);
+        assert_eq!(clock.begin_read(now), Bounds::default());
+        clock.end_read(1, SECOND);
+        for _ in 0..3 {
+            assert_eq!(left(clock.begin_read(now), now), (SECOND, progress));
+            assert_eq!(left(clock.begin_write(now), now), (SECOND, progress));
+            clock.end_read(1, SECOND);
+        }
+        clock.end_write(7, READ - SECOND / 2);
+        let write = (SECOND / 2, DeadlineExceeded::Write(READ));
+        assert_eq!(left(clock.begin_write(now), now), write);
+        assert_eq!(clock.sent(), 7);
+        clock.end_exchange();
+        assert_eq!(clock.begin_read(now), Bounds::default());
+        clock.begin_exchange();
+        assert_eq!(clock.sent(), 0);
+    }
+
+    #[test]
+    fn the_time_of_a_preparation_has_an_end_from_its_first_read_on() {
+        let (mut clock, now) = clock();
+        assert_eq!(clock.end(), None);
+        clock.begin_preparation();
+        assert_eq!(clock.end(), None);
+        clock.begin_read(now);
+        let end = clock.end().unwrap();
+        assert_eq!(end.until, now + PREPARE);
+        assert_eq!(end.exceeded, DeadlineExceeded::Prepare(PREPARE));
+        clock.end_preparation();
+        assert_eq!(clock.end(), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The buffer of the bytes that a handler has written and the connection has not sent yet.
 
 use std::io::{self, ErrorKind, IoSlice};
+use std::time::Instant;
 
 use crate::transport::stream::Stream;
 
@@ -72,24 +73,40 @@ impl WriteBuffer {
     }
 
     /// Sends the gathered bytes, then `more`. The buffer is empty afterwards, even after an error.
-    pub(crate) fn send(&mut self, stream: &mut dyn Stream, more: &[u8]) -> io::Result<()> {
-        let sent = self.send_all(stream, more);
+    /// Fails with [`TimedOut`](ErrorKind::TimedOut) if bytes are unsent at `end`, although the
+    /// stream would take them.
+    pub(crate) fn send(
+        &mut self,
+        stream: &mut dyn Stream,
+        more: &[u8],
+        end: Option<Instant>,
+    ) -> Sent {
+        let mut count = 0;
+        let sent = self.send_all(stream, more, end, &mut count);
         self.bytes.clear();
-        sent?;
-        stream.flush()
+        let result = sent.and_then(|()| stream.flush());
+        Sent { count, result }
     }
 
-    fn send_all(&mut self, stream: &mut dyn Stream, more: &[u8]) -> io::Result<()> {
+    fn send_all(
+        &mut self,
+        stream: &mut dyn Stream,
+        more: &[u8],
+        end: Option<Instant>,
+        sent: &mut usize,
+    ) -> io::Result<()> {
         let gathered = self.bytes.len();
         let total = gathered + more.len();
-        let mut sent = 0;
-        while sent < total {
+        while *sent < total {
+            if *sent > 0 && end.is_some_and(|end| end <= Instant::now()) {
+                return Err(ErrorKind::TimedOut.into());
+            }
             self.settle_nagle(stream);
-            let written = match (gathered.saturating_sub(sent), more) {
-                (0, more) => stream.write(&more[sent - gathered..]),
-                (_, []) => stream.write(&self.bytes[sent..]),
+            let written = match (gathered.saturating_sub(*sent), more) {
+                (0, more) => stream.write(&more[*sent - gathered..]),
+                (_, []) => stream.write(&self.bytes[*sent..]),
                 (_, more) => {
-                    stream.write_vectored(&[IoSlice::new(&self.bytes[sent..]), IoSlice::new(more)])
+                    stream.write_vectored(&[IoSlice::new(&self.bytes[*sent..]), IoSlice::new(more)])
                 }
             };
             match written {
@@ -97,7 +114,7 @@ impl WriteBuffer {
                     let message = "the connection takes no more bytes";
                     return Err(io::Error::new(ErrorKind::WriteZero, message));
                 }
-                Ok(count) => sent += count,
+                Ok(count) => *sent += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -116,6 +133,13 @@ impl WriteBuffer {
             Nagle::Settled => {}
         }
     }
+}
+
+/// What [`WriteBuffer::send`] has sent, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub count: usize,
+    pub result: io::Result<()>,
 }
 
 /// When to turn off Nagle's algorithm, which delays a small write while an earlier write is

@@ -13,7 +13,7 @@ use crate::support::deadline::Deadline;
 use crate::transport::connection::Connection;
 use crate::transport::poll::{readable_now, writable_by};
 use crate::transport::stream::Stream;
-use crate::transport::sys::NO_SIGNAL;
+use crate::transport::sys::{NO_SIGNAL, untaken};
 
 /// The shortest `SO_RCVTIMEO` that is set: the option counts microseconds, and zero means no
 /// timeout. A read may end this much after its deadline.
@@ -91,24 +91,51 @@ impl SocketStream {
         }
     }
 
+    /// Reads without a bound. The option that an earlier bound has left is removed only if it ends
+    /// the read.
+    fn read_unbounded(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.socket().read(buffer) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock && self.read_timeout.is_some() => {
+                self.set_read_timeout(None)?;
+                self.socket().read(buffer)
+            }
+            result => result,
+        }
+    }
+
     /// Calls `send` with the flags of send(2), and waits for room until the bound.
     ///
     /// With a bound, the wait is in poll(2) and not in send(2) with `SO_SNDTIMEO`, which over a
     /// Unix socket bounds each part of a long write.
     fn send(&self, send: impl Fn(&Socket, c_int) -> io::Result<usize>) -> io::Result<usize> {
-        let Some(bound) = self.bound() else {
+        if self.timeout.is_none() && self.deadline.is_none() {
             return self.count_sent(send(self.socket(), NO_SIGNAL));
-        };
+        }
         loop {
             match send(self.socket(), NO_SIGNAL | MSG_DONTWAIT) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if !writable_by(self.socket().as_fd(), Deadline::at(bound.until))? {
-                        return Err(bound.expired.into());
-                    }
-                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait_for_room()?,
                 sent => return self.count_sent(sent),
             }
         }
+    }
+
+    /// Waits until the socket takes bytes, and fails at the bound. While the client takes what was
+    /// sent before, the timeout begins anew: a socket with a large buffer reports room only when a
+    /// good part of the buffer is free, for which a slow client needs minutes.
+    fn wait_for_room(&self) -> io::Result<()> {
+        let socket = self.socket().as_fd();
+        let mut before = self.timeout.and_then(|_| untaken(socket));
+        while let Some(bound) = self.bound() {
+            if writable_by(socket, Deadline::at(bound.until))? {
+                break;
+            }
+            let now = before.and_then(|_| untaken(socket));
+            if bound.expired == ErrorKind::TimedOut || now.is_none() || now >= before {
+                return Err(bound.expired.into());
+            }
+            before = now;
+        }
+        Ok(())
     }
 
     fn count_sent(&self, sent: io::Result<usize>) -> io::Result<usize> {
@@ -125,10 +152,7 @@ impl Read for SocketStream {
         let size = buffer.len();
         let read = match self.bound() {
             Some(bound) => self.read_until(buffer, bound),
-            None => {
-                self.set_read_timeout(None)?;
-                self.socket().read(buffer)
-            }
+            None => self.read_unbounded(buffer),
         };
         self.connection.reading().note_read(&read, size);
         let count = read?;
@@ -161,8 +185,9 @@ impl Stream for SocketStream {
     }
 
     fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        // The next read sets the option of the socket, if its present value is too long.
         self.timeout = timeout.map(|timeout| timeout.max(SHORTEST_WAIT));
-        self.set_read_timeout(self.timeout)
+        Ok(())
     }
 
     fn set_deadline(&mut self, deadline: Option<Instant>) -> io::Result<()> {

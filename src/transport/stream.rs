@@ -73,8 +73,10 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
     /// If the connection has ended already.
     fn shutdown(&mut self, how: Shutdown) -> io::Result<()>;
 
-    /// Bounds every single read and write from now on; `None` means no bound. `timeout` is never
-    /// zero.
+    /// Bounds every single read and write from now on: it fails when nothing was received or taken
+    /// for so long. `None` means no bound. `timeout` is never zero. A layer passes the timeout on
+    /// to its inner stream, where it bounds each system call: so
+    /// [`Deadlines::progress`](crate::Deadlines::progress) holds for each part of a long write.
     ///
     /// # Errors
     ///

@@ -87,6 +87,22 @@ pub(crate) const MESSAGES: Type = Type::SEQPACKET;
 #[cfg(target_vendor = "apple")]
 pub(crate) const MESSAGES: Type = Type::STREAM;
 
+/// The number of sent bytes that the client has not taken yet, or an estimate that falls as it
+/// takes them: `TIOCOUTQ`.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+#[allow(unsafe_code)]
+pub(crate) fn untaken(socket: BorrowedFd<'_>) -> Option<c_int> {
+    let mut count: c_int = 0;
+    // SAFETY: the descriptor is borrowed, so it is open, and the request writes one `int` to the
+    // address that it receives, which is that of a live `int`.
+    let status = unsafe { nix::libc::ioctl(socket.as_raw_fd(), nix::libc::TIOCOUTQ, &mut count) };
+    (status == 0).then_some(count)
+}
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+pub(crate) fn untaken(_: BorrowedFd<'_>) -> Option<c_int> {
+    None
+}
+
 /// Who is at the other end of a Unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -58,6 +58,7 @@ pub struct Deadlines {
     idle: Option<Duration>,
     read: Option<Duration>,
     write: Option<Duration>,
+    progress: Option<Duration>,
     lifetime: Option<Duration>,
 }
 
@@ -67,7 +68,9 @@ impl Deadlines {
         Self::default()
     }
 
-    /// The same deadline for everything but [`lifetime`](Self::lifetime).
+    /// The same deadline for everything but [`lifetime`](Self::lifetime), and
+    /// [`progress`](Self::progress), which cannot be over before `read` and `write` of the same
+    /// time.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -82,8 +85,8 @@ impl Deadlines {
     }
 
     /// These deadlines, each shortened to `limit` if it is longer or not set;
-    /// [`lifetime`](Self::lifetime) stays as it is. For a handler with less patience in a part of
-    /// its conversation than its server has.
+    /// [`progress`](Self::progress) and [`lifetime`](Self::lifetime) stay as they are. For a
+    /// handler with less patience in a part of its conversation than its server has.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -101,6 +104,7 @@ impl Deadlines {
             idle: capped(self.idle),
             read: capped(self.read),
             write: capped(self.write),
+            progress: self.progress,
             lifetime: self.lifetime,
         }
     }
@@ -141,7 +145,8 @@ impl Deadlines {
         Self { idle, ..self }
     }
 
-    /// The time for the rest of a message that has begun: all reads of an exchange together.
+    /// The time for the rest of a message that has begun: all reads of an exchange together,
+    /// however long the message is. For large messages see [`progress`](Self::progress).
     pub fn read(&self) -> Option<Duration> {
         self.read
     }
@@ -152,9 +157,9 @@ impl Deadlines {
         Self { read, ..self }
     }
 
-    /// The time in which the client takes the answer: all writes of an exchange together. For a
-    /// handler that sends without being asked, these are all writes before the client's next
-    /// message.
+    /// The time in which the client takes the answer: all writes of an exchange together, however
+    /// long the answer is. For a handler that sends without being asked, these are all writes
+    /// before the client's next message. For large answers see [`progress`](Self::progress).
     pub fn write(&self) -> Option<Duration> {
         self.write
     }
@@ -165,8 +170,44 @@ impl Deadlines {
         Self { write, ..self }
     }
 
-    /// The time from the accept of the connection to its close, whatever the client does. The end
-    /// of the lifetime ends reads and writes; a handler that does neither is not interrupted.
+    /// The longest time without a byte in the middle of a message or of an answer. Each byte that
+    /// the client sends or takes begins the time anew.
+    ///
+    /// This is the deadline of a server for large files: a slow client may take as long as it
+    /// needs, as long as bytes move. A client that moves one byte now and then is ended by
+    /// [`read`](Self::read), [`write`](Self::write) or [`lifetime`](Self::lifetime), if they are
+    /// set too.
+    ///
+    /// Bytes count as taken when the operating system has accepted them for the client. A layer
+    /// that changes the bytes passes [`set_timeout`](crate::layer::Stream::set_timeout) on to its
+    /// inner stream, which keeps this deadline.
+    pub fn progress(&self) -> Option<Duration> {
+        self.progress
+    }
+
+    /// Sets [`progress`](Self::progress).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use socketserver::Deadlines;
+    /// // A server for large files: patient in the middle of one, not between two.
+    /// let deadlines = Deadlines::none()
+    ///     .with_first_byte(Duration::from_secs(10))
+    ///     .with_idle(Duration::from_secs(60))
+    ///     .with_progress(Duration::from_secs(30));
+    /// assert_eq!(deadlines.write(), None);
+    /// ```
+    pub fn with_progress(self, limit: Duration) -> Self {
+        let progress = Some(limit);
+        Self { progress, ..self }
+    }
+
+    /// The time from the accept of the connection to its close, whatever the client does.
+    ///
+    /// A read, write or wait under way at the end of the lifetime fails when it would have to wait
+    /// for the client. A read, write or wait that begins later fails at once, even if the bytes are
+    /// there. Written bytes that are still unsent leave as far as the connection takes them without
+    /// waiting. A handler that does none of these is not interrupted.
     pub fn lifetime(&self) -> Option<Duration> {
         self.lifetime
     }
@@ -180,8 +221,9 @@ impl Deadlines {
 
 /// Which of the [`Deadlines`] a client has missed, and how long that deadline was.
 ///
-/// The [`io::Error`] of the read, write or wait that the deadline ended has it inside; the kind of
-/// that error is [`TimedOut`](io::ErrorKind::TimedOut).
+/// [`find_in`](Self::find_in) finds it in the [`io::Error`] of the read, write or wait that the
+/// deadline ended; the kind of that error is [`TimedOut`](io::ErrorKind::TimedOut). The text of the
+/// error of a write has the number of bytes that were sent before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeadlineExceeded {
@@ -198,8 +240,11 @@ pub enum DeadlineExceeded {
     #[error("the client did not end its message within {0:?} (read deadline)")]
     Read(Duration),
     /// [`Deadlines::write`]
-    #[error("the client did not take its answer within {0:?} (write deadline)")]
+    #[error("the client did not take its whole answer within {0:?} (write deadline)")]
     Write(Duration),
+    /// [`Deadlines::progress`]
+    #[error("no byte of the client's message or answer moved for {0:?} (progress deadline)")]
+    Progress(Duration),
     /// [`Deadlines::lifetime`]
     #[error("the connection has lasted for {0:?} (lifetime deadline)")]
     Lifetime(Duration),
@@ -235,7 +280,8 @@ impl DeadlineExceeded {
     /// ```
     #[must_use]
     pub fn find_in(error: &(dyn StdError + 'static)) -> Option<Self> {
-        cause::find_in(error)
+        let after_bytes = || cause::find_in(error).map(|LateAnswer { exceeded, .. }| exceeded);
+        cause::find_in(error).or_else(after_bytes)
     }
 
     /// The time that the client had.
@@ -247,6 +293,7 @@ impl DeadlineExceeded {
             | Self::Idle(limit)
             | Self::Read(limit)
             | Self::Write(limit)
+            | Self::Progress(limit)
             | Self::Lifetime(limit) => limit,
         }
     }
@@ -254,4 +301,23 @@ impl DeadlineExceeded {
     pub(crate) fn into_error(self) -> io::Error {
         io::Error::new(io::ErrorKind::TimedOut, self)
     }
+
+    /// The error of an answer of which `sent` bytes were sent before.
+    pub(crate) fn into_error_after(self, sent: u64) -> io::Error {
+        match sent {
+            0 => self.into_error(),
+            sent => {
+                let exceeded = self;
+                io::Error::new(io::ErrorKind::TimedOut, LateAnswer { exceeded, sent })
+            }
+        }
+    }
+}
+
+/// A deadline that was over in the middle of an answer.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("{exceeded}; {sent} bytes of the answer had been sent")]
+struct LateAnswer {
+    exceeded: DeadlineExceeded,
+    sent: u64,
 }

@@ -63,15 +63,43 @@ fn a_client_that_keeps_the_server_waiting_is_closed_and_logged_with_its_address(
 }
 
 #[test]
-fn an_idle_timeout_for_datagrams_is_refused() {
-    let mut command = socketserver(&["serve", "time", "--listen", "udp://127.0.0.1:0"]);
-    let output = command.args(["--idle-timeout", "5"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    let message = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        message.contains("--idle-timeout is for connections"),
-        "{message}"
-    );
+fn a_timeout_of_connections_is_refused_for_datagrams() {
+    for option in ["--idle-timeout", "--progress-timeout", "--lifetime"] {
+        let mut command = socketserver(&["serve", "time", "--listen", "udp://127.0.0.1:0"]);
+        let output = command.args([option, "5"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let message = String::from_utf8(output.stderr).unwrap();
+        let expected = format!("{option} is for connections");
+        assert!(message.contains(&expected), "{message}");
+    }
+}
+
+#[test]
+fn a_client_that_stops_in_the_middle_is_closed_after_the_progress_timeout() {
+    let mut served = Served::start("time", LOOPBACK, &["--progress-timeout", "0.1"]);
+    let mut client = served.connect();
+    client.write_all(b"half a line").unwrap();
+    served.wait_for_log("progress deadline");
+    let _ = client.read_to_end(&mut Vec::new());
+    served.stop();
+}
+
+#[test]
+fn a_client_that_has_always_more_to_say_is_closed_at_the_end_of_its_lifetime() {
+    for mixin in ["threading", "forking", "pool", "none"] {
+        let options = ["--lifetime", "0.2", "--mixin", mixin];
+        let mut served = Served::start("upper-loop", LOOPBACK, &options);
+        let client = served.connect();
+        let mut reading = client.try_clone().unwrap();
+        let reader = std::thread::spawn(move || {
+            let _ = std::io::copy(&mut reading, &mut std::io::sink());
+        });
+        client.set_write_timeout(Some(SAFETY_NET)).unwrap();
+        while (&client).write_all(&[b'x'; 1000]).is_ok() {}
+        served.wait_for_log("lifetime deadline");
+        reader.join().unwrap();
+        served.stop();
+    }
 }
 
 #[test]

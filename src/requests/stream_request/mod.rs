@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::requests::exchange_clock::{Bound, ExchangeClock};
+use crate::requests::exchange_clock::{Bounds, ExchangeClock};
 use crate::requests::outbox::{Outbox, OutboxReceiver};
 use crate::requests::read_buffer::{ReadBuffer, read_uninterrupted};
 use crate::requests::request::Request;
@@ -30,7 +30,7 @@ use crate::transport::socket_stream::SocketStream;
 use crate::transport::stream::Stream;
 use crate::values::address::Address;
 use crate::values::cause::ends_connection;
-use crate::values::deadlines::Deadlines;
+use crate::values::deadlines::{DeadlineExceeded, Deadlines};
 
 /// The default size of both buffers: that of `io.DEFAULT_BUFFER_SIZE` in Python 3.11.
 const DEFAULT_BUFFER_SIZE: usize = 8192;
@@ -86,7 +86,10 @@ pub struct StreamRequest {
     stream: Box<dyn Stream>,
     read_buffer: ReadBuffer,
     write_buffer: WriteBuffer,
+    /// The handler's own.
     timeout: Option<Duration>,
+    /// The timeout that the stream has: the handler's own, or what the deadlines leave.
+    stream_timeout: Option<Duration>,
     /// Set if the connection has deadlines.
     clock: Option<Box<ExchangeClock>>,
     /// Whether `receive_now` has reached the end of file.
@@ -114,6 +117,7 @@ impl StreamRequest {
             read_buffer: ReadBuffer::new(DEFAULT_BUFFER_SIZE),
             write_buffer: WriteBuffer::new(DEFAULT_BUFFER_SIZE),
             timeout: None,
+            stream_timeout: None,
             clock: None,
             client_has_ended: false,
             received_in_exchange: 0,
@@ -232,6 +236,7 @@ impl StreamRequest {
     /// [deadline](Self::set_deadlines) is over, and the errors of the connection, such as
     /// [`ConnectionReset`](ErrorKind::ConnectionReset).
     pub fn wait(&mut self) -> io::Result<bool> {
+        self.ensure_in_time()?;
         self.deliver_outbox()?;
         if !self.read_buffer.is_empty() {
             if let Some(clock) = &mut self.clock {
@@ -292,23 +297,26 @@ impl StreamRequest {
             if outbox.wait(connection, deadline)? {
                 self.deliver_outbox()?;
                 self.send_gathered()?;
-            } else if deadline.is_over() {
-                return Err(self.explain_expired(bound));
-            } else {
+            } else if !deadline.is_over() {
                 break;
+            }
+            // Checked after a delivery too: an outbox that is never empty keeps no client.
+            if deadline.is_over() {
+                return Err(self.explain_expired(bound));
             }
         }
         Ok(())
     }
 
-    /// Bounds every single read and write: a call that takes longer fails with
-    /// [`TimedOut`](ErrorKind::TimedOut). `None`, the default, means no bound. Over a socket, less
-    /// than a millisecond counts as one.
+    /// Bounds every single read and write: the call fails with [`TimedOut`](ErrorKind::TimedOut)
+    /// when the client has sent nothing, or has taken nothing, for so long. `None`, the default,
+    /// means no bound. Over a socket, less than a millisecond counts as one.
     ///
     /// Python's `timeout` of a `StreamRequestHandler`, which its `setup` sets;
-    /// [`setup`](crate::RequestHandler::setup) is the place here too. The bound is for one system
-    /// call: a client that sends a byte now and then stays within the timeout, but not within the
-    /// [deadlines](Self::set_deadlines).
+    /// [`setup`](crate::RequestHandler::setup) is the place here too. The timeout bounds the wait
+    /// for the next message as well; a bound for the middle of a message or an answer alone is
+    /// [`Deadlines::progress`]. A client that sends a byte now and then stays within both, but not
+    /// within [`Deadlines::read`].
     ///
     /// # Errors
     ///
@@ -322,7 +330,7 @@ impl StreamRequest {
             ));
         }
         self.stream.set_timeout(timeout)?;
-        self.timeout = timeout;
+        (self.timeout, self.stream_timeout) = (timeout, timeout);
         Ok(())
     }
 
@@ -456,26 +464,26 @@ impl StreamRequest {
     fn send(&mut self, more: &[u8]) -> io::Result<()> {
         let Some(clock) = &mut self.clock else {
             let before = self.guard.traffic().sent();
-            let sent = self.write_buffer.send(&mut *self.stream, more);
-            return self.note_sent(sent, before, None);
+            let sent = self.write_buffer.send(&mut *self.stream, more, None);
+            return self.note_sent(sent.result, before, Bounds::default());
         };
         let before = self.guard.traffic().sent();
         let begun = Instant::now();
-        let bound = clock.begin_write(begun);
-        self.stream.set_deadline(bound.map(|bound| bound.until))?;
-        let sent = self.write_buffer.send(&mut *self.stream, more);
-        clock.end_write(begun.elapsed());
-        self.note_sent(sent, before, bound)
+        // What was written in time is sent after the end too, as far as the stream takes it.
+        let end = clock.end().filter(|_| !more.is_empty());
+        let end = end.map(|end| end.until);
+        let bounds = clock.begin_write(begun);
+        self.bound_stream(bounds)?;
+        let sent = self.write_buffer.send(&mut *self.stream, more, end);
+        if let Some(clock) = &mut self.clock {
+            clock.end_write(sent.count, begun.elapsed());
+        }
+        self.note_sent(sent.result, before, bounds)
     }
 
     /// Notes the end of an exchange, or the error that its handler receives. `before` is the number
     /// of bytes that were sent before the write.
-    fn note_sent(
-        &mut self,
-        sent: io::Result<()>,
-        before: u64,
-        bound: Option<Bound>,
-    ) -> io::Result<()> {
+    fn note_sent(&mut self, sent: io::Result<()>, before: u64, bounds: Bounds) -> io::Result<()> {
         match sent {
             Ok(()) => {
                 self.received_in_exchange = self.read_buffer.bytes().len() as u64;
@@ -487,9 +495,37 @@ impl StreamRequest {
                     let in_exchange = is_partial || self.received_in_exchange > 0;
                     self.guard.note_client_left(in_exchange);
                 }
-                Err(self.explain_write(error, bound))
+                Err(self.explain_write(error, bounds))
             }
         }
+    }
+
+    /// Bounds what the stream does next.
+    fn bound_stream(&mut self, bounds: Bounds) -> io::Result<()> {
+        self.stream.set_deadline(bounds.whole.map(|it| it.until))?;
+        // A timeout is never zero.
+        let progress = bounds.progress.map(|it| it.max(Duration::from_nanos(1)));
+        let timeout = self.timeout.into_iter().chain(progress).min();
+        if timeout != self.stream_timeout {
+            self.stream.set_timeout(timeout)?;
+            self.stream_timeout = timeout;
+        }
+        Ok(())
+    }
+
+    /// Fails if the lifetime of the connection, or the time of its preparation, is over. Reads the
+    /// clock only if one of the two is bounded.
+    fn ensure_in_time(&mut self) -> io::Result<()> {
+        match self.clock.as_ref().and_then(|clock| clock.end()) {
+            Some(end) if end.until <= Instant::now() => Err(self.late(end.exceeded)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The error of what begins after the end of all time that the client has.
+    fn late(&mut self, exceeded: DeadlineExceeded) -> io::Error {
+        self.guard.note_late_client();
+        exceeded.into_error()
     }
 
     /// Calls `read` within the deadline of the client's exchange, and returns the number of bytes.
@@ -514,39 +550,45 @@ impl StreamRequest {
     ) -> io::Result<usize> {
         let Some(clock) = &mut self.clock else {
             let received = read(&mut *self.stream, &mut self.read_buffer);
-            return received.map_err(|error| self.explain_read(error, None));
+            return received.map_err(|error| self.explain_read(error, Bounds::default()));
         };
         let begun = Instant::now();
-        let bound = clock.begin_read(begun);
-        self.stream.set_deadline(bound.map(|bound| bound.until))?;
+        if let Some(end) = clock.end().filter(|end| end.until <= begun) {
+            return Err(self.late(end.exceeded));
+        }
+        let bounds = clock.begin_read(begun);
+        self.bound_stream(bounds)?;
         let received = read(&mut *self.stream, &mut self.read_buffer);
-        clock.end_read(*received.as_ref().unwrap_or(&0), begun.elapsed());
-        received.map_err(|error| self.explain_read(error, bound))
+        if let Some(clock) = &mut self.clock {
+            clock.end_read(*received.as_ref().unwrap_or(&0), begun.elapsed());
+        }
+        received.map_err(|error| self.explain_read(error, bounds))
     }
 
     /// The bound of a wait for the client that begins now: that of the deadlines, and the end of
     /// the wait by these or by the timeout.
-    fn begin_bounded_wait(&mut self) -> (Option<Bound>, Option<Instant>) {
+    fn begin_bounded_wait(&mut self) -> (Bounds, Option<Instant>) {
         if self.clock.is_none() && self.timeout.is_none() {
-            return (None, None);
+            return (Bounds::default(), None);
         }
         let now = Instant::now();
-        let bound = self.clock.as_mut().and_then(|clock| clock.begin_read(now));
+        let bounds = self.clock.as_mut().map(|clock| clock.begin_read(now));
+        let bounds = bounds.unwrap_or_default();
         let by_timeout = self.timeout.and_then(|timeout| now.checked_add(timeout));
-        let by_deadline = bound.map(|bound| bound.until);
+        let by_deadline = bounds.of_wait(now).map(|bound| bound.until);
         let until = by_timeout.into_iter().chain(by_deadline).min();
-        (bound, until)
+        (bounds, until)
     }
 
     /// The error of a wait that has lasted as long as it may.
-    fn explain_expired(&mut self, bound: Option<Bound>) -> io::Error {
-        let is_deadline = bound.is_some_and(|bound| bound.until <= Instant::now());
+    fn explain_expired(&mut self, bounds: Bounds) -> io::Error {
+        let is_deadline = bounds.whole.is_some_and(|it| it.until <= Instant::now());
         let expired = if is_deadline {
             ErrorKind::TimedOut
         } else {
             ErrorKind::WouldBlock
         };
-        self.explain_read(expired.into(), bound)
+        self.explain_read(expired.into(), bounds)
     }
 
     /// Whether nothing was received since a layer asked for more the last time, by the request or
@@ -559,22 +601,23 @@ impl StreamRequest {
     }
 
     /// The error of a failed read, for the handler.
-    fn explain_read(&mut self, error: io::Error, bound: Option<Bound>) -> io::Error {
+    fn explain_read(&mut self, error: io::Error, bounds: Bounds) -> io::Error {
         if self.guard.is_interrupted() {
             return interrupted();
         }
         if ends_connection(&error) {
             self.guard.note_client_left(self.received_in_exchange > 0);
         }
-        self.explain_timeout(error, "received", bound)
+        self.explain_timeout(error, "received", bounds, 0)
     }
 
     /// The error of a failed write, for the handler. From now on all writes fail.
-    fn explain_write(&mut self, error: io::Error, bound: Option<Bound>) -> io::Error {
+    fn explain_write(&mut self, error: io::Error, bounds: Bounds) -> io::Error {
         let error = if self.guard.is_aborted() {
             interrupted()
         } else {
-            self.explain_timeout(error, "taken", bound)
+            let sent = self.clock.as_ref().map_or(0, |clock| clock.sent());
+            self.explain_timeout(error, "taken", bounds, sent)
         };
         self.write_buffer.fail(error.kind());
         error
@@ -584,20 +627,43 @@ impl StreamRequest {
         &mut self,
         error: io::Error,
         undone: &str,
-        bound: Option<Bound>,
+        bounds: Bounds,
+        sent: u64,
     ) -> io::Error {
         let network_has_given_up = error.raw_os_error() == Some(Errno::ETIMEDOUT as i32);
-        let exceeded = match (error.kind(), self.timeout, bound) {
+        let own_timeout = self.timeout;
+        let is_own = |own: Duration| bounds.progress.is_none_or(|progress| own <= progress);
+        let exceeded = match (error.kind(), own_timeout.filter(|own| is_own(*own)), bounds) {
             _ if network_has_given_up => return error,
             // A stream fails with `WouldBlock` at its timeout, with `TimedOut` at its deadline.
             (ErrorKind::WouldBlock, Some(timeout), _)
-            | (ErrorKind::TimedOut, Some(timeout), None) => io::Error::new(
+            | (ErrorKind::TimedOut, Some(timeout), Bounds { whole: None, .. }) => io::Error::new(
                 ErrorKind::TimedOut,
                 format!("nothing was {undone} within {timeout:?}"),
             ),
-            (ErrorKind::WouldBlock | ErrorKind::TimedOut, _, Some(bound)) => {
-                bound.exceeded.into_error()
-            }
+            (
+                ErrorKind::WouldBlock,
+                None,
+                Bounds {
+                    progress: Some(limit),
+                    ..
+                },
+            )
+            | (
+                ErrorKind::TimedOut,
+                None,
+                Bounds {
+                    whole: None,
+                    progress: Some(limit),
+                },
+            ) => DeadlineExceeded::Progress(limit).into_error_after(sent),
+            (
+                ErrorKind::WouldBlock | ErrorKind::TimedOut,
+                _,
+                Bounds {
+                    whole: Some(bound), ..
+                },
+            ) => bound.exceeded.into_error_after(sent),
             _ => return error,
         };
         self.guard.note_late_client();
@@ -655,7 +721,7 @@ impl Request for StreamRequest {
             clock.begin_preparation();
             if clock.deadlines().prepare().is_some() {
                 // For a layer that reads from the stream itself.
-                let bound = clock.begin_read(Instant::now());
+                let bound = clock.begin_read(Instant::now()).whole;
                 let _ = self.stream.set_deadline(bound.map(|bound| bound.until));
             }
         }
@@ -715,6 +781,8 @@ impl BufRead for StreamRequest {
             if received == 0 && self.guard.is_interrupted() {
                 return Err(interrupted());
             }
+        } else {
+            self.ensure_in_time()?;
         }
         Ok(self.read_buffer.bytes())
     }
@@ -743,6 +811,7 @@ impl Read for StreamRequest {
 impl Write for StreamRequest {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_buffer.ensure_writable()?;
+        self.ensure_in_time()?;
         if !self.write_buffer.gather(bytes) {
             self.send(bytes)?;
         }

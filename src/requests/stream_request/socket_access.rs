@@ -37,11 +37,10 @@ impl StreamRequest {
     pub fn detach(&mut self) -> io::Result<Detached> {
         self.flush()?;
         self.own_socket("detach")?;
-        // The socket keeps `SO_RCVTIMEO`, which a library does not expect.
-        self.stream.set_deadline(None)?;
-        self.stream.set_timeout(None)?;
         // A descriptor of its own, so that the close of this request does not reach it.
         let socket = self.own_socket("detach")?.try_clone_to_owned()?;
+        // The stream leaves its bounds in `SO_RCVTIMEO`, which a library does not expect.
+        SockRef::from(&socket).set_read_timeout(None)?;
         let (unread, failure) = self.read_buffer.take();
         if let Some(failure) = failure {
             return Err(failure);

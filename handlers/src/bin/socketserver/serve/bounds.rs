@@ -28,6 +28,18 @@ pub struct BoundOptions {
     #[arg(long, value_name = "SECONDS", value_parser = patience)]
     idle_timeout: Option<Patience>,
 
+    /// How long a message or an answer may stand still, in seconds; it has no other bound then
+    ///
+    /// For large files and slow networks: a connection is closed if for so long no byte of the
+    /// message or the answer under way has moved. Without this option each message, and each
+    /// answer, has the time of --idle-timeout as a whole.
+    #[arg(long, value_name = "SECONDS", value_parser = amounts::seconds)]
+    progress_timeout: Option<Duration>,
+
+    /// How long a connection may last, in seconds, whatever its client does; no bound unless set
+    #[arg(long, value_name = "SECONDS", value_parser = amounts::seconds)]
+    lifetime: Option<Duration>,
+
     /// How long running requests have when the server stops, in seconds, or "none": 30 unless set
     ///
     /// Idle connections are closed at once. Requests that still run at the end of this time are
@@ -47,7 +59,7 @@ enum Patience {
 #[derive(Debug)]
 pub struct Bounds {
     max_connections: Option<usize>,
-    idle_timeout: Patience,
+    deadlines: Deadlines,
     drain_timeout: Option<Patience>,
 }
 
@@ -68,18 +80,42 @@ impl BoundOptions {
     ///
     /// If one of the options is for another transport.
     pub fn over(&self, url: &Url) -> Result<Bounds, Failure> {
-        if let (Url::Datagram(_), Some(_)) = (url, self.idle_timeout) {
+        let for_connections = [
+            ("--idle-timeout", self.idle_timeout.is_some()),
+            ("--progress-timeout", self.progress_timeout.is_some()),
+            ("--lifetime", self.lifetime.is_some()),
+        ];
+        let given = for_connections.iter().find(|(_, is_given)| *is_given);
+        if let (Url::Datagram(_), Some((option, _))) = (url, given) {
             return Err(Failure::usage(format!(
-                "--idle-timeout is for connections, and {} has none",
+                "{option} is for connections, and {} has none",
                 url.scheme()
             )));
         }
         let usize = |max| usize::try_from(max).unwrap_or(usize::MAX);
         Ok(Bounds {
             max_connections: self.max_connections.map(usize),
-            idle_timeout: self.idle_timeout.unwrap_or(Patience::For(IDLE_TIMEOUT)),
+            deadlines: self.deadlines(),
             drain_timeout: self.drain_timeout,
         })
+    }
+
+    fn deadlines(&self) -> Deadlines {
+        let idle_timeout = self.idle_timeout.unwrap_or(Patience::For(IDLE_TIMEOUT));
+        let deadlines = match (idle_timeout, self.progress_timeout) {
+            (Patience::WithoutEnd, None) => Deadlines::none(),
+            (Patience::For(limit), None) => Deadlines::uniform(limit),
+            (Patience::WithoutEnd, Some(progress)) => Deadlines::none().with_progress(progress),
+            (Patience::For(limit), Some(progress)) => Deadlines::none()
+                .with_prepare(limit)
+                .with_first_byte(limit)
+                .with_idle(limit)
+                .with_progress(progress),
+        };
+        match self.lifetime {
+            None => deadlines,
+            Some(limit) => deadlines.with_lifetime(limit),
+        }
     }
 }
 
@@ -90,9 +126,7 @@ impl Bounds {
             let limits = Limits::default().with_max_connections(max);
             server.handle().set_limits(limits);
         }
-        if let Patience::For(limit) = self.idle_timeout {
-            server.handle().set_deadlines(Deadlines::uniform(limit));
-        }
+        server.handle().set_deadlines(self.deadlines);
         match self.drain_timeout {
             None => {}
             Some(Patience::For(timeout)) => server.set_drain_timeout(Some(timeout)),
