@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use crate::running::server_handle::ServerHandle;
 use crate::running::stoppers::Serves;
 use crate::support::log::{Level, is_logged, log_line};
 use crate::transport::get_request_error::GetRequestError;
+use crate::transport::poll::readable_now;
 use crate::values::address::Address;
 use crate::values::cause::is_end_of_connection;
 use crate::values::deadlines::DeadlineExceeded;
@@ -552,6 +553,12 @@ impl<T: BaseServer> Events for Layers<T> {
         if let Some(top) = self.0.upgrade() {
             guarded(&top).observe(client, event);
         }
+    }
+
+    fn has_client_at_socket(&self) -> bool {
+        let top = self.0.upgrade();
+        let socket = top.and_then(|top| catch_panic(|| top.socket()).ok()?.ok());
+        socket.is_some_and(|socket| readable_now(socket.as_fd()).unwrap_or(false))
     }
 }
 

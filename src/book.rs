@@ -38,6 +38,9 @@ struct GuideSharedState;
 #[doc = include_str!("../docs/guide/layer.md")]
 struct GuideLayer;
 
+#[doc = include_str!("../docs/guide/bottom-layer.md")]
+struct GuideBottomLayer;
+
 #[doc = include_str!("../docs/guide/udp.md")]
 struct GuideUdp;
 
@@ -139,6 +142,9 @@ struct DesignDecisionsLimits;
 
 #[doc = include_str!("../docs/design/decisions/defaults.md")]
 struct DesignDecisionsDefaults;
+
+#[doc = include_str!("../docs/design/decisions/turns.md")]
+struct DesignDecisionsTurns;
 
 #[doc = include_str!("../docs/design/decisions/deadlines.md")]
 struct DesignDecisionsDeadlines;

@@ -388,6 +388,12 @@ impl<S: BaseServer> Server<S> {
             Until::OneRequest(deadline) => deadline,
         };
         let at_most = |pause| deadline.sooner(Deadline::after(Some(pause)));
+        let is_full = match reason {
+            Reason::NotReady => true,
+            Reason::AtLimit => !self.shared().lifecycle().is_suspended(),
+            Reason::NoClient | Reason::Lost | Reason::Exhausted(_) => false,
+        };
+        let _full = is_full.then(|| self.shared().places().wait_for_one());
         match reason {
             Reason::Lost => Ok(()),
             Reason::NoClient if pacing.shut_down => Err(self.socket_is_shut_down()),

@@ -114,7 +114,7 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
     where
         T: BaseServer<Request = S::Request>,
     {
-        let place = Place::take(self.taken.clone(), self.capacity(), top.clone());
+        let place = Place::take(self, top.clone());
         let serve = move || {
             process_request_thread(&place.top, request);
             drop(place);
@@ -144,16 +144,21 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
 /// A place in the pool. Its drop gives the place back, also after a panic.
 struct Place<T: BaseServer> {
     taken: Arc<AtomicUsize>,
+    workers: usize,
     capacity: usize,
     top: Arc<T>,
 }
 
 impl<T: BaseServer> Place<T> {
-    fn take(taken: Arc<AtomicUsize>, capacity: usize, top: Arc<T>) -> Self {
-        taken.fetch_add(1, Ordering::Relaxed);
+    fn take<S: BaseServer>(layer: &ThreadPoolMixIn<S>, top: Arc<T>) -> Self {
+        let (taken, workers) = (layer.taken.clone(), layer.workers);
+        if taken.fetch_add(1, Ordering::Relaxed) >= workers {
+            top.layer_handle().shared().places().enqueue();
+        }
         Self {
             taken,
-            capacity,
+            workers,
+            capacity: layer.capacity(),
             top,
         }
     }
@@ -161,7 +166,12 @@ impl<T: BaseServer> Place<T> {
 
 impl<T: BaseServer> Drop for Place<T> {
     fn drop(&mut self) {
-        if self.taken.fetch_sub(1, Ordering::AcqRel) >= self.capacity {
+        let taken = self.taken.fetch_sub(1, Ordering::AcqRel);
+        if taken > self.workers {
+            // Of those that wait, the first has this place now.
+            self.top.layer_handle().shared().places().dequeue();
+        }
+        if taken >= self.capacity {
             // The pool was full, so the loop may wait for this wake.
             self.top.layer_handle().wake();
         }

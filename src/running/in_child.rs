@@ -16,6 +16,8 @@ pub(crate) struct RequestInChild {
     shared: Arc<Shared>,
     client_address: Address,
     accepted: Instant,
+    /// Whether the child was asked to give its place to another client.
+    was_asked_to_end: bool,
     /// Counts the request for its address.
     _ticket: Option<Ticket>,
 }
@@ -31,8 +33,23 @@ impl RequestInChild {
             shared,
             client_address,
             accepted,
+            was_asked_to_end: false,
             _ticket: ticket,
         }
+    }
+
+    /// When the request was accepted.
+    pub(crate) fn accepted(&self) -> Instant {
+        self.accepted
+    }
+
+    pub(crate) fn was_asked_to_end(&self) -> bool {
+        self.was_asked_to_end
+    }
+
+    /// Notes that the child was asked to give its place to another client.
+    pub(crate) fn note_asked_to_end(&mut self) {
+        self.was_asked_to_end = true;
     }
 
     /// Counts the end of the request, and emits the event, when the parent has collected the child.

@@ -139,6 +139,14 @@ impl Lifecycle {
         self.draining.store(true, Ordering::SeqCst);
     }
 
+    /// Whether this thread runs the loop.
+    pub(crate) fn is_loop_of(&self, this: ThreadId) -> bool {
+        match lock(&self.state).phase {
+            Phase::Serving(thread) | Phase::Stopping(thread) => thread == this,
+            _ => false,
+        }
+    }
+
     /// The deadline of the requests that run while the server is being closed.
     pub(crate) fn close_deadline(&self) -> Deadline {
         match lock(&self.state).phase {

@@ -19,6 +19,9 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 /// No limit.
 const UNLIMITED: usize = usize::MAX;
 
+/// A turn without a bound.
+const ENDLESS: u64 = u64::MAX;
+
 /// The limits, deadlines and times of a server.
 ///
 /// The values that every request reads are in atomics, beside the locked value that they are a part
@@ -32,6 +35,8 @@ pub(crate) struct Settings {
     /// Above this number of running requests, the last is refused.
     refuses_above: AtomicUsize,
     refuses_above_per_address: AtomicUsize,
+    /// In nanoseconds; [`ENDLESS`] is no bound.
+    turn: AtomicU64,
     deadlines: Mutex<Deadlines>,
     has_deadlines: AtomicBool,
     /// The three numbers of [`Lingering`], which a forked child reads without a lock.
@@ -50,6 +55,7 @@ impl Settings {
             waits_from: AtomicUsize::new(UNLIMITED),
             refuses_above: AtomicUsize::new(UNLIMITED),
             refuses_above_per_address: AtomicUsize::new(UNLIMITED),
+            turn: AtomicU64::new(ENDLESS),
             deadlines: Mutex::default(),
             has_deadlines: AtomicBool::new(false),
             lingering_nanoseconds: AtomicU64::new(0),
@@ -81,6 +87,9 @@ impl Settings {
         self.waits_from.store(waits_from, Relaxed);
         self.refuses_above.store(refuses_above, Relaxed);
         self.refuses_above_per_address.store(per_address, Relaxed);
+        let turn = limits.turn().map(|turn| turn.as_nanos());
+        let turn = turn.and_then(|turn| u64::try_from(turn).ok());
+        self.turn.store(turn.unwrap_or(ENDLESS), Relaxed);
         *current = limits;
     }
 
@@ -102,6 +111,14 @@ impl Settings {
     /// Whether `running` requests of one address are more than may run.
     pub(crate) fn is_above_limit_per_address(&self, running: usize) -> bool {
         running > self.refuses_above_per_address.load(Relaxed)
+    }
+
+    /// How long a connection may last while other clients wait for its place.
+    pub(crate) fn turn(&self) -> Option<Duration> {
+        match self.turn.load(Relaxed) {
+            ENDLESS => None,
+            turn => Some(Duration::from_nanos(turn)),
+        }
     }
 
     /// The message for refused clients.

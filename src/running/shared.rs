@@ -9,6 +9,7 @@ use crate::running::floods::Floods;
 use crate::running::lifecycle::Lifecycle;
 use crate::running::lingering_connections::LingeringConnections;
 use crate::running::parent_link::{ForkedChild, ParentLink};
+use crate::running::places::Places;
 use crate::running::request_table::{GRACE, RequestTable};
 use crate::running::settings::Settings;
 use crate::running::stoppers::Stoppers;
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     lingering: Arc<LingeringConnections>,
     floods: Floods,
     stoppers: Stoppers,
+    places: Places,
     /// Whether the loop is in `serve_forever`. Relaxed: the loop's own thread sets and reads the
     /// flag.
     receives_ahead: AtomicBool,
@@ -63,6 +65,7 @@ impl Shared {
             lingering: Arc::new(LingeringConnections::new()),
             floods: Floods::default(),
             stoppers: Stoppers::new(),
+            places: Places::new(),
             receives_ahead: AtomicBool::new(false),
             events: OnceLock::new(),
             child: OnceLock::new(),
@@ -117,6 +120,31 @@ impl Shared {
 
     pub(crate) fn stoppers(&self) -> &Stoppers {
         &self.stoppers
+    }
+
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Whether a client waits for a place that the request of this thread has, or the server stops.
+    pub(crate) fn has_waiting_client(&self) -> bool {
+        if self.lifecycle.is_draining() {
+            return true;
+        }
+        if self.is_forked_child() {
+            // The parent, which sees the clients, begins the drain of this child.
+            return false;
+        }
+        // A server without a mix-in serves the request in the thread of its loop.
+        self.places.have_queue()
+            || (self.places.are_full() || self.lifecycle.is_loop_of(this_thread()))
+                && self.has_client_at_socket()
+    }
+
+    /// Whether a client waits to be accepted.
+    pub(crate) fn has_client_at_socket(&self) -> bool {
+        let events = self.events.get();
+        events.is_some_and(|events| events.has_client_at_socket())
     }
 
     /// The first bound address; before bind(2), the requested address.

@@ -1,6 +1,7 @@
 //! The bounds of the number of requests that a server has at a time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -36,6 +37,7 @@ pub struct Limits {
     max_connections: Option<usize>,
     max_connections_per_address: Option<usize>,
     refusal: Option<Arc<[u8]>>,
+    turn: Option<Duration>,
 }
 
 impl Limits {
@@ -45,6 +47,7 @@ impl Limits {
             max_connections: None,
             max_connections_per_address: None,
             refusal: None,
+            turn: None,
         }
     }
 
@@ -84,6 +87,34 @@ impl Limits {
             max_connections_per_address,
             ..self
         }
+    }
+
+    /// How long a connection may last while other clients wait for its place; `None` is no bound.
+    pub fn turn(&self) -> Option<Duration> {
+        self.turn
+    }
+
+    /// Sets [`turn`](Self::turn), so that clients that never stop do not starve the others.
+    ///
+    /// When a connection has had its turn and another client waits, the handler's next
+    /// [`wait`](crate::StreamRequest::wait) returns false, as at a drain, and
+    /// [`next_line`](crate::StreamRequest::next_line) and its siblings return `None`, whatever has
+    /// arrived. So the answer under way is complete, and the client may connect again, behind those
+    /// that wait. The turn begins with the first wait, so a connection has at least one exchange.
+    /// While nobody waits, and when a server without a turn drains, nothing changes.
+    ///
+    /// Clients wait for a place with every mix-in: without one, for the end of the only connection;
+    /// at [`max_connections`](Self::max_connections); for a worker of a
+    /// [pool](crate::ThreadPoolMixIn); and at
+    /// [`max_children`](crate::ForkingMixIn::max_children), where the parent ends the turn of one
+    /// child after another with `SIGTERM`. A handler that never waits between two messages is not
+    /// ended, and a client that is silent keeps its place until the
+    /// [idle deadline](crate::Deadlines::idle).
+    ///
+    /// A waiting client costs a connection that has had its turn a poll(2) for each exchange.
+    pub fn with_turn(self, turn: Duration) -> Self {
+        let turn = Some(turn);
+        Self { turn, ..self }
     }
 
     /// The message for refused clients; `None` if [`refuse_with`](Self::refuse_with) is not set.

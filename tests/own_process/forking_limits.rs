@@ -1,9 +1,10 @@
 //! A forking server and its bounds: it goes on when a child has ended, whoever collects it, and the
 //! child may ask for them.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
+use std::time::Duration;
 
 use socketserver::{
     Address, BaseServer, Deadlines, ForkingMixIn, ForkingTcpServer, Limits, MixIn, RequestEvent,
@@ -149,6 +150,39 @@ fn a_child_may_ask_for_the_bounds_that_another_thread_was_changing_at_the_fork()
             // A child that hangs exceeds the time that the client has for its read.
             for _ in 0..200 {
                 assert_eq!(StreamClient::connect(&address).rest(), b"told");
+            }
+        });
+        running.close();
+    });
+}
+
+#[test]
+fn greedy_clients_of_a_forking_server_at_its_limit_leave_their_places() {
+    alone(|| {
+        let factory = stream_handler(|request| {
+            while let Some(line) = request.next_line(1000)? {
+                writeln!(request, "{line}")?;
+            }
+            Ok(())
+        });
+        let layers = TcpServer::new(LOOPBACK, factory).mix_in(ForkingMixIn::new);
+        let server = layers.max_children(2).bind().unwrap();
+        let limits = Limits::none().with_turn(Duration::ZERO);
+        server.handle().set_limits(limits);
+        let running = RunningServer::start(server);
+        let clients = [(); 2].map(|()| StreamClient::connect(&running.address()));
+        thread::scope(|scope| {
+            for client in &clients {
+                scope.spawn(|| io::copy(&mut client.socket(), &mut io::sink()));
+                scope
+                    .spawn(|| while client.socket().write_all(&b"greedy\n".repeat(100)).is_ok() {});
+            }
+            let mut polite = StreamClient::connect(&running.address());
+            polite.send("polite\n");
+            assert_eq!(polite.line(), "polite");
+            drop(polite);
+            for client in &clients {
+                let _ = client.socket().shutdown(std::net::Shutdown::Both);
             }
         });
         running.close();

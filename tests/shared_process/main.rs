@@ -31,6 +31,7 @@ mod socket_access;
 mod stream_requests_over_mocks;
 mod thread_pool;
 mod threading;
+mod turns;
 mod unix_files;
 mod verify_request;
 mod writes;

@@ -64,7 +64,12 @@ fn a_client_that_keeps_the_server_waiting_is_closed_and_logged_with_its_address(
 
 #[test]
 fn a_timeout_of_connections_is_refused_for_datagrams() {
-    for option in ["--idle-timeout", "--progress-timeout", "--lifetime"] {
+    for option in [
+        "--idle-timeout",
+        "--progress-timeout",
+        "--lifetime",
+        "--turn",
+    ] {
         let mut command = socketserver(&["serve", "time", "--listen", "udp://127.0.0.1:0"]);
         let output = command.args([option, "5"]).output().unwrap();
         assert_eq!(output.status.code(), Some(2));

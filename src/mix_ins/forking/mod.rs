@@ -162,6 +162,29 @@ impl<S: BaseServer> ForkingMixIn<S> {
         }
     }
 
+    /// Asks the oldest child to end, if the child has had its turn and a client waits for a place.
+    /// One child for each pass of the loop: a single client needs a single place.
+    fn end_a_turn(&self) {
+        let shared = self.layer_handle().shared();
+        let Some(turn) = shared.settings().turn() else {
+            return;
+        };
+        if !shared.places().are_full() || !shared.has_client_at_socket() {
+            return;
+        }
+        let mut children = lock(&self.children);
+        let in_turn = children
+            .iter_mut()
+            .filter(|(_, request)| !request.was_asked_to_end());
+        if let Some((&child, request)) = in_turn.min_by_key(|(_, request)| request.accepted())
+            && request.accepted().elapsed() >= turn
+        {
+            request.note_asked_to_end();
+            // As in `signal_children`.
+            let _ = kill(child, Signal::SIGTERM);
+        }
+    }
+
     /// Waits for the children, which are draining, and at the deadline kills the children that
     /// still run.
     fn drain_children(&self) {
@@ -276,6 +299,7 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
             self.signal_children(Signal::SIGTERM);
         }
         self.collect_children();
+        self.end_a_turn();
         self.next.service_actions();
     }
 

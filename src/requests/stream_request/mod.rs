@@ -2,6 +2,7 @@
 
 mod messages;
 mod socket_access;
+mod turn;
 
 pub use messages::MessageError;
 pub use socket_access::Detached;
@@ -100,6 +101,8 @@ pub struct StreamRequest {
     preparation: Option<Progress>,
     /// Why no further message can be read.
     reading_ended: Option<MessageError>,
+    /// When the handler began to wait for messages; set while turns are bounded.
+    turn_began: Option<Instant>,
     /// Set once somebody has asked for the outbox.
     outbox: Option<Box<OutboxReceiver>>,
     guard: RequestGuard,
@@ -123,6 +126,7 @@ impl StreamRequest {
             received_in_exchange: 0,
             preparation: None,
             reading_ended: None,
+            turn_began: None,
             outbox: None,
             guard,
         };
@@ -223,7 +227,8 @@ impl StreamRequest {
     }
 
     /// Waits for the client's next message. Returns true when bytes have arrived, and false when
-    /// the client has ended its side, or the server is stopping and no byte has arrived.
+    /// the client has ended its side, or the server is stopping and no byte has arrived; and false
+    /// when the connection has had its [turn](crate::Limits::turn) and another client waits.
     ///
     /// `while request.wait()? { … }` is the communication loop of a handler that can be drained: a
     /// server that stops ends the wait of an idle handler at once, and lets a busy handler finish
@@ -237,6 +242,9 @@ impl StreamRequest {
     /// [`ConnectionReset`](ErrorKind::ConnectionReset).
     pub fn wait(&mut self) -> io::Result<bool> {
         self.ensure_in_time()?;
+        if self.has_had_its_turn() {
+            return Ok(false);
+        }
         self.deliver_outbox()?;
         if !self.read_buffer.is_empty() {
             if let Some(clock) = &mut self.clock {

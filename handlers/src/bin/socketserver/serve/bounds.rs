@@ -40,6 +40,13 @@ pub struct BoundOptions {
     #[arg(long, value_name = "SECONDS", value_parser = amounts::seconds)]
     lifetime: Option<Duration>,
 
+    /// How long a connection may last while other clients wait for its place; no bound unless set
+    ///
+    /// In seconds. Then the connection is closed after the answer under way. So a client that never
+    /// stops leaves its place to the others, with each mix-in and with none.
+    #[arg(long, value_name = "SECONDS", value_parser = amounts::seconds)]
+    turn: Option<Duration>,
+
     /// How long running requests have when the server stops, in seconds, or "none": 30 unless set
     ///
     /// Idle connections are closed at once. Requests that still run at the end of this time are
@@ -58,7 +65,7 @@ enum Patience {
 /// The bounds of one server.
 #[derive(Debug)]
 pub struct Bounds {
-    max_connections: Option<usize>,
+    limits: Limits,
     deadlines: Deadlines,
     drain_timeout: Option<Patience>,
 }
@@ -84,6 +91,7 @@ impl BoundOptions {
             ("--idle-timeout", self.idle_timeout.is_some()),
             ("--progress-timeout", self.progress_timeout.is_some()),
             ("--lifetime", self.lifetime.is_some()),
+            ("--turn", self.turn.is_some()),
         ];
         let given = for_connections.iter().find(|(_, is_given)| *is_given);
         if let (Url::Datagram(_), Some((option, _))) = (url, given) {
@@ -92,12 +100,22 @@ impl BoundOptions {
                 url.scheme()
             )));
         }
-        let usize = |max| usize::try_from(max).unwrap_or(usize::MAX);
         Ok(Bounds {
-            max_connections: self.max_connections.map(usize),
+            limits: self.limits(),
             deadlines: self.deadlines(),
             drain_timeout: self.drain_timeout,
         })
+    }
+
+    fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        if let Some(max) = self.max_connections {
+            limits = limits.with_max_connections(usize::try_from(max).unwrap_or(usize::MAX));
+        }
+        match self.turn {
+            None => limits,
+            Some(turn) => limits.with_turn(turn),
+        }
     }
 
     fn deadlines(&self) -> Deadlines {
@@ -122,10 +140,7 @@ impl BoundOptions {
 impl Bounds {
     /// Sets the bounds of a server that does not serve yet.
     pub fn apply<S: BaseServer>(&self, server: &Server<S>) {
-        if let Some(max) = self.max_connections {
-            let limits = Limits::default().with_max_connections(max);
-            server.handle().set_limits(limits);
-        }
+        server.handle().set_limits(self.limits.clone());
         server.handle().set_deadlines(self.deadlines);
         match self.drain_timeout {
             None => {}
