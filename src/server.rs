@@ -17,6 +17,8 @@ use crate::support::deadline::Deadline;
 use crate::support::log::{Level, log_line};
 use crate::support::throttle::Throttle;
 use crate::transport::get_request_error::GetRequestError;
+use crate::transport::sys::take_errors;
+use crate::transport::waker::Woken;
 use crate::values::address::Address;
 use crate::values::drain_report::DrainReport;
 use crate::values::error::{Error, catch_panic};
@@ -398,7 +400,13 @@ impl<S: BaseServer> Server<S> {
             Reason::Lost => Ok(()),
             Reason::NoClient if pacing.shut_down => Err(self.socket_is_shut_down()),
             Reason::NoClient => {
-                pacing.shut_down = self.sleep(serving, Some(self.as_fd()), deadline)?;
+                if std::mem::take(&mut pacing.has_error) && !take_errors(self.as_fd()) {
+                    // An error that nobody can take: the loop must not spin.
+                    let pause = pacing.next_pause();
+                    return self.sleep(serving, None, at_most(pause)).map(drop);
+                }
+                let woken = self.sleep(serving, Some(self.as_fd()), deadline)?;
+                (pacing.shut_down, pacing.has_error) = (woken.shut_down, woken.has_error);
                 Ok(())
             }
             Reason::NotReady => {
@@ -441,14 +449,13 @@ impl<S: BaseServer> Server<S> {
         }
     }
 
-    /// Blocks until the waker fires, `socket` is readable, or the deadline is over. Returns whether
-    /// the socket has been shut down.
+    /// Blocks until the waker fires, `socket` is readable or has an error, or the deadline is over.
     fn sleep(
         &self,
         serving: &LoopGuard<'_>,
         socket: Option<BorrowedFd<'_>>,
         deadline: Deadline,
-    ) -> Result<bool, Error> {
+    ) -> Result<Woken, Error> {
         let waker = self.shared().waker();
         let woken = waker
             .and_then(|waker| waker.wait(socket, deadline))
@@ -459,7 +466,7 @@ impl<S: BaseServer> Server<S> {
         if woken.by_waker {
             serving.drain_waker();
         }
-        Ok(woken.shut_down)
+        Ok(woken)
     }
 
     /// The error for a socket of datagrams that was shut down. The socket stays readable, and every
@@ -755,6 +762,8 @@ struct Pacing {
     served: u32,
     /// Whether the socket has been shut down: the requests in its queue are the last.
     shut_down: bool,
+    /// Whether an error of the socket has ended the last wait.
+    has_error: bool,
     at_limit: Throttle,
     exhausted: Throttle,
 }
@@ -765,6 +774,7 @@ impl Pacing {
             pause: FIRST_PAUSE,
             served: 0,
             shut_down: false,
+            has_error: false,
             at_limit: Throttle::default(),
             exhausted: Throttle::default(),
         }

@@ -14,7 +14,7 @@ use socket2::{SockAddr, Socket, Type};
 use {
     nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
     nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, recvmmsg},
-    socket2::SockRef,
+    socket2::{Domain, SockRef},
     std::cell::RefCell,
     std::io::IoSliceMut,
     std::os::fd::AsRawFd,
@@ -252,6 +252,28 @@ thread_local! {
         RefCell::new(MultiHeaders::preallocate(LONGEST_BATCH, None));
     static V6_HEADERS: RefCell<MultiHeaders<SockaddrIn6>> =
         RefCell::new(MultiHeaders::preallocate(LONGEST_BATCH, None));
+}
+
+/// Takes the errors that make poll(2) report `POLLERR`: the pending error (`SO_ERROR`), and the
+/// error queue, which an option such as `IP_RECVERR` fills. Returns whether there were any.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+pub(crate) fn take_errors(socket: BorrowedFd<'_>) -> bool {
+    // The queue is shorter, since the receive buffer bounds it.
+    const MOST_ERRORS: usize = 10_000;
+
+    let socket = SockRef::from(&socket);
+    let pending = matches!(socket.take_error(), Ok(Some(_)));
+    // A Unix socket ignores the flag, and would return a datagram.
+    let is_inet = matches!(socket.domain(), Ok(Domain::IPV4 | Domain::IPV6));
+    let flags = nix::libc::MSG_ERRQUEUE | nix::libc::MSG_DONTWAIT;
+    let queued = (0..MOST_ERRORS)
+        .take_while(|_| is_inet && socket.recv_with_flags(&mut [], flags).is_ok())
+        .count();
+    pending || queued > 0
+}
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+pub(crate) fn take_errors(socket: BorrowedFd<'_>) -> bool {
+    matches!(socket2::SockRef::from(&socket).take_error(), Ok(Some(_)))
 }
 
 /// The number of forks from the process that called this first to the present process. A value that

@@ -92,9 +92,14 @@ impl Waker {
             let events = fd.revents();
             events.is_none_or(|events| events.contains(PollFlags::POLLHUP))
         };
+        let has_error = |fd: &PollFd<'_>| {
+            let events = fd.revents();
+            events.is_some_and(|events| events.contains(PollFlags::POLLERR))
+        };
         Ok(Woken {
             by_waker: fds[0].any().unwrap_or(true),
             shut_down: fds[1..count].iter().any(shut_down),
+            has_error: fds[1..count].iter().any(has_error),
         })
     }
 }
@@ -106,6 +111,8 @@ pub(crate) struct Woken {
     pub by_waker: bool,
     /// The socket has been shut down: the requests in its queue are the last.
     pub shut_down: bool,
+    /// The socket has an error, which ends every wait until somebody takes it.
+    pub has_error: bool,
 }
 
 /// The loop looks at its state again.

@@ -25,6 +25,7 @@ mod observation;
 mod panicking_logger;
 mod signal_storm;
 mod slow_clients;
+mod socket_errors;
 mod started_programs;
 mod thread_creation;
 mod twelve_servers;
