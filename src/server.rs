@@ -352,6 +352,10 @@ impl<S: BaseServer> Server<S> {
         let top = guarded(&self.top);
         request.guard_mut().announce();
         top.observe(request.client_address(), &RequestEvent::Accepted);
+        if let Some(why) = request.guard().refusal() {
+            // Refused by the bottom layer, without a message.
+            return self.refuse(request, why);
+        }
         if let Some(why) = request.guard().limit_exceeded() {
             top.refuse(&mut request, &self.shared().settings().refusal());
             return self.refuse(request, why);

@@ -23,6 +23,7 @@ pub struct MockDatagram {
     truncated: bool,
     send_error: Option<ErrorKind>,
     client_address: Address,
+    local_address: Option<Address>,
 }
 
 impl MockDatagram {
@@ -33,6 +34,7 @@ impl MockDatagram {
             truncated: false,
             send_error: None,
             client_address: Address::from(([127, 0, 0, 1], 49152)),
+            local_address: None,
         }
     }
 
@@ -51,6 +53,13 @@ impl MockDatagram {
     /// Sets the client's address; `127.0.0.1:49152` unless set.
     pub fn client_address(mut self, address: impl Into<Address>) -> Self {
         self.client_address = address.into();
+        self
+    }
+
+    /// Sets the [address to which the client has sent](DatagramRequest::local_address); unknown
+    /// unless set.
+    pub fn local_address(mut self, address: impl Into<Address>) -> Self {
+        self.local_address = Some(address.into());
         self
     }
 
@@ -89,7 +98,10 @@ impl MockDatagram {
             sent: Mutex::default(),
         });
         let guard = server.register_request(self.client_address);
-        let request = DatagramRequest::new(self.packet, self.truncated, socket.clone(), guard);
+        let mut request = DatagramRequest::new(self.packet, self.truncated, socket.clone(), guard);
+        if let Some(address) = self.local_address {
+            request = request.with_local_address(address);
+        }
         (
             request,
             DatagramRecording {

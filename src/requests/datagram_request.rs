@@ -8,6 +8,7 @@ use crate::requests::request::Request;
 use crate::running::request_guard::RequestGuard;
 use crate::running::server_handle::ServerHandle;
 use crate::transport::datagram_socket::{Buffers, DatagramSocket, ReplySocket};
+use crate::transport::destination::Destination;
 use crate::values::address::Address;
 
 /// One datagram: the packet, its client's address, and the reply.
@@ -42,6 +43,8 @@ pub struct DatagramRequest {
     pooled: Pooled,
     position: usize,
     truncated: bool,
+    /// The address to which the client has sent, if it is not the one that the socket is bound to.
+    local_address: Option<Address>,
     guard: RequestGuard,
 }
 
@@ -90,20 +93,45 @@ impl DatagramRequest {
             packet,
             reply: Vec::new(),
         };
-        Self::over(buffers, truncated, ReplyPath::Other(socket), guard)
+        let reply_path = ReplyPath::Other(socket);
+        Self::over(buffers, truncated, reply_path, None, guard)
     }
 
-    /// A request whose buffers go back to the server's socket.
+    /// Sets the [`local_address`](Self::local_address), for a bottom layer over another transport.
+    ///
+    /// The layer's [`DatagramSocket`] sends the reply, so that the source address of the reply is
+    /// the layer's affair: a socket made for each request can keep the address.
+    #[must_use]
+    pub fn with_local_address(mut self, address: impl Into<Address>) -> Self {
+        self.local_address = Some(address.into());
+        self
+    }
+
+    /// A request whose buffers go back to the server's socket, and whose replies leave from the
+    /// address that was `asked`.
     pub(crate) fn pooled(
         buffers: Buffers,
         truncated: bool,
         socket: Arc<ReplySocket>,
+        asked: Option<Destination>,
         guard: RequestGuard,
     ) -> Self {
-        Self::over(buffers, truncated, ReplyPath::Server(socket), guard)
+        let local_address = asked.map(|destination| {
+            let port = socket.bound_address().and_then(Address::port);
+            destination.address(port.unwrap_or_default())
+        });
+        let source = asked.filter(Destination::is_unicast);
+        let reply_path = ReplyPath::Server(socket, source);
+        Self::over(buffers, truncated, reply_path, local_address, guard)
     }
 
-    fn over(buffers: Buffers, truncated: bool, reply_path: ReplyPath, guard: RequestGuard) -> Self {
+    fn over(
+        buffers: Buffers,
+        truncated: bool,
+        reply_path: ReplyPath,
+        local_address: Option<Address>,
+        guard: RequestGuard,
+    ) -> Self {
         guard.traffic().count_received(buffers.packet.len() as u64);
         Self {
             pooled: Pooled {
@@ -112,6 +140,7 @@ impl DatagramRequest {
             },
             position: 0,
             truncated,
+            local_address,
             guard,
         }
     }
@@ -148,6 +177,38 @@ impl DatagramRequest {
         self.guard.client_address()
     }
 
+    /// The address to which the client has sent the datagram, with the port; `None` if it is
+    /// unknown.
+    ///
+    /// It is the server's address, unless the server is bound to a wildcard address, `0.0.0.0` or
+    /// `[::]`: then one of the addresses of the machine, or a broadcast or multicast address. The
+    /// reply leaves from this address, unless it is a broadcast or multicast address. On systems
+    /// other than Linux it is unknown under a wildcard address, and the route to the client decides
+    /// from where the reply leaves.
+    ///
+    /// A service or a log can so distinguish the addresses of one server. Python has no
+    /// counterpart: `getsockname` returns the wildcard address.
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    /// use socketserver::mock::MockDatagram;
+    ///
+    /// let asked = SocketAddr::from(([192, 0, 2, 7], 53));
+    /// let (request, _) = MockDatagram::new("name").local_address(asked).into_request();
+    /// assert_eq!(request.local_address(), Some(&asked.into()));
+    /// ```
+    #[must_use]
+    #[doc(alias = "getsockname")]
+    pub fn local_address(&self) -> Option<&Address> {
+        match &self.pooled.reply_path {
+            ReplyPath::Server(socket, _) => {
+                let known = self.local_address.as_ref();
+                known.or_else(|| socket.local_address())
+            }
+            ReplyPath::Other(_) => self.local_address.as_ref(),
+        }
+    }
+
     /// The handle of the server: its address, its statistics, and the methods that stop it.
     /// Python's `self.server`.
     #[must_use]
@@ -166,13 +227,25 @@ impl DatagramRequest {
     /// socket without a name or has gone, or if the system has had no room for the datagram for one
     /// second, because a Unix client does not read its datagrams.
     pub fn send(&self, packet: &[u8]) -> io::Result<()> {
-        let sent = self.socket().send_to(packet, self.client_address());
+        let sent = self.reply(packet);
         self.note_sent(packet, sent, "")
+    }
+
+    fn reply(&self, packet: &[u8]) -> io::Result<()> {
+        let client = self.client_address();
+        match &self.pooled.reply_path {
+            ReplyPath::Server(socket, source) => socket.reply(packet, client, source.as_ref()),
+            ReplyPath::Other(socket) => socket.send_to(packet, client),
+        }
     }
 
     /// Sends `packet` to `receiver`, who need not be the client, from the server's socket, at once:
     /// to forward a datagram, to publish to other clients or to a multicast group. The bytes count
     /// as sent for this request.
+    ///
+    /// Under a wildcard address, a datagram to the client leaves from the
+    /// [`local_address`](Self::local_address), as a reply does. For any other receiver the system
+    /// chooses the source address.
     ///
     /// Python's `self.socket.sendto(packet, receiver)`.
     ///
@@ -199,13 +272,17 @@ impl DatagramRequest {
     /// Those of [`send`](Self::send). Also if the server's socket is of another family than
     /// `receiver`, or may not send to it: a broadcast address needs `SO_BROADCAST`.
     pub fn send_to(&self, packet: &[u8], receiver: &Address) -> io::Result<()> {
-        let sent = self.socket().send_to(packet, receiver);
+        let sent = if receiver == self.client_address() {
+            self.reply(packet)
+        } else {
+            self.socket().send_to(packet, receiver)
+        };
         self.note_sent(packet, sent, format_args!(" to {receiver}"))
     }
 
     fn socket(&self) -> &dyn DatagramSocket {
         match &self.pooled.reply_path {
-            ReplyPath::Server(socket) => &**socket,
+            ReplyPath::Server(socket, _) => &**socket,
             ReplyPath::Other(socket) => &**socket,
         }
     }
@@ -261,7 +338,13 @@ impl Request for DatagramRequest {
         reply.extend_from_slice(message);
         if !reply.is_empty() {
             // Fails if the client has no room now, or has gone.
-            let sent = self.socket().send_to_now(&reply, self.client_address());
+            let client = self.client_address();
+            let sent = match &self.pooled.reply_path {
+                ReplyPath::Server(socket, source) => {
+                    socket.reply_now(&reply, client, source.as_ref())
+                }
+                ReplyPath::Other(socket) => socket.send_to_now(&reply, client),
+            };
             if sent.is_ok() {
                 self.guard.traffic().count_sent(reply.len() as u64);
             }
@@ -308,7 +391,7 @@ struct Pooled {
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        if let ReplyPath::Server(socket) = &self.reply_path {
+        if let ReplyPath::Server(socket, _) = &self.reply_path {
             socket.recycle(std::mem::take(&mut self.buffers));
         }
     }
@@ -317,6 +400,8 @@ impl Drop for Pooled {
 /// The socket that sends the datagrams of a request.
 #[derive(Debug)]
 enum ReplyPath {
-    Server(Arc<ReplySocket>),
+    /// The server's socket, and the address from which the reply leaves if not from that of the
+    /// socket.
+    Server(Arc<ReplySocket>, Option<Destination>),
     Other(Arc<dyn DatagramSocket>),
 }

@@ -180,6 +180,14 @@ impl RequestGuard {
         self.entry.announced = true;
     }
 
+    /// Why the request is refused, if it is.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        match self.entry.fate {
+            Fate::Closed(Closed::Refused(why)) => Some(why),
+            _ => None,
+        }
+    }
+
     /// Notes that the request is refused.
     pub(crate) fn refuse(&mut self, why: Refusal) {
         self.entry.fate = Fate::Closed(Closed::Refused(why));

@@ -22,6 +22,7 @@ use crate::transport::datagram_socket::prepare_replies;
 use crate::transport::get_request_error::GetRequestError;
 use crate::values::error::{Error, HandlerResult};
 use crate::values::inet_address::InetAddress;
+use crate::values::request_event::Refusal;
 
 /// The bound of `max_packet_size`, in bytes: longer than any datagram.
 const LONGEST_PACKET: usize = 16 << 20;
@@ -36,6 +37,11 @@ const LONGEST_PACKET: usize = 16 << 20;
 /// leaves are served by the next loop, before others.
 /// [`handle_request`](crate::Server::handle_request) receives one datagram, so that a program which
 /// polls the descriptor by itself misses none.
+///
+/// A reply leaves from the address that the client has asked, under a wildcard address too
+/// (`0.0.0.0`, `[::]`; Linux): see [`DatagramRequest::local_address`]. A datagram whose sender is
+/// the server itself is [refused](crate::Refusal::FromItself), since the reply would come back as
+/// the next request.
 ///
 /// ```
 /// use std::io::Write;
@@ -206,11 +212,22 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
         let Datagram {
             buffers,
             truncated,
+            is_own,
             client,
+            destination,
             socket,
         } = inboxes.next(ahead)?;
-        let guard = self.layer_handle().register_request(client);
-        Ok(DatagramRequest::pooled(buffers, truncated, socket, guard))
+        let mut guard = self.layer_handle().register_request(client);
+        if is_own {
+            guard.refuse(Refusal::FromItself);
+        }
+        Ok(DatagramRequest::pooled(
+            buffers,
+            truncated,
+            socket,
+            destination,
+            guard,
+        ))
     }
 
     fn finish_request(&self, request: &mut DatagramRequest) -> HandlerResult {

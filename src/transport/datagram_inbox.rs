@@ -8,7 +8,12 @@ use std::sync::Arc;
 use nix::errno::Errno;
 
 use crate::transport::datagram_socket::{Buffers, ReplySocket, receive_now};
-use crate::transport::sys::{self, Inet};
+use crate::transport::destination::Destination;
+use crate::transport::own_address::OwnAddress;
+use crate::transport::receive_batch::{
+    Destinations, Inet, LONGEST_BATCH, family_for_batches, receive_batch,
+};
+use crate::transport::sys;
 use crate::values::address::Address;
 
 /// How many bytes the datagrams of a batch may take together.
@@ -23,8 +28,10 @@ pub(crate) struct DatagramInbox {
     /// The most bytes that are kept of a datagram.
     longest: usize,
     socket: Option<Arc<ReplySocket>>,
-    /// The family for batches; `None` if datagrams are received one by one.
-    family: Option<Inet>,
+    /// Recognises the datagrams whose sender is the socket itself.
+    own_address: OwnAddress,
+    /// The kind of socket for recvmmsg(2); `None` for a socket without.
+    inet: Option<(Inet, Destinations)>,
     /// The memory for received datagrams: a slot each, one byte longer than `longest`. A datagram
     /// that fills its slot is truncated.
     slots: Vec<u8>,
@@ -46,7 +53,8 @@ impl DatagramInbox {
         Self {
             longest,
             socket: None,
-            family: None,
+            own_address: OwnAddress::default(),
+            inet: None,
             slots: Vec::new(),
             batch: VecDeque::new(),
             spare: Vec::new(),
@@ -67,8 +75,15 @@ impl DatagramInbox {
 
     /// Receives from `socket` from now on.
     pub(crate) fn open(&mut self, socket: Arc<OwnedFd>) {
-        self.family = sys::family_for_batches(socket.as_fd()).filter(|_| self.most() > 1);
-        self.socket = Some(Arc::new(ReplySocket::new(socket)));
+        let socket = Arc::new(ReplySocket::new(socket));
+        let destinations = match socket.reports_destinations() {
+            true => Destinations::Reported,
+            false => Destinations::Unknown,
+        };
+        let family = family_for_batches(socket.descriptor().as_fd());
+        self.inet = family.map(|family| (family, destinations));
+        self.own_address = OwnAddress::new(socket.bound_address());
+        self.socket = Some(socket);
     }
 
     /// Returns the next datagram, without waiting for one. With `ahead`, further datagrams may
@@ -85,10 +100,12 @@ impl DatagramInbox {
         }
         if self.batch.is_empty() {
             let was_drained = std::mem::take(&mut self.is_drained);
-            match self.family.filter(|_| ahead) {
-                None => self.receive_one(&socket)?,
-                Some(_) if was_drained => return Err(io::ErrorKind::WouldBlock.into()),
-                Some(family) => self.receive_batch(&socket, family)?,
+            let ahead = ahead && self.most() > 1;
+            match self.inet {
+                Some(_) if ahead && was_drained => return Err(io::ErrorKind::WouldBlock.into()),
+                Some(inet) if ahead => self.receive_batch(&socket, inet)?,
+                Some(inet @ (_, Destinations::Reported)) => self.receive_with(&socket, inet, 1)?,
+                _ => self.receive_one(&socket)?,
             }
         }
         let received = self.batch.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
@@ -104,7 +121,9 @@ impl DatagramInbox {
         Ok(Datagram {
             buffers,
             truncated: received.length > self.longest,
+            is_own: (self.own_address).is_sender(&received.client, received.destination.as_ref()),
             client: received.client,
+            destination: received.destination,
             socket,
         })
     }
@@ -117,34 +136,45 @@ impl DatagramInbox {
             slot: 0,
             length,
             client,
+            destination: None,
         });
         self.forks = sys::forks();
         Ok(())
     }
 
-    fn receive_batch(&mut self, socket: &ReplySocket, family: Inet) -> io::Result<()> {
+    fn receive_batch(
+        &mut self,
+        socket: &ReplySocket,
+        inet: (Inet, Destinations),
+    ) -> io::Result<()> {
         // Even an empty slot costs time, so the number of slots follows the traffic.
         let most = self.most();
-        let count = (2 * self.last).clamp(2, most);
         self.make_slots(most);
-        let (slot_length, batch) = (self.slot_length(), &mut self.batch);
-        let mut slot = 0;
-        sys::receive_batch(
-            socket.descriptor().as_fd(),
-            family,
-            self.slots.chunks_exact_mut(slot_length).take(count),
-            |length, client| {
-                let client = Address::from(client);
-                batch.push_back(Received {
-                    slot,
-                    length,
-                    client,
-                });
-                slot += 1;
-            },
-        )?;
-        self.last = batch.len();
+        self.receive_with(socket, inet, (2 * self.last).clamp(2, most))?;
+        self.last = self.batch.len();
         self.is_drained = self.last == 1;
+        Ok(())
+    }
+
+    /// Receives at most `count` datagrams with one system call.
+    fn receive_with(
+        &mut self,
+        socket: &ReplySocket,
+        inet: (Inet, Destinations),
+        count: usize,
+    ) -> io::Result<()> {
+        self.make_slots(count);
+        let (slot_length, batch) = (self.slot_length(), &mut self.batch);
+        let slots = self.slots.chunks_exact_mut(slot_length);
+        let socket = socket.descriptor().as_fd();
+        receive_batch(socket, inet, count, slots, |datagram| {
+            batch.push_back(Received {
+                slot: batch.len(),
+                length: datagram.length,
+                client: Address::from(datagram.client),
+                destination: datagram.destination,
+            });
+        })?;
         self.forks = sys::forks();
         Ok(())
     }
@@ -160,7 +190,7 @@ impl DatagramInbox {
 
     /// The most datagrams of a batch.
     fn most(&self) -> usize {
-        (MOST_BYTES / self.slot_length()).clamp(1, sys::LONGEST_BATCH)
+        (MOST_BYTES / self.slot_length()).clamp(1, LONGEST_BATCH)
     }
 
     fn slot_length(&self) -> usize {
@@ -175,7 +205,11 @@ pub(crate) struct Datagram {
     pub(crate) buffers: Buffers,
     /// The packet is only the beginning of the datagram.
     pub(crate) truncated: bool,
+    /// The sender is the socket itself, or another socket of this machine with its port.
+    pub(crate) is_own: bool,
     pub(crate) client: Address,
+    /// The address to which the client sent, if the system reports it.
+    pub(crate) destination: Option<Destination>,
     /// The socket for the reply.
     pub(crate) socket: Arc<ReplySocket>,
 }
@@ -186,6 +220,7 @@ struct Received {
     slot: usize,
     length: usize,
     client: Address,
+    destination: Option<Destination>,
 }
 
 #[cfg(all(test, not(loom)))]
@@ -308,10 +343,10 @@ mod tests {
             for number in 0..40 {
                 assert_eq!(packet(&mut inbox, true), [number]);
             }
-            assert!(inbox.batch.capacity() <= 2 * sys::LONGEST_BATCH);
+            assert!(inbox.batch.capacity() <= 2 * LONGEST_BATCH);
             inbox.slots.len()
         };
-        assert_eq!(memory(8192), sys::LONGEST_BATCH * 8193);
+        assert_eq!(memory(8192), LONGEST_BATCH * 8193);
         assert!(memory(65_507) <= MOST_BYTES);
         // Longer datagrams are received one by one.
         assert_eq!(memory(MOST_BYTES), MOST_BYTES + 1);

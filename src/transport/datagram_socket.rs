@@ -9,10 +9,12 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::libc::{MSG_DONTWAIT, c_int};
 use socket2::SockRef;
 
 use crate::support::sync::Mutex;
+use crate::transport::destination::{Destination, report_destinations, send_from};
 use crate::transport::socket_address::{from_sockaddr, to_sockaddr};
 use crate::values::address::Address;
 
@@ -85,6 +87,10 @@ const LONGEST_SPARE: usize = 16 << 10;
 #[derive(Debug)]
 pub(crate) struct ReplySocket {
     descriptor: Arc<OwnedFd>,
+    /// The address that the socket is bound to.
+    local: Option<Address>,
+    /// Whether the system reports the [`Destination`] of each datagram.
+    reports_destinations: bool,
     /// Locked with `try_lock` alone: in a forked child the mutex may be locked for ever.
     spare: Mutex<Vec<Buffers>>,
 }
@@ -92,6 +98,8 @@ pub(crate) struct ReplySocket {
 impl ReplySocket {
     pub(crate) fn new(descriptor: Arc<OwnedFd>) -> Self {
         Self {
+            local: local_address(&descriptor),
+            reports_destinations: report_destinations_of(&descriptor),
             descriptor,
             spare: Mutex::default(),
         }
@@ -99,6 +107,65 @@ impl ReplySocket {
 
     pub(crate) fn descriptor(&self) -> &OwnedFd {
         &self.descriptor
+    }
+
+    /// The address that the socket is bound to, which may be a wildcard address.
+    pub(crate) fn bound_address(&self) -> Option<&Address> {
+        self.local.as_ref()
+    }
+
+    pub(crate) fn reports_destinations(&self) -> bool {
+        self.reports_destinations
+    }
+
+    /// The address to which a datagram was sent whose destination is not reported: the one that the
+    /// socket is bound to, unless that is a wildcard address.
+    pub(crate) fn local_address(&self) -> Option<&Address> {
+        let is_wildcard = |address: &&Address| address.ip().is_some_and(|ip| ip.is_unspecified());
+        self.local.as_ref().filter(|address| !is_wildcard(address))
+    }
+
+    /// Sends `packet` to the client of a datagram, from the address that the client has asked.
+    pub(crate) fn reply(
+        &self,
+        packet: &[u8],
+        client: &Address,
+        asked: Option<&Destination>,
+    ) -> io::Result<()> {
+        let sent = self.send_reply(packet, client, asked, 0);
+        sent.map_err(explain_timeout)
+    }
+
+    /// As [`reply`](Self::reply), without waiting for room.
+    pub(crate) fn reply_now(
+        &self,
+        packet: &[u8],
+        client: &Address,
+        asked: Option<&Destination>,
+    ) -> io::Result<()> {
+        self.send_reply(packet, client, asked, MSG_DONTWAIT)
+    }
+
+    fn send_reply(
+        &self,
+        packet: &[u8],
+        client: &Address,
+        asked: Option<&Destination>,
+        flags: c_int,
+    ) -> io::Result<()> {
+        let (Some(asked), Address::Inet(receiver)) = (asked, client) else {
+            return send(&*self.descriptor, packet, client, flags);
+        };
+        let socket = self.descriptor.as_fd();
+        let sent = retry(|| send_from(socket, packet, asked, receiver, flags));
+        match &sent {
+            // The address is not of this machine any more, or never was: a router in the kernel
+            // has brought the datagram here.
+            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
+                send(&*self.descriptor, packet, client, flags)
+            }
+            _ => sent,
+        }
     }
 
     /// Fills `buffers`, which is empty, with those of ended requests and, up to [`MOST_SPARE`],
@@ -128,13 +195,7 @@ impl ReplySocket {
 
 impl DatagramSocket for ReplySocket {
     fn send_to(&self, packet: &[u8], receiver: &Address) -> io::Result<()> {
-        send(&*self.descriptor, packet, receiver, 0).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("the receiver has not taken its datagrams for {REPLY_TIMEOUT:?}"),
-            ),
-            _ => error,
-        })
+        send(&*self.descriptor, packet, receiver, 0).map_err(explain_timeout)
     }
 
     fn send_to_now(&self, packet: &[u8], receiver: &Address) -> io::Result<()> {
@@ -142,20 +203,78 @@ impl DatagramSocket for ReplySocket {
     }
 }
 
-/// Sends one datagram; tries again after a signal.
+fn explain_timeout(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("the receiver has not taken its datagrams for {REPLY_TIMEOUT:?}"),
+        ),
+        _ => error,
+    }
+}
+
+/// Sends one datagram; the system chooses the source address of a socket without one.
 fn send(socket: &impl AsFd, packet: &[u8], receiver: &Address, flags: c_int) -> io::Result<()> {
     let receiver = to_sockaddr(receiver)?;
+    let socket = SockRef::from(socket);
+    retry(|| {
+        let sent = socket.send_to_with_flags(packet, &receiver, flags);
+        sent.map(drop)
+    })
+}
+
+/// Calls `send`, and again after a signal. Also once again after an error that may be that of an
+/// earlier datagram to somebody else: Linux reports such an error, which came with ICMP, to the
+/// next call, on a socket with `IP_RECVERR` and on a connected socket.
+fn retry(mut send: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    let mut may_be_earlier = true;
     loop {
-        match SockRef::from(socket).send_to_with_flags(packet, &receiver, flags) {
+        match send() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            sent => return sent.map(drop),
+            Err(error) if may_be_earlier && is_of_network(&error) => may_be_earlier = false,
+            sent => return sent,
         }
     }
 }
 
+/// Whether an ICMP message can be the cause of the error.
+fn is_of_network(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    errno.is_some_and(|errno| {
+        matches!(
+            errno,
+            Errno::ECONNREFUSED
+                | Errno::EHOSTUNREACH
+                | Errno::ENETUNREACH
+                | Errno::EHOSTDOWN
+                | Errno::ENOPROTOOPT
+                | Errno::EOPNOTSUPP
+                | Errno::EPROTO
+                | Errno::EACCES
+                | Errno::EMSGSIZE
+        )
+    })
+}
+
+fn local_address(socket: &OwnedFd) -> Option<Address> {
+    let address = SockRef::from(socket).local_addr().ok()?;
+    Some(from_sockaddr(&address))
+}
+
+/// Makes the system report destinations if the socket is bound to a wildcard address. Returns
+/// whether it does.
+fn report_destinations_of(socket: &OwnedFd) -> bool {
+    match local_address(socket) {
+        Some(Address::Inet(address)) => report_destinations(socket.as_fd(), &address),
+        _ => false,
+    }
+}
+
 /// Sets `SO_SNDTIMEO`, which bounds the time that a reply waits for room, and blocking mode, in
-/// which a reply waits at all: a given socket may have `O_NONBLOCK`.
+/// which a reply waits at all: a given socket may have `O_NONBLOCK`. From now on the system notes
+/// the destination of each datagram, for a reply from there.
 pub(crate) fn prepare_replies(socket: &OwnedFd) -> io::Result<()> {
+    report_destinations_of(socket);
     let socket = SockRef::from(socket);
     socket.set_nonblocking(false)?;
     socket.set_write_timeout(Some(REPLY_TIMEOUT))

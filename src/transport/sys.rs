@@ -1,7 +1,6 @@
 //! The differences between operating systems, so that the other files are the same for all.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -13,10 +12,7 @@ use socket2::{SockAddr, Socket, Type};
 #[cfg(any(target_os = "android", target_os = "linux"))]
 use {
     nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
-    nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, recvmmsg},
     socket2::{Domain, SockRef},
-    std::cell::RefCell,
-    std::io::IoSliceMut,
     std::os::fd::AsRawFd,
 };
 
@@ -152,106 +148,6 @@ pub(crate) fn unsent_bytes(socket: BorrowedFd<'_>) -> Option<usize> {
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
 pub(crate) fn unsent_bytes(_: BorrowedFd<'_>) -> Option<usize> {
     None
-}
-
-/// The most datagrams that [`receive_batch`] receives.
-#[cfg(any(target_os = "android", target_os = "linux"))]
-pub(crate) const LONGEST_BATCH: usize = 32;
-#[cfg(not(any(target_os = "android", target_os = "linux")))]
-pub(crate) const LONGEST_BATCH: usize = 1;
-
-/// The families of sockets that [`receive_batch`] supports: none on a system without recvmmsg(2).
-#[cfg(any(target_os = "android", target_os = "linux"))]
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Inet {
-    V4,
-    V6,
-}
-#[cfg(not(any(target_os = "android", target_os = "linux")))]
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Inet {}
-
-/// The family of `socket` if [`receive_batch`] supports it: an internet socket on Linux.
-///
-/// Unix sockets are excluded: the system writes no address for a client without a name, and `nix`
-/// reads the memory for that address as initialised.
-#[cfg(any(target_os = "android", target_os = "linux"))]
-pub(crate) fn family_for_batches(socket: BorrowedFd<'_>) -> Option<Inet> {
-    let address = SockRef::from(&socket).local_addr().ok()?;
-    match address.as_socket()? {
-        SocketAddr::V4(_) => Some(Inet::V4),
-        SocketAddr::V6(_) => Some(Inet::V6),
-    }
-}
-#[cfg(not(any(target_os = "android", target_os = "linux")))]
-pub(crate) fn family_for_batches(_: BorrowedFd<'_>) -> Option<Inet> {
-    None
-}
-
-/// recvmmsg(2): receives the datagrams that have arrived, one into each of `slots`, at most
-/// [`LONGEST_BATCH`], without waiting. Calls `each` with the length of each datagram, at most that
-/// of its slot, and its client.
-#[cfg(any(target_os = "android", target_os = "linux"))]
-pub(crate) fn receive_batch<'a>(
-    socket: BorrowedFd<'_>,
-    family: Inet,
-    slots: impl Iterator<Item = &'a mut [u8]>,
-    each: impl FnMut(usize, SocketAddr),
-) -> io::Result<()> {
-    match family {
-        Inet::V4 => V4_HEADERS.with_borrow_mut(|it| receive_with(it, socket, slots, each)),
-        Inet::V6 => V6_HEADERS.with_borrow_mut(|it| receive_with(it, socket, slots, each)),
-    }
-}
-#[cfg(not(any(target_os = "android", target_os = "linux")))]
-pub(crate) fn receive_batch<'a>(
-    _: BorrowedFd<'_>,
-    family: Inet,
-    _: impl Iterator<Item = &'a mut [u8]>,
-    _: impl FnMut(usize, SocketAddr),
-) -> io::Result<()> {
-    match family {}
-}
-
-#[cfg(any(target_os = "android", target_os = "linux"))]
-fn receive_with<'a, A: SockaddrLike + Copy + Into<SocketAddr>>(
-    headers: &mut MultiHeaders<A>,
-    socket: BorrowedFd<'_>,
-    slots: impl Iterator<Item = &'a mut [u8]>,
-    mut each: impl FnMut(usize, SocketAddr),
-) -> io::Result<()> {
-    let mut vectors: [_; LONGEST_BATCH] = std::array::from_fn(|_| [IoSliceMut::new(&mut [])]);
-    let mut count = 0;
-    for (vector, slot) in vectors.iter_mut().zip(slots) {
-        *vector = [IoSliceMut::new(slot)];
-        count += 1;
-    }
-    let received = recvmmsg(
-        socket.as_raw_fd(),
-        headers,
-        &mut vectors[..count],
-        MsgFlags::MSG_DONTWAIT,
-        None,
-    )?;
-    for datagram in received {
-        let client = datagram
-            .address
-            .expect("recvmmsg writes an address for each datagram");
-        each(datagram.bytes, client.into());
-    }
-    Ok(())
-}
-
-#[cfg(any(target_os = "android", target_os = "linux"))]
-thread_local! {
-    // The memory in which recvmmsg(2) writes addresses. Each thread has its own, since the headers
-    // are not `Send`; and each family, since `nix` does not reset the length of an address, which
-    // is constant within an internet family. Control messages, for which `None` makes no room,
-    // would need new headers each time.
-    static V4_HEADERS: RefCell<MultiHeaders<SockaddrIn>> =
-        RefCell::new(MultiHeaders::preallocate(LONGEST_BATCH, None));
-    static V6_HEADERS: RefCell<MultiHeaders<SockaddrIn6>> =
-        RefCell::new(MultiHeaders::preallocate(LONGEST_BATCH, None));
 }
 
 /// Takes the errors that make poll(2) report `POLLERR`: the pending error (`SO_ERROR`), and the

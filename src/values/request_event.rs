@@ -53,15 +53,21 @@ pub enum Refusal {
     /// [`Limits::max_connections_per_address`](crate::Limits::max_connections_per_address) was
     /// reached.
     TooManyFromAddress,
+    /// The sender of a datagram is the server itself: its socket, or another socket with the same
+    /// port on an address of this machine if the server is bound to a wildcard address. The reply
+    /// would come back as the next request, without end, so that nothing is sent: the limits'
+    /// message neither. Such a sender is forged, or part of the program.
+    FromItself,
 }
 
 impl Refusal {
     /// Every reason, at the index of its discriminant.
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::NotVerified,
         Self::NotPrepared,
         Self::TooManyConnections,
         Self::TooManyFromAddress,
+        Self::FromItself,
     ];
 
     /// The reason with this discriminant.
@@ -77,6 +83,7 @@ impl fmt::Display for Refusal {
             Self::NotPrepared => "not prepared",
             Self::TooManyConnections => "too many connections",
             Self::TooManyFromAddress => "too many connections from its address",
+            Self::FromItself => "its sender is the server itself",
         })
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! The processor time is that of the whole process.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::time::ClockId;
-use socketserver::{BaseServer, Server, ThreadingUdpServer, UdpServer};
+use socketserver::{BaseServer, ForkingUdpServer, Server, ThreadingUdpServer, UdpServer};
 use socketserver::{Serve, UnixDatagramServer};
 use support::clients::{DatagramClient, has_ipv6};
 use support::own_process::alone;
@@ -88,6 +88,21 @@ fn the_error_of_a_connected_socket_is_no_request_and_the_client_is_served_when_i
         client.send_to(b"back", server_address).unwrap();
         assert_eq!(client.recv(&mut [0; 10]).unwrap(), 4);
         assert_eq!(running.stop().handle().statistics().accepted, 2);
+    });
+}
+
+#[test]
+fn a_forked_child_replies_from_the_address_that_was_asked() {
+    alone(|| {
+        let server = ForkingUdpServer::bind("0.0.0.0:0", EchoLine::default).unwrap();
+        let running = RunningServer::start(server);
+        let port = running.address().port().unwrap();
+        for host in [[127, 0, 0, 1], [127, 0, 0, 2]] {
+            let client = DatagramClient::connect(&SocketAddr::from((host, port)).into());
+            client.send(b"hello");
+            assert_eq!(client.receive(), b"hello");
+        }
+        running.close();
     });
 }
 

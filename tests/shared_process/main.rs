@@ -8,6 +8,7 @@ mod addresses;
 mod changed_streams;
 mod close;
 mod conversations;
+mod datagram_addresses;
 mod datagram_requests_over_mocks;
 mod datagrams;
 mod drain;
