@@ -102,7 +102,7 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// Another socket listens on the address.
+    /// Another socket listens on the address: `EADDRINUSE` of bind(2) or of listen(2).
     #[non_exhaustive]
     #[error(
         "address {address} is in use; stop the program that listens there, or choose {}{}",
@@ -251,7 +251,8 @@ impl Error {
     }
 
     /// The socket is bound to `address`, but listen(2) failed: [`AddressInUse`](Self::AddressInUse)
-    /// or [`Listen`](Self::Listen).
+    /// if another socket has listened there since, as two sockets with `SO_REUSEADDR` may be bound
+    /// to one address, or [`Listen`](Self::Listen) for any other reason.
     #[must_use]
     pub fn listen(address: Address, source: io::Error) -> Self {
         match source.kind() {

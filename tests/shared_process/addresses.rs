@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use socketserver::{
     Address, BaseServer, Error, HandlerFactory, InetAddress, Serve, Server, StreamRequest,
-    TcpServer, ThreadingTcpServer, UdpServer, UnixStreamServer,
+    TcpServer, ThreadingTcpServer, UdpServer, UnixDatagramServer, UnixStreamServer,
 };
 use support::clients::{DatagramClient, StreamClient, has_ipv6};
 use support::reports::{Reports, reports};
@@ -65,6 +65,62 @@ fn an_address_in_use_is_named_in_the_error() {
     let address = udp.local_addr().unwrap();
     let second = UdpServer::new(address, EchoLine::default).bind();
     assert_names(second.unwrap_err(), address);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_address_at_which_another_socket_has_listened_since_the_bind_is_in_use() {
+    let bound = |address: SocketAddr| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket
+    };
+    let in_use = |error: Error| assert!(matches!(error, Error::AddressInUse { .. }), "{error:?}");
+
+    let server = TcpServer::new(LOOPBACK, EchoLine::default).into_server();
+    let server = server.unwrap();
+    server.server_bind().unwrap();
+    let other = bound(server.local_addr().unwrap());
+    other.listen(1).unwrap();
+    in_use(server.server_activate().unwrap_err());
+
+    let given = bound("127.0.0.1:0".parse().unwrap());
+    let other = bound(given.local_addr().unwrap().as_socket().unwrap());
+    other.listen(1).unwrap();
+    let given = std::net::TcpListener::from(given);
+    in_use(
+        TcpServer::from_listener(given, EchoLine::default)
+            .bind()
+            .unwrap_err(),
+    );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_name_or_an_option_that_another_socket_has_is_in_use() {
+    let in_use = |error: Error| assert!(matches!(error, Error::AddressInUse { .. }), "{error:?}");
+    // A file of its own, so that no other test has the name.
+    let directory = tempfile::tempdir().unwrap();
+    let name = format!("\0{}", directory.path().display());
+    let stream = UnixStreamServer::new(&name, EchoLine::default).bind();
+    let second = UnixStreamServer::new(&name, EchoLine::default).bind();
+    in_use(second.unwrap_err());
+    drop(stream);
+    let datagrams = UnixDatagramServer::new(&name, EchoLine::default).bind();
+    let second = UnixDatagramServer::new(&name, EchoLine::default).bind();
+    in_use(second.unwrap_err());
+    drop(datagrams);
+
+    // One of the two shares its port, the other does not.
+    let first = UdpServer::new(LOOPBACK, EchoLine::default).bind().unwrap();
+    let address = first.local_addr().unwrap();
+    let second = UdpServer::new(address, EchoLine::default).allow_reuse_port(true);
+    in_use(second.bind().unwrap_err());
+    let first = TcpServer::new(LOOPBACK, EchoLine::default).bind().unwrap();
+    let address = first.local_addr().unwrap();
+    let second = TcpServer::new(address, EchoLine::default).allow_reuse_port(true);
+    in_use(second.bind().unwrap_err());
 }
 
 #[test]
