@@ -101,3 +101,36 @@ impl Default for LayerHandle {
         Self::new()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::net::{IpAddr, SocketAddr};
+
+    use super::*;
+    use crate::values::limits::Limits;
+    use crate::values::request_event::Refusal;
+
+    fn client(ip: &str) -> Address {
+        let ip: IpAddr = ip.parse().unwrap();
+        SocketAddr::from((ip, 40_000)).into()
+    }
+
+    #[test]
+    fn the_limit_per_address_counts_ipv6_clients_by_their_network() {
+        let handle = LayerHandle::new();
+        let limits = Limits::none().with_max_connections_per_address(1);
+        handle.server().set_limits(limits.clone());
+        let running = handle.register_request(client("2001:db8::1"));
+        let exceeds = |ip| handle.register_request(client(ip)).limit_exceeded();
+        assert_eq!(running.limit_exceeded(), None);
+        let too_many = Some(Refusal::TooManyFromAddress);
+        assert_eq!(exceeds("2001:db8::ffff:2"), too_many);
+        assert_eq!(exceeds("2001:db8:0:1::1"), None);
+
+        handle.server().set_limits(limits.with_ipv6_prefix(128));
+        let running = handle.register_request(client("2001:db8::1"));
+        assert_eq!(running.limit_exceeded(), None);
+        assert_eq!(exceeds("2001:db8::1"), too_many);
+        assert_eq!(exceeds("2001:db8::2"), None);
+    }
+}

@@ -103,12 +103,13 @@ impl RequestTable {
         }
     }
 
-    /// Begins to count the requests of each address. Requests that run already are counted if they
-    /// have a connection.
-    pub(crate) fn count_addresses(&self) {
+    /// Begins to count the requests of each address, or of each IPv6 prefix of this length.
+    /// Requests that run already are counted if they have a connection.
+    pub(crate) fn count_addresses(&self, ipv6_prefix: u8) {
         let mut connections = lock(&self.connections);
-        if connections.per_address.is_none() {
-            let per_address = Arc::new(PerAddress::default());
+        let present = connections.per_address.as_ref();
+        if present.is_none_or(|it| it.ipv6_prefix() != ipv6_prefix) {
+            let per_address = Arc::new(PerAddress::new(ipv6_prefix));
             for (_, entry) in &mut connections.entries {
                 entry.ticket = entry.ip.map(|ip| per_address.ticket(ip));
             }

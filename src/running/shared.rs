@@ -242,7 +242,7 @@ impl Shared {
         }
         self.settings.set_limits(limits, |limits| {
             match limits.max_connections_per_address() {
-                Some(_) => self.requests.count_addresses(),
+                Some(_) => self.requests.count_addresses(limits.ipv6_prefix()),
                 None => self.requests.ignore_addresses(),
             }
         });

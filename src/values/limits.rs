@@ -36,6 +36,7 @@ use nix::sys::resource::{Resource, getrlimit};
 pub struct Limits {
     max_connections: Option<usize>,
     max_connections_per_address: Option<usize>,
+    ipv6_prefix: u8,
     refusal: Option<Arc<[u8]>>,
     turn: Option<Duration>,
 }
@@ -46,6 +47,7 @@ impl Limits {
         Self {
             max_connections: None,
             max_connections_per_address: None,
+            ipv6_prefix: 64,
             refusal: None,
             turn: None,
         }
@@ -70,7 +72,8 @@ impl Limits {
         }
     }
 
-    /// The most connections, or datagrams, from one IP address at a time; `None` is no limit.
+    /// The most connections, or datagrams, from one IP address, or from one
+    /// [prefix](Self::ipv6_prefix) of IPv6 addresses, at a time; `None` is no limit.
     pub fn max_connections_per_address(&self) -> Option<usize> {
         self.max_connections_per_address
     }
@@ -115,6 +118,31 @@ impl Limits {
     pub fn with_turn(self, turn: Duration) -> Self {
         let turn = Some(turn);
         Self { turn, ..self }
+    }
+
+    /// The number of leading bits that IPv6 addresses have in common if they count as one address
+    /// for [`max_connections_per_address`](Self::max_connections_per_address); 64 unless set.
+    pub fn ipv6_prefix(&self) -> u8 {
+        self.ipv6_prefix
+    }
+
+    /// Sets [`ipv6_prefix`](Self::ipv6_prefix), in bits; above 128 it is 128, with which each
+    /// address counts by itself.
+    ///
+    /// Providers assign a client at least a network of 64 bits, in which the client may use any of
+    /// 2^64 addresses, so that a limit on each of them bounds nothing. Many clients have a network
+    /// of 56 or 48 bits. Two kinds of IPv6 addresses do not count by their prefix:
+    ///
+    /// * an IPv4 address in the form of an IPv6 address (`::ffff:192.0.2.1`), which counts as the
+    ///   IPv4 address; also behind the well-known prefix of translators (`64:ff9b::192.0.2.1`),
+    /// * a link-local address (`fe80::/10`), which counts by itself: all machines of a link have
+    ///   the same prefix.
+    pub fn with_ipv6_prefix(self, bits: u8) -> Self {
+        let ipv6_prefix = bits.min(128);
+        Self {
+            ipv6_prefix,
+            ..self
+        }
     }
 
     /// The message for refused clients; `None` if [`refuse_with`](Self::refuse_with) is not set.

@@ -45,6 +45,30 @@ fn no_more_connections_than_allowed_are_served_at_a_time() {
 }
 
 #[test]
+fn no_more_connections_of_one_address_than_allowed_are_served_at_a_time() {
+    let options = ["--max-connections-per-address", "1", "--ipv6-prefix", "56"];
+    let mut served = Served::start("upper-loop", LOOPBACK, &options);
+    let mut first = served.connect();
+    assert_eq!(exchange(&mut first, b"first", 5), b"FIRST");
+    assert_eq!(rest(served.connect()), b"");
+    served.wait_for_log("too many connections from its address");
+    assert_eq!(exchange(&mut first, b"again", 5), b"AGAIN");
+    served.stop();
+}
+
+#[test]
+fn an_ipv6_prefix_is_of_use_with_a_limit_per_address_alone() {
+    for options in [
+        &["--ipv6-prefix", "64"][..],
+        &["--max-connections-per-address", "1", "--ipv6-prefix", "129"],
+    ] {
+        let mut command = socketserver(&["serve", "echo", "--listen", LOOPBACK]);
+        let output = command.args(options).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+    }
+}
+
+#[test]
 fn a_client_that_keeps_the_server_waiting_is_closed_and_logged_with_its_address() {
     for (sent, deadline) in [
         ("", "first-byte deadline"),

@@ -21,6 +21,19 @@ pub struct BoundOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: Option<u32>,
 
+    /// How many connections, or datagrams, of one IP address are served at a time
+    ///
+    /// The others are closed. Clients over Unix sockets have no IP address.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_connections_per_address: Option<u32>,
+
+    /// How many bits of an IPv6 address --max-connections-per-address looks at: 64 unless set
+    ///
+    /// A client usually has all addresses of a network of 64 bits.
+    #[arg(long, value_name = "BITS", requires = "max_connections_per_address",
+        value_parser = clap::value_parser!(u8).range(0..=128))]
+    ipv6_prefix: Option<u8>,
+
     /// How long a client may keep its connection waiting, in seconds, or "none": 300 unless set
     ///
     /// The connection is closed if for so long the client has not sent its first byte, its next
@@ -108,9 +121,16 @@ impl BoundOptions {
     }
 
     fn limits(&self) -> Limits {
+        let usize = |max| usize::try_from(max).unwrap_or(usize::MAX);
         let mut limits = Limits::default();
         if let Some(max) = self.max_connections {
-            limits = limits.with_max_connections(usize::try_from(max).unwrap_or(usize::MAX));
+            limits = limits.with_max_connections(usize(max));
+        }
+        if let Some(max) = self.max_connections_per_address {
+            limits = limits.with_max_connections_per_address(usize(max));
+        }
+        if let Some(bits) = self.ipv6_prefix {
+            limits = limits.with_ipv6_prefix(bits);
         }
         match self.turn {
             None => limits,
