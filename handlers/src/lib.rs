@@ -30,6 +30,9 @@
 //! [`FileHeader`] goes before a file, and detects errors of the transfer. [`password`] stores
 //! passwords.
 //!
+//! [`LoopLimit`] is a layer for services that answer every datagram: two of them, which a forged
+//! datagram makes answer each other, come to an end.
+//!
 //! # One read is one message
 //!
 //! The tutorial's clients send commands and lines without an end mark, and one `recv(1024)` of its
@@ -43,6 +46,7 @@ mod file_header;
 pub mod framing;
 mod greeting;
 mod hello;
+mod loop_limit;
 mod one_read;
 pub mod password;
 pub mod shell;
@@ -54,6 +58,7 @@ pub use echo::Echo;
 pub use file_header::{ContentError, FileHeader};
 pub use greeting::{GREETING, Greeting};
 pub use hello::Hello;
+pub use loop_limit::LoopLimit;
 pub use time::Time;
 pub use upper::Upper;
 pub use upper_loop::UpperLoop;

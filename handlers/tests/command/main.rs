@@ -12,6 +12,7 @@ mod client_faults;
 mod client_messages;
 mod client_shell;
 mod command_source;
+mod datagram_loops;
 mod exposure;
 mod health_checks;
 mod listing;

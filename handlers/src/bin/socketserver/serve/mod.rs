@@ -6,7 +6,8 @@ mod options;
 mod site;
 mod target;
 
-use socketserver::{TcpServer, UdpServer, UnixDatagramServer, UnixStreamServer};
+use socketserver::{Serve, TcpServer, UdpServer, UnixDatagramServer, UnixStreamServer};
+use socketserver_handlers::LoopLimit;
 
 use crate::failure::Failure;
 use crate::url::{DatagramUrl, StreamUrl};
@@ -31,11 +32,13 @@ pub fn serve(options: &Options) -> Result<(), Failure> {
         }
         Target::Datagram(DatagramUrl::Udp(place), factory) => {
             let server = UdpServer::new(site.inet_address(&place), factory);
-            concurrency.serve(server.max_packet_size(MAX_PACKET_SIZE), &site)
+            let server = server.max_packet_size(MAX_PACKET_SIZE);
+            concurrency.serve(server.mix_in(LoopLimit::new), &site)
         }
         Target::Datagram(DatagramUrl::Unix(path), factory) => {
             let server = UnixDatagramServer::new(path, factory);
-            concurrency.serve(server.max_packet_size(MAX_PACKET_SIZE), &site)
+            let server = server.max_packet_size(MAX_PACKET_SIZE);
+            concurrency.serve(server.mix_in(LoopLimit::new), &site)
         }
     }
 }
