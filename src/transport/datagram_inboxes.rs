@@ -151,4 +151,26 @@ mod tests {
         let error = results.find_map(Result::err).unwrap();
         assert!(matches!(error, GetRequestError::Broken(_)), "{error:?}");
     }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_errors_of_a_socket_are_taken_when_nothing_has_come() {
+        use nix::sys::socket::{setsockopt, sockopt};
+        use std::os::fd::AsFd;
+
+        let (mut inboxes, [client, _other], sockets) = two_inboxes();
+        setsockopt(&sockets[0], sockopt::Ipv4RecvErr, &true).unwrap();
+        client.send(b"bye").unwrap();
+        let mut results = std::iter::from_fn(|| Some(inboxes.next(true)));
+        let datagram = results.find_map(Result::ok).unwrap();
+        drop(client);
+        let reply = || datagram.socket.reply(b"", &datagram.client, None);
+        // The error comes with ICMP: the first is pending, and both are in the error queue.
+        let _ = (reply(), reply());
+        let has_event = || crate::transport::poll::readable_now(sockets[0].as_fd()).unwrap();
+        assert!(has_event());
+        let mut results = std::iter::from_fn(|| inboxes.next(true).err());
+        assert!(results.any(|error| matches!(error, GetRequestError::Empty)));
+        assert!(!has_event());
+    }
 }

@@ -80,8 +80,9 @@ impl SocketSet {
     }
 }
 
-/// Whether one of `sockets` has been shut down. Such a socket of datagrams stays readable and has
-/// nothing to receive; the loop, which waits on another descriptor, would spin.
+/// Whether one of `sockets`, which have nothing to receive, has been shut down. Takes the errors of
+/// the others. Both keep a socket readable, so that the loop, which waits on another descriptor,
+/// would spin.
 pub(crate) fn any_is_shut_down<'a>(sockets: impl Iterator<Item = &'a OwnedFd>) -> io::Result<bool> {
     let mut fds: Vec<_> = sockets
         .map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN | sys::HALF_CLOSED))
@@ -92,5 +93,12 @@ pub(crate) fn any_is_shut_down<'a>(sockets: impl Iterator<Item = &'a OwnedFd>) -
         let events = fd.revents();
         events.is_none_or(|events| events.contains(PollFlags::POLLHUP))
     };
+    let has_error = |fd: &&PollFd<'_>| {
+        let events = fd.revents();
+        events.is_some_and(|events| events.contains(PollFlags::POLLERR))
+    };
+    for fd in fds.iter().filter(has_error) {
+        sys::take_errors(fd.as_fd());
+    }
     Ok(fds.iter().any(is_shut_down))
 }
