@@ -21,3 +21,4 @@ pub(crate) mod settings;
 pub(crate) mod shared;
 pub(crate) mod stoppers;
 pub(crate) mod thread_name;
+pub(crate) mod threads;

@@ -1,6 +1,5 @@
 //! The mix-in that serves each request in a thread.
 
-mod crew;
 mod hand_over;
 
 use std::fmt;
@@ -9,9 +8,9 @@ use std::time::Duration;
 
 use crate::base_server::{BaseServer, guarded, process_request_thread};
 use crate::mix_in::MixIn;
-use crate::mix_ins::threading::crew::Crew;
 use crate::mix_ins::threading::hand_over::HandOver;
 use crate::running::thread_name::thread_name;
+use crate::running::threads::Threads;
 
 /// The default time that an idle thread waits for a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -38,7 +37,7 @@ pub struct ThreadingMixIn<S: BaseServer> {
     block_on_close: bool,
     keep_alive: Duration,
     hand_over: Arc<HandOver<S::Request>>,
-    crew: Arc<Crew>,
+    threads: Arc<Threads>,
     /// The name of the threads, once the first is started.
     thread_name: OnceLock<String>,
 }
@@ -52,7 +51,7 @@ impl<S: BaseServer> ThreadingMixIn<S> {
             block_on_close: true,
             keep_alive: KEEP_ALIVE,
             hand_over: Arc::new(HandOver::new()),
-            crew: Arc::default(),
+            threads: Arc::default(),
             thread_name: OnceLock::new(),
         }
     }
@@ -100,7 +99,7 @@ impl<S: BaseServer> ThreadingMixIn<S> {
         let (thread_top, hand_over) = (top.clone(), self.hand_over.clone());
         let keep_alive = self.keep_alive;
         let started = self
-            .crew
+            .threads
             .start_thread(self.thread_name(), request, move |first| {
                 let mut next = Some(first);
                 while let Some(request) = next {
@@ -138,7 +137,7 @@ impl<S: BaseServer> MixIn for ThreadingMixIn<S> {
         if !self.block_on_close || self.daemon_threads {
             self.layer_handle().shared().wait_for_stoppers();
         } else if self.layer_handle().wait_for_requests() {
-            self.crew.join();
+            self.threads.join();
         }
     }
 }

@@ -13,11 +13,11 @@ use crate::support::sync::Mutex;
 /// Each thread, when it ends, joins the thread that ended before. So at most one ended thread is
 /// left unjoined, and no other code has to look for ended threads.
 #[derive(Debug, Default)]
-pub(super) struct Crew {
+pub(crate) struct Threads {
     unjoined: Mutex<Unjoined>,
 }
 
-impl Crew {
+impl Threads {
     /// Starts a thread with this name that calls `work` with `value`. Returns the value, with the
     /// error, if the system has no further thread.
     pub fn start_thread<V: Send + 'static>(
@@ -28,11 +28,11 @@ impl Crew {
     ) -> Result<(), (V, io::Error)> {
         // The value is not in the closure, because a failing `spawn` drops the closure.
         let slot = Arc::new(Mutex::new(Some(value)));
-        let (crew, thread_slot) = (self.clone(), slot.clone());
+        let (threads, thread_slot) = (self.clone(), slot.clone());
         // Locked until the thread is entered, because the thread looks for its entry when it ends.
         let mut unjoined = lock(&self.unjoined);
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let _ends = EndOfThread(&crew);
+            let _ends = EndOfThread(&threads);
             let value = lock(&thread_slot).take();
             if let Some(value) = value {
                 work(value);
@@ -53,10 +53,10 @@ impl Crew {
     /// Waits until every thread has ended.
     pub fn join(&self) {
         let mut unjoined = lock(&self.unjoined);
-        let threads = Vec::from_iter(unjoined.running.drain().map(|(_, thread)| thread));
+        let running = Vec::from_iter(unjoined.running.drain().map(|(_, thread)| thread));
         let ended = unjoined.ended.take();
         drop(unjoined);
-        for thread in threads.into_iter().chain(ended) {
+        for thread in running.into_iter().chain(ended) {
             // Ignored: an error is the thread's panic, which the panic hook has printed.
             let _ = thread.join();
         }
@@ -80,8 +80,8 @@ struct Unjoined {
     ended: Option<JoinHandle<()>>,
 }
 
-/// Removes the thread from its crew when it ends, also by a panic.
-struct EndOfThread<'a>(&'a Crew);
+/// Removes the thread from its threads when it ends, also by a panic.
+struct EndOfThread<'a>(&'a Threads);
 
 impl Drop for EndOfThread<'_> {
     fn drop(&mut self) {
@@ -97,36 +97,36 @@ mod tests {
 
     #[test]
     fn of_the_ended_threads_at_most_one_is_left_to_join() {
-        let crew = Arc::new(Crew::default());
+        let threads = Arc::new(Threads::default());
         let (sender, receiver) = channel();
         for number in 0..20 {
             let sender = sender.clone();
             let started =
-                crew.start_thread("thread", number, move |number| sender.send(number).unwrap());
+                threads.start_thread("thread", number, move |number| sender.send(number).unwrap());
             assert!(started.is_ok());
         }
         let mut numbers = Vec::from_iter(receiver.iter().take(20));
         numbers.sort_unstable();
         assert_eq!(numbers, Vec::from_iter(0..20));
-        while !lock(&crew.unjoined).running.is_empty() {
+        while !lock(&threads.unjoined).running.is_empty() {
             thread::yield_now();
         }
-        crew.join();
-        assert!(lock(&crew.unjoined).ended.is_none());
+        threads.join();
+        assert!(lock(&threads.unjoined).ended.is_none());
     }
 
     #[test]
     fn after_join_every_thread_has_ended() {
-        let crew = Arc::new(Crew::default());
+        let threads = Arc::new(Threads::default());
         let (release, released) = channel::<()>();
         let alive = Arc::new(());
-        let started = crew.start_thread("thread", alive.clone(), move |_alive| {
+        let started = threads.start_thread("thread", alive.clone(), move |_alive| {
             let _ = released.recv();
         });
         assert!(started.is_ok());
         assert_eq!(Arc::strong_count(&alive), 2);
         drop(release);
-        crew.join();
+        threads.join();
         assert_eq!(Arc::strong_count(&alive), 1);
     }
 }
