@@ -382,16 +382,10 @@ pub(crate) fn serve_request<T: BaseServer>(
     top: &Arc<T>,
     mut request: T::Request,
 ) -> Result<bool, HandlerError> {
-    let shared = top.layer_handle().shared();
-    let _serves = Serves::request_of(shared.stoppers());
-    if !shared.is_forked_child() {
-        if shared.lifecycle().is_overdue() {
-            request.guard_mut().abort();
-            guarded(top).shutdown_request(request);
-            return Ok(false);
-        }
-        // A forked child skips this: its parent emits `Started`.
-        guarded(top).observe_start(&request);
+    let _serves = Serves::request_of(top.layer_handle().shared().stoppers());
+    if !begin_service(top, &mut request) {
+        guarded(top).shutdown_request(request);
+        return Ok(false);
     }
     let finished = match run_step(|| prepare(top, &mut request)) {
         Ok(Prepared::ToServe) => run_step(|| top.finish_request(&mut request)),
@@ -401,16 +395,42 @@ pub(crate) fn serve_request<T: BaseServer>(
         }
         Err(error) => Err(error),
     };
-    request.guard_mut().note_result(finished.as_ref().copied());
-    if let Err(error) = &finished {
-        guarded(top).handle_error(&mut request, error);
-    }
-    guarded(top).shutdown_request(request);
+    end_service(top, request, &finished);
     finished.map(|()| true)
 }
 
+/// Begins to serve a request, in the thread that does. Returns false if the request is to be closed
+/// without a handler.
+pub(crate) fn begin_service<T: BaseServer>(top: &Arc<T>, request: &mut T::Request) -> bool {
+    let shared = top.layer_handle().shared();
+    // A forked child skips this: its parent emits `Started`.
+    if !shared.is_forked_child() {
+        if shared.lifecycle().is_overdue() {
+            request.guard_mut().abort();
+            return false;
+        }
+        guarded(top).observe_start(&*request);
+    }
+    request.begin_preparation();
+    true
+}
+
+/// Steps 6 and 7: reports the error, and shuts the request down.
+pub(crate) fn end_service<T: BaseServer>(
+    top: &Arc<T>,
+    mut request: T::Request,
+    finished: &HandlerResult,
+) {
+    request.guard_mut().note_result(finished.as_ref().copied());
+    if let Err(error) = finished {
+        guarded(top).handle_error(&mut request, error);
+    }
+    guarded(top).shutdown_request(request);
+}
+
 /// The next step after the preparation of a request.
-enum Prepared {
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Prepared {
     ToServe,
     /// The request was refused, or the server stops.
     ToClose,
@@ -421,32 +441,39 @@ fn prepare<T: BaseServer>(
     top: &Arc<T>,
     request: &mut T::Request,
 ) -> Result<Prepared, HandlerError> {
-    request.begin_preparation();
     loop {
-        match top.prepare_request(request)? {
-            Preparation::Ready => break,
-            Preparation::Refused => {
-                request.guard_mut().refuse(Refusal::NotPrepared);
-                return Ok(Prepared::ToClose);
-            }
-            Preparation::NeedsMore => {
-                if !request.wait_for_more()? {
-                    request.guard_mut().abort_idle();
-                    return Ok(Prepared::ToClose);
-                }
-            }
+        if let Some(prepared) = prepare_now(top, request)? {
+            return Ok(prepared);
+        }
+        if !request.wait_for_more()? {
+            request.guard_mut().abort_idle();
+            return Ok(Prepared::ToClose);
         }
     }
-    request.end_preparation();
+}
+
+/// Calls `prepare_request` once. Returns `None` if a layer needs more bytes.
+pub(crate) fn prepare_now<T: BaseServer>(
+    top: &Arc<T>,
+    request: &mut T::Request,
+) -> Result<Option<Prepared>, HandlerError> {
+    match top.prepare_request(request)? {
+        Preparation::NeedsMore => return Ok(None),
+        Preparation::Refused => {
+            request.guard_mut().refuse(Refusal::NotPrepared);
+            return Ok(Some(Prepared::ToClose));
+        }
+        Preparation::Ready => request.end_preparation(),
+    }
     if request.guard().is_corrected()
         && let Some(why) = request.guard().limit_per_address_exceeded()
     {
         let message = top.layer_handle().shared().settings().refusal();
         guarded(top).refuse(request, &message);
         request.guard_mut().refuse(why);
-        return Ok(Prepared::ToClose);
+        return Ok(Some(Prepared::ToClose));
     }
-    Ok(Prepared::ToServe)
+    Ok(Some(Prepared::ToServe))
 }
 
 /// The hooks of the outermost layer, for a caller that must survive their panics.

@@ -99,6 +99,7 @@ mod book;
 mod accepted;
 mod any_mix_in;
 mod base_server;
+mod exchange_handler;
 mod mix_in;
 mod mix_ins;
 pub mod mock;
@@ -115,6 +116,7 @@ mod values;
 
 pub use any_mix_in::AnyMixIn;
 pub use base_server::BaseServer;
+pub use exchange_handler::ExchangeHandler;
 pub use mix_in::MixIn;
 pub use mix_ins::forking::ForkingMixIn;
 pub use mix_ins::thread_pool::ThreadPoolMixIn;
@@ -135,11 +137,12 @@ pub use servers::unix_stream::UnixStreamServer;
 pub use servers_together::{Servers, ServersHandle};
 pub use stacks::{
     ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer, ForkingUnixStreamServer,
-    ThreadPoolTcpServer, ThreadPoolUdpServer, ThreadPoolUnixDatagramServer,
-    ThreadPoolUnixStreamServer, ThreadingTcpServer, ThreadingUdpServer,
-    ThreadingUnixDatagramServer, ThreadingUnixStreamServer,
+    ReactorTcpServer, ReactorUnixStreamServer, ThreadPoolTcpServer, ThreadPoolUdpServer,
+    ThreadPoolUnixDatagramServer, ThreadPoolUnixStreamServer, ThreadingTcpServer,
+    ThreadingUdpServer, ThreadingUnixDatagramServer, ThreadingUnixStreamServer,
 };
 pub use transport::sys::PeerCredentials;
+pub use transport::waits::blocking;
 pub use values::address::Address;
 pub use values::deadlines::{DeadlineExceeded, Deadlines};
 pub use values::drain_report::DrainReport;
@@ -155,6 +158,7 @@ pub use values::statistics::Statistics;
 /// [`BaseServer`] and [`MixIn`] are at the top of the crate, as `BaseServer` is in Python's module.
 pub mod layer {
     pub use crate::base_server::Preparation;
+    pub use crate::exchange_handler::serve_with;
     pub use crate::mix_in::RequestOf;
     pub use crate::request_handler::run_handler;
     pub use crate::requests::stream_request::Received;

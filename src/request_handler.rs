@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::requests::datagram_request::DatagramRequest;
+use crate::requests::kept_handler::Exchanges;
 use crate::requests::request::Request;
 use crate::requests::stream_request::StreamRequest;
 use crate::values::error::{HandlerResult, run_step};
@@ -84,63 +85,12 @@ pub trait RequestHandler<R = StreamRequest>: Send {
         let _ = request;
         Ok(())
     }
-}
 
-/// A handler in a box, for a factory that chooses the type of the handler at run time. In Python,
-/// every variable holds a handler of any class.
-///
-/// ```
-/// use socketserver::mock::MockStream;
-/// use socketserver::{HandlerResult, RequestHandler, StreamRequest, ThreadingTcpServer};
-/// # use std::io::Write;
-///
-/// struct Quiet;
-/// struct Polite;
-/// # impl RequestHandler for Quiet {
-/// #     fn handle(&mut self, _: &mut StreamRequest) -> HandlerResult { Ok(()) }
-/// # }
-/// # impl RequestHandler for Polite {
-/// #     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-/// #         Ok(writeln!(request, "welcome")?)
-/// #     }
-/// # }
-///
-/// fn handler(polite: bool) -> Box<dyn RequestHandler> {
-///     if polite { Box::new(Polite) } else { Box::new(Quiet) }
-/// }
-///
-/// let polite = std::env::args().len() == 1;
-/// let server = ThreadingTcpServer::bind("127.0.0.1:0", move || handler(polite))?;
-/// # Ok::<(), socketserver::Error>(())
-/// ```
-impl<R, H: RequestHandler<R> + ?Sized> RequestHandler<R> for Box<H> {
-    fn setup(&mut self, request: &mut R) -> HandlerResult {
-        (**self).setup(request)
-    }
-
-    fn handle(&mut self, request: &mut R) -> HandlerResult {
-        (**self).handle(request)
-    }
-
-    fn finish(&mut self, request: &mut R) -> HandlerResult {
-        (**self).finish(request)
-    }
-}
-
-/// A borrowed handler, for a test that examines the handler after
-/// [`MockStream::run`](crate::mock::MockStream::run), and for a handler that runs another. Python
-/// lends every object.
-impl<R, H: RequestHandler<R> + ?Sized> RequestHandler<R> for &mut H {
-    fn setup(&mut self, request: &mut R) -> HandlerResult {
-        (**self).setup(request)
-    }
-
-    fn handle(&mut self, request: &mut R) -> HandlerResult {
-        (**self).handle(request)
-    }
-
-    fn finish(&mut self, request: &mut R) -> HandlerResult {
-        (**self).finish(request)
+    /// The handler whose exchanges a reactor calls one by one; `None` for a handler whose
+    /// conversation is one call of `handle`.
+    #[doc(hidden)]
+    fn single_exchanges(&mut self) -> Option<&mut dyn Exchanges<R>> {
+        None
     }
 }
 
@@ -158,7 +108,7 @@ impl<R, H: RequestHandler<R> + ?Sized> RequestHandler<R> for &mut H {
 )]
 pub trait HandlerFactory<R>: Send + Sync + 'static {
     /// The type of the handlers.
-    type Handler: RequestHandler<R>;
+    type Handler: RequestHandler<R> + 'static;
 
     /// Makes a handler, for one request.
     fn make_handler(&self) -> Self::Handler;
@@ -167,7 +117,7 @@ pub trait HandlerFactory<R>: Send + Sync + 'static {
 impl<R, F, H> HandlerFactory<R> for F
 where
     F: Fn() -> H + Send + Sync + 'static,
-    H: RequestHandler<R>,
+    H: RequestHandler<R> + 'static,
 {
     type Handler = H;
 
@@ -231,17 +181,18 @@ where
 #[must_use = "a handler does nothing until a server or a mock runs it"]
 pub struct HandlerFn<F>(Arc<F>);
 
-impl<R, F> RequestHandler<R> for HandlerFn<F>
-where
-    F: Fn(&mut R) -> HandlerResult + Send + Sync,
-{
-    fn handle(&mut self, request: &mut R) -> HandlerResult {
+impl<F> HandlerFn<F> {
+    pub(crate) fn call<R>(&self, request: &mut R) -> HandlerResult
+    where
+        F: Fn(&mut R) -> HandlerResult,
+    {
         (self.0)(request)
     }
 }
 
 impl<R, F> HandlerFactory<R> for HandlerFn<F>
 where
+    R: Request,
     F: Fn(&mut R) -> HandlerResult + Send + Sync + 'static,
 {
     type Handler = Self;
@@ -373,36 +324,6 @@ mod tests {
             });
             assert!(result.unwrap_err().to_string().contains("finish"));
         }
-    }
-
-    #[test]
-    fn a_function_is_a_handler_and_the_factory_of_handlers_that_share_it() {
-        fn serve<F: HandlerFactory<Vec<u32>>>(factory: &F, served: &mut Vec<u32>) {
-            run_steps(&mut factory.make_handler(), served).unwrap();
-        }
-        let calls = std::sync::atomic::AtomicU32::new(0);
-        // As `handler_fn` does, for a request that needs no server.
-        let function = HandlerFn(Arc::new(move |served: &mut Vec<u32>| {
-            served.push(calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-            Ok(())
-        }));
-        let mut served = Vec::new();
-        serve(&function, &mut served);
-        serve(&function, &mut served);
-        run_steps(&mut { function }, &mut served).unwrap();
-        assert_eq!(served, [0, 1, 2]);
-    }
-
-    #[test]
-    fn a_box_and_a_borrow_run_every_step_of_the_handler_in_them() {
-        let mut steps = Steps::default();
-        let (borrowed, mut boxed) = (&mut steps, Box::new(Steps::default()));
-        let dynamic: Box<dyn RequestHandler<Vec<&'static str>>> = Box::new(Steps::default());
-        let mut ran = Vec::new();
-        run_steps(&mut { borrowed }, &mut ran).unwrap();
-        run_steps(&mut boxed, &mut ran).unwrap();
-        run_steps(&mut { dynamic }, &mut ran).unwrap();
-        assert_eq!(ran, ["setup", "handle", "finish"].repeat(3));
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
+use crate::requests::parking::Unpark;
 use crate::support::deadline::Deadline;
-use crate::support::sync::atomic::{AtomicUsize, Ordering};
+use crate::support::sync::atomic::{AtomicUsize, Ordering, fence};
 use crate::transport::waker::Waker;
 
 /// The most bytes, and the most messages, that wait for one client.
@@ -58,7 +59,23 @@ pub struct Outbox {
 struct Shared {
     /// The bytes of the messages that wait. Relaxed: a bound, which orders nothing.
     bytes: AtomicUsize,
-    waker: Waker,
+    /// Wakes the handler's thread. Set when that thread waits for the first time.
+    waker: OnceLock<Waker>,
+    /// Ends the parking of the connection under a reactor.
+    unpark: Option<Unpark>,
+}
+
+impl Shared {
+    fn wake(&self) {
+        // See `OutboxReceiver::waker`.
+        fence(Ordering::SeqCst);
+        if let Some(unpark) = &self.unpark {
+            unpark.unpark();
+        }
+        if let Some(waker) = self.waker.get() {
+            waker.wake();
+        }
+    }
 }
 
 /// Why an [`Outbox`] did not take a message.
@@ -96,7 +113,7 @@ impl Outbox {
         } else {
             match self.sender.try_send(message.into()) {
                 Ok(()) => {
-                    self.shared.waker.wake();
+                    self.shared.wake();
                     return Ok(());
                 }
                 Err(TrySendError::Full(_)) => OutboxError::Full { bytes: waiting },
@@ -116,16 +133,18 @@ pub(crate) struct OutboxReceiver {
 }
 
 impl OutboxReceiver {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// An outbox whose messages end the parking of the connection, if it is parked.
+    pub(crate) fn new(unpark: Option<Unpark>) -> Self {
         let (sender, receiver) = bounded(MOST_MESSAGES);
         let shared = Arc::new(Shared {
             bytes: AtomicUsize::new(0),
-            waker: Waker::new()?,
+            waker: OnceLock::new(),
+            unpark,
         });
-        Ok(Self {
+        Self {
             outbox: Outbox { shared, sender },
             receiver,
-        })
+        }
     }
 
     pub(crate) fn outbox(&self) -> Outbox {
@@ -144,10 +163,25 @@ impl OutboxReceiver {
         }
     }
 
+    fn waker(&self) -> io::Result<&Waker> {
+        let waker = &self.outbox.shared.waker;
+        if waker.get().is_none() {
+            // Only the thread of the handler is here.
+            let _ = waker.set(Waker::new()?);
+            // Either this thread sees a message, or its sender sees the waker: each stores one
+            // value and then loads the other.
+            fence(Ordering::SeqCst);
+            if !self.receiver.is_empty() {
+                self.outbox.shared.wake();
+            }
+        }
+        Ok(waker.get().expect("it was set above"))
+    }
+
     /// Waits until a message is there (true), or `connection` is readable or the deadline is over
     /// (false).
     pub(crate) fn wait(&self, connection: BorrowedFd<'_>, deadline: Deadline) -> io::Result<bool> {
-        let waker = &self.outbox.shared.waker;
+        let waker = self.waker()?;
         let woken = waker.wait(Some(connection), deadline)?;
         if woken.by_waker {
             waker.drain();

@@ -112,6 +112,61 @@ impl ReadBuffer {
         Ok(count)
     }
 
+    /// As [`append`](Self::append), as far as the buffer has room, from a stream that need not be
+    /// readable. The buffer [has room](Self::is_full).
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](ErrorKind::WouldBlock) if nothing has arrived.
+    pub(crate) fn append_now(&mut self, stream: &mut dyn Stream) -> io::Result<usize> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        self.storage.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        if self.storage.len() < self.limit {
+            self.storage.resize(self.limit, 0);
+        }
+        debug_assert!(
+            self.end < self.limit,
+            "a read without room is no end of file"
+        );
+        loop {
+            match stream.read_now(&mut self.storage[self.end..self.limit]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(count);
+                }
+            }
+        }
+    }
+
+    /// Whether the buffer has no room for more unread bytes.
+    pub(crate) fn is_full(&self) -> bool {
+        self.end - self.start >= self.limit
+    }
+
+    /// Uses `storage` from now on, if no bytes are unread.
+    pub(crate) fn borrow(&mut self, storage: &mut Vec<u8>) {
+        if self.is_empty() {
+            std::mem::swap(&mut self.storage, storage);
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Puts a borrowed storage back into `storage`, and keeps the unread bytes in a storage of their
+    /// size.
+    pub(crate) fn give_back(&mut self, storage: &mut Vec<u8>) {
+        let unread = self.bytes().to_owned();
+        (self.start, self.end) = (0, unread.len());
+        let borrowed = std::mem::replace(&mut self.storage, unread);
+        if borrowed.len() > storage.len() {
+            *storage = borrowed;
+        }
+    }
+
     /// Appends the bytes that have arrived, up to `size` in all.
     fn fill_more(&mut self, stream: &mut dyn Stream, size: usize) -> io::Result<()> {
         if stream.readable_now()? {

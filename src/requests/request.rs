@@ -2,9 +2,11 @@
 
 use std::io;
 
+use crate::requests::parking::Parking;
 use crate::running::extensions::Extensions;
 use crate::running::request_guard::RequestGuard;
 use crate::values::address::Address;
+use crate::values::error::HandlerResult;
 
 /// One request: a connection or a datagram, with its client's address.
 ///
@@ -104,4 +106,19 @@ pub trait Request: Send + 'static {
     /// Ends the preparation, after the last
     /// [`prepare_request`](crate::BaseServer::prepare_request). Does nothing unless overridden.
     fn end_preparation(&mut self) {}
+
+    /// Calls `exchange` for every message: once unless overridden.
+    #[doc(hidden)]
+    fn exchanges(&mut self, exchange: &mut dyn FnMut(&mut Self) -> HandlerResult) -> HandlerResult
+    where
+        Self: Sized,
+    {
+        exchange(self)
+    }
+
+    /// The request as a connection that a reactor can park; `None` for a request of another kind.
+    #[doc(hidden)]
+    fn as_parking(&mut self) -> Option<&mut dyn Parking> {
+        None
+    }
 }

@@ -56,6 +56,21 @@ impl WriteBuffer {
         has_room
     }
 
+    /// Uses the memory of `storage` from now on, if nothing is gathered.
+    pub(crate) fn borrow(&mut self, storage: &mut Vec<u8>) {
+        if self.bytes.is_empty() {
+            std::mem::swap(&mut self.bytes, storage);
+            self.bytes.clear();
+        }
+    }
+
+    /// Puts the memory into `storage`, if nothing is gathered.
+    pub(crate) fn give_back(&mut self, storage: &mut Vec<u8>) {
+        if self.bytes.is_empty() {
+            *storage = std::mem::take(&mut self.bytes);
+        }
+    }
+
     /// Fails if an earlier write has failed.
     pub(crate) fn ensure_writable(&self) -> io::Result<()> {
         match self.failure {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use socket2::Type;
 
 use crate::base_server::BaseServer;
-use crate::request_handler::{HandlerFactory, run_handler};
+use crate::exchange_handler::serve_with;
+use crate::request_handler::HandlerFactory;
 use crate::requests::stream_request::StreamRequest;
 use crate::running::layer_handle::LayerHandle;
 use crate::server::{Serve, Server};
@@ -204,8 +205,7 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
     }
 
     fn finish_request(&self, request: &mut StreamRequest) -> HandlerResult {
-        let mut handler = self.handler_factory.make_handler();
-        run_handler(&mut handler, request)
+        serve_with(&self.handler_factory, request)
     }
 
     fn after_fork_in_child(&self) {

@@ -24,4 +24,5 @@ pub(crate) mod socket_stream;
 pub(crate) mod stream;
 pub(crate) mod sys;
 pub(crate) mod traffic;
+pub(crate) mod waits;
 pub(crate) mod waker;

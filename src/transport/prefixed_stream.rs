@@ -74,6 +74,18 @@ impl Stream for PrefixedStream {
         Ok(self.has_prefix() || self.failure.is_some() || self.inner.wait_readable(deadline)?)
     }
 
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.has_prefix() || self.failure.is_some() {
+            self.read(buffer)
+        } else {
+            self.inner.read_now(buffer)
+        }
+    }
+
+    fn may_have_more(&self) -> bool {
+        self.has_prefix() || self.failure.is_some() || self.inner.may_have_more()
+    }
+
     fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
         self.inner.shutdown(how)
     }

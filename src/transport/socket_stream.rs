@@ -2,11 +2,12 @@
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::libc::{MSG_DONTWAIT, c_int};
+use nix::sys::socket::{MsgFlags, recv};
 use socket2::Socket;
 
 use crate::support::deadline::Deadline;
@@ -14,6 +15,7 @@ use crate::transport::connection::Connection;
 use crate::transport::poll::{readable_now, writable_by};
 use crate::transport::stream::Stream;
 use crate::transport::sys::{NO_SIGNAL, untaken};
+use crate::transport::waits::{are_observed, blocking};
 
 /// The shortest `SO_RCVTIMEO` that is set: the option counts microseconds, and zero means no
 /// timeout. A read may end this much after its deadline.
@@ -109,11 +111,13 @@ impl SocketStream {
     /// Unix socket bounds each part of a long write.
     fn send(&self, send: impl Fn(&Socket, c_int) -> io::Result<usize>) -> io::Result<usize> {
         if self.timeout.is_none() && self.deadline.is_none() {
-            return self.count_sent(send(self.socket(), NO_SIGNAL));
+            return self.send_without_bound(send);
         }
         loop {
             match send(self.socket(), NO_SIGNAL | MSG_DONTWAIT) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait_for_room()?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    blocking(|| self.wait_for_room())?;
+                }
                 sent => return self.count_sent(sent),
             }
         }
@@ -138,6 +142,37 @@ impl SocketStream {
         Ok(())
     }
 
+    fn send_without_bound(
+        &self,
+        send: impl Fn(&Socket, c_int) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        if are_observed() {
+            match send(self.socket(), NO_SIGNAL | MSG_DONTWAIT) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                sent => return self.count_sent(sent),
+            }
+        }
+        self.count_sent(blocking(|| send(self.socket(), NO_SIGNAL)))
+    }
+
+    /// Reads, and waits at most until the bound.
+    fn read_by(&mut self, buffer: &mut [u8], bound: Option<Bound>) -> io::Result<usize> {
+        match bound {
+            Some(bound) => self.read_until(buffer, bound),
+            None => self.read_unbounded(buffer),
+        }
+    }
+
+    fn receive_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let received = recv(self.socket().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT);
+        Ok(received?)
+    }
+
+    fn count_received(&self, read: io::Result<usize>, room: usize) -> io::Result<usize> {
+        self.connection.reading().note_read(&read, room);
+        read.inspect(|&count| self.connection.traffic().count_received(count as u64))
+    }
+
     fn count_sent(&self, sent: io::Result<usize>) -> io::Result<usize> {
         match &sent {
             Ok(count) => self.connection.traffic().count_sent(*count as u64),
@@ -149,15 +184,18 @@ impl SocketStream {
 
 impl Read for SocketStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let size = buffer.len();
-        let read = match self.bound() {
-            Some(bound) => self.read_until(buffer, bound),
-            None => self.read_unbounded(buffer),
+        let bound = self.bound();
+        let read = if are_observed() {
+            match self.receive_now(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    blocking(|| self.read_by(buffer, bound))
+                }
+                received => received,
+            }
+        } else {
+            self.read_by(buffer, bound)
         };
-        self.connection.reading().note_read(&read, size);
-        let count = read?;
-        self.connection.traffic().count_received(count as u64);
-        Ok(count)
+        self.count_received(read, buffer.len())
     }
 }
 
@@ -178,6 +216,15 @@ impl Write for SocketStream {
 impl Stream for SocketStream {
     fn readable_now(&mut self) -> io::Result<bool> {
         readable_now(self.socket().as_fd())
+    }
+
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.receive_now(buffer);
+        self.count_received(read, buffer.len())
+    }
+
+    fn may_have_more(&self) -> bool {
+        !self.connection.reading().was_empty()
     }
 
     fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {

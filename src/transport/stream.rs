@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::deadline::Deadline;
 use crate::transport::poll::readable_by;
+use crate::transport::waits::blocking;
 
 /// The bytes of a connection, both ways, unbuffered, which a
 /// [`StreamRequest`](crate::StreamRequest) reads and writes.
@@ -61,8 +62,30 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
             return Ok(true);
         }
         let deadline = deadline.map_or(Deadline::NEVER, Deadline::at);
-        self.readiness()
-            .map_or(Ok(true), |descriptor| readable_by(descriptor, deadline))
+        self.readiness().map_or(Ok(true), |descriptor| {
+            blocking(|| readable_by(descriptor, deadline))
+        })
+    }
+
+    /// Reads what has arrived, without waiting. A stream that can do so in one system call overrides
+    /// this method.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing has arrived, and those of `read`.
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.readable_now()? {
+            self.read(buffer)
+        } else {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+
+    /// Whether something may have arrived before the end of the last read, and not been read. True
+    /// unless overridden. After false, the [descriptor](Self::readiness) becomes readable anew when
+    /// more arrives, so a [reactor](crate::ReactorMixIn) need not try another read first.
+    fn may_have_more(&self) -> bool {
+        true
     }
 
     /// Ends one direction, or both. [`shutdown_request`](crate::BaseServer::shutdown_request) calls

@@ -12,7 +12,7 @@ struct Room {
 }
 
 /// The rooms of `src/`, a floor on each line, from the top. A file imports from the rooms of lower
-/// floors, and from its own room. The three contracts, a file each, are one room.
+/// floors, and from its own room. The four contracts, a file each, are one room.
 const FLOORS: &[&[Room]] = &[
     &[room("lib", &["lib", "book"])],
     &[
@@ -26,7 +26,12 @@ const FLOORS: &[&[Room]] = &[
     &[room("server", &["server"])],
     &[room(
         "contracts",
-        &["base_server", "mix_in", "request_handler"],
+        &[
+            "base_server",
+            "exchange_handler",
+            "mix_in",
+            "request_handler",
+        ],
     )],
     &[room("requests", &["requests"])],
     &[room("running", &["running"])],

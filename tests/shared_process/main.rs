@@ -13,6 +13,7 @@ mod datagram_requests_over_mocks;
 mod datagrams;
 mod drain;
 mod errors;
+mod exchange_handlers;
 mod given_sockets;
 mod handle_request;
 mod lifetimes;

@@ -1,6 +1,7 @@
 //! The request of a stream server: one connection, buffered both ways.
 
 mod messages;
+mod parking;
 mod socket_access;
 mod turn;
 
@@ -15,7 +16,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::requests::exchange_clock::{Bounds, ExchangeClock};
+use crate::requests::kept_handler::Turns;
 use crate::requests::outbox::{Outbox, OutboxReceiver};
+use crate::requests::parking::{Parking, WaitForMore};
 use crate::requests::read_buffer::{ReadBuffer, read_uninterrupted};
 use crate::requests::request::Request;
 use crate::requests::write_buffer::WriteBuffer;
@@ -29,9 +32,11 @@ use crate::transport::connection::Connection;
 use crate::transport::prefixed_stream::PrefixedStream;
 use crate::transport::socket_stream::SocketStream;
 use crate::transport::stream::Stream;
+use crate::transport::waits::blocking;
 use crate::values::address::Address;
 use crate::values::cause::ends_connection;
 use crate::values::deadlines::{DeadlineExceeded, Deadlines};
+use crate::values::error::HandlerResult;
 
 /// The default size of both buffers: that of `io.DEFAULT_BUFFER_SIZE` in Python 3.11.
 const DEFAULT_BUFFER_SIZE: usize = 8192;
@@ -105,6 +110,10 @@ pub struct StreamRequest {
     turn_began: Option<Instant>,
     /// Set once somebody has asked for the outbox.
     outbox: Option<Box<OutboxReceiver>>,
+    /// Whether the handler wants no further exchange.
+    closes: bool,
+    /// Set under a reactor.
+    turns: Option<Box<Turns<Self>>>,
     guard: RequestGuard,
 }
 
@@ -128,6 +137,8 @@ impl StreamRequest {
             reading_ended: None,
             turn_began: None,
             outbox: None,
+            closes: false,
+            turns: None,
             guard,
         };
         request.set_deadlines(deadlines);
@@ -269,14 +280,16 @@ impl StreamRequest {
     }
 
     /// The outbox of this connection, by which any thread sends whole messages to this client. A
-    /// connection whose outbox nobody asks for costs nothing; an outbox costs two descriptors.
+    /// connection whose outbox nobody asks for costs nothing. An outbox costs two descriptors once
+    /// the handler's thread waits for the client; under a reactor it costs none.
     ///
     /// # Errors
     ///
-    /// If the operating system has no pair of sockets for it.
+    /// None at present: a later version may need something of the operating system.
     pub fn outbox(&mut self) -> io::Result<Outbox> {
         if self.outbox.is_none() {
-            self.outbox = Some(Box::new(OutboxReceiver::new()?));
+            let receiver = OutboxReceiver::new(self.unpark_handle());
+            self.outbox = Some(Box::new(receiver));
         }
         let outbox = self.outbox.as_ref().expect("it was set above");
         Ok(outbox.outbox())
@@ -302,7 +315,7 @@ impl StreamRequest {
             let (Some(outbox), Some(connection)) = (&self.outbox, self.stream.readiness()) else {
                 break;
             };
-            if outbox.wait(connection, deadline)? {
+            if blocking(|| outbox.wait(connection, deadline))? {
                 self.deliver_outbox()?;
                 self.send_gathered()?;
             } else if !deadline.is_over() {
@@ -542,6 +555,11 @@ impl StreamRequest {
         read: impl FnOnce(&mut dyn Stream, &mut ReadBuffer) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let received = self.receive_in_time(read)?;
+        self.note_received(received);
+        Ok(received)
+    }
+
+    fn note_received(&mut self, received: usize) {
         self.received_in_exchange += received as u64;
         if received == 0 && !self.guard.is_interrupted() {
             self.guard.note_client_left(self.received_in_exchange > 0);
@@ -549,7 +567,6 @@ impl StreamRequest {
         if let Some(progress) = &mut self.preparation {
             progress.received += received as u64;
         }
-        Ok(received)
     }
 
     fn receive_in_time(
@@ -723,6 +740,17 @@ impl Request for StreamRequest {
         }
     }
 
+    fn exchanges(&mut self, exchange: &mut dyn FnMut(&mut Self) -> HandlerResult) -> HandlerResult {
+        while !self.closes && self.wait()? {
+            exchange(self)?;
+        }
+        Ok(())
+    }
+
+    fn as_parking(&mut self) -> Option<&mut dyn Parking> {
+        Some(self)
+    }
+
     fn begin_preparation(&mut self) {
         self.preparation = Some(Progress::default());
         if let Some(clock) = &mut self.clock {
@@ -736,37 +764,13 @@ impl Request for StreamRequest {
     }
 
     fn wait_for_more(&mut self) -> io::Result<bool> {
-        if self.client_has_ended {
-            return Err(io::Error::new(
-                ErrorKind::UnexpectedEof,
-                "the client has left before its preamble was complete",
-            ));
-        }
-        self.send_gathered()?;
-        let (bound, until) = self.begin_bounded_wait();
-        if until.is_some_and(|until| until <= Instant::now()) {
-            return Err(self.explain_expired(bound));
-        }
-        if self.is_without_progress() && self.stream.readable_now()? {
-            return Err(io::Error::new(
-                ErrorKind::InvalidInput,
-                "a layer asks for more bytes, and has not taken those that have come",
-            ));
-        }
-        if !self.guard.begin_wait() {
-            // What has arrived already is still prepared and served.
-            return self.stream.readable_now();
-        }
-        let waited = self.stream.wait_readable(until);
-        self.guard.end_wait();
-        if self.guard.is_interrupted() {
-            // The end of file is the server's. Bytes that came before it are the client's.
-            let received = self.receive(|stream, buffer| buffer.append(stream));
-            return Ok(received.is_ok_and(|count| count > 0));
-        }
-        match waited {
-            Ok(false) => Err(self.explain_expired(bound)),
-            waited => waited,
+        match self.begin_wait_for_more()? {
+            WaitForMore::Arrived => Ok(true),
+            WaitForMore::Draining => Ok(false),
+            WaitForMore::Park(until) => {
+                let waited = self.stream.wait_readable(until);
+                self.end_wait_for_more_with(waited)
+            }
         }
     }
 

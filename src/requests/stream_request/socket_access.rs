@@ -46,6 +46,7 @@ impl StreamRequest {
             return Err(failure);
         }
         self.stream = Box::new(AbsentStream);
+        self.close_connection();
         Ok(Detached { socket, unread })
     }
 

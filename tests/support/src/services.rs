@@ -2,7 +2,9 @@
 
 use std::io::{BufRead, Write};
 
-use socketserver::{DatagramRequest, HandlerResult, RequestHandler, StreamRequest};
+use socketserver::{
+    DatagramRequest, ExchangeHandler, HandlerResult, RequestHandler, StreamRequest,
+};
 
 pub use socketserver::{datagram_handler_fn as datagram_handler, handler_fn as stream_handler};
 
@@ -10,10 +12,11 @@ pub use socketserver::{datagram_handler_fn as datagram_handler, handler_fn as st
 #[derive(Debug, Default)]
 pub struct EchoLine;
 
-impl RequestHandler for EchoLine {
-    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+impl ExchangeHandler for EchoLine {
+    fn exchange(&mut self, request: &mut StreamRequest) -> HandlerResult {
         let mut line = Vec::new();
         request.read_until(b'\n', &mut line)?;
+        request.close_connection();
         Ok(request.write_all(&line)?)
     }
 }

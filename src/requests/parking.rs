@@ -1,0 +1,102 @@
+//! The contract between a reactor and a connection that can wait without a thread.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::values::error::HandlerResult;
+
+/// A connection that a reactor serves by turns, and parks while its client is silent.
+///
+/// The order of calls: `begin`; then, for a layer that needs more bytes, `begin_wait_for_more` and
+/// `end_wait_for_more`; then `turn`, as long as the conversation goes on. Around every time in which
+/// no thread serves the connection, `park` and `unpark`.
+pub trait Parking {
+    /// Lets the connection keep its handler between two turns. `unpark` ends its parking from
+    /// another thread.
+    fn begin(&mut self, unpark: Unpark);
+
+    /// The descriptor to wait on. `None` for a stream that cannot be waited for.
+    fn readiness(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Serves the messages that have arrived, up to the bound of a turn. `look` is true if something
+    /// may have arrived since the last read. The connection uses `buffers` instead of its own.
+    fn turn(&mut self, look: bool, buffers: &mut Buffers) -> Turn;
+
+    /// Enters a parking between two turns. Returns the time at which the connection has to have
+    /// another turn. Fails with `Draining` if the server stops, so that nobody waits any more.
+    fn park(&mut self) -> Result<Option<Instant>, Draining>;
+
+    /// Leaves the parking.
+    fn unpark(&mut self);
+
+    /// Enters a parking for a layer that needs more bytes, as
+    /// [`wait_for_more`](crate::Request::wait_for_more) waits.
+    ///
+    /// # Errors
+    ///
+    /// Those of `wait_for_more`.
+    fn begin_wait_for_more(&mut self) -> io::Result<WaitForMore>;
+
+    /// Whether the parking for a layer is over: `Some(true)` if bytes have arrived, `Some(false)` if
+    /// the server is draining.
+    ///
+    /// # Errors
+    ///
+    /// Those of `wait_for_more`, such as a missed deadline.
+    fn end_wait_for_more(&mut self) -> io::Result<Option<bool>>;
+}
+
+/// How a turn has ended.
+#[derive(Debug)]
+pub enum Turn {
+    /// The client is silent.
+    Silent,
+    /// The client has sent more than one turn serves.
+    Again,
+    /// The conversation is over, and `finish` has run.
+    Ended(HandlerResult),
+}
+
+/// The server stops, and the connection must not be parked.
+#[derive(Debug)]
+pub struct Draining;
+
+/// How a wait of a layer begins.
+#[derive(Debug, PartialEq, Eq)]
+pub enum WaitForMore {
+    /// The connection is to be parked, at most until this time.
+    Park(Option<Instant>),
+    /// Bytes have arrived already.
+    Arrived,
+    /// The server is draining, and nothing has come.
+    Draining,
+}
+
+/// The buffers that a thread lends to the connection of its present turn, so that a parked
+/// connection needs none.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    pub(crate) read: Vec<u8>,
+    pub(crate) write: Vec<u8>,
+}
+
+/// Ends the parking of one connection, from any thread. Does nothing once the connection has ended.
+#[derive(Debug, Clone)]
+pub struct Unpark {
+    pub(crate) reactor: Arc<dyn Unparks>,
+    pub(crate) token: u64,
+}
+
+impl Unpark {
+    pub(crate) fn unpark(&self) {
+        self.reactor.unpark(self.token);
+    }
+}
+
+/// A reactor, as far as another thread needs it.
+pub trait Unparks: std::fmt::Debug + Send + Sync {
+    /// Gives the connection of this token a turn.
+    fn unpark(&self, token: u64);
+}
