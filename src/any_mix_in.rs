@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::base_server::{BaseServer, Preparation};
 use crate::mix_ins::forking::ForkingMixIn;
+use crate::mix_ins::reactor::ReactorMixIn;
 use crate::mix_ins::thread_pool::ThreadPoolMixIn;
 use crate::mix_ins::threading::ThreadingMixIn;
 use crate::running::layer_handle::LayerHandle;
@@ -49,6 +50,8 @@ pub enum AnyMixIn<S: BaseServer> {
     Forking(ForkingMixIn<S>),
     /// A fixed number of threads.
     ThreadPool(ThreadPoolMixIn<S>),
+    /// A reactor.
+    Reactor(ReactorMixIn<S>),
 }
 
 /// Calls a hook of the chosen layer.
@@ -59,6 +62,7 @@ macro_rules! chosen {
             AnyMixIn::Threading($layer) => $call,
             AnyMixIn::Forking($layer) => $call,
             AnyMixIn::ThreadPool($layer) => $call,
+            AnyMixIn::Reactor($layer) => $call,
         }
     };
 }

@@ -119,6 +119,7 @@ pub use base_server::BaseServer;
 pub use exchange_handler::ExchangeHandler;
 pub use mix_in::MixIn;
 pub use mix_ins::forking::ForkingMixIn;
+pub use mix_ins::reactor::ReactorMixIn;
 pub use mix_ins::thread_pool::ThreadPoolMixIn;
 pub use mix_ins::threading::ThreadingMixIn;
 pub use request_handler::{

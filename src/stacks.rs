@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::base_server::BaseServer;
 use crate::mix_ins::forking::ForkingMixIn;
+use crate::mix_ins::reactor::ReactorMixIn;
 use crate::mix_ins::thread_pool::ThreadPoolMixIn;
 use crate::mix_ins::threading::ThreadingMixIn;
 use crate::request_handler::HandlerFactory;
@@ -47,6 +48,11 @@ pub type ThreadPoolUdpServer<F> = Server<ThreadPoolMixIn<UdpServer<F>>>;
 pub type ThreadPoolUnixStreamServer<F> = Server<ThreadPoolMixIn<UnixStreamServer<F>>>;
 /// Unix datagrams, with a fixed number of threads.
 pub type ThreadPoolUnixDatagramServer<F> = Server<ThreadPoolMixIn<UnixDatagramServer<F>>>;
+
+/// TCP, with a reactor: a connection whose client is silent costs no thread.
+pub type ReactorTcpServer<F> = Server<ReactorMixIn<TcpServer<F>>>;
+/// Unix streams, with a reactor.
+pub type ReactorUnixStreamServer<F> = Server<ReactorMixIn<UnixStreamServer<F>>>;
 
 /// A stack of layers that can be made of an address and a handler factory alone.
 ///
@@ -135,6 +141,15 @@ impl<S: DefaultStack> DefaultStack for ForkingMixIn<S> {
 }
 
 impl<S: DefaultStack> DefaultStack for ThreadPoolMixIn<S> {
+    type Address = S::Address;
+    type HandlerFactory = S::HandlerFactory;
+
+    fn with_defaults(address: S::Address, handler_factory: S::HandlerFactory) -> Self {
+        S::with_defaults(address, handler_factory).mix_in(Self::new)
+    }
+}
+
+impl<S: DefaultStack> DefaultStack for ReactorMixIn<S> {
     type Address = S::Address;
     type HandlerFactory = S::HandlerFactory;
 

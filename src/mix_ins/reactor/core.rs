@@ -1,0 +1,31 @@
+//! The machinery of a reactor.
+
+use std::sync::Arc;
+
+use crate::mix_ins::reactor::crew::Crew;
+use crate::mix_ins::reactor::sentinel::Sentinel;
+use crate::requests::parking::Unparks;
+use crate::requests::request::Request;
+use crate::running::server_handle::ServerHandle;
+use crate::running::threads::Threads;
+use crate::values::address::Address;
+
+/// The machinery of a reactor, which its threads share.
+pub(super) struct Core<R> {
+    pub crew: Arc<Crew<R>>,
+    pub sentinel: Sentinel,
+    pub threads: Arc<Threads>,
+    /// The name of every thread.
+    pub thread_name: String,
+    pub server: ServerHandle,
+}
+
+impl<R: Request> Core<R> {
+    pub fn server_address(&self) -> Address {
+        self.server.server_address()
+    }
+
+    pub fn unparks(&self) -> Arc<dyn Unparks> {
+        self.crew.clone()
+    }
+}

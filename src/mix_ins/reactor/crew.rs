@@ -1,0 +1,476 @@
+//! The threads of a reactor: who waits for the connections, who serves, and who is spare.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::epoll::EpollEvent;
+use slab::Slab;
+
+use crate::mix_ins::reactor::calls::Calls;
+use crate::mix_ins::reactor::places::{Place, Places};
+use crate::mix_ins::reactor::poller::{MOST_EVENTS, Poller, Timeout};
+use crate::mix_ins::reactor::timers::Timers;
+use crate::requests::parking::Unparks;
+use crate::support::deadline::Deadline;
+use crate::support::lock::{lock, wait_while};
+use crate::support::sync::{Condvar, Mutex, MutexGuard};
+use crate::transport::sys;
+
+/// The most turns between two looks at epoll, so that connections which always have more to say do
+/// not hold up the others.
+const TURNS_BEFORE_LOOK: u32 = 64;
+
+/// How soon a timer fires again whose connection was being served or parked when it fired.
+const TIMER_AGAIN: Duration = Duration::from_millis(100);
+
+/// The most threads that wait for connections at the same time.
+const MOST_WANTED: usize = 16;
+
+/// The queue of connections that need a turn, and the threads that serve it.
+///
+/// Every member of the crew does the same: it serves the queue, and when the queue is empty, waits
+/// for the connections itself and queues those that are ready. So a light server stays in one
+/// thread, and nothing is handed over. As many members as are *wanted*, one at first, do this. A
+/// member whose handler waits is *stuck*: another takes its part. A member that is not needed any
+/// more is *spare*.
+pub(super) struct Crew<R> {
+    poller: Poller,
+    timers: Timers,
+    state: Mutex<State<R>>,
+    spare_called: Condvar,
+    /// How long a spare member waits before its thread ends.
+    keep_alive: Duration,
+    /// The number of forks when the crew was made. A forked child has no crew.
+    forks: u32,
+}
+
+struct State<R> {
+    places: Places<R>,
+    queue: VecDeque<Arc<Place<R>>>,
+    members: Slab<MemberState>,
+    /// The number of spare members that nobody has called.
+    spare: usize,
+    /// The number of spare members that were called and have not woken up.
+    called: usize,
+    stuck: usize,
+    /// The number of members in epoll_wait(2).
+    polling: usize,
+    wanted: usize,
+    /// Whether the crew ends when the last connection has left.
+    closing: bool,
+}
+
+/// What the crew knows of a member.
+#[derive(Debug)]
+pub(super) struct MemberState {
+    pub calls: Arc<Calls>,
+    pub stuck: bool,
+    /// The number of calls at the last look of the sentinel, and the number of looks since then.
+    pub seen: u64,
+    pub looks: u32,
+}
+
+impl<R> State<R> {
+    /// Whether nothing is left to do.
+    fn is_over(&self) -> bool {
+        self.closing && self.places.is_empty()
+    }
+
+    /// The number of members that wait for connections or serve them.
+    fn available(&self) -> usize {
+        self.members.len() - self.spare - self.stuck
+    }
+
+    fn unstick(&mut self, id: usize) {
+        if std::mem::take(&mut self.members[id].stuck) {
+            self.stuck -= 1;
+        }
+    }
+
+    fn stick(&mut self, id: usize) {
+        if !std::mem::replace(&mut self.members[id].stuck, true) {
+            self.stuck += 1;
+        }
+    }
+}
+
+/// What a change of the crew needs, which is done without the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Need {
+    Nothing,
+    /// Another member.
+    Member,
+}
+
+impl<R> Crew<R> {
+    pub fn new(keep_alive: Duration) -> io::Result<Self> {
+        Ok(Self {
+            poller: Poller::new()?,
+            timers: Timers::default(),
+            state: Mutex::new(State {
+                places: Places::new(),
+                queue: VecDeque::new(),
+                members: Slab::new(),
+                spare: 0,
+                called: 0,
+                stuck: 0,
+                polling: 0,
+                wanted: 1,
+                closing: false,
+            }),
+            spare_called: Condvar::new(),
+            keep_alive,
+            forks: sys::forks(),
+        })
+    }
+
+    pub fn poller(&self) -> &Poller {
+        &self.poller
+    }
+
+    pub fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
+    /// Whether this process has made the crew.
+    pub fn is_here(&self) -> bool {
+        self.forks == sys::forks()
+    }
+
+    /// Gives a request a place, which is not queued yet.
+    pub fn enter(&self, request: R) -> (Arc<Place<R>>, Need) {
+        let mut state = lock(&self.state);
+        let place = state.places.enter(request);
+        let need = if state.members.is_empty() {
+            Need::Member
+        } else {
+            Need::Nothing
+        };
+        (place, need)
+    }
+
+    /// Gives the place of a request that has ended back.
+    pub fn leave(&self, token: u64) {
+        let mut state = lock(&self.state);
+        state.places.leave(token);
+        if state.is_over() {
+            self.call_all(state);
+        }
+    }
+
+    /// Queues a connection for a turn.
+    pub fn push(&self, place: Arc<Place<R>>) {
+        let mut state = lock(&self.state);
+        state.queue.push_back(place);
+        self.see_to_queue(&state);
+    }
+
+    /// Wakes a member if the queue has connections and every member that is available waits.
+    fn see_to_queue(&self, state: &State<R>) {
+        if !state.queue.is_empty() && state.polling > 0 && state.available() == state.polling {
+            self.poller.wake();
+        }
+    }
+
+    /// Enters a new member, before its thread is started.
+    pub fn enter_member(&self, calls: Arc<Calls>) -> usize {
+        lock(&self.state).members.insert(MemberState {
+            calls,
+            stuck: false,
+            seen: 0,
+            looks: 0,
+        })
+    }
+
+    /// Removes a member whose thread could not be started, or ends. Returns whether the crew has
+    /// other members.
+    pub fn leave_member(&self, id: usize) -> bool {
+        let mut state = lock(&self.state);
+        state.unstick(id);
+        state.members.remove(id);
+        !state.members.is_empty()
+    }
+
+    /// Notes that a member waits for something else than connections.
+    pub fn stick(&self, id: usize) -> Need {
+        let mut state = lock(&self.state);
+        state.stick(id);
+        self.replace_stuck(&mut state)
+    }
+
+    /// Notes that the wait is over.
+    pub fn unstick(&self, id: usize) {
+        lock(&self.state).unstick(id);
+    }
+
+    /// Calls a spare member if fewer are available than wanted.
+    fn replace_stuck(&self, state: &mut State<R>) -> Need {
+        self.see_to_queue(state);
+        if state.available() >= state.wanted || state.is_over() {
+            return Need::Nothing;
+        }
+        if state.spare == 0 {
+            return Need::Member;
+        }
+        state.spare -= 1;
+        state.called += 1;
+        self.spare_called.notify_one();
+        Need::Nothing
+    }
+
+    /// Returns the next connection that needs a turn, for this member. `None` ends the member's
+    /// thread.
+    pub fn next(&self, id: usize, look: &mut Look) -> Option<Arc<Place<R>>> {
+        let mut state = lock(&self.state);
+        state.unstick(id);
+        loop {
+            if look.turns < TURNS_BEFORE_LOOK {
+                if let Some(place) = state.queue.pop_front() {
+                    look.turns += 1;
+                    return Some(place);
+                }
+            } else if !state.queue.is_empty() {
+                state = self.poll(state, look, Timeout::Now);
+                continue;
+            }
+            if state.is_over() {
+                state.members.remove(id);
+                self.call_all(state);
+                return None;
+            }
+            if state.available() > state.wanted {
+                let (new_state, goes_on) = self.be_spare(state);
+                state = new_state;
+                if !goes_on {
+                    state.members.remove(id);
+                    return None;
+                }
+            } else {
+                let timeout = self.timers.earliest().map_or(Timeout::Never, Timeout::At);
+                state = self.poll(state, look, timeout);
+            }
+        }
+    }
+
+    /// Waits as a spare member. Returns false if nobody has called for the time of `keep_alive`.
+    fn be_spare<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<R>>,
+    ) -> (MutexGuard<'a, State<R>>, bool) {
+        state.spare += 1;
+        let deadline = Deadline::after(Some(self.keep_alive));
+        let (mut state, _) = wait_while(&self.spare_called, state, deadline, |state| {
+            state.called == 0 && !state.is_over()
+        });
+        if state.called > 0 {
+            state.called -= 1;
+            return (state, true);
+        }
+        state.spare -= 1;
+        let is_over = state.is_over();
+        // The caller ends in another way then.
+        (state, is_over)
+    }
+
+    /// Waits for connections, and queues those that are ready.
+    fn poll<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<R>>,
+        look: &mut Look,
+        timeout: Timeout,
+    ) -> MutexGuard<'a, State<R>> {
+        look.turns = 0;
+        state.polling += 1;
+        drop(state);
+        // An error is not possible: the descriptors are open, and the buffer is valid.
+        let count = self.poller.wait(&mut look.events, timeout).unwrap_or(0);
+        let mut state = lock(&self.state);
+        state.polling -= 1;
+        let queue = &mut state.queue;
+        // Borrowed apart from the queue.
+        let mut ready = std::mem::take(queue);
+        for event in &look.events[..count] {
+            if let Some(place) = state.places.get(event.data())
+                && place.readiness.event()
+            {
+                ready.push_back(place.clone());
+            }
+        }
+        state.queue = ready;
+        if !matches!(timeout, Timeout::Never) {
+            self.fire_timers(&mut state);
+        }
+        state
+    }
+
+    /// Queues the connections whose time is over.
+    fn fire_timers(&self, state: &mut State<R>) {
+        let now = Instant::now();
+        while let Some(token) = self.timers.take_due(now) {
+            let Some(place) = state.places.get(token) else {
+                continue;
+            };
+            let mut again = Some(now + TIMER_AGAIN);
+            if let Ok(mut occupant) = place.occupant.try_lock()
+                && let Some(occupant) = &mut *occupant
+            {
+                again = occupant.due.filter(|due| *due > now);
+                occupant.timer = again;
+                if occupant.due.is_some() && again.is_none() && place.readiness.event() {
+                    state.queue.push_back(place.clone());
+                }
+            }
+            if let Some(at) = again {
+                self.timers.set(at, token);
+            }
+        }
+    }
+
+    /// Sets the timer of a connection that is being parked, if it needs an earlier one.
+    pub fn set_timer(&self, place: &Place<R>, timer: &mut Option<Instant>, due: Option<Instant>) {
+        let Some(due) = due else {
+            return;
+        };
+        if timer.is_some_and(|timer| timer <= due) {
+            return;
+        }
+        if let Some(before) = timer.replace(due) {
+            self.timers.remove(before, place.token);
+        }
+        if self.timers.set(due, place.token) && lock(&self.state).polling > 0 {
+            // A member may wait longer.
+            self.poller.wake();
+        }
+    }
+
+    /// Lets every thread end when the last connection has left.
+    pub fn close(&self) {
+        let mut state = lock(&self.state);
+        state.closing = true;
+        self.call_all(state);
+    }
+
+    /// Calls the spare members, and one that waits for connections. That one calls the next: of
+    /// several wakes in a row, epoll reports one.
+    fn call_all(&self, state: MutexGuard<'_, State<R>>) {
+        self.spare_called.notify_all();
+        if state.polling > 0 {
+            self.poller.wake();
+        }
+    }
+
+    /// Whether the crew has ended, or ends at once.
+    pub fn is_over(&self) -> bool {
+        let state = lock(&self.state);
+        state.is_over()
+    }
+
+    /// A look of the sentinel. `is_blocked` says for a member that has been in one call for so many
+    /// looks whether it is stuck. Returns whether a member has made a call since the last look,
+    /// whether one is newly stuck, and what the crew needs.
+    pub fn look(&self, mut is_stuck: impl FnMut(&MemberState) -> Option<Stuck>) -> Looked {
+        let mut state = lock(&self.state);
+        let mut looked = Looked {
+            has_worked: false,
+            blocked: false,
+            need: Need::Nothing,
+        };
+        let mut newly_stuck = Vec::new();
+        for (id, member) in &mut state.members {
+            let calls = member.calls.count();
+            if calls != member.seen {
+                (member.seen, member.looks) = (calls, 0);
+                looked.has_worked = true;
+            } else if Calls::is_in_call(calls) {
+                member.looks += 1;
+                looked.has_worked |= !member.stuck;
+                if !member.stuck
+                    && let Some(stuck) = is_stuck(member)
+                {
+                    newly_stuck.push(id);
+                    looked.blocked |= stuck == Stuck::Blocked;
+                }
+            }
+        }
+        for id in newly_stuck {
+            state.stick(id);
+        }
+        if looked.blocked && state.polling == 0 {
+            // Connections have waited for this look. With more members in epoll_wait, the next ones
+            // do not.
+            state.wanted = (state.wanted * 2).min(MOST_WANTED);
+        }
+        looked.need = self.replace_stuck(&mut state);
+        looked
+    }
+
+    /// Wants one member less, but at least one. Returns whether more than one are still wanted.
+    pub fn want_less(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.wanted = (state.wanted - 1).max(1);
+        if state.available() > state.wanted && state.polling > 0 {
+            // The woken member becomes spare.
+            self.poller.wake();
+        }
+        state.wanted > 1
+    }
+}
+
+impl<R: Send> Unparks for Crew<R> {
+    fn unpark(&self, token: u64) {
+        if !self.is_here() {
+            return;
+        }
+        let mut state = lock(&self.state);
+        if let Some(place) = state.places.get(token).cloned()
+            && place.readiness.event()
+        {
+            state.queue.push_back(place);
+            self.see_to_queue(&state);
+        }
+    }
+}
+
+impl<R> fmt::Debug for Crew<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crew").finish_non_exhaustive()
+    }
+}
+
+/// Why a member is stuck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stuck {
+    /// Its handler waits.
+    Blocked,
+    /// Its handler computes for long.
+    Busy,
+}
+
+/// What the sentinel has seen.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pub has_worked: bool,
+    pub blocked: bool,
+    pub need: Need,
+}
+
+/// A member's own part of its looks at epoll.
+#[derive(Debug)]
+pub(super) struct Look {
+    events: Vec<EpollEvent>,
+    /// The number of turns since the last look.
+    turns: u32,
+}
+
+impl Look {
+    pub fn new() -> Self {
+        Self {
+            events: vec![EpollEvent::empty(); MOST_EVENTS],
+            turns: 0,
+        }
+    }
+}

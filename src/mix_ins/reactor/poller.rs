@@ -1,0 +1,74 @@
+//! The wait for all connections of a reactor: epoll(7).
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+/// The most events of one wait.
+pub(super) const MOST_EVENTS: usize = 256;
+
+/// The token of the descriptor that wakes a wait.
+pub(super) const WAKE: u64 = u64::MAX;
+
+/// The descriptors that a reactor waits for.
+#[derive(Debug)]
+pub(super) struct Poller {
+    epoll: Epoll,
+    wake: EventFd,
+}
+
+impl Poller {
+    pub fn new() -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let wake = EventFd::from_flags(flags)?;
+        // Edge-triggered: every write wakes one wait, and nobody has to read.
+        let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, WAKE);
+        epoll.add(&wake, event)?;
+        Ok(Self { epoll, wake })
+    }
+
+    /// Registers a connection for good. Edge-triggered: what is there already is reported at once,
+    /// and later every arrival. The close of the descriptor ends the registration.
+    pub fn register(&self, descriptor: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
+        Ok(self.epoll.add(descriptor, EpollEvent::new(flags, token))?)
+    }
+
+    /// Ends one wait.
+    pub fn wake(&self) {
+        // Fails if the counter is at its maximum, in which case the wait has been woken.
+        let _ = self.wake.write(1);
+    }
+
+    /// Waits for events, at most until `until`, and returns their number. A signal ends the wait.
+    pub fn wait(&self, events: &mut [EpollEvent], until: Timeout) -> io::Result<usize> {
+        let timeout = match until {
+            Timeout::Now => EpollTimeout::ZERO,
+            Timeout::Never => EpollTimeout::NONE,
+            Timeout::At(instant) => milliseconds(instant.saturating_duration_since(Instant::now())),
+        };
+        match self.epoll.wait(events, timeout) {
+            Err(Errno::EINTR) => Ok(0),
+            count => Ok(count?),
+        }
+    }
+}
+
+/// The end of a wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Timeout {
+    Now,
+    At(Instant),
+    Never,
+}
+
+/// The time in whole milliseconds, rounded up, so that a wait does not end just before its time.
+fn milliseconds(time: Duration) -> EpollTimeout {
+    let milliseconds = time.as_nanos().div_ceil(1_000_000);
+    EpollTimeout::try_from(milliseconds).unwrap_or(EpollTimeout::MAX)
+}

@@ -1,0 +1,243 @@
+//! The turn of one connection: as much of its request's life as needs no wait.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::base_server::{
+    BaseServer, Prepared, begin_service, end_service, guarded, prepare_now, process_request_thread,
+};
+use crate::mix_ins::reactor::core::Core;
+use crate::mix_ins::reactor::places::{Occupant, Place, Stage};
+use crate::requests::parking::{Buffers, Turn, Unpark, WaitForMore};
+use crate::requests::request::Request;
+use crate::running::stoppers::Serves;
+use crate::support::lock::lock;
+use crate::transport::waits::blocking;
+use crate::values::error::{HandlerError, HandlerResult, run_step};
+
+/// What becomes of a connection after its turn.
+enum Next {
+    /// It is parked, at most until this time.
+    Park(Option<Instant>),
+    /// It has another turn, after the others.
+    Again,
+    /// Its handler has ended, or a step before it has failed.
+    Ended(HandlerResult),
+    /// It is closed without a handler.
+    Close,
+}
+
+/// Gives a connection a turn.
+pub(super) fn take_turn<T: BaseServer>(
+    core: &Arc<Core<T::Request>>,
+    top: &Arc<T>,
+    place: &Arc<Place<T::Request>>,
+    buffers: &mut Buffers,
+) {
+    let mut guard = lock(&place.occupant);
+    let Some(occupant) = &mut *guard else {
+        return;
+    };
+    let look = place.readiness.take_edge();
+    let _serves = Serves::request_of(top.layer_handle().shared().stoppers());
+    if occupant.stage == Stage::New && !may_park(core, place, occupant) {
+        // A request that comes whole, or that cannot be waited for.
+        let request = guard.take().map(|occupant| occupant.request);
+        drop(guard);
+        if let Some(mut request) = request {
+            if request.as_parking().is_some() {
+                blocking(|| process_request_thread(top, request));
+            } else {
+                process_request_thread(top, request);
+            }
+        }
+        core.crew.leave(place.token);
+        return;
+    }
+    let next = run_step_of(|| advance(top, occupant, look, buffers));
+    let next = match next {
+        Next::Park(due) => match register(core, place, occupant) {
+            Ok(()) => {
+                occupant.due = due;
+                core.crew.set_timer(place, &mut occupant.timer, due);
+                drop(guard);
+                if !place.readiness.park() {
+                    core.crew.push(place.clone());
+                }
+                return;
+            }
+            Err(error) => {
+                let text = format!("cannot wait for the client: {error}");
+                Next::Ended(Err(text.into()))
+            }
+        },
+        Next::Again => {
+            drop(guard);
+            core.crew.push(place.clone());
+            return;
+        }
+        ended => ended,
+    };
+    let Some(Occupant { request, timer, .. }) = guard.take() else {
+        return;
+    };
+    drop(guard);
+    if let Some(timer) = timer {
+        core.crew.timers().remove(timer, place.token);
+    }
+    match next {
+        Next::Ended(finished) => end_service(top, request, &finished),
+        _ => guarded(top).shutdown_request(request),
+    }
+    core.crew.leave(place.token);
+}
+
+/// Lets the request keep its handler, if a reactor can wait for its client.
+fn may_park<R: Request>(
+    core: &Arc<Core<R>>,
+    place: &Arc<Place<R>>,
+    occupant: &mut Occupant<R>,
+) -> bool {
+    let Some(parking) = occupant.request.as_parking() else {
+        return false;
+    };
+    if parking.readiness().is_none() {
+        return false;
+    }
+    parking.begin(Unpark {
+        reactor: core.unparks(),
+        token: place.token,
+    });
+    true
+}
+
+/// Registers the descriptor, once.
+fn register<R: Request>(
+    core: &Arc<Core<R>>,
+    place: &Arc<Place<R>>,
+    occupant: &mut Occupant<R>,
+) -> io::Result<()> {
+    if occupant.registered {
+        return Ok(());
+    }
+    let parking = occupant.request.as_parking();
+    let descriptor = parking.as_ref().and_then(|parking| parking.readiness());
+    let Some(descriptor) = descriptor else {
+        return Err(io::Error::other("its stream has no descriptor"));
+    };
+    core.crew.poller().register(descriptor, place.token)?;
+    occupant.registered = true;
+    Ok(())
+}
+
+/// A panic of a layer's stream ends the connection.
+fn run_step_of(advance: impl FnOnce() -> Next) -> Next {
+    let mut next = Next::Close;
+    match run_step(|| {
+        next = advance();
+        Ok(())
+    }) {
+        Ok(()) => next,
+        Err(panic) => Next::Ended(Err(panic)),
+    }
+}
+
+/// Serves what has come.
+fn advance<T: BaseServer>(
+    top: &Arc<T>,
+    occupant: &mut Occupant<T::Request>,
+    look: bool,
+    buffers: &mut Buffers,
+) -> Next {
+    let mut is_woken = true;
+    if occupant.stage == Stage::New {
+        if !begin_service(top, &mut occupant.request) {
+            return Next::Close;
+        }
+        occupant.stage = Stage::Preparing;
+        is_woken = false;
+    }
+    if occupant.stage == Stage::Preparing {
+        match prepare(top, &mut occupant.request, is_woken) {
+            Ok(Preparing::Ready) => {}
+            Ok(Preparing::Waits(until)) => return Next::Park(until),
+            Ok(Preparing::Close) => return Next::Close,
+            Err(error) => return Next::Ended(Err(error)),
+        }
+        occupant.stage = Stage::Serving;
+        if let Err(error) = run_step(|| top.finish_request(&mut occupant.request)) {
+            return Next::Ended(Err(error));
+        }
+        return exchange(&mut occupant.request, true, buffers);
+    }
+    if let Some(parking) = occupant.request.as_parking() {
+        parking.unpark();
+    }
+    exchange(&mut occupant.request, look, buffers)
+}
+
+enum Preparing {
+    Ready,
+    Waits(Option<Instant>),
+    Close,
+}
+
+/// Step 4, as far as it needs no wait. `is_woken` is true if the layers were waiting for bytes.
+fn prepare<T: BaseServer>(
+    top: &Arc<T>,
+    request: &mut T::Request,
+    mut is_woken: bool,
+) -> Result<Preparing, HandlerError> {
+    let mut until = None;
+    loop {
+        if is_woken {
+            let Some(parking) = request.as_parking() else {
+                return Ok(Preparing::Close);
+            };
+            match parking.end_wait_for_more()? {
+                None => return Ok(Preparing::Waits(until)),
+                Some(true) => {}
+                Some(false) => {
+                    request.guard_mut().abort_idle();
+                    return Ok(Preparing::Close);
+                }
+            }
+        }
+        match prepare_now(top, request)? {
+            Some(Prepared::ToServe) => return Ok(Preparing::Ready),
+            Some(Prepared::ToClose) => return Ok(Preparing::Close),
+            None => {}
+        }
+        let Some(parking) = request.as_parking() else {
+            return Ok(Preparing::Close);
+        };
+        match parking.begin_wait_for_more()? {
+            WaitForMore::Arrived => is_woken = false,
+            // Asks once more: what came before this wait causes no event.
+            WaitForMore::Park(at) => (until, is_woken) = (at, true),
+            WaitForMore::Draining => {
+                request.guard_mut().abort_idle();
+                return Ok(Preparing::Close);
+            }
+        }
+    }
+}
+
+/// Serves the messages that have come, and parks the connection if no more is there.
+fn exchange<R: Request>(request: &mut R, mut look: bool, buffers: &mut Buffers) -> Next {
+    let Some(parking) = request.as_parking() else {
+        return Next::Close;
+    };
+    loop {
+        match parking.turn(look, buffers) {
+            Turn::Again => return Next::Again,
+            Turn::Ended(finished) => return Next::Ended(finished),
+            Turn::Silent => match parking.park() {
+                Ok(due) => return Next::Park(due),
+                // The last look: what has come is served, and nothing more is waited for.
+                Err(_) => look = true,
+            },
+        }
+    }
+}
