@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Write};
 
-use socketserver::{DatagramRequest, HandlerResult, RequestHandler, StreamRequest};
+use socketserver::{DatagramRequest, ExchangeHandler, HandlerResult, StreamRequest};
 
 /// Sends everything back, until the client closes.
 ///
@@ -14,19 +14,16 @@ use socketserver::{DatagramRequest, HandlerResult, RequestHandler, StreamRequest
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Echo;
 
-impl RequestHandler for Echo {
-    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        while request.wait()? {
-            let bytes = request.fill_buf()?.to_vec();
-            request.consume(bytes.len());
-            request.write_all(&bytes)?;
-        }
-        Ok(())
+impl ExchangeHandler for Echo {
+    fn exchange(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        let bytes = request.fill_buf()?.to_vec();
+        request.consume(bytes.len());
+        Ok(request.write_all(&bytes)?)
     }
 }
 
-impl RequestHandler<DatagramRequest> for Echo {
-    fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
+impl ExchangeHandler<DatagramRequest> for Echo {
+    fn exchange(&mut self, request: &mut DatagramRequest) -> HandlerResult {
         if request.is_truncated() {
             let received = request.packet().len();
             return Err(format!("not echoed: the datagram has more than {received} bytes").into());

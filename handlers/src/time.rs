@@ -6,7 +6,9 @@ use std::time::SystemTime;
 use jiff::fmt::strtime::{BrokenDownTime, Config, PosixCustom};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
-use socketserver::{DatagramRequest, HandlerResult, RequestHandler, StreamRequest};
+use socketserver::{
+    DatagramRequest, ExchangeHandler, HandlerResult, RequestHandler, StreamRequest,
+};
 
 /// The most bytes of a format, and of a reply, as the tutorial's server and client read.
 const LIMIT: usize = 1024;
@@ -43,21 +45,20 @@ impl RequestHandler<DatagramRequest> for Time {
     }
 }
 
-impl RequestHandler for Time {
-    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+impl ExchangeHandler for Time {
+    fn is_complete(&self, unread: &[u8]) -> bool {
+        unread.contains(&b'\n') || unread.len() as u64 >= LONGEST_LINE
+    }
+
+    fn exchange(&mut self, request: &mut StreamRequest) -> HandlerResult {
         let mut line = Vec::new();
-        while request.wait()? {
-            line.clear();
-            Read::take(&mut *request, LONGEST_LINE).read_until(b'\n', &mut line)?;
-            let time = format_line(without_line_end(&line), &local_time()?);
-            let too_long = matches!(time, Err(FormatError::TooLong));
-            let reply = time.unwrap_or_else(|error| refuse(request.client_address(), &error));
-            writeln!(request, "{reply}")?;
-            if too_long {
-                break;
-            }
+        Read::take(&mut *request, LONGEST_LINE).read_until(b'\n', &mut line)?;
+        let time = format_line(without_line_end(&line), &local_time()?);
+        if matches!(time, Err(FormatError::TooLong)) {
+            request.close_connection();
         }
-        Ok(())
+        let reply = time.unwrap_or_else(|error| refuse(request.client_address(), &error));
+        Ok(writeln!(request, "{reply}")?)
     }
 }
 

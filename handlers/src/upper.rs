@@ -1,10 +1,10 @@
 //! Sends one message back in upper case.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
-use socketserver::{HandlerResult, RequestHandler, StreamRequest};
+use socketserver::{ExchangeHandler, HandlerResult, StreamRequest};
 
-use crate::one_read::read_once;
+use crate::one_read::MESSAGE_SIZE;
 
 /// Sends one message back in upper case, and closes: the tutorial's complete `socketserver`
 /// example.
@@ -19,12 +19,12 @@ use crate::one_read::read_once;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Upper;
 
-impl RequestHandler for Upper {
-    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        if let Some(message) = read_once(request)? {
-            request.write_all(&strip(&message).to_ascii_uppercase())?;
-        }
-        Ok(())
+impl ExchangeHandler for Upper {
+    fn exchange(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        let mut message = [0; MESSAGE_SIZE];
+        let length = request.read(&mut message)?;
+        request.close_connection();
+        Ok(request.write_all(&strip(&message[..length]).to_ascii_uppercase())?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use socketserver::{HandlerResult, RequestHandler, StreamRequest};
+use socketserver::{ExchangeHandler, HandlerResult, StreamRequest};
 
 use crate::one_read::MESSAGE_SIZE;
 
@@ -15,15 +15,12 @@ use crate::one_read::MESSAGE_SIZE;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UpperLoop;
 
-impl RequestHandler for UpperLoop {
-    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+impl ExchangeHandler for UpperLoop {
+    fn exchange(&mut self, request: &mut StreamRequest) -> HandlerResult {
         let mut buffer = [0; MESSAGE_SIZE];
-        while request.wait()? {
-            let count = request.read(&mut buffer)?;
-            buffer[..count].make_ascii_uppercase();
-            request.write_all(&buffer[..count])?;
-        }
-        Ok(())
+        let count = request.read(&mut buffer)?;
+        buffer[..count].make_ascii_uppercase();
+        Ok(request.write_all(&buffer[..count])?)
     }
 }
 

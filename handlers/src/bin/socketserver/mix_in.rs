@@ -15,6 +15,8 @@ pub enum MixIn {
     Forking,
     /// A fixed number of threads
     Pool,
+    /// A few threads; a silent client costs none
+    Reactor,
 }
 
 impl fmt::Display for MixIn {
@@ -25,6 +27,7 @@ impl fmt::Display for MixIn {
             Self::Threading => "threading",
             Self::Forking => "forking",
             Self::Pool => "pool",
+            Self::Reactor => "reactor",
         })
     }
 }

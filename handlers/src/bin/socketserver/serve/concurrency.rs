@@ -1,6 +1,8 @@
 //! How the requests of a server run beside one another.
 
-use socketserver::{BaseServer, ForkingMixIn, Serve, ThreadPoolMixIn, ThreadingMixIn};
+use socketserver::{
+    BaseServer, ForkingMixIn, ReactorMixIn, Serve, ThreadPoolMixIn, ThreadingMixIn,
+};
 
 use super::options::Options;
 use super::site::Site;
@@ -15,6 +17,7 @@ pub enum Concurrency {
     Threading,
     Forking(Option<u16>),
     Pool(Option<u16>),
+    Reactor,
 }
 
 impl Concurrency {
@@ -34,7 +37,8 @@ impl Concurrency {
             (MixIn::Threading, None) => Ok(Self::Threading),
             (MixIn::Forking, workers) => Ok(Self::Forking(workers)),
             (MixIn::Pool, workers) => Ok(Self::Pool(workers)),
-            (MixIn::None | MixIn::Threading, Some(_)) => Err(Failure::usage(
+            (MixIn::Reactor, None) => Ok(Self::Reactor),
+            (MixIn::None | MixIn::Threading | MixIn::Reactor, Some(_)) => Err(Failure::usage(
                 "--workers is for --mixin pool and --mixin forking only",
             )),
         }
@@ -50,6 +54,7 @@ impl Concurrency {
                 let server = bottom.mix_in(ForkingMixIn::new);
                 site.serve(server.max_children(children.into()))
             }
+            Self::Reactor => site.serve(bottom.mix_in(ReactorMixIn::new)),
             Self::Pool(None) => site.serve(bottom.mix_in(ThreadPoolMixIn::new)),
             Self::Pool(Some(workers)) => {
                 let server = bottom.mix_in(ThreadPoolMixIn::new);
