@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use socketserver::{AnyMixIn, ForkingMixIn, Serve, TcpServer, ThreadPoolMixIn, ThreadingMixIn};
+use socketserver::{
+    AnyMixIn, ForkingMixIn, ReactorMixIn, Serve, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
+};
 use support::clients::StreamClient;
 use support::observer::place;
 use support::own_process::alone;
@@ -16,6 +18,7 @@ fn place_of_a_request(mix_in: &str) -> String {
     let layers = TcpServer::new("127.0.0.1:0", factory).mix_in(|next| match mix_in {
         "forking" => AnyMixIn::Forking(ForkingMixIn::new(next)),
         "pool" => AnyMixIn::ThreadPool(ThreadPoolMixIn::new(next)),
+        "reactor" => AnyMixIn::Reactor(ReactorMixIn::new(next)),
         "threading" => AnyMixIn::Threading(ThreadingMixIn::new(next)),
         _ => AnyMixIn::None(next),
     });
@@ -36,7 +39,7 @@ fn a_mix_in_that_is_chosen_by_its_name_serves_where_that_mix_in_does() {
     alone(|| {
         let here = place();
         assert_eq!(place_of_a_request("none"), here);
-        for mix_in in ["threading", "pool"] {
+        for mix_in in ["threading", "pool", "reactor"] {
             let place = place_of_a_request(mix_in);
             assert_ne!(place, here, "{mix_in}");
             assert_eq!(process(&place), process(&here), "{mix_in}");

@@ -5,8 +5,8 @@ use std::io::Write;
 
 use socketserver::layer::RequestOf;
 use socketserver::{
-    BaseServer, ForkingMixIn, HandlerError, HandlerResult, MixIn, Request, RequestHandler, Serve,
-    Statistics, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
+    BaseServer, ForkingMixIn, HandlerError, HandlerResult, MixIn, ReactorMixIn, Request,
+    RequestHandler, Serve, Statistics, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
 };
 use support::clients::StreamClient;
 use support::own_process::alone;
@@ -142,6 +142,11 @@ fn a_panic_in_any_step_costs_one_client_and_not_the_pool_s_only_worker() {
                 .queue_size(0)
         })
     });
+}
+
+#[test]
+fn a_panic_in_any_step_costs_one_client_and_not_the_reactor() {
+    alone(|| survives(|reporter| clumsy(reporter).mix_in(ReactorMixIn::new)));
 }
 
 #[test]

@@ -11,8 +11,8 @@ use std::sync::mpsc::channel;
 use nix::errno::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 use socketserver::{
-    Address, BaseServer, Error, ForkingMixIn, Serve, Server, TcpServer, ThreadPoolMixIn,
-    ThreadingMixIn, UdpServer, UnixDatagramServer, UnixStreamServer,
+    Address, BaseServer, Error, ForkingMixIn, ReactorMixIn, Serve, Server, TcpServer,
+    ThreadPoolMixIn, ThreadingMixIn, UdpServer, UnixDatagramServer, UnixStreamServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::own_process::alone;
@@ -200,6 +200,7 @@ fn a_loop_that_loses_its_socket_ends_with_an_error_that_names_the_address() {
         loses_in_every_way(tcp);
         loses_in_every_way(|| tcp().mix_in(ThreadingMixIn::new));
         loses_in_every_way(|| tcp().mix_in(ThreadPoolMixIn::new));
+        loses_in_every_way(|| tcp().mix_in(ReactorMixIn::new));
         loses_in_every_way(|| tcp().mix_in(ForkingMixIn::new));
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");

@@ -4,8 +4,8 @@
 //! forking server, where each costs a process, and the rest over the mix-ins with threads.
 
 use socketserver::{
-    BaseServer, ForkingTcpServer, Server, ThreadPoolTcpServer, ThreadingTcpServer,
-    ThreadingUnixStreamServer,
+    BaseServer, ForkingTcpServer, ReactorTcpServer, Server, ThreadPoolTcpServer,
+    ThreadingTcpServer, ThreadingUnixStreamServer,
 };
 use support::clients::StreamClient;
 use support::own_process::alone;
@@ -76,6 +76,11 @@ fn nothing_is_left_after_ten_thousand_short_connections() {
         );
         connect_and_leave(
             ThreadPoolTcpServer::bind(LOOPBACK, EchoLine::default).unwrap(),
+            4_000,
+            THREADS,
+        );
+        connect_and_leave(
+            ReactorTcpServer::bind(LOOPBACK, EchoLine::default).unwrap(),
             4_000,
             THREADS,
         );

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use socketserver::layer::{GetRequestError, RequestOf};
 use socketserver::{
-    Address, BaseServer, Deadlines, ForkingMixIn, HandlerFactory, Limits, MixIn, RequestEvent,
-    Serve, Statistics, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
+    Address, BaseServer, Deadlines, ForkingMixIn, HandlerFactory, Limits, MixIn, ReactorMixIn,
+    RequestEvent, Serve, Statistics, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
     ThreadingTcpServer, UdpServer, UnixStreamServer,
 };
 use support::clients::{DatagramClient, StreamClient};
@@ -118,6 +118,7 @@ fn each_end_of_a_connection_is_told_apart_with_every_mix_in() {
         each_end_is_told_apart(bottom(), &mut reports);
         each_end_is_told_apart(bottom().mix_in(ThreadingMixIn::new), &mut reports);
         each_end_is_told_apart(bottom().mix_in(ThreadPoolMixIn::new), &mut reports);
+        each_end_is_told_apart(bottom().mix_in(ReactorMixIn::new), &mut reports);
         each_end_is_told_apart(bottom().mix_in(ForkingMixIn::new), &mut reports);
         let directory = tempfile::tempdir().unwrap();
         let bottom = UnixStreamServer::new(directory.path().join("socket"), obedient());

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use socketserver::{
-    BaseServer, Deadlines, ForkingMixIn, HandlerFactory, HandlerResult, Serve, StreamRequest,
-    TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer, UnixStreamServer,
+    BaseServer, Deadlines, ForkingMixIn, HandlerFactory, HandlerResult, ReactorMixIn, Serve,
+    StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer, UnixStreamServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::own_process::alone;
@@ -177,6 +177,11 @@ fn every_byte_arrives_from_threads() {
 #[test]
 fn every_byte_arrives_from_a_pool() {
     alone(|| every_byte_arrives(|reporter| tcp(reporter).mix_in(ThreadPoolMixIn::new)));
+}
+
+#[test]
+fn every_byte_arrives_from_a_reactor() {
+    alone(|| every_byte_arrives(|reporter| tcp(reporter).mix_in(ReactorMixIn::new)));
 }
 
 #[test]

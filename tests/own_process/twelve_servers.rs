@@ -4,10 +4,11 @@ use std::process::Command;
 
 use socketserver::{
     BaseServer, ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer,
-    ForkingUnixStreamServer, Server, TcpServer, ThreadPoolTcpServer, ThreadPoolUdpServer,
-    ThreadPoolUnixDatagramServer, ThreadPoolUnixStreamServer, ThreadingTcpServer,
-    ThreadingUdpServer, ThreadingUnixDatagramServer, ThreadingUnixStreamServer, UdpServer,
-    UnixDatagramServer, UnixStreamServer,
+    ForkingUnixStreamServer, ReactorTcpServer, ReactorUnixStreamServer, Server, TcpServer,
+    ThreadPoolTcpServer, ThreadPoolUdpServer, ThreadPoolUnixDatagramServer,
+    ThreadPoolUnixStreamServer, ThreadingTcpServer, ThreadingUdpServer,
+    ThreadingUnixDatagramServer, ThreadingUnixStreamServer, UdpServer, UnixDatagramServer,
+    UnixStreamServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::own_process::alone;
@@ -78,6 +79,23 @@ fn forking_tcp() {
 fn thread_pool_tcp() {
     alone(|| {
         serves_three_stream_clients(ThreadPoolTcpServer::bind(LOOPBACK, EchoLine::default).unwrap())
+    });
+}
+
+#[test]
+fn reactor_tcp() {
+    alone(|| {
+        serves_three_stream_clients(ReactorTcpServer::bind(LOOPBACK, EchoLine::default).unwrap())
+    });
+}
+
+#[test]
+fn reactor_unix_stream() {
+    alone(|| {
+        let directory = directory();
+        let path = directory.path().join("socket");
+        let server = ReactorUnixStreamServer::bind(path, EchoLine::default);
+        serves_three_stream_clients(server.unwrap());
     });
 }
 

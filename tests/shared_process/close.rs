@@ -5,9 +5,9 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use socketserver::{
-    Address, BaseServer, Deadlines, DrainReport, Limits, Serve, Server, TcpServer, ThreadPoolMixIn,
-    ThreadPoolTcpServer, ThreadPoolUdpServer, ThreadingMixIn, ThreadingTcpServer,
-    ThreadingUdpServer, UdpServer,
+    Address, BaseServer, Deadlines, DrainReport, Limits, ReactorTcpServer, Serve, Server,
+    TcpServer, ThreadPoolMixIn, ThreadPoolTcpServer, ThreadPoolUdpServer, ThreadingMixIn,
+    ThreadingTcpServer, ThreadingUdpServer, UdpServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::reports::{gate, reports};
@@ -33,6 +33,7 @@ fn a_server_can_be_closed_before_it_serves() {
     closes_before_it_serves(TcpServer::new(LOOPBACK, EchoLine::default).bind().unwrap());
     closes_before_it_serves(ThreadingTcpServer::bind(LOOPBACK, EchoLine::default).unwrap());
     closes_before_it_serves(ThreadPoolTcpServer::bind(LOOPBACK, EchoLine::default).unwrap());
+    closes_before_it_serves(ReactorTcpServer::bind(LOOPBACK, EchoLine::default).unwrap());
     closes_before_it_serves(UdpServer::new(LOOPBACK, EchoLine::default).bind().unwrap());
     closes_before_it_serves(ThreadingUdpServer::bind(LOOPBACK, EchoLine::default).unwrap());
     closes_before_it_serves(ThreadPoolUdpServer::bind(LOOPBACK, EchoLine::default).unwrap());

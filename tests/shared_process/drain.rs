@@ -7,8 +7,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
 use socketserver::{
-    BaseServer, DrainReport, HandlerFactory, Serve, Server, StreamRequest, TcpServer,
-    ThreadPoolMixIn, ThreadPoolTcpServer, ThreadingMixIn, ThreadingTcpServer,
+    BaseServer, DrainReport, HandlerFactory, ReactorTcpServer, Serve, Server, StreamRequest,
+    TcpServer, ThreadPoolMixIn, ThreadPoolTcpServer, ThreadingMixIn, ThreadingTcpServer,
     ThreadingUnixStreamServer, UdpServer,
 };
 use support::clients::{DatagramClient, StreamClient};
@@ -59,6 +59,11 @@ fn an_idle_client_s_handler_is_told_of_a_shutdown_at_once() {
     let (mut reports, factory) = conversations();
     idle_clients_are_told(
         ThreadPoolTcpServer::bind(LOOPBACK, factory).unwrap(),
+        &mut reports,
+    );
+    let (mut reports, factory) = conversations();
+    idle_clients_are_told(
+        ReactorTcpServer::bind(LOOPBACK, factory).unwrap(),
         &mut reports,
     );
     let directory = tempfile::tempdir().unwrap();
@@ -194,8 +199,11 @@ fn a_blocked_read_is_aborted_at_the_drain_timeout_and_not_by_an_end_of_file() {
         let factory = reading(reporter.clone(), read);
         let server = ThreadingTcpServer::bind(LOOPBACK, factory).unwrap();
         a_blocked_read_is_aborted(server, &mut reports);
-        let factory = reading(reporter, read);
+        let factory = reading(reporter.clone(), read);
         let server = ThreadPoolTcpServer::bind(LOOPBACK, factory).unwrap();
+        a_blocked_read_is_aborted(server, &mut reports);
+        let factory = reading(reporter, read);
+        let server = ReactorTcpServer::bind(LOOPBACK, factory).unwrap();
         a_blocked_read_is_aborted(server, &mut reports);
     }
 }

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use nix::errno::Errno;
 use socketserver::layer::{GetRequestError, RequestOf};
 use socketserver::{
-    BaseServer, Error, HandlerError, HandlerFactory, HandlerResult, MixIn, RequestHandler, Serve,
-    Server, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer,
+    BaseServer, Error, HandlerError, HandlerFactory, HandlerResult, MixIn, ReactorMixIn,
+    RequestHandler, Serve, Server, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
+    UdpServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::observer::Observer;
@@ -90,6 +91,11 @@ fn a_handler_s_error_or_panic_reaches_handle_error_in_a_thread() {
 #[test]
 fn a_handler_s_error_or_panic_reaches_handle_error_in_a_pool() {
     errors_and_panics_are_handled(failing_handlers().mix_in(ThreadPoolMixIn::new));
+}
+
+#[test]
+fn a_handler_s_error_or_panic_reaches_handle_error_in_a_reactor() {
+    errors_and_panics_are_handled(failing_handlers().mix_in(ReactorMixIn::new));
 }
 
 #[test]
@@ -465,6 +471,7 @@ fn bombs_are_survived_with_every_mix_in<S: BaseServer<Request = StreamRequest>>(
     bombs_are_survived(bombs().mix_in(ThreadingMixIn::new));
     let pool = bombs().mix_in(ThreadPoolMixIn::new);
     bombs_are_survived(pool.workers(1).queue_size(0));
+    bombs_are_survived(bombs().mix_in(ReactorMixIn::new));
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use socketserver::{
-    BaseServer, ForkingMixIn, MixIn, Serve, Server, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
-    ThreadingTcpServer, UdpServer,
+    BaseServer, ForkingMixIn, MixIn, ReactorMixIn, Serve, Server, TcpServer, ThreadPoolMixIn,
+    ThreadingMixIn, ThreadingTcpServer, UdpServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::reports::{Reporter, Reports, reports};
@@ -175,15 +175,18 @@ fn shutdown_before_handle_request_ends_it_at_once_and_the_next_one_serves() {
 
 #[test]
 fn handle_request_serves_datagrams_and_through_a_pool() {
-    let layers = UdpServer::new(LOOPBACK, EchoLine::default).mix_in(ThreadPoolMixIn::new);
-    let server = layers.bind().unwrap();
-    let client = DatagramClient::connect(&server.server_address());
-    for _ in 0..3 {
-        client.send(b"hello");
-        server.handle_request().unwrap();
-        assert_eq!(client.receive(), b"hello");
+    fn serves<S: BaseServer>(layers: S) {
+        let server = layers.bind().unwrap();
+        let client = DatagramClient::connect(&server.server_address());
+        for _ in 0..3 {
+            client.send(b"hello");
+            server.handle_request().unwrap();
+            assert_eq!(client.receive(), b"hello");
+        }
+        close(server);
     }
-    close(server);
+    serves(UdpServer::new(LOOPBACK, EchoLine::default).mix_in(ThreadPoolMixIn::new));
+    serves(UdpServer::new(LOOPBACK, EchoLine::default).mix_in(ReactorMixIn::new));
 }
 
 #[test]

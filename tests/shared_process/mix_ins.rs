@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use socketserver::layer::{LayerHandle, RequestOf};
 use socketserver::{
-    BaseServer, HandlerFactory, HandlerResult, MixIn, Request, Serve, Server, StreamRequest,
-    TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer, UnixDatagramServer,
+    BaseServer, HandlerFactory, HandlerResult, MixIn, ReactorMixIn, Request, Serve, Server,
+    StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer, UnixDatagramServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::observer::Observer;
@@ -84,6 +84,12 @@ fn a_mix_in_outside_of_the_threads_is_seen_from_the_worker_thread() {
     assert_eq!(in_worker, expected_in_worker);
 
     let layers = failing().mix_in(ThreadPoolMixIn::new);
+    let server = layers.mix_in(|next| Observer::new(next, "outer", reporter.clone()));
+    let (in_loop, in_worker) = serve_one(server.bind().unwrap(), &mut reports);
+    assert_eq!(in_loop, ["outer verify_request", "outer process_request"]);
+    assert_eq!(in_worker, expected_in_worker);
+
+    let layers = failing().mix_in(ReactorMixIn::new);
     let server = layers.mix_in(|next| Observer::new(next, "outer", reporter));
     let (in_loop, in_worker) = serve_one(server.bind().unwrap(), &mut reports);
     assert_eq!(in_loop, ["outer verify_request", "outer process_request"]);
@@ -107,6 +113,11 @@ fn a_mix_in_inside_of_the_threads_is_seen_from_the_worker_thread() {
     assert_eq!(in_worker, expected_in_worker);
 
     let server = inside().mix_in(ThreadPoolMixIn::new).bind().unwrap();
+    let (in_loop, in_worker) = serve_one(server, &mut reports);
+    assert_eq!(in_loop, ["inner verify_request"]);
+    assert_eq!(in_worker, expected_in_worker);
+
+    let server = inside().mix_in(ReactorMixIn::new).bind().unwrap();
     let (in_loop, in_worker) = serve_one(server, &mut reports);
     assert_eq!(in_loop, ["inner verify_request"]);
     assert_eq!(in_worker, expected_in_worker);
@@ -186,6 +197,10 @@ fn an_allow_list_works_over_streams_and_datagrams_inside_and_outside() {
             .mix_in(|next| OnlyFrom { next, ip })
             .mix_in(ThreadPoolMixIn::new);
         assert_eq!(is_served(inside.bind().unwrap()), expected);
+        let reactor = bottom()
+            .mix_in(ReactorMixIn::new)
+            .mix_in(|next| OnlyFrom { next, ip });
+        assert_eq!(is_served(reactor.bind().unwrap()), expected);
     }
     let layers =
         UdpServer::new(LOOPBACK, EchoLine::default).mix_in(|next| OnlyFrom { next, ip: here });
@@ -433,4 +448,5 @@ fn threads_are_named_for_their_server_and_their_role() {
     let bottom = || TcpServer::new(LOOPBACK, names_of_its_thread());
     thread_is_named(bottom().mix_in(ThreadingMixIn::new), "serve");
     thread_is_named(bottom().mix_in(ThreadPoolMixIn::new), "pool");
+    thread_is_named(bottom().mix_in(ReactorMixIn::new), "react");
 }

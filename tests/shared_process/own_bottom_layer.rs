@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use socketserver::layer::{GetRequestError, LayerHandle, run_handler};
 use socketserver::{
-    Address, BaseServer, Error, HandlerFactory, HandlerResult, MixIn, Serve, StreamRequest,
-    ThreadPoolMixIn, ThreadingMixIn,
+    Address, BaseServer, Error, HandlerFactory, HandlerResult, MixIn, ReactorMixIn, Serve,
+    StreamRequest, ThreadPoolMixIn, ThreadingMixIn,
 };
 use support::clients::StreamClient;
 use support::reports::{Reporter, reports};
@@ -141,6 +141,7 @@ fn connections_that_a_bottom_layer_of_one_s_own_accepts_are_served_told_and_abor
     serves_and_drains(|reporter| {
         Inherited::new(conversation(reporter)).mix_in(ThreadPoolMixIn::new)
     });
+    serves_and_drains(|reporter| Inherited::new(conversation(reporter)).mix_in(ReactorMixIn::new));
 }
 
 #[test]

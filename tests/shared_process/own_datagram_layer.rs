@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use socketserver::layer::{DatagramSocket, GetRequestError, LayerHandle, run_handler};
 use socketserver::{
-    Address, BaseServer, DatagramRequest, Error, HandlerFactory, HandlerResult, Limits, Serve,
-    ThreadPoolMixIn, ThreadingMixIn,
+    Address, BaseServer, DatagramRequest, Error, HandlerFactory, HandlerResult, Limits,
+    ReactorMixIn, Serve, ThreadPoolMixIn, ThreadingMixIn,
 };
 use support::clients::DatagramClient;
 use support::running_server::RunningServer;
@@ -123,6 +123,7 @@ fn datagrams_that_a_bottom_layer_of_one_s_own_receives_are_served_and_counted() 
     serves(layer());
     serves(layer().mix_in(ThreadingMixIn::new));
     serves(layer().mix_in(ThreadPoolMixIn::new));
+    serves(layer().mix_in(ReactorMixIn::new));
 }
 
 /// Marks each datagram with the method that has sent it.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use socketserver::layer::{Preparation, RequestOf, Stream};
 use socketserver::mock::MockStream;
 use socketserver::{
-    BaseServer, Deadlines, HandlerError, HandlerFactory, HandlerPanic, Limits, MixIn, Serve,
-    StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UnixStreamServer,
+    BaseServer, Deadlines, HandlerError, HandlerFactory, HandlerPanic, Limits, MixIn, ReactorMixIn,
+    Serve, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UnixStreamServer,
 };
 use support::clients::StreamClient;
 use support::impl_stream_of_inner;
@@ -60,6 +60,11 @@ fn with_threads_a_slow_preamble_holds_up_nobody() {
 #[test]
 fn with_a_pool_a_slow_preamble_holds_up_nobody_but_its_worker() {
     a_slow_preamble_holds_up_nobody(tcp().mix_in(ThreadPoolMixIn::new).workers(3));
+}
+
+#[test]
+fn with_a_reactor_a_slow_preamble_holds_up_nobody() {
+    a_slow_preamble_holds_up_nobody(tcp().mix_in(ReactorMixIn::new));
 }
 
 #[test]
@@ -560,6 +565,7 @@ fn statistics_with(fault: Fault) -> Vec<socketserver::Statistics> {
         serves_six(echo()),
         serves_six(echo().mix_in(ThreadingMixIn::new)),
         serves_six(echo().mix_in(ThreadPoolMixIn::new).workers(2).queue_size(2)),
+        serves_six(echo().mix_in(ReactorMixIn::new)),
     ]
 }
 

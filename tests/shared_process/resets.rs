@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use socketserver::{
-    BaseServer, HandlerFactory, HandlerResult, Serve, Server, StreamRequest, TcpServer,
-    ThreadPoolMixIn, ThreadingMixIn, UnixStreamServer,
+    BaseServer, HandlerFactory, HandlerResult, ReactorMixIn, Serve, Server, StreamRequest,
+    TcpServer, ThreadPoolMixIn, ThreadingMixIn, UnixStreamServer,
 };
 use support::clients::StreamClient;
 use support::reports::{Reporter, gate, reports};
@@ -38,6 +38,7 @@ fn the_loop_survives_clients_that_reset_before_they_are_accepted() {
     survives_resets_in_its_queue(layer().bind().unwrap());
     survives_resets_in_its_queue(layer().mix_in(ThreadingMixIn::new).bind().unwrap());
     survives_resets_in_its_queue(layer().mix_in(ThreadPoolMixIn::new).bind().unwrap());
+    survives_resets_in_its_queue(layer().mix_in(ReactorMixIn::new).bind().unwrap());
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     survives_resets_in_its_queue(
@@ -194,4 +195,5 @@ fn a_client_that_resets_in_the_midst_of_a_read_or_write_costs_its_own_request_al
     survives_resets_in_the_midst(|reporter| {
         counting(reporter).mix_in(ThreadPoolMixIn::new).workers(1)
     });
+    survives_resets_in_the_midst(|reporter| counting(reporter).mix_in(ReactorMixIn::new));
 }

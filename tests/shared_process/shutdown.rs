@@ -1,9 +1,9 @@
 //! `shutdown` ends a loop: whoever calls it, and whenever.
 
 use socketserver::{
-    BaseServer, Error, HandlerResult, Serve, Server, StreamRequest, TcpServer, ThreadPoolMixIn,
-    ThreadPoolUdpServer, ThreadingMixIn, ThreadingTcpServer, ThreadingUdpServer, UdpServer,
-    UnixStreamServer,
+    BaseServer, Error, HandlerResult, ReactorMixIn, Serve, Server, StreamRequest, TcpServer,
+    ThreadPoolMixIn, ThreadPoolUdpServer, ThreadingMixIn, ThreadingTcpServer, ThreadingUdpServer,
+    UdpServer, UnixStreamServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::reports::{gate, reports};
@@ -157,6 +157,7 @@ fn a_handler_can_call_shutdown() {
     a_handler_stops(layer().bind().unwrap());
     a_handler_stops(layer().mix_in(ThreadingMixIn::new).bind().unwrap());
     a_handler_stops(layer().mix_in(ThreadPoolMixIn::new).bind().unwrap());
+    a_handler_stops(layer().mix_in(ReactorMixIn::new).bind().unwrap());
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     a_handler_stops(

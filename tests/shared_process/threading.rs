@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use socketserver::{
-    BaseServer, Serve, Server, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer,
+    BaseServer, ReactorMixIn, Serve, Server, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::reports::{Gate, Reporter, gate, reports};
@@ -304,6 +304,7 @@ fn the_answer_of_the_handler_that_stops_the_server_reaches_its_client_under_daem
     let bottom = || TcpServer::new(LOOPBACK, factory());
     answers_before_the_close(bottom().mix_in(ThreadingMixIn::new).daemon_threads(true));
     answers_before_the_close(bottom().mix_in(ThreadPoolMixIn::new).block_on_close(false));
+    answers_before_the_close(bottom().mix_in(ReactorMixIn::new).block_on_close(false));
 }
 
 fn answers_before_the_close<S: BaseServer>(layers: S) {

@@ -6,8 +6,8 @@ use std::io::Write;
 
 use socketserver::layer::RequestOf;
 use socketserver::{
-    BaseServer, MixIn, Request, Serve, Server, StreamRequest, TcpServer, ThreadPoolMixIn,
-    ThreadingMixIn, UdpServer,
+    BaseServer, MixIn, ReactorMixIn, Request, Serve, Server, StreamRequest, TcpServer,
+    ThreadPoolMixIn, ThreadingMixIn, UdpServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::observer::{Observer, place};
@@ -67,6 +67,10 @@ fn shutdown_request_is_called_when_verify_request_refuses() {
     );
     refuses(
         layers().mix_in(ThreadPoolMixIn::new).bind().unwrap(),
+        &mut reports,
+    );
+    refuses(
+        layers().mix_in(ReactorMixIn::new).bind().unwrap(),
         &mut reports,
     );
 }
