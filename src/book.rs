@@ -131,6 +131,15 @@ struct DesignDecisionsIdleConnections;
 #[doc = include_str!("../docs/design/decisions/drain.md")]
 struct DesignDecisionsDrain;
 
+#[doc = include_str!("../docs/design/decisions/reactor.md")]
+struct DesignDecisionsReactor;
+
+#[doc = include_str!("../docs/design/reactor.md")]
+struct DesignReactor;
+
+#[doc = include_str!("../docs/guide/reactor.md")]
+struct GuideReactor;
+
 #[doc = include_str!("../docs/design/decisions/lingering.md")]
 struct DesignDecisionsLingering;
 
