@@ -10,8 +10,8 @@ use crate::values::error::{HandlerResult, run_step};
 /// A handler that serves one message at a time, and leaves the communication loop to the framework.
 ///
 /// Every `ExchangeHandler` is a [`RequestHandler`], so it serves under every mix-in and over every
-/// mock. Under [`ReactorMixIn`](crate::ReactorMixIn), a connection whose client is silent costs half
-/// a kilobyte and no thread. Under the other mix-ins the framework runs the loop that a
+/// mock. Under [`ReactorMixIn`](crate::ReactorMixIn), a connection whose client is silent costs
+/// half a kilobyte and no thread. Under the other mix-ins the framework runs the loop that a
 /// `RequestHandler` writes itself: `while request.wait()? { … }`.
 ///
 /// # The life of a handler
@@ -33,8 +33,9 @@ use crate::values::error::{HandlerResult, run_step};
 /// # Between two exchanges
 ///
 /// * All state of the conversation is in the value: nothing of an exchange's stack is left.
-/// * One thread at a time calls the value, and each call sees what the calls before have done. Under
-///   a reactor the next exchange may run in another thread, so thread-local values are not kept.
+/// * One thread at a time calls the value, and each call sees what the calls before have done.
+///   Under a reactor the next exchange may run in another thread, so thread-local values are not
+///   kept.
 /// * Bytes that an exchange has not read stay unread, and are the begin of the next message.
 /// * Written bytes are sent before the server waits for the client again.
 ///
@@ -98,9 +99,9 @@ pub trait ExchangeHandler<R = StreamRequest>: Send {
     /// Whether these unread bytes, which are at least one, contain a complete message. True unless
     /// overridden: then an exchange begins as soon as something has arrived.
     ///
-    /// A reactor calls this whenever more has arrived, and collects bytes without a thread until the
-    /// result is true, the [read buffer](StreamRequest::set_rbufsize) is full, or the client has
-    /// ended its side. Then the exchange runs, and may wait for more. The
+    /// A reactor calls this whenever more has arrived, and collects bytes without a thread until
+    /// the result is true, the [read buffer](StreamRequest::set_rbufsize) is full, or the client
+    /// has ended its side. Then the exchange runs, and may wait for more. The
     /// [read deadline](crate::Deadlines::read) bounds the time. The other mix-ins do not call this
     /// method, because there the exchange itself waits.
     fn is_complete(&self, unread: &[u8]) -> bool {

@@ -10,8 +10,8 @@ use crate::values::error::HandlerResult;
 /// A connection that a reactor serves by turns, and parks while its client is silent.
 ///
 /// The order of calls: `begin`; then, for a layer that needs more bytes, `begin_wait_for_more` and
-/// `end_wait_for_more`; then `turn`, as long as the conversation goes on. Around every time in which
-/// no thread serves the connection, `park` and `unpark`.
+/// `end_wait_for_more`; then `turn`, as long as the conversation goes on. Around every time in
+/// which no thread serves the connection, `park` and `unpark`.
 pub trait Parking {
     /// Lets the connection keep its handler between two turns. `unpark` ends its parking from
     /// another thread.
@@ -20,8 +20,9 @@ pub trait Parking {
     /// The descriptor to wait on. `None` for a stream that cannot be waited for.
     fn readiness(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Serves the messages that have arrived, up to the bound of a turn. `look` is true if something
-    /// may have arrived since the last read. The connection uses `buffers` instead of its own.
+    /// Serves the messages that have arrived, up to the bound of a turn. `look` is true if
+    /// something may have arrived since the last read. The connection uses `buffers` instead of its
+    /// own.
     fn turn(&mut self, look: bool, buffers: &mut Buffers) -> Turn;
 
     /// Enters a parking between two turns. Returns the time at which the connection has to have
@@ -39,8 +40,8 @@ pub trait Parking {
     /// Those of `wait_for_more`.
     fn begin_wait_for_more(&mut self) -> io::Result<WaitForMore>;
 
-    /// Whether the parking for a layer is over: `Some(true)` if bytes have arrived, `Some(false)` if
-    /// the server is draining.
+    /// Whether the parking for a layer is over: `Some(true)` if bytes have arrived, `Some(false)`
+    /// if the server is draining.
     ///
     /// # Errors
     ///

@@ -156,8 +156,8 @@ impl ReadBuffer {
         }
     }
 
-    /// Puts a borrowed storage back into `storage`, and keeps the unread bytes in a storage of their
-    /// size.
+    /// Puts a borrowed storage back into `storage`, and keeps the unread bytes in a storage of
+    /// their size.
     pub(crate) fn give_back(&mut self, storage: &mut Vec<u8>) {
         let unread = self.bytes().to_owned();
         (self.start, self.end) = (0, unread.len());

@@ -67,8 +67,8 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
         })
     }
 
-    /// Reads what has arrived, without waiting. A stream that can do so in one system call overrides
-    /// this method.
+    /// Reads what has arrived, without waiting. A stream that can do so in one system call
+    /// overrides this method.
     ///
     /// # Errors
     ///

@@ -19,7 +19,7 @@ use crate::support::lock::{lock, wait_while};
 use crate::support::sync::{Condvar, Mutex, MutexGuard};
 use crate::transport::sys;
 
-/// The most turns between two looks at epoll, so that connections which always have more to say do
+/// The most turns between two looks at epoll, so that connections which always have more to send do
 /// not hold up the others.
 const TURNS_BEFORE_LOOK: u32 = 64;
 
@@ -369,9 +369,8 @@ impl<R> Crew<R> {
         state.is_over()
     }
 
-    /// A look of the sentinel. `is_blocked` says for a member that has been in one call for so many
-    /// looks whether it is stuck. Returns whether a member has made a call since the last look,
-    /// whether one is newly stuck, and what the crew needs.
+    /// A look of the sentinel. `is_stuck` examines a member that is in the same call as at the last
+    /// look, and returns why the member is stuck, if so.
     pub fn look(&self, mut is_stuck: impl FnMut(&MemberState) -> Option<Stuck>) -> Looked {
         let mut state = lock(&self.state);
         let mut looked = Looked {

@@ -34,19 +34,20 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 ///
 /// A handler that implements [`ExchangeHandler`](crate::ExchangeHandler) is called when a message
 /// has arrived. In the meantime no thread belongs to the connection. The handler is plain code, and
-/// may read, write, sleep or ask a database: a thread that waits is replaced by another. An ordinary
+/// may read, write, sleep or ask a database: a thread that waits is replaced by another. An
+/// ordinary
 /// [`RequestHandler`](crate::RequestHandler) keeps a thread until its conversation ends, as under
 /// [`ThreadingMixIn`](crate::ThreadingMixIn).
 ///
 /// One thread serves a light server; it waits for all connections with epoll(7), and serves those
 /// that are ready. If its handler waits, or computes for long, another thread takes over the other
 /// connections: at once if the wait is one of the request's, or is announced with
-/// [`blocking`](crate::blocking()), and otherwise within a few milliseconds. The threads are named for
-/// their server: `tcp:9999 react`.
+/// [`blocking`](crate::blocking()), and otherwise within a few milliseconds. The threads are named
+/// for their server: `tcp:9999 react`.
 ///
 /// Each connection has a turn when its client has sent something, in the order in which the clients
-/// have done so. A turn serves at most 16 messages, so a client that always has more to say does not
-/// hold up the others.
+/// have done so. A turn serves at most 16 messages, so a client that always has more to send does
+/// not hold up the others.
 ///
 /// [`finish_request`](BaseServer::finish_request) of the layers returns when the handler has been
 /// set up: it makes the handler, and the reactor calls the exchanges. All other hooks are called as

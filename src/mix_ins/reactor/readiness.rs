@@ -1,4 +1,4 @@
-//! The two bits that say whether a connection has, or needs, a turn.
+//! The two bits of a connection: whether it has, or needs, a turn.
 
 use crate::support::sync::atomic::{AtomicU8, Ordering};
 

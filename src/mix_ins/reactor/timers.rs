@@ -8,8 +8,8 @@ use crate::support::sync::Mutex;
 
 /// The times at which connections have to have a turn, although nothing comes.
 ///
-/// A connection that is parked anew, with a later deadline, keeps its timer, which is corrected when
-/// it fires. So an exchange costs no change here.
+/// A connection that is parked anew, with a later deadline, keeps its timer, which is corrected
+/// when it fires. So an exchange costs no change here.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     set: Mutex<BTreeSet<(Instant, u64)>>,

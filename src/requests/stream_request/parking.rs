@@ -10,8 +10,8 @@ use crate::requests::request::Request;
 use crate::requests::stream_request::{StreamRequest, interrupted};
 use crate::values::error::{HandlerError, run_step};
 
-/// The most exchanges of one turn, so that a client that always has more to say does not hold up the
-/// others.
+/// The most exchanges of one turn, so that a client that always has more to send does not hold up
+/// the others.
 const LONGEST_TURN: u32 = 16;
 
 impl StreamRequest {
