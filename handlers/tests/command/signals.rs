@@ -1,11 +1,15 @@
-//! SIGINT and SIGTERM.
+//! SIGINT, SIGTERM and SIGHUP.
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-use crate::served::{SAFETY_NET, Served, exchange, rest};
+use crate::served::{SAFETY_NET, Served, exchange, rest, socketserver};
 
 /// A client whose handler is in the middle of a line: the answer to the line before it came because
 /// the handler waits for the rest.
@@ -133,8 +137,97 @@ fn a_second_signal_does_not_wait_for_the_request_of_a_server_without_mix_in() {
 }
 
 #[test]
+fn the_end_of_the_terminal_lets_running_requests_end() {
+    for mixin in ["none", "threading", "forking", "pool"] {
+        let served = Served::start("time", "tcp://127.0.0.1:0", &["--mixin", mixin]);
+        let mut busy = busy_client(&served);
+        // A terminal that hangs up sends the signal to the whole process group.
+        let group = Pid::from_raw(served.process_id().try_into().unwrap());
+        nix::sys::signal::killpg(group, Signal::SIGHUP).unwrap();
+        busy.write_all(b"finished\n").unwrap();
+        assert_eq!(rest(busy), b"unfinished\n", "{mixin}");
+        let (status, _, log) = served.exit();
+        assert_eq!(status, Some(0), "{mixin}: {log}");
+    }
+}
+
+#[test]
+fn a_sighup_that_is_ignored_stays_ignored() {
+    let mut nohup = Command::new("/bin/sh");
+    let script = "trap '' HUP; exec \"$@\"";
+    nohup.args(["-c", script, "sh", env!("CARGO_BIN_EXE_socketserver")]);
+    nohup.args(["serve", "time", "--listen", "tcp://127.0.0.1:0"]);
+    let served = Served::run(nohup);
+    served.signal(Signal::SIGHUP);
+    assert_eq!(exchange(&mut served.connect(), b"still\n", 6), b"still\n");
+    served.stop();
+}
+
+/// Runs a program that waits before it has begun, sends it the signal, and returns how it ended.
+fn ended_at_the_start(mut program: Command, signal: Signal, is_there: impl FnOnce()) -> i32 {
+    let mut program = program.stderr(Stdio::null()).spawn().unwrap();
+    is_there();
+    kill(Pid::from_raw(program.id().try_into().unwrap()), signal).unwrap();
+    let status = program.wait().unwrap();
+    status
+        .code()
+        .or(status.signal().map(|it| 128 + it))
+        .unwrap()
+}
+
+#[test]
+fn the_first_signal_ends_a_server_whose_start_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("key");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for (signal, expected) in [
+        (Signal::SIGINT, 130),
+        (Signal::SIGTERM, 143),
+        (Signal::SIGHUP, 129),
+    ] {
+        let mut serve = socketserver(&["serve", "upper", "--listen", "tcp://127.0.0.1:0"]);
+        serve.arg("--auth-key-file").arg(&fifo);
+        let mut key = None;
+        // The open returns when the server has opened the file, and waits for the key.
+        let status = ended_at_the_start(serve, signal, || {
+            key = Some(File::options().write(true).open(&fifo).unwrap());
+        });
+        assert_eq!(status, expected);
+    }
+}
+
+#[test]
+fn the_first_signal_ends_a_server_whose_standard_output_nobody_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let (reader, mut writer) = io::pipe().unwrap();
+    fill(&mut writer);
+    let url = format!("unix://{}", path.display());
+    let mut serve = socketserver(&["serve", "upper", "--listen", &url]);
+    serve.stdout(writer);
+    let status = ended_at_the_start(serve, Signal::SIGTERM, || {
+        while std::os::unix::net::UnixStream::connect(&path).is_err() {
+            std::thread::yield_now();
+        }
+    });
+    assert_eq!(status, 143);
+    drop(reader);
+}
+
+/// Fills the pipe.
+fn fill(pipe: &mut io::PipeWriter) {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+    fcntl(&*pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    for size in [4096, 1] {
+        while pipe.write(&[b'.'; 4096][..size]).is_ok() {}
+    }
+    fcntl(&*pipe, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+}
+
+#[test]
 fn an_idle_server_ends_at_either_signal() {
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         for url in ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"] {
             let served = Served::start("time", url, &[]);
             served.signal(signal);

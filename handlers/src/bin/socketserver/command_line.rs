@@ -21,11 +21,12 @@ pub struct CommandLine {
 pub enum Task {
     /// Prints a line per handler: name, transports, what it does, default address
     List,
-    /// Serves a handler until SIGINT or SIGTERM
+    /// Serves a handler until SIGINT, SIGTERM or SIGHUP
     ///
-    /// The server prints "listening on URL" when it is ready. SIGINT or SIGTERM stops the server:
-    /// it accepts no more requests, lets running requests end within --drain-timeout, and exits
-    /// with 0. A second signal ends the program at once, with 128 plus the signal's number; the
+    /// The server prints "listening on URL" when it is ready. SIGINT, SIGTERM or SIGHUP stops the
+    /// server: it accepts no more requests, lets running requests end within --drain-timeout, and
+    /// exits with 0. A signal before that line ends the program at once, with 128 plus the signal's
+    /// number. A second signal ends the program at once, with 128 plus the signal's number; the
     /// children of a forking server still finish their requests.
     Serve(serve::Options),
     /// Talks with a server: lines from standard input, answers to standard output

@@ -17,6 +17,11 @@ pub enum Failure {
     Usage(clap::Error),
     #[error("cannot catch signals: {0}")]
     Signals(io::Error),
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+    /// A signal has stopped the server before it was announced.
+    #[error("stopped by signal {0} before the server was announced")]
+    Interrupted(i32),
     #[error(transparent)]
     Server(#[from] socketserver::Error),
     #[error(transparent)]
@@ -71,7 +76,8 @@ impl Failure {
     }
 
     /// Prints the failure to standard error, and returns the exit status: 2 for a mistake on the
-    /// command line, which is printed with the usage of `task`, and 1 for all others.
+    /// command line, which is printed with the usage of `task`, 128 plus the number of the signal
+    /// that has stopped the start, and 1 for all others.
     pub fn exit(self, task: &mut clap::Command) -> ExitCode {
         if let Self::Usage(error) = self {
             // An error of printing is ignored: standard error is closed.
@@ -79,7 +85,12 @@ impl Failure {
             return ExitCode::from(2);
         }
         let _ = writeln!(io::stderr(), "socketserver: {self}");
-        ExitCode::FAILURE
+        match self {
+            Self::Interrupted(signal) => {
+                u8::try_from(128 + signal).map_or(ExitCode::FAILURE, ExitCode::from)
+            }
+            _ => ExitCode::FAILURE,
+        }
     }
 
     /// True if standard output is a pipe whose read end is closed.

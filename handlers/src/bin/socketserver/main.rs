@@ -11,7 +11,8 @@
 //! * 1 if the server could not be started, or its loop failed, or the server of a client was not
 //!   there, left, or made no sense;
 //! * 2 if the command line makes no sense;
-//! * 128 plus the signal's number if a second signal ended a program that was still stopping.
+//! * 128 plus the signal's number if the signal ended a program that had not begun, or was the
+//!   second and ended a program that was still stopping.
 //!
 //! Imports run one way: `command_line`; `serve`, `client`; `registry`; the options and rules that
 //! they share; `failure`; `url`, `mix_in`, `amounts`.

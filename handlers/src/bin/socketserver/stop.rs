@@ -1,52 +1,103 @@
-//! SIGINT and SIGTERM: the first signal stops the program in order, the second at once.
+//! SIGINT, SIGTERM and SIGHUP: the first signal stops the program in order, the second at once.
 
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
-/// SIGINT and SIGTERM, caught from [`catch`](Self::catch) on.
+/// The signals that stop the program, caught from [`catch`](Self::catch) on.
+///
+/// While the program has not begun, the first signal ends the program at once, with 128 plus the
+/// signal's number as exit status: whatever step of the start waits, such as a name look-up, does
+/// not hold the program. From [`on_first`](Self::on_first) on the first signal stops the program in
+/// order, and the second ends the program at once.
+///
+/// A thread waits for the signals, so that the program also ends as process 1 of a container, for
+/// which the default action of a signal is none. The thread takes no lock that a handler or the
+/// logger takes: a forking server may fork at any time. A forked child does not have the thread. A
+/// signal that a terminal sends to the whole process group therefore does not end the requests of
+/// children, and neither does the second signal, which ends their parent.
 #[derive(Debug)]
-pub struct StopSignals(Signals);
+pub struct StopSignals(Arc<Mutex<Phase>>);
+
+enum Phase {
+    Starting,
+    /// The program has begun; the function stops it.
+    Begun(Box<dyn FnOnce(i32) + Send>),
+    Stopping,
+}
 
 impl StopSignals {
-    /// Catches both signals. A signal that arrives early is kept for
-    /// [`on_first`](Self::on_first).
+    /// Catches SIGINT, SIGTERM and SIGHUP, and starts the thread that waits for them. A SIGHUP that
+    /// is ignored stays ignored: nohup(1) starts a program that outlives its terminal.
     pub fn catch() -> io::Result<Self> {
-        Signals::new([SIGINT, SIGTERM]).map(Self)
-    }
-
-    /// Starts a thread that calls `stop` at the first signal. The second signal ends the program at
-    /// once, with 128 plus its number as exit status.
-    ///
-    /// The thread only waits, and takes no lock that a handler or the logger takes: a forking
-    /// server may fork at any time. A forked child does not have the thread. A signal that a
-    /// terminal sends to the whole process group therefore does not end the requests of children,
-    /// and neither does the second signal, which ends their parent.
-    pub fn on_first(mut self, stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let mut caught = vec![SIGINT, SIGTERM];
+        if !is_ignored(SIGHUP) {
+            caught.push(SIGHUP);
+        }
+        let mut signals = Signals::new(caught)?;
+        let phase = Arc::new(Mutex::new(Phase::Starting));
+        let watched = Arc::clone(&phase);
         let wait = move || {
-            let mut signals = self.0.forever();
-            if signals.next().is_some() {
-                stop();
-            }
-            if let Some(second) = signals.next() {
-                // `_exit`: destructors and exit handlers might wait for the request that hangs.
-                low_level::exit(128 + second);
+            for signal in signals.forever() {
+                let mut phase = lock(&watched);
+                match std::mem::replace(&mut *phase, Phase::Stopping) {
+                    Phase::Begun(stop) => {
+                        drop(phase);
+                        stop(signal);
+                    }
+                    // `_exit`: destructors and exit handlers might wait for what hangs.
+                    Phase::Starting | Phase::Stopping => low_level::exit(128 + signal),
+                }
             }
         };
         let thread = thread::Builder::new().name("signals".to_owned());
-        thread.spawn(wait).map(drop)
+        thread.spawn(wait)?;
+        Ok(Self(phase))
+    }
+
+    /// Ends the start: the next signal calls `stop` with its number, in the thread of the signals.
+    pub fn on_first(self, stop: impl FnOnce(i32) + Send + 'static) {
+        *lock(&self.0) = Phase::Begun(Box::new(stop));
     }
 
     /// Returns a connected socket whose other end is closed at the first signal. The second signal
     /// ends the program, as with [`on_first`](Self::on_first).
     pub fn into_descriptor(self) -> io::Result<OwnedFd> {
         let (here, other_end) = UnixStream::pair()?;
-        self.on_first(move || drop(other_end))?;
+        self.on_first(move |_| drop(other_end));
         Ok(here.into())
     }
+}
+
+fn lock(phase: &Mutex<Phase>) -> MutexGuard<'_, Phase> {
+    // No code of others runs under the lock.
+    phase.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "Starting",
+            Self::Begun(_) => "Begun",
+            Self::Stopping => "Stopping",
+        })
+    }
+}
+
+/// Whether the process ignores the signal, from the mask `SigIgn` of Linux's `/proc`. False where
+/// the system has no such file.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }

@@ -106,6 +106,8 @@ fn run_commands(options: &CommandRunner) -> Result<(), Failure> {
     let Url::Datagram(url) = options.place.url("operator")? else {
         return Err(Failure::usage("an operator sends commands in datagrams"));
     };
+    // First: a signal ends the look-up too.
+    let signals = StopSignals::catch().map_err(Failure::Signals)?;
     let there = |problem: Problem| problem.at(&url.clone().into());
     let server = Server::find(&url).map_err(there)?;
     if !options.allow_remote {
@@ -113,9 +115,8 @@ fn run_commands(options: &CommandRunner) -> Result<(), Failure> {
             remote::permit_server(ip)?;
         }
     }
-    let signals = StopSignals::catch().and_then(StopSignals::into_descriptor);
-    let stop = signals.map_err(Failure::Signals)?;
     let server = server.connect().map_err(there)?;
+    let stop = signals.into_descriptor().map_err(Failure::Signals)?;
     let limits = options.limits.limits();
     command_runner::run_commands(&server, &limits, stop.as_fd()).map_err(there)
 }

@@ -1,7 +1,7 @@
 //! How the requests of a server run beside one another.
 
 use socketserver::{
-    BaseServer, ForkingMixIn, ReactorMixIn, Serve, ThreadPoolMixIn, ThreadingMixIn,
+    AnyMixIn, BaseServer, ForkingMixIn, ReactorMixIn, ThreadPoolMixIn, ThreadingMixIn,
 };
 
 use super::options::Options;
@@ -45,22 +45,26 @@ impl Concurrency {
     }
 
     /// Puts the mix-in around the bottom layer, and serves.
-    pub fn serve<S: BaseServer>(self, bottom: S, site: &Site) -> Result<(), Failure> {
-        match self {
-            Self::None => site.serve(bottom),
-            Self::Threading => site.serve(bottom.mix_in(ThreadingMixIn::new)),
-            Self::Forking(None) => site.serve(bottom.mix_in(ForkingMixIn::new)),
-            Self::Forking(Some(children)) => {
-                let server = bottom.mix_in(ForkingMixIn::new);
-                site.serve(server.max_children(children.into()))
+    pub fn serve<S: BaseServer>(self, bottom: S, site: Site) -> Result<(), Failure> {
+        site.serve(match self {
+            Self::None => AnyMixIn::None(bottom),
+            Self::Threading => AnyMixIn::Threading(ThreadingMixIn::new(bottom)),
+            Self::Forking(children) => {
+                let layer = ForkingMixIn::new(bottom);
+                AnyMixIn::Forking(match children {
+                    Some(children) => layer.max_children(children.into()),
+                    None => layer,
+                })
             }
-            Self::Reactor => site.serve(bottom.mix_in(ReactorMixIn::new)),
-            Self::Pool(None) => site.serve(bottom.mix_in(ThreadPoolMixIn::new)),
-            Self::Pool(Some(workers)) => {
-                let server = bottom.mix_in(ThreadPoolMixIn::new);
-                site.serve(server.workers(workers.into()))
+            Self::Reactor => AnyMixIn::Reactor(ReactorMixIn::new(bottom)),
+            Self::Pool(workers) => {
+                let layer = ThreadPoolMixIn::new(bottom);
+                AnyMixIn::ThreadPool(match workers {
+                    Some(workers) => layer.workers(workers.into()),
+                    None => layer,
+                })
             }
-        }
+        })
     }
 }
 

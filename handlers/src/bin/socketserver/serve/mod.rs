@@ -10,6 +10,7 @@ use socketserver::{Serve, TcpServer, UdpServer, UnixDatagramServer, UnixStreamSe
 use socketserver_handlers::LoopLimit;
 
 use crate::failure::Failure;
+use crate::stop::StopSignals;
 use crate::url::{DatagramUrl, StreamUrl};
 use concurrency::Concurrency;
 use target::Target;
@@ -21,24 +22,26 @@ const MAX_PACKET_SIZE: usize = 65_535;
 
 /// Serves until a signal arrives and the running requests have ended.
 pub fn serve(options: &Options) -> Result<(), Failure> {
+    // First: a step that waits, such as a name look-up, does not hold the program at a signal.
+    let signals = StopSignals::catch().map_err(Failure::Signals)?;
     let concurrency = Concurrency::new(options)?;
-    let (target, site) = Target::new(options)?;
+    let (target, site) = Target::new(options, signals)?;
     match target {
         Target::Stream(StreamUrl::Tcp(place), factory) => {
-            concurrency.serve(TcpServer::new(site.inet_address(&place), factory), &site)
+            concurrency.serve(TcpServer::new(site.inet_address(&place), factory), site)
         }
         Target::Stream(StreamUrl::Unix(path), factory) => {
-            concurrency.serve(UnixStreamServer::new(path, factory), &site)
+            concurrency.serve(UnixStreamServer::new(path, factory), site)
         }
         Target::Datagram(DatagramUrl::Udp(place), factory) => {
             let server = UdpServer::new(site.inet_address(&place), factory);
             let server = server.max_packet_size(MAX_PACKET_SIZE);
-            concurrency.serve(server.mix_in(LoopLimit::new), &site)
+            concurrency.serve(server.mix_in(LoopLimit::new), site)
         }
         Target::Datagram(DatagramUrl::Unix(path), factory) => {
             let server = UnixDatagramServer::new(path, factory);
             let server = server.max_packet_size(MAX_PACKET_SIZE);
-            concurrency.serve(server.mix_in(LoopLimit::new), &site)
+            concurrency.serve(server.mix_in(LoopLimit::new), site)
         }
     }
 }

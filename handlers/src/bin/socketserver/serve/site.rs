@@ -1,9 +1,11 @@
 //! Where a server listens, for whom, and within which bounds.
 
 use std::io::{self, Write};
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
-use socketserver::{Address, BaseServer, InetAddress, Serve, Server};
+use socketserver::{Address, BaseServer, InetAddress, Serve};
 
 use super::bounds::Bounds;
 use crate::failure::{Failure, Problem};
@@ -18,12 +20,21 @@ pub struct Site {
     pub all_addresses: bool,
     pub exposure: Exposure,
     pub bounds: Bounds,
+    pub signals: StopSignals,
+}
+
+/// How long an announcement that has begun may take after a signal.
+const ANNOUNCING: Duration = Duration::from_millis(500);
+
+/// What ends the wait for the announcement.
+enum Event {
+    Announced(io::Result<()>),
+    Signal(i32),
 }
 
 impl Site {
     /// Serves until a signal arrives and the running requests have ended.
-    pub fn serve<S: BaseServer>(&self, stack: S) -> Result<(), Failure> {
-        let signals = StopSignals::catch().map_err(Failure::Signals)?;
+    pub fn serve<S: BaseServer>(self, stack: S) -> Result<(), Failure> {
         let server = stack.bind()?;
         self.bounds.apply(&server);
         // A name may have another address than before, when the options were checked.
@@ -31,16 +42,39 @@ impl Site {
             self.exposure.permit(&address)?;
         }
         let handle = server.handle();
-        let stop = move || {
+        let (events, event) = mpsc::channel();
+        let signalled = events.clone();
+        let stop = move |signal| {
+            // An error is ignored: the server has been announced.
+            let _ = signalled.send(Event::Signal(signal));
             handle.request_shutdown();
             // `shutdown` waits, and aborts the requests that run at the drain timeout: a server
             // without a mix-in has no other thread for that. If the thread cannot be started, the
             // user still has the second signal.
             let _ = thread::Builder::new().spawn(move || handle.shutdown());
         };
-        signals.on_first(stop).map_err(Failure::Signals)?;
-        let announced = self.announce(&server);
+        self.signals.on_first(stop);
+        // In a thread: a standard output that nobody reads does not hold the program at a signal.
+        let announcement = announcement(&self.url, server.server_addresses());
+        let announcing = thread::Builder::new().name("announcement".to_owned());
+        let announcing =
+            announcing.spawn(move || events.send(Event::Announced(announce(&announcement))));
+        let announcing = announcing.map_err(Failure::Thread)?;
+        let announced = match event.recv() {
+            // Who has read the line may send the signal before the thread has sent its event.
+            Ok(Event::Signal(signal)) => match event.recv_timeout(ANNOUNCING) {
+                Ok(Event::Announced(announced)) => announced,
+                _ => {
+                    server.server_close();
+                    return Err(Failure::Interrupted(signal));
+                }
+            },
+            Ok(Event::Announced(announced)) => announced,
+            Err(mpsc::RecvError) => Ok(()),
+        };
         announced.map_err(|error| Failure::Here(Problem::Output(error)))?;
+        // Ended before the first fork: a child has no lock of another thread.
+        let _ = announcing.join();
         let served = server.serve_forever();
         if served.is_ok() {
             log::info!("stopping; a second signal does not wait for running requests");
@@ -58,24 +92,26 @@ impl Site {
             false => place.inet_address(),
         }
     }
+}
 
-    /// Prints a line `listening on URL` for each address, with the port that the system has chosen
-    /// for port 0. Clients can connect from now on.
-    fn announce<S: BaseServer>(&self, server: &Server<S>) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
-        for address in server.server_addresses() {
-            let scheme = self.url.scheme();
-            match address {
-                Address::Inet(address) => {
-                    writeln!(
-                        stdout,
-                        "listening on {scheme}://{}",
-                        HostPort::from(address)
-                    )?;
-                }
-                _ => writeln!(stdout, "listening on {}", self.url)?,
-            }
+/// A line `listening on URL` for each address, with the port that the system has chosen for port 0.
+fn announcement(url: &Url, addresses: Vec<Address>) -> String {
+    let line = |address| match address {
+        Address::Inet(address) => {
+            format!(
+                "listening on {}://{}\n",
+                url.scheme(),
+                HostPort::from(address)
+            )
         }
-        stdout.flush()
-    }
+        _ => format!("listening on {url}\n"),
+    };
+    addresses.into_iter().map(line).collect()
+}
+
+/// Prints the announcement. Clients can connect from now on.
+fn announce(announcement: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(announcement.as_bytes())?;
+    stdout.flush()
 }

@@ -7,6 +7,7 @@ use super::site::Site;
 use crate::factory::Factory;
 use crate::failure::Failure;
 use crate::registry::Service;
+use crate::stop::StopSignals;
 use crate::url::{DatagramUrl, StreamUrl};
 
 /// A socket that a server can open, and the handlers for its requests.
@@ -21,7 +22,7 @@ impl Target {
     /// # Errors
     ///
     /// If the options contradict one another or the handler, or the key file has no key.
-    pub fn new(options: &Options) -> Result<(Self, Site), Failure> {
+    pub fn new(options: &Options, signals: StopSignals) -> Result<(Self, Site), Failure> {
         let Options {
             handler,
             common,
@@ -40,6 +41,7 @@ impl Target {
             all_addresses: common.all_addresses,
             bounds: common.bounds.over(url)?,
             exposure: handler.exposure.chosen(own)?,
+            signals,
         };
         site.exposure.permit_url(url)?;
         let link = common.auth.link(url)?;
