@@ -3,9 +3,17 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use nix::unistd::geteuid;
+
+/// A shorter key is warned of, in bytes: 128 bits.
+const SHORTEST_SAFE: usize = 16;
+
+/// The marks of UTF-8 and UTF-16.
+const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
 
 /// The longest key, in bytes. An HMAC is no stronger for a key longer than its hash's block, which
 /// has 64 bytes.
@@ -34,22 +42,34 @@ impl Key {
     /// Reads the key in a file.
     ///
     /// One line end at the end of the file, `\n` or `\r\n`, is not part of the key, since editors
-    /// and `echo` add one. All other bytes are, white space too. If other users than the owner may
-    /// read the file, the log has a warning.
+    /// and `echo` add one. All other bytes are, white space too. The log has a warning if other
+    /// users than the owner may read the file, if the owner is neither this user nor the superuser,
+    /// and if the key has fewer than 16 bytes, since short keys can be guessed.
     ///
     /// # Errors
     ///
-    /// [`Read`](KeyError::Read) and [`InFile`](KeyError::InFile), each with the path.
+    /// [`Read`](KeyError::Read), [`InFile`](KeyError::InFile) and
+    /// [`Writable`](KeyError::Writable), each with the path.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, KeyError> {
         let path = path.as_ref();
-        let read = read_bounded(path).map_err(|source| KeyError::Read {
-            path: path.to_owned(),
-            source,
-        });
-        Self::new(without_line_end(&read?)).map_err(|source| KeyError::InFile {
+        let in_file = |source| KeyError::InFile {
             path: path.to_owned(),
             source: Box::new(source),
-        })
+        };
+        let read = read_bounded(path)?;
+        if BYTE_ORDER_MARKS.iter().any(|mark| read.starts_with(mark)) {
+            return Err(in_file(KeyError::ByteOrderMark));
+        }
+        let key = Self::new(without_line_end(&read)).map_err(in_file)?;
+        if key.0.len() < SHORTEST_SAFE {
+            log::warn!(
+                "the key in {} has {} bytes, and can be guessed; take at least {SHORTEST_SAFE}: \
+                 head -c 32 /dev/urandom | base64",
+                path.display(),
+                key.0.len()
+            );
+        }
+        Ok(key)
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -84,6 +104,21 @@ pub enum KeyError {
         source: io::Error,
     },
 
+    /// Other users than the owner may write the file, and so choose the key.
+    #[error(
+        "the key file {path} can be written by others than its owner; run: chmod 600 {path}",
+        path = path.display()
+    )]
+    Writable {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The file begins with a byte order mark, which editors add and do not show: the peer's file
+    /// may have none.
+    #[error("a byte order mark is before the key; save the file without one, as plain UTF-8")]
+    ByteOrderMark,
+
     /// The content of the file is no key.
     #[error("the key file {} has no key that can be used: {source}", path.display())]
     InFile {
@@ -95,20 +130,35 @@ pub enum KeyError {
 }
 
 /// Reads the content of the file, up to one byte more than the longest key.
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    let others_may_read = metadata.permissions().mode() & 0o044 != 0;
+fn read_bounded(path: &Path) -> Result<Vec<u8>, KeyError> {
+    let failed = |source| KeyError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
     // The permissions of a pipe, such as a shell's `<(…)`, have no meaning.
-    if metadata.is_file() && others_may_read {
-        let path = path.display();
-        log::warn!(
-            "the key file {path} can be read by others than its owner; run: chmod 600 {path}"
-        );
+    if metadata.is_file() {
+        let (mode, owner) = (metadata.permissions().mode(), metadata.uid());
+        let shown = path.display();
+        if mode & 0o022 != 0 {
+            return Err(KeyError::Writable {
+                path: path.to_owned(),
+            });
+        }
+        if mode & 0o044 != 0 {
+            log::warn!(
+                "the key file {shown} can be read by others than its owner; run: chmod 600 {shown}"
+            );
+        }
+        if owner != 0 && owner != geteuid().as_raw() {
+            log::warn!("the key file {shown} belongs to user {owner}, who can change the key");
+        }
     }
     let longest = MAX_KEY_LENGTH + "\r\n".len();
     let mut bytes = Vec::new();
-    file.take(longest as u64 + 1).read_to_end(&mut bytes)?;
+    let mut bounded = file.take(longest as u64 + 1);
+    bounded.read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
 
@@ -127,6 +177,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
         std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         Key::from_file(path)
     }
 
@@ -152,6 +203,31 @@ mod tests {
             from_file_with(b"\xff\0\xfe").unwrap().bytes(),
             b"\xff\0\xfe"
         );
+    }
+
+    #[test]
+    fn a_key_file_that_others_may_write_is_refused() {
+        for mode in [0o620, 0o602, 0o666] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("key");
+            std::fs::write(&path, "Jedan has a big key!").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let error = Key::from_file(&path).unwrap_err();
+            assert!(matches!(error, KeyError::Writable { .. }), "{error}");
+            assert!(error.to_string().contains("chmod 600"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_key_is_refused() {
+        for content in [
+            b"\xef\xbb\xbfJedan has a big key!\n".as_slice(),
+            b"\xff\xfeJ\0e\0",
+            b"\xfe\xff\0J\0e",
+        ] {
+            let error = from_file_with(content).unwrap_err().to_string();
+            assert!(error.contains("a byte order mark"), "{error}");
+        }
     }
 
     #[test]

@@ -179,9 +179,9 @@ fn the_challenge_is_answered_before_the_first_line() {
 fn a_link_may_be_before_any_conversation_over_a_stream() {
     let directory = tempfile::tempdir().unwrap();
     let key = directory.path().join("key");
-    write_key(&key, "a key");
+    write_key(&key, "a key of many bytes");
     let wrong = directory.path().join("wrong");
-    write_key(&wrong, "another key");
+    write_key(&wrong, "another key of many bytes");
     for (handler, input, shown) in [
         ("upper", "a\nb\n", "A\nB\n"),
         ("upper-loop", "a\nb\n", "A\nB\n"),
