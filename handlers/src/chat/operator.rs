@@ -25,7 +25,8 @@ const HIGHLIGHT: (&str, &str) = ("\x1b[1;37;44m", "\x1b[0m");
 ///
 /// # The end of the input
 ///
-/// When the input has ended or failed, the operator has left: no more lines come.
+/// When the input has ended or failed, or the screen has failed, the operator has left: no more
+/// lines come. The log has the error. A failure ends no client's call: its answer is `bye`.
 ///
 /// # A server that stops
 ///
@@ -125,26 +126,18 @@ pub struct Turn<'a> {
 
 impl Turn<'_> {
     /// Shows a message in a line of its own, made [`printable`].
-    ///
-    /// # Errors
-    ///
-    /// If the screen cannot be written.
-    pub fn show(&mut self, message: &[u8]) -> io::Result<()> {
-        self.print(&printable(message))
+    pub fn show(&mut self, message: &[u8]) {
+        self.print(&printable(message));
     }
 
     /// Shows a message in a line of its own, made [`printable`], behind the address of its sender,
     /// and [highlighted](Operator::highlight) if that is set.
-    ///
-    /// # Errors
-    ///
-    /// If the screen cannot be written.
-    pub fn show_from(&mut self, sender: &Address, message: &[u8]) -> io::Result<()> {
+    pub fn show_from(&mut self, sender: &Address, message: &[u8]) {
         let (on, off) = match self.operator.highlight {
             true => HIGHLIGHT,
             false => ("", ""),
         };
-        self.print(&format!("from {sender}: {on}{}{off}", printable(message)))
+        self.print(&format!("from {sender}: {on}{}{off}", printable(message)));
     }
 
     /// Waits for a line that the operator types, and returns it without its end. `None` if the
@@ -152,20 +145,36 @@ impl Turn<'_> {
     ///
     /// A line of more than 1024 bytes is longer than one message of a peer. The screen shows this,
     /// and the operator is asked again.
-    ///
-    /// # Errors
-    ///
-    /// If the input fails, the screen cannot be written, or the thread that reads cannot be
-    /// started. The operator has left after the first and the last.
-    pub fn ask(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let prompt = self.operator.prompt;
+    pub fn ask(&mut self) -> Option<Vec<u8>> {
         let mut desk = self.operator.desk();
-        let Desk { keyboard, screen } = &mut *desk;
+        let asked = desk.ask(self.operator.prompt, || !self.server.is_draining());
+        asked.unwrap_or_else(|error| {
+            desk.leave(&error);
+            None
+        })
+    }
+
+    fn print(&mut self, line: &str) {
+        let mut desk = self.operator.desk();
+        if let Err(error) = desk.print(line) {
+            desk.leave(&error);
+            desk.screen = Box::new(io::sink());
+        }
+    }
+}
+
+impl Desk {
+    fn print(&mut self, line: &str) -> io::Result<()> {
+        writeln!(self.screen, "{line}")?;
+        self.screen.flush()
+    }
+
+    fn ask(&mut self, prompt: &str, is_wanted: impl Fn() -> bool) -> io::Result<Option<Vec<u8>>> {
+        let Self { keyboard, screen } = self;
         loop {
             screen.write_all(prompt.as_bytes())?;
             screen.flush()?;
-            let is_wanted = || !self.server.is_draining();
-            match keyboard.next_line(MESSAGE_SIZE, is_wanted)? {
+            match keyboard.next_line(MESSAGE_SIZE, &is_wanted)? {
                 Some(Line::Text(line)) => return Ok(Some(line)),
                 Some(Line::TooLong) => {
                     let message = "not sent: a message has at most";
@@ -176,10 +185,9 @@ impl Turn<'_> {
         }
     }
 
-    fn print(&mut self, line: &str) -> io::Result<()> {
-        let screen = &mut self.operator.desk().screen;
-        writeln!(screen, "{line}")?;
-        screen.flush()
+    fn leave(&mut self, error: &io::Error) {
+        log::error!("the operator has left: {error}");
+        self.keyboard = Keyboard::Left;
     }
 }
 
@@ -231,12 +239,12 @@ pub(crate) mod tests {
         let operator = operator.prompt("> ");
         let server = LayerHandle::new().server().clone();
         let mut turn = operator.take_turn(&server).unwrap().unwrap();
-        turn.show(b"hello\n").unwrap();
-        assert_eq!(turn.ask().unwrap().unwrap(), b"hi");
-        assert_eq!(turn.ask().unwrap().unwrap(), b"");
-        turn.show(b"\x1b[2J").unwrap();
-        assert_eq!(turn.ask().unwrap().unwrap(), b"bye");
-        assert_eq!(turn.ask().unwrap(), None);
+        turn.show(b"hello\n");
+        assert_eq!(turn.ask().unwrap(), b"hi");
+        assert_eq!(turn.ask().unwrap(), b"");
+        turn.show(b"\x1b[2J");
+        assert_eq!(turn.ask().unwrap(), b"bye");
+        assert_eq!(turn.ask(), None);
         assert_eq!(screen.text(), "hello\n> > \\u{1b}[2J\n> > ");
     }
 
@@ -247,7 +255,7 @@ pub(crate) mod tests {
         for highlight in [false, true] {
             let operator = operator.clone().highlight(highlight);
             let turn = operator.take_turn(LayerHandle::new().server()).unwrap();
-            turn.unwrap().show_from(&sender, b"hi\x1b[0m").unwrap();
+            turn.unwrap().show_from(&sender, b"hi\x1b[0m");
         }
         let expected = "from 127.0.0.1:49152: hi\\u{1b}[0m\n\
              from 127.0.0.1:49152: \x1b[1;37;44mhi\\u{1b}[0m\x1b[0m\n";
@@ -263,7 +271,7 @@ pub(crate) mod tests {
             .take_turn(LayerHandle::new().server())
             .unwrap()
             .unwrap();
-        assert_eq!(turn.ask().unwrap().unwrap(), [b'b'; 1024]);
+        assert_eq!(turn.ask().unwrap(), [b'b'; 1024]);
         assert_eq!(
             screen.text(),
             "not sent: a message has at most 1024 bytes\n"
@@ -277,7 +285,7 @@ pub(crate) mod tests {
         let server = LayerHandle::new().server().clone();
         let mut turn = operator.take_turn(&server).unwrap().unwrap();
         std::thread::scope(|scope| {
-            let asked = scope.spawn(|| turn.ask().unwrap());
+            let asked = scope.spawn(|| turn.ask());
             let waiting = scope.spawn(|| operator.take_turn(&server).unwrap().is_none());
             server.request_shutdown();
             assert_eq!(asked.join().unwrap(), None);
@@ -293,9 +301,9 @@ pub(crate) mod tests {
         std::thread::scope(|scope| {
             let second = scope.spawn(|| {
                 let mut turn = operator.take_turn(&server).unwrap().unwrap();
-                turn.ask().unwrap().unwrap()
+                turn.ask().unwrap()
             });
-            assert_eq!(first.ask().unwrap().unwrap(), b"one");
+            assert_eq!(first.ask().unwrap(), b"one");
             drop(first);
             assert_eq!(second.join().unwrap(), b"two");
         });

@@ -19,11 +19,11 @@ impl RequestHandler for Chat {
         };
         let mut message = first;
         loop {
-            turn.show(&message)?;
+            turn.show(&message);
             if without_line_end(&message) == BYE {
                 return Ok(());
             }
-            let reply = next_reply(&mut turn)?;
+            let reply = next_reply(&mut turn);
             request.write_all(&reply)?;
             // Flushed now: the next read may wait for long.
             request.flush()?;
@@ -56,12 +56,12 @@ fn next_message(request: &mut StreamRequest) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Asks the operator for a reply: `bye` if the operator has left, or the server is stopping.
-fn next_reply(turn: &mut Turn<'_>) -> io::Result<Vec<u8>> {
+fn next_reply(turn: &mut Turn<'_>) -> Vec<u8> {
     loop {
-        match turn.ask()? {
-            None => return Ok(BYE.to_vec()),
+        match turn.ask() {
+            None => return BYE.to_vec(),
             Some(line) if line.is_empty() => {}
-            Some(line) => return Ok(line),
+            Some(line) => return line,
         }
     }
 }
@@ -225,11 +225,30 @@ mod tests {
         assert_eq!(recording.written(), b"bye");
     }
 
+    /// `Cursor` is a screen that takes nothing.
     #[test]
-    fn a_screen_that_takes_nothing_is_an_error_of_the_request() {
+    fn a_client_whose_operator_has_lost_the_screen_is_sent_bye_and_so_is_the_next() {
         let operator = Operator::new(b"hi\n".as_slice(), io::Cursor::new([0; 0]));
+        for _ in 0..2 {
+            let client = MockStream::new().chunk("hello").chunk("lost");
+            let recording = client.run(Chat::new(operator.clone()));
+            recording.result().as_ref().unwrap();
+            assert_eq!(recording.writes(), [b"bye"]);
+        }
+    }
+
+    #[test]
+    fn a_client_whose_operator_has_lost_the_keyboard_is_sent_bye() {
+        struct Unplugged;
+        impl Read for Unplugged {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("unplugged"))
+            }
+        }
+        let operator = Operator::new(BufReader::new(Unplugged), io::sink());
         let recording = MockStream::new().chunk("hello").run(Chat::new(operator));
-        assert!(recording.result().is_err());
+        recording.result().as_ref().unwrap();
+        assert_eq!(recording.writes(), [b"bye"]);
     }
 
     proptest! {

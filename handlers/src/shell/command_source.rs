@@ -50,8 +50,8 @@ impl RequestHandler<DatagramRequest> for CommandSource {
         let Some(mut turn) = self.operator.take_turn(request.server())? else {
             return Ok(());
         };
-        show(&mut turn, request)?;
-        while let Some(line) = turn.ask()? {
+        show(&mut turn, request);
+        while let Some(line) = turn.ask() {
             match line.trim_ascii() {
                 b"" => {}
                 QUIT => break,
@@ -63,18 +63,17 @@ impl RequestHandler<DatagramRequest> for CommandSource {
     }
 }
 
-fn show(turn: &mut Turn<'_>, request: &DatagramRequest) -> HandlerResult {
+fn show(turn: &mut Turn<'_>, request: &DatagramRequest) {
     let (packet, client) = (request.packet(), request.client_address());
     let cut = match request.is_truncated() {
         true => ", truncated",
         false => "",
     };
-    turn.show(format!("{} bytes from {client}{cut}:", packet.len()).as_bytes())?;
+    turn.show(format!("{} bytes from {client}{cut}:", packet.len()).as_bytes());
     for line in packet.split_inclusive(|&byte| byte == b'\n') {
         // Indented, so that no line of a client looks like a line of this program.
-        turn.show(&[b"  ", line].concat())?;
+        turn.show(&[b"  ", line].concat());
     }
-    Ok(())
 }
 
 #[cfg(test)]
