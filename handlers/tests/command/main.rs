@@ -21,4 +21,5 @@ mod serving;
 mod shell;
 mod shell_limits;
 mod signals;
+mod standard_streams;
 mod usage;

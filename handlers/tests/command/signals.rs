@@ -1,7 +1,7 @@
 //! SIGINT, SIGTERM and SIGHUP.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::served::{SAFETY_NET, Served, exchange, rest, socketserver};
+use crate::standard_streams::full_pipe;
 
 /// A client whose handler is in the middle of a line: the answer to the line before it came because
 /// the handler waits for the rest.
@@ -200,8 +201,7 @@ fn the_first_signal_ends_a_server_whose_start_waits() {
 fn the_first_signal_ends_a_server_whose_standard_output_nobody_reads() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
-    let (reader, mut writer) = io::pipe().unwrap();
-    fill(&mut writer);
+    let (reader, writer) = full_pipe();
     let url = format!("unix://{}", path.display());
     let mut serve = socketserver(&["serve", "upper", "--listen", &url]);
     serve.stdout(writer);
@@ -212,17 +212,6 @@ fn the_first_signal_ends_a_server_whose_standard_output_nobody_reads() {
     });
     assert_eq!(status, 143);
     drop(reader);
-}
-
-/// Fills the pipe.
-fn fill(pipe: &mut io::PipeWriter) {
-    use nix::fcntl::{FcntlArg, OFlag, fcntl};
-
-    fcntl(&*pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    for size in [4096, 1] {
-        while pipe.write(&[b'.'; 4096][..size]).is_ok() {}
-    }
-    fcntl(&*pipe, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
 }
 
 #[test]

@@ -4,12 +4,15 @@ use std::io::{self, BufReader, IsTerminal};
 
 use socketserver_handlers::chat::Operator;
 
+use crate::standard_streams;
+
 /// The person at the keyboard. The prompt and colours are for a terminal only.
 pub fn operator(prompt: &'static str) -> Operator {
     let (stdin, stdout) = (io::stdin(), io::stdout());
     let at_terminal = stdin.is_terminal() && stdout.is_terminal();
     let highlight = stdout.is_terminal();
-    let operator = Operator::new(BufReader::new(stdin), stdout);
+    let input = BufReader::new(standard_streams::input());
+    let operator = Operator::new(input, standard_streams::output());
     operator
         .prompt(if at_terminal { prompt } else { "" })
         .highlight(highlight)

@@ -1,12 +1,13 @@
 //! Why the command fails, and how it ends then.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use socketserver_handlers::auth::KeyError;
 use socketserver_handlers::framing::FramingError;
 
+use crate::standard_error::print_line;
 use crate::url::Url;
 
 /// Why the command fails.
@@ -84,7 +85,7 @@ impl Failure {
             let _ = error.format(task).print();
             return ExitCode::from(2);
         }
-        let _ = writeln!(io::stderr(), "socketserver: {self}");
+        print_line(&format!("socketserver: {self}"));
         match self {
             Self::Interrupted(signal) => {
                 u8::try_from(128 + signal).map_or(ExitCode::FAILURE, ExitCode::from)

@@ -15,7 +15,7 @@
 //!   second and ended a program that was still stopping.
 //!
 //! Imports run one way: `command_line`; `serve`, `client`; `registry`; the options and rules that
-//! they share; `failure`; `url`, `mix_in`, `amounts`.
+//! they share; `failure`; `url`, `mix_in`, `amounts`, `standard_error`.
 
 mod amounts;
 mod auth_options;
@@ -29,33 +29,59 @@ mod registry;
 mod remote;
 mod serve;
 mod shell_options;
+mod standard_error;
+mod standard_streams;
 mod stop;
 mod url;
 
 use std::env;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
+use clap::CommandFactory;
 use command_line::{CommandLine, Task};
 use failure::{Failure, Problem};
 
 fn main() -> ExitCode {
     let parsed = CommandLine::parse_from_arguments(env::args_os());
-    let (line, mut command) = parsed.unwrap_or_else(|error| error.exit());
-    let log_level = env_logger::Env::default().default_filter_or("info");
-    env_logger::Builder::from_env(log_level).init();
+    let (line, mut command) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) if error.use_stderr() => error.exit(),
+        Err(help) => return exit(print_help(&help), &mut CommandLine::command()),
+    };
+    standard_error::start_log();
     let done = match line.task {
         Task::List => list().map_err(|error| Failure::Here(Problem::Output(error))),
-        Task::Serve(options) => serve::serve(&options),
+        // Not quiet about a closed standard output: nobody knows the address then.
+        Task::Serve(options) => match serve::serve(&options) {
+            Err(failure) => return failure.exit(&mut command),
+            served => served,
+        },
         Task::Client(options) => client::run(options),
     };
+    exit(done, &mut command)
+}
+
+/// The exit status of a task. A reader of standard output who has enough has left in good order.
+fn exit(done: Result<(), Failure>, command: &mut clap::Command) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.exit(&mut command),
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(failure) => failure.exit(command),
     }
+}
+
+/// Prints the help, or the version, that the user asks for.
+fn print_help(help: &clap::Error) -> Result<(), Failure> {
+    let text = help.render();
+    let text = match standard_error::has_colours(&io::stdout()) {
+        true => text.ansi().to_string(),
+        false => text.to_string(),
+    };
+    standard_streams::print(&text).map_err(|error| Failure::Here(Problem::Output(error)))
 }
 
 /// Prints a line per handler, in columns.
 fn list() -> io::Result<()> {
-    io::stdout().write_all(registry::table().as_bytes())
+    standard_streams::print(&registry::table())
 }

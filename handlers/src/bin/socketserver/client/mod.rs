@@ -38,7 +38,7 @@ pub use options::Options;
 pub fn run(options: Options) -> Result<(), Failure> {
     use options::Program;
 
-    let done = match options.program {
+    match options.program {
         Program::Upper(options) => exchanges(&options, &programs::UPPER),
         Program::UpperLoop(options) => exchanges(&options, &programs::UPPER_LOOP),
         Program::Echo(options) => exchanges(&options, &programs::ECHO),
@@ -48,10 +48,6 @@ pub fn run(options: Options) -> Result<(), Failure> {
         Program::Chat(options) => chat(options),
         Program::Shell(options) => shell(&options),
         Program::CommandRunner(options) => run_commands(&options),
-    };
-    match done {
-        Err(failure) if failure.is_broken_pipe() => Ok(()),
-        done => done,
     }
 }
 

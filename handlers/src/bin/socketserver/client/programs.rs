@@ -1,6 +1,6 @@
 //! The table of programs that send a line and show an answer.
 
-use std::io::{BufReader, StdinLock, StdoutLock};
+use std::io::{BufReader, Stdin, Stdout};
 
 use socketserver_handlers::shell::Framing;
 
@@ -8,9 +8,10 @@ use super::connection::Connection;
 use super::conversation::LineRule;
 use super::{echoed, one_reply, shell, time, user};
 use crate::failure::Problem;
+use crate::standard_streams::Patient;
 
 /// The user at standard input and output.
-pub type User = user::User<StdinLock<'static>, StdoutLock<'static>>;
+pub type User = user::User<BufReader<Patient<Stdin>>, Patient<Stdout>>;
 
 /// Sends a message over a connection, and shows the answer.
 pub type Exchange = Box<dyn FnMut(&mut User, &[u8]) -> Result<(), Problem>>;

@@ -1,10 +1,11 @@
 //! The user of a client: a person at a terminal, or a program behind pipes.
 
-use std::io::{self, BufRead, IsTerminal, Read, StdinLock, StdoutLock, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Stdin, Stdout, Write};
 
 use socketserver_handlers::chat::printable;
 
 use crate::failure::Problem;
+use crate::standard_streams::{self, Patient};
 
 /// White on blue, as in the tutorial, and the reset.
 const HIGHLIGHT: (&str, &str) = ("\x1b[1;37;44m", "\x1b[0m");
@@ -22,13 +23,13 @@ pub struct User<R, W> {
     amid_line: bool,
 }
 
-impl User<StdinLock<'static>, StdoutLock<'static>> {
+impl User<BufReader<Patient<Stdin>>, Patient<Stdout>> {
     /// The user at standard input and output.
     pub fn here() -> Self {
-        let (stdin, stdout) = (io::stdin(), io::stdout());
-        let screen = stdout.is_terminal();
-        let prompts = screen && stdin.is_terminal();
-        let user = User::new(stdin.lock(), stdout.lock());
+        let screen = io::stdout().is_terminal();
+        let prompts = screen && io::stdin().is_terminal();
+        let input = BufReader::new(standard_streams::input());
+        let user = User::new(input, standard_streams::output());
         User {
             prompts,
             screen,

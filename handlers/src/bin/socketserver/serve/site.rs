@@ -1,6 +1,6 @@
 //! Where a server listens, for whom, and within which bounds.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use crate::failure::{Failure, Problem};
 use crate::remote::Exposure;
 use crate::stop::StopSignals;
 use crate::url::{HostPort, Url};
+use crate::{standard_error, standard_streams};
 
 #[derive(Debug)]
 pub struct Site {
@@ -57,8 +58,8 @@ impl Site {
         // In a thread: a standard output that nobody reads does not hold the program at a signal.
         let announcement = announcement(&self.url, server.server_addresses());
         let announcing = thread::Builder::new().name("announcement".to_owned());
-        let announcing =
-            announcing.spawn(move || events.send(Event::Announced(announce(&announcement))));
+        let announcing = announcing
+            .spawn(move || events.send(Event::Announced(standard_streams::print(&announcement))));
         let announcing = announcing.map_err(Failure::Thread)?;
         let announced = match event.recv() {
             // Who has read the line may send the signal before the thread has sent its event.
@@ -80,8 +81,7 @@ impl Site {
             log::info!("stopping; a second signal does not wait for running requests");
         }
         let report = server.server_close();
-        // Printed at every log level. An error is ignored: standard error is closed.
-        let _ = writeln!(io::stderr(), "stopped; requests: {report}");
+        standard_error::print_line(&format!("stopped; requests: {report}"));
         Ok(served?)
     }
 
@@ -107,11 +107,4 @@ fn announcement(url: &Url, addresses: Vec<Address>) -> String {
         _ => format!("listening on {url}\n"),
     };
     addresses.into_iter().map(line).collect()
-}
-
-/// Prints the announcement. Clients can connect from now on.
-fn announce(announcement: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(announcement.as_bytes())?;
-    stdout.flush()
 }

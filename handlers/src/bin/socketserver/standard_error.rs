@@ -1,0 +1,244 @@
+//! Standard error, for the log and the messages of the program: no line holds the program.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use env_logger::{Target, WriteStyle};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// How long a line waits for a reader who has read so far.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Of a pipe that poll(2) calls writable, so many bytes are free (`PIPE_BUF` of Linux).
+const PIECE: usize = 4096;
+
+/// Where the lines go: standard error, unless a test has set another sink.
+static OUTLET: Mutex<Option<Outlet>> = Mutex::new(None);
+
+/// Begins the log of the program: its level is `info` unless `RUST_LOG` sets another.
+pub fn start_log() {
+    let level = env_logger::Env::default().default_filter_or("info");
+    let mut log = env_logger::Builder::from_env(level);
+    if std::env::var_os("RUST_LOG_STYLE").is_none() {
+        log.write_style(match has_colours(&io::stderr()) {
+            true => WriteStyle::Always,
+            false => WriteStyle::Never,
+        });
+    }
+    log.target(Target::Pipe(Box::new(StandardError))).init();
+}
+
+/// Writes a line that is printed at every log level.
+pub fn print_line(line: &str) {
+    // Ignored: nothing is there to write the error to.
+    let _ = StandardError.write_all(format!("{line}\n").as_bytes());
+}
+
+/// Whether colours are wanted on this output: a terminal, unless the environment forbids them.
+pub fn has_colours(output: &impl IsTerminal) -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    output.is_terminal()
+        && !is_set("NO_COLOR")
+        && std::env::var_os("TERM").is_none_or(|it| it != "dumb")
+}
+
+/// Writes each buffer as a whole, drops it, or keeps its end for later. Never fails.
+#[derive(Debug)]
+struct StandardError;
+
+impl Write for StandardError {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        outlet()
+            .get_or_insert_with(Outlet::standard_error)
+            .write_line(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn outlet() -> MutexGuard<'static, Option<Outlet>> {
+    // A panic under the lock leaves a line half written, and nothing worse. A forked child finds
+    // the lock free: in a forking server, the thread that forks is the only one that logs.
+    OUTLET.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A file that takes lines as long as somebody reads them.
+///
+/// A line waits for a reader at most [`PATIENCE`]. While the file takes nothing, further lines are
+/// dropped without a wait; the next line that the file takes comes behind the number of those.
+#[derive(Debug)]
+struct Outlet {
+    file: File,
+    /// The end of a line of which the beginning was written.
+    rest: Vec<u8>,
+    dropped: u64,
+    is_stuck: bool,
+}
+
+impl Outlet {
+    fn standard_error() -> Self {
+        let file = open_standard_error();
+        Self::new(file.unwrap_or_else(|_| File::open("/dev/null").expect("/dev/null is there")))
+    }
+
+    fn new(file: File) -> Self {
+        Self {
+            file,
+            rest: Vec::new(),
+            dropped: 0,
+            is_stuck: false,
+        }
+    }
+
+    fn write_line(&mut self, line: &[u8]) {
+        let wait = if self.is_stuck {
+            Duration::ZERO
+        } else {
+            PATIENCE
+        };
+        let deadline = Instant::now() + wait;
+        let written = self.write_until(&self.rest, deadline);
+        self.rest.drain(..written);
+        self.is_stuck = !self.rest.is_empty();
+        if !self.is_stuck && self.dropped > 0 {
+            let note = format!(
+                "[{} lines of the log are missing here: nobody read it]\n",
+                self.dropped
+            );
+            if self.write_or_keep(note.as_bytes(), deadline) {
+                self.dropped = 0;
+            }
+        }
+        if self.is_stuck || !self.write_or_keep(line, deadline) {
+            self.dropped += 1;
+        }
+    }
+
+    /// Writes the line, or its beginning, and keeps the rest. Returns false if nothing was written.
+    fn write_or_keep(&mut self, line: &[u8], deadline: Instant) -> bool {
+        let written = self.write_until(line, deadline);
+        self.is_stuck = written < line.len();
+        if self.is_stuck && written > 0 {
+            self.rest = line[written..].to_vec();
+        }
+        !self.is_stuck || written > 0
+    }
+
+    /// Writes the bytes until the deadline, and returns how many were written. What the file
+    /// refuses for another reason than a missing reader is lost, and counts as written: a full
+    /// disk, or a pipe without a read end.
+    fn write_until(&self, bytes: &[u8], deadline: Instant) -> usize {
+        let mut written = 0;
+        while written < bytes.len() {
+            let piece = &bytes[written..bytes.len().min(written + PIECE)];
+            let wrote = match self.is_writable(Duration::ZERO) {
+                true => (&self.file).write(piece),
+                false => Err(ErrorKind::WouldBlock.into()),
+            };
+            match wrote {
+                Ok(count) if count > 0 => written += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() || !self.is_writable(left) {
+                        return written;
+                    }
+                }
+                Ok(_) | Err(_) => return bytes.len(),
+            }
+        }
+        written
+    }
+
+    /// Waits until the file takes bytes, or fails.
+    fn is_writable(&self, wait: Duration) -> bool {
+        let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
+        let mut file = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
+        // An error is an interruption by a signal: the write finds out.
+        poll(&mut file, timeout).is_ok_and(|count| count > 0)
+    }
+}
+
+/// Opens the pipe or the terminal of standard error anew, without blocking writes: the flag of a
+/// descriptor that other programs share stays as it is. Where that is not possible, and for files
+/// and sockets, the file is standard error itself, written in pieces for which poll(2) finds room.
+fn open_standard_error() -> io::Result<File> {
+    let stderr = io::stderr();
+    let file = File::from(stderr.as_fd().try_clone_to_owned()?);
+    let is_pipe = file.metadata()?.file_type().is_fifo();
+    if is_pipe || stderr.is_terminal() {
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let anew = File::options()
+            .write(true)
+            .custom_flags(flags)
+            .open("/proc/self/fd/2");
+        return Ok(anew.unwrap_or(file));
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeReader, Read, pipe};
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    fn piped() -> (Outlet, PipeReader) {
+        let (reader, writer) = pipe().unwrap();
+        (Outlet::new(OwnedFd::from(writer).into()), reader)
+    }
+
+    #[test]
+    fn lines_are_dropped_while_nobody_reads_and_counted_when_somebody_does() {
+        let (mut outlet, mut reader) = piped();
+        let line = format!("{}\n", "x".repeat(999));
+        for _ in 0..1000 {
+            outlet.write_line(line.as_bytes());
+        }
+        let dropped = outlet.dropped;
+        assert!((900..1000).contains(&dropped), "{dropped}");
+        let mut read = vec![0; 1000 * (1000 - usize::try_from(dropped).unwrap())];
+        reader.read_exact(&mut read).unwrap();
+        outlet.write_line(b"next\n");
+        let expected =
+            format!("[{dropped} lines of the log are missing here: nobody read it]\nnext\n");
+        drop(outlet);
+        assert_eq!(io::read_to_string(reader).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_end_of_a_line_comes_before_the_next_line() {
+        let (mut outlet, reader) = piped();
+        let line = format!("{}\n", "x".repeat(1 << 20));
+        outlet.write_line(line.as_bytes());
+        assert!(!outlet.rest.is_empty());
+        let reading = std::thread::spawn(move || io::read_to_string(reader).unwrap());
+        while !outlet.rest.is_empty() {
+            outlet.write_line(b"");
+        }
+        outlet.write_line(b"next\n");
+        drop(outlet);
+        let text = reading.join().unwrap();
+        assert!(text.starts_with(&line), "{} bytes", text.len());
+        assert!(text.ends_with("next\n"));
+    }
+
+    #[test]
+    fn a_line_that_no_file_takes_is_lost() {
+        let (mut outlet, reader) = piped();
+        drop(reader);
+        outlet.write_line(b"lost\n");
+        assert_eq!((outlet.dropped, outlet.rest.len()), (0, 0));
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        Outlet::new(full).write_line(b"lost\n");
+    }
+}
