@@ -1,4 +1,6 @@
-//! A link whose client has to know a key: the tutorial's authenticated link, for any handler.
+//! Who may talk with a handler: clients that know a key, or clients of the same user.
+//!
+//! The link whose client has to know a key is the tutorial's authenticated link, for any handler.
 //!
 //! The server sends a *challenge* of 32 random bytes. The client answers with the HMAC of the
 //! challenge under the key that both know: 16 bytes with MD5, 32 with SHA-256. After a right answer
@@ -7,6 +9,8 @@
 //!
 //! [`Authenticated`] is the server's half, around a stream handler, and [`answer_challenge`] the
 //! client's.
+//!
+//! [`SameUser`] lets clients of the same user in, without a key.
 //!
 //! # What the link does not do
 //!
@@ -20,12 +24,15 @@ mod authenticated;
 mod digest;
 mod error;
 mod key;
+mod peer_user;
+mod same_user;
 
 pub use answer::answer_challenge;
 pub use authenticated::{AUTHENTICATION_TIMEOUT, Authenticated};
 pub use digest::{Digest, UnknownDigest};
 pub use error::AuthenticationError;
 pub use key::{Key, KeyError, MAX_KEY_LENGTH};
+pub use same_user::{SameUser, SameUserError, permit_file, permit_udp_socket};
 
 /// The length of a challenge, in bytes.
 pub const CHALLENGE_LENGTH: usize = 32;
