@@ -1,6 +1,6 @@
 //! Servers that fail their clients, and clients that make no sense.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::UdpSocket;
 
 use crate::client::{Client, answering, fake_server, refusing_tcp, refusing_udp};
@@ -99,13 +99,13 @@ fn a_server_that_does_not_answer_is_given_up_in_time() {
     };
     for program in ["upper", "upper-loop", "hello", "time", "chat", "shell"] {
         let url = silent();
-        let ended = Client::run(&[program, &url, "--timeout", "0.1"], "hello\n");
+        let ended = Client::run(&[program, &url, "--timeout", "0.5"], "hello\n");
         ended.failed(1, &[&url, "no answer came in time", "--timeout"]);
     }
     let lost = UdpSocket::bind("127.0.0.1:0").unwrap();
     let url = format!("udp://{}", lost.local_addr().unwrap());
     for program in ["hello", "time", "chat", "shell"] {
-        let ended = Client::run(&[program, &url, "--timeout", "0.1"], "hello\n");
+        let ended = Client::run(&[program, &url, "--timeout", "0.5"], "hello\n");
         ended.failed(1, &[&url, "no answer came in time", "--timeout"]);
     }
 }
@@ -177,4 +177,55 @@ fn a_command_line_without_sense_has_status_2() {
     let url = "tcp://127.0.0.1:1";
     let ended = Client::run(&["upper", url, "--auth-key-file", "/no/such/key"], "");
     ended.failed(1, &["cannot read the key file /no/such/key"]);
+}
+
+#[test]
+fn a_unix_server_that_takes_nothing_is_given_up_in_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("stream");
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    let address = socket2::SockAddr::unix(&path).unwrap();
+    socket.bind(&address).unwrap();
+    socket.listen(0).unwrap();
+    // Fills the queue of clients.
+    let mut waiting = Vec::new();
+    loop {
+        let client = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
+        let client = client.unwrap();
+        client.set_nonblocking(true).unwrap();
+        if client.connect(&address).is_err() {
+            break;
+        }
+        waiting.push(client);
+    }
+    let url = format!("unix://{}", path.display());
+    let ended = Client::run(&["upper", &url, "--timeout", "0.5"], "hello\n");
+    ended.failed(1, &[&url, "there is no server", "does not accept"]);
+
+    let path = directory.path().join("datagram");
+    let _server = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    sender.set_nonblocking(true).unwrap();
+    while sender.send_to(b"x", &path).is_ok() {}
+    let url = format!("unixgram://{}", path.display());
+    let ended = Client::run(&["time", &url, "--timeout", "0.5"], "%Y\n");
+    ended.failed(1, &[&url, "no answer came in time"]);
+}
+
+#[test]
+fn a_server_that_sends_a_byte_now_and_then_does_not_hold_a_client() {
+    let dripping = || {
+        fake_server(|mut stream| {
+            let _ = stream.read(&mut [0; 100]);
+            // No answer of any program has a line end after one of these bytes.
+            while stream.write_all(b"1").is_ok() {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+        })
+    };
+    for program in ["upper", "hello", "time", "greeting"] {
+        let url = dripping();
+        let ended = Client::run(&[program, &url, "--timeout", "1"], "hello\n");
+        ended.failed(1, &[&url, "no answer came in time"]);
+    }
 }

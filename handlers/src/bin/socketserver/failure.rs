@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
-use socketserver_handlers::auth::KeyError;
+use socketserver_handlers::auth::{KeyError, SameUserError};
 use socketserver_handlers::framing::FramingError;
 
 use crate::standard_error::print_line;
@@ -61,6 +61,11 @@ pub enum Problem {
     NoAnswer,
     #[error("{0}")]
     Challenge(io::Error),
+    #[error(
+        "no command was run: {0}; check who has started the server, or give --obey-any-user if \
+         that user may command here"
+    )]
+    OtherUser(SameUserError),
     #[error("the answer makes no sense: {0}; check what runs at this address")]
     Nonsense(String),
     #[error("the answer makes no sense: {0}; check what runs there, and its --framing")]

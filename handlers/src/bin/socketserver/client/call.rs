@@ -5,6 +5,7 @@ use std::io::{BufRead, ErrorKind, Read, Write};
 use socketserver_handlers::chat::BYE;
 
 use super::conversation::MESSAGE_SIZE;
+use super::time_left::Exchanges;
 use super::user::User;
 use crate::failure::Problem;
 
@@ -15,7 +16,7 @@ use crate::failure::Problem;
 /// client sends `bye`, so that the other side does not wait.
 pub fn call<R: BufRead, W: Write>(
     user: &mut User<R, W>,
-    stream: &mut (impl Read + Write),
+    stream: &mut impl Exchanges,
 ) -> Result<(), Problem> {
     loop {
         let line = user.ask("message> ", MESSAGE_SIZE)?;
@@ -23,6 +24,7 @@ pub fn call<R: BufRead, W: Write>(
         if message.is_empty() {
             continue;
         }
+        stream.begin_exchange();
         stream.write_all(message)?;
         stream.flush()?;
         if message == BYE {

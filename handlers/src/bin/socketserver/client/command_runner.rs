@@ -14,35 +14,47 @@ use crate::failure::Problem;
 /// content.
 const HERE: &[u8] = b"hi";
 
-/// Runs each datagram that arrives, and sends the output back as one datagram.
-///
-/// `stop` is a connected socket. When its other end is closed, the function ends the command that
-/// runs, and returns.
-pub fn run_commands(
-    server: &Datagrams,
-    limits: &Limits,
-    stop: BorrowedFd<'_>,
-) -> Result<(), Problem> {
-    server.send(HERE)?;
-    while wait(server.as_fd(), stop)? {
-        let command = match server.receive() {
-            Err(Problem::NotThere(_)) if server.go_on() => {
-                server.send(HERE)?;
-                continue;
+/// Runs the commands of a server.
+#[derive(Debug)]
+pub struct Runner<'a> {
+    pub server: &'a Datagrams,
+    pub limits: Limits,
+    /// Whether the server may be that of another user of this machine.
+    pub obeys_any_user: bool,
+}
+
+impl Runner<'_> {
+    /// Runs each datagram that arrives, and sends the output back as one datagram.
+    ///
+    /// `stop` is a connected socket. When its other end is closed, the function ends the command
+    /// that runs, and returns.
+    pub fn run_commands(&self, stop: BorrowedFd<'_>) -> Result<(), Problem> {
+        let server = self.server;
+        server.send(HERE)?;
+        while wait(server.as_fd(), stop)? {
+            let command = match server.receive() {
+                Err(Problem::NotThere(_)) if server.go_on() => {
+                    server.send(HERE)?;
+                    continue;
+                }
+                received => received?,
+            };
+            // Asked for each command: a server may have ended, and another have its address.
+            if !self.obeys_any_user {
+                server.permit().map_err(Problem::OtherUser)?;
             }
-            received => received?,
-        };
-        log::info!("running {:?}", String::from_utf8_lossy(&command));
-        let output = run(&command, limits, Some(stop));
-        if let Some(note) = output.note() {
-            log::warn!("{note}");
+            log::info!("running {:?}", String::from_utf8_lossy(&command));
+            let output = run(&command, &self.limits, Some(stop));
+            if let Some(note) = output.note() {
+                log::warn!("{note}");
+            }
+            if matches!(output.ending, Ending::ClientLeft) {
+                break;
+            }
+            server.send(&output.into_datagram())?;
         }
-        if matches!(output.ending, Ending::ClientLeft) {
-            break;
-        }
-        server.send(&output.into_datagram())?;
+        Ok(())
     }
-    Ok(())
 }
 
 /// Waits until `server` has a datagram (true), or `stop` is closed by its other end (false).

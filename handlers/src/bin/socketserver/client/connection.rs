@@ -1,18 +1,19 @@
 //! A connection to a server.
 
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
+use socket2::{Domain, SockAddr, Type};
 use socketserver_handlers::auth::answer_challenge;
 
+use super::time_left::{Exchanges, TimeLeft};
 use crate::auth_options::Link;
 use crate::failure::{Failure, Problem};
 use crate::url::{HostPort, StreamUrl};
-
-/// How long a server has to accept a connection, and to send its challenge.
-const BEGINNING: Duration = Duration::from_secs(10);
 
 /// How to reach a server.
 #[derive(Debug)]
@@ -20,19 +21,20 @@ pub struct Connector {
     pub url: StreamUrl,
     /// The key and the digest, for a server that authenticates its clients.
     pub link: Option<Link>,
-    /// How long to wait for what the server sends next.
+    /// How long an exchange may wait for the server, and how long the connection may take.
     pub timeout: Duration,
 }
 
 impl Connector {
-    /// Connects, and answers the challenge if there is a key.
+    /// Connects, and answers the challenge if there is a key. An exchange that
+    /// [begins](Exchanges::begin_exchange) has the whole time again.
     pub fn connect(&self) -> Result<Connection, Problem> {
-        let mut connection = Connection::open(&self.url).map_err(Problem::NotThere)?;
+        let mut time = TimeLeft::new(self.timeout);
+        let socket = Socket::open(&self.url, &mut time).map_err(Problem::NotThere)?;
+        let mut connection = Connection { socket, time };
         if let Some(Link { key, digest }) = &self.link {
-            connection.set_timeout(BEGINNING)?;
             answer_challenge(&mut connection, key, *digest).map_err(Problem::Challenge)?;
         }
-        connection.set_timeout(self.timeout)?;
         Ok(connection)
     }
 
@@ -47,68 +49,113 @@ impl Connector {
     }
 }
 
-/// A stream to a server.
+/// A stream to a server, on which each exchange has its time.
 #[derive(Debug)]
-pub enum Connection {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+pub struct Connection {
+    socket: Socket,
+    time: TimeLeft,
 }
 
-impl Connection {
-    fn open(url: &StreamUrl) -> io::Result<Self> {
-        match url {
-            StreamUrl::Tcp(place) => connect_tcp(place).map(Self::Tcp),
-            StreamUrl::Unix(path) => UnixStream::connect(path).map(Self::Unix),
-        }
+impl Exchanges for Connection {
+    fn begin_exchange(&mut self) {
+        self.time.begin();
     }
-
-    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
-        let timeout = Some(timeout);
-        match self {
-            Self::Tcp(stream) => {
-                stream.set_read_timeout(timeout)?;
-                stream.set_write_timeout(timeout)
-            }
-            Self::Unix(stream) => {
-                stream.set_read_timeout(timeout)?;
-                stream.set_write_timeout(timeout)
-            }
-        }
-    }
-}
-
-/// Connects to the first address of the host that accepts. Each has the time [`BEGINNING`]. Returns
-/// the error of the first address, but rather that of an address that refuses.
-fn connect_tcp(place: &HostPort) -> io::Result<TcpStream> {
-    let mut failed: Option<io::Error> = None;
-    for address in place.addresses()? {
-        match TcpStream::connect_timeout(&address, BEGINNING) {
-            Ok(stream) => return Ok(stream),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => failed = Some(error),
-            Err(error) => drop(failed.get_or_insert(error)),
-        }
-    }
-    Err(failed.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
 }
 
 impl Read for Connection {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
-        }
+        let Self { socket, time } = self;
+        time.spend(|left| match socket {
+            Socket::Tcp(stream) => {
+                stream.set_read_timeout(Some(left))?;
+                stream.read(buffer)
+            }
+            Socket::Unix(stream) => {
+                stream.set_read_timeout(Some(left))?;
+                stream.read(buffer)
+            }
+        })
     }
 }
 
 impl Write for Connection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
-        }
+        let Self { socket, time } = self;
+        time.spend(|left| match socket {
+            Socket::Tcp(stream) => {
+                stream.set_write_timeout(Some(left))?;
+                stream.write(bytes)
+            }
+            Socket::Unix(stream) => {
+                stream.set_write_timeout(Some(left))?;
+                stream.write(bytes)
+            }
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    fn open(url: &StreamUrl, time: &mut TimeLeft) -> io::Result<Self> {
+        match url {
+            StreamUrl::Tcp(place) => connect_tcp(place, time).map(Self::Tcp),
+            StreamUrl::Unix(path) => connect_unix(path, time).map(Self::Unix),
+        }
+    }
+}
+
+/// Connects to the first address of the host that accepts. Each address has its share of the time,
+/// so that an address which does not answer leaves some for the next. Returns the error of the
+/// first address, but rather that of an address that refuses.
+fn connect_tcp(place: &HostPort, time: &mut TimeLeft) -> io::Result<TcpStream> {
+    let mut failed: Option<io::Error> = None;
+    let addresses = time.look_up(place)?;
+    for (address, untried) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        let share = u32::try_from(untried).unwrap_or(u32::MAX);
+        match time.spend(|left| connect_to(address, left / share)) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => failed = Some(error),
+            Err(error) => drop(failed.get_or_insert(error)),
+        }
+    }
+    Err(failed.unwrap_or_else(|| ErrorKind::AddrNotAvailable.into()))
+}
+
+/// Connects to an address. A connection with itself is none: if nobody listens on a port from which
+/// the system also takes the ports of clients, the client may be given that very port.
+fn connect_to(address: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    let timeout = timeout.max(Duration::from_millis(1));
+    let stream = TcpStream::connect_timeout(address, timeout)?;
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
+}
+
+/// Connects to a Unix socket. `SO_SNDTIMEO` bounds the wait for a place in a full backlog, which
+/// would have no end.
+fn connect_unix(path: &Path, time: &mut TimeLeft) -> io::Result<UnixStream> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let address = SockAddr::unix(path)?;
+    let connected = time.spend(|left| {
+        socket.set_write_timeout(Some(left))?;
+        socket.connect(&address)
+    });
+    match connected {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(io::Error::new(
+            ErrorKind::TimedOut,
+            "the server does not accept connections, and the queue of clients is full",
+        )),
+        Err(error) => Err(error),
+        Ok(()) => Ok(UnixStream::from(OwnedFd::from(socket))),
     }
 }

@@ -10,8 +10,14 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use socketserver_handlers::auth::{SameUserError, permit_file, permit_udp_socket};
+
+use super::time_left::TimeLeft;
 use crate::failure::Problem;
 use crate::url::DatagramUrl;
+
+/// How long a command runner waits for room to send.
+const SENDING: Duration = Duration::from_secs(10);
 
 /// More than the largest datagram over UDP, in bytes.
 const LARGEST: usize = 65_536;
@@ -25,12 +31,12 @@ pub enum Server {
 }
 
 impl Server {
-    /// Looks up the server at `url`.
-    pub fn find(url: &DatagramUrl) -> Result<Self, Problem> {
+    /// Looks up the server at `url`, for at most `timeout`.
+    pub fn find(url: &DatagramUrl, timeout: Duration) -> Result<Self, Problem> {
         match url {
             DatagramUrl::Udp(place) => {
-                let addresses = place.addresses().map_err(Problem::NotThere)?;
-                Ok(Self::Udp(addresses))
+                let addresses = TimeLeft::new(timeout).look_up(place);
+                addresses.map(Self::Udp).map_err(Problem::NotThere)
             }
             DatagramUrl::Unix(path) => Ok(Self::Unix(path.clone())),
         }
@@ -105,24 +111,32 @@ impl Candidates {
 }
 
 impl Datagrams {
-    /// Returns a socket for the server at `url`.
-    pub fn to(url: &DatagramUrl) -> Result<Self, Problem> {
-        Server::find(url)?.connect()
+    /// Returns a socket for the server at `url`, whose look-up takes at most `timeout`.
+    pub fn to(url: &DatagramUrl, timeout: Duration) -> Result<Self, Problem> {
+        Server::find(url, timeout)?.connect()
     }
 
-    /// Sends a message, and waits up to `timeout` for the answer.
+    /// Sends a message, and waits for the answer: up to `timeout` for both.
     pub fn exchange(&self, message: &[u8], timeout: Duration) -> Result<Vec<u8>, Problem> {
+        let mut time = TimeLeft::new(timeout);
         loop {
-            match self {
-                Self::Udp(server) => server.current().set_read_timeout(Some(timeout))?,
-                Self::Unix(socket) => socket.set_read_timeout(Some(timeout))?,
-            }
-            let answer = self.send(message).and_then(|()| self.receive());
-            match answer {
+            match self.exchange_within(message, &mut time) {
                 Err(Problem::NotThere(_)) if self.go_on() => {}
                 answer => return answer,
             }
         }
+    }
+
+    fn exchange_within(&self, message: &[u8], time: &mut TimeLeft) -> Result<Vec<u8>, Problem> {
+        time.spend(|left| self.send_within(message, left))?;
+        let answer = time.spend(|left| {
+            match self {
+                Self::Udp(server) => server.current().set_read_timeout(Some(left))?,
+                Self::Unix(socket) => socket.set_read_timeout(Some(left))?,
+            }
+            self.receive_packet()
+        });
+        Ok(answer?)
     }
 
     /// Goes on to the next address of the server, after the present one has refused a datagram.
@@ -134,17 +148,46 @@ impl Datagrams {
         }
     }
 
-    /// Sends a message.
+    /// Sends a message. Waits up to ten seconds for room in the queue of a Unix socket.
     pub fn send(&self, message: &[u8]) -> Result<(), Problem> {
+        Ok(self.send_within(message, SENDING)?)
+    }
+
+    fn send_within(&self, message: &[u8], timeout: Duration) -> io::Result<()> {
         match self {
-            Self::Udp(server) => server.current().send(message)?,
-            Self::Unix(socket) => socket.send(message)?,
+            Self::Udp(server) => {
+                server.current().set_write_timeout(Some(timeout))?;
+                server.current().send(message)?
+            }
+            Self::Unix(socket) => {
+                socket.set_write_timeout(Some(timeout))?;
+                socket.send(message)?
+            }
         };
         Ok(())
     }
 
+    /// Refuses a server on this machine that is not this user's.
+    pub fn permit(&self) -> Result<(), SameUserError> {
+        match self {
+            Self::Udp(server) => match server.current().peer_addr() {
+                Ok(address) if !address.ip().to_canonical().is_loopback() => Ok(()),
+                Ok(address) => permit_udp_socket(address),
+                Err(error) => Err(SameUserError::Unknown(error)),
+            },
+            Self::Unix(socket) => match socket.peer_addr() {
+                Ok(address) => permit_file(address.as_pathname().unwrap_or(Path::new(""))),
+                Err(error) => Err(SameUserError::Unknown(error)),
+            },
+        }
+    }
+
     /// Waits for a message.
     pub fn receive(&self) -> Result<Vec<u8>, Problem> {
+        Ok(self.receive_packet()?)
+    }
+
+    fn receive_packet(&self) -> io::Result<Vec<u8>> {
         let mut packet = vec![0; LARGEST];
         let length = loop {
             let received = match self {
@@ -170,13 +213,24 @@ impl AsFd for Datagrams {
     }
 }
 
+/// Binds the loopback for a server of the loopback, so that no other machine reaches the socket.
 fn udp_socket(server: SocketAddr) -> io::Result<UdpSocket> {
-    let any: IpAddr = match server.is_ipv4() {
-        true => Ipv4Addr::UNSPECIFIED.into(),
-        false => Ipv6Addr::UNSPECIFIED.into(),
+    let here: IpAddr = match (server.ip().to_canonical().is_loopback(), server.ip()) {
+        (true, IpAddr::V4(_)) => Ipv4Addr::LOCALHOST.into(),
+        (true, IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_none() => Ipv6Addr::LOCALHOST.into(),
+        (true, IpAddr::V6(_)) => Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(),
+        (false, IpAddr::V4(_)) => Ipv4Addr::UNSPECIFIED.into(),
+        (false, IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let socket = UdpSocket::bind((any, 0))?;
+    let socket = UdpSocket::bind((here, 0))?;
     socket.connect(server)?;
+    // Nobody listens on this port if the system gives it to the client itself.
+    if socket.local_addr()? == socket.peer_addr()? {
+        return Err(ErrorKind::ConnectionRefused.into());
+    }
+    socket.set_nonblocking(true)?;
+    drop_received(|| socket.recv(&mut [0]));
+    socket.set_nonblocking(false)?;
     Ok(socket)
 }
 
@@ -186,7 +240,17 @@ fn unix_socket(server: &Path) -> io::Result<UnixDatagram> {
     let address = unix::net::SocketAddr::from_abstract_name(name)?;
     let socket = UnixDatagram::bind_addr(&address)?;
     socket.connect(server)?;
+    socket.set_nonblocking(true)?;
+    drop_received(|| socket.recv(&mut [0]));
+    socket.set_nonblocking(false)?;
     Ok(socket)
+}
+
+/// Drops what was received before the socket was connected, from whomever: the operating system
+/// keeps these datagrams. `receive` does not wait.
+fn drop_received(receive: impl Fn() -> io::Result<usize>) {
+    // An error that the socket has kept is of no consequence before the first message.
+    while !receive().is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {}
 }
 
 #[cfg(test)]

@@ -18,14 +18,17 @@ mod programs;
 mod session;
 mod shell;
 mod time;
+mod time_left;
 mod user;
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use crate::failure::{Failure, Problem};
 use crate::remote;
 use crate::stop::StopSignals;
 use crate::url::{DatagramUrl, Url};
+use command_runner::Runner;
 use datagrams::{Datagrams, Server};
 use friends::Friends;
 use options::{Chat, CommandRunner, Exchanges, Shell};
@@ -33,6 +36,9 @@ use programs::{Program, User};
 use session::Session;
 
 pub use options::Options;
+
+/// How long the look-up of an operator's name may take.
+const LOOK_UP: Duration = Duration::from_secs(10);
 
 /// Has the conversation that the user asks for.
 pub fn run(options: Options) -> Result<(), Failure> {
@@ -76,7 +82,7 @@ fn shell(options: &Shell) -> Result<(), Failure> {
 fn chat(options: Chat) -> Result<(), Failure> {
     let timeout = options.timeout;
     let connect = |url: &DatagramUrl| {
-        let server = Datagrams::to(url)?;
+        let server = Datagrams::to(url, timeout)?;
         Ok(move |message: &[u8]| server.exchange(message, timeout))
     };
     let user = &mut User::here();
@@ -105,7 +111,7 @@ fn run_commands(options: &CommandRunner) -> Result<(), Failure> {
     // First: a signal ends the look-up too.
     let signals = StopSignals::catch().map_err(Failure::Signals)?;
     let there = |problem: Problem| problem.at(&url.clone().into());
-    let server = Server::find(&url).map_err(there)?;
+    let server = Server::find(&url, LOOK_UP).map_err(there)?;
     if !options.allow_remote {
         for ip in server.ips() {
             remote::permit_server(ip)?;
@@ -113,6 +119,10 @@ fn run_commands(options: &CommandRunner) -> Result<(), Failure> {
     }
     let server = server.connect().map_err(there)?;
     let stop = signals.into_descriptor().map_err(Failure::Signals)?;
-    let limits = options.limits.limits();
-    command_runner::run_commands(&server, &limits, stop.as_fd()).map_err(there)
+    let runner = Runner {
+        server: &server,
+        limits: options.limits.limits(),
+        obeys_any_user: options.obey_any_user,
+    };
+    runner.run_commands(stop.as_fd()).map_err(there)
 }

@@ -58,7 +58,11 @@ pub struct Exchanges {
     #[command(flatten)]
     pub place: Place,
 
-    /// How long to wait for an answer
+    /// How long an exchange may wait for the server, all its waits together
+    ///
+    /// An exchange is a line, and the whole answer to it. Looking up the name, connecting and
+    /// authenticating has the same time: together with the line where each line has a connection of
+    /// its own, before the first line elsewhere.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5")]
     pub timeout: Duration,
 
@@ -79,7 +83,9 @@ pub struct Chat {
     )]
     pub friends: Vec<Friend>,
 
-    /// How long to wait for an answer, which a person types
+    /// How long an exchange may wait for the server: a message, and the answer that a person types
+    ///
+    /// Looking up the name, connecting and authenticating has the same time.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "300")]
     pub timeout: Duration,
 
@@ -95,7 +101,11 @@ pub struct Shell {
     #[command(flatten)]
     pub framing: FramingOption,
 
-    /// How long to wait for more of an answer; a command may take its time
+    /// How long an exchange may wait for the server, all its waits together
+    ///
+    /// An exchange is a command, and the whole answer to it. The time in which standard output
+    /// takes nothing does not count. Looking up the name, connecting and authenticating has the
+    /// same time, before the first command.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60")]
     pub timeout: Duration,
 
@@ -116,6 +126,13 @@ pub struct CommandRunner {
     /// A program that answers at the server's address can do here whatever you can.
     #[arg(long)]
     pub allow_remote: bool,
+
+    /// Run the commands of a server that another user of this machine has started
+    ///
+    /// Without this option, a server on this machine has to be of your own user: any other user can
+    /// listen at the address before your server does, and do here whatever you can.
+    #[arg(long)]
+    pub obey_any_user: bool,
 }
 
 /// The address of the server.

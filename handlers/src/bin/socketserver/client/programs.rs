@@ -6,6 +6,7 @@ use socketserver_handlers::shell::Framing;
 
 use super::connection::Connection;
 use super::conversation::LineRule;
+use super::time_left::Exchanges;
 use super::{echoed, one_reply, shell, time, user};
 use crate::failure::Problem;
 use crate::standard_streams::Patient;
@@ -101,20 +102,30 @@ pub static SHELL: Program<'_> = Program {
     show: User::show_bytes,
 };
 
+/// The exchange begins with the connection.
 fn one_reply(mut stream: Connection) -> Exchange {
     Box::new(move |user, message| user.show(&one_reply::exchange(&mut stream, message)?))
 }
 
 fn echoed(mut stream: Connection) -> Exchange {
-    Box::new(move |user, message| user.show(&echoed::exchange(&mut stream, message)?))
+    Box::new(move |user, message| {
+        stream.begin_exchange();
+        user.show(&echoed::exchange(&mut stream, message)?)
+    })
 }
 
 fn time(stream: Connection) -> Exchange {
     let mut stream = BufReader::new(stream);
-    Box::new(move |user, format| user.show(&time::exchange(&mut stream, format)?))
+    Box::new(move |user, format| {
+        stream.get_mut().begin_exchange();
+        user.show(&time::exchange(&mut stream, format)?)
+    })
 }
 
 /// Commands of the shell, whose answers come in `framing`.
 pub fn framed(mut stream: Connection, framing: Framing) -> Exchange {
-    Box::new(move |user, command| shell::exchange(user, &mut stream, framing, command))
+    Box::new(move |user, command| {
+        stream.begin_exchange();
+        shell::exchange(user, &mut stream, framing, command)
+    })
 }

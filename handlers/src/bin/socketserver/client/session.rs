@@ -18,8 +18,7 @@ pub enum Session {
 }
 
 impl Session {
-    /// A session with the server at `url`. `timeout` bounds the wait for an answer, or for more of
-    /// it.
+    /// A session with the server at `url`. `timeout` bounds each exchange.
     ///
     /// # Errors
     ///
@@ -51,7 +50,7 @@ impl Session {
                 done.map_err(|problem| connector.failure(problem))
             }
             Self::Datagram { url, timeout } => {
-                let done = Datagrams::to(url).and_then(|server| {
+                let done = Datagrams::to(url, *timeout).and_then(|server| {
                     converse(user, prompt, rule, |user, message| {
                         (program.show)(user, &server.exchange(message, *timeout)?)
                     })
