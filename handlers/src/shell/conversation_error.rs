@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
+use super::foreign::Foreign;
 use super::framing::READY;
 
 /// Why the shell ends the connection of a client.
@@ -14,6 +15,12 @@ pub(super) enum ConversationError {
     /// The bytes that the client has sent, up to the first wrong one.
     #[error("the client had to send {READY:?} after the length, and sent {0:?}")]
     NotReady(String),
+    /// A web page can make a browser send such bytes, and choose a part of them.
+    #[error(
+        "attack: the client speaks {}, as a web page can make a browser do; nothing of it was run",
+        .0.name()
+    )]
+    Foreign(Foreign),
 }
 
 impl ConversationError {
@@ -22,7 +29,7 @@ impl ConversationError {
         let kind = match self {
             Self::ClientLeft => ErrorKind::ConnectionReset,
             Self::ClosedBeforeReady => ErrorKind::UnexpectedEof,
-            Self::NotReady(_) => ErrorKind::InvalidData,
+            Self::NotReady(_) | Self::Foreign(_) => ErrorKind::InvalidData,
         };
         io::Error::new(kind, self)
     }

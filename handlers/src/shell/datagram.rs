@@ -2,11 +2,16 @@
 
 use socketserver::{DatagramRequest, HandlerResult, RequestHandler};
 
+use super::conversation_error::ConversationError;
+use super::foreign::Foreign;
 use super::{Ending, Output, Refusal, Shell, run};
 
 impl RequestHandler<DatagramRequest> for Shell {
     fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
         let (client, packet) = (request.client_address(), request.packet());
+        if let Some(foreign) = Foreign::find_in(packet) {
+            return Err(ConversationError::Foreign(foreign).into_error().into());
+        }
         let output = if request.is_truncated() {
             Output::nothing(Ending::NotRun(Refusal::TooLong(packet.len())))
         } else {
@@ -96,6 +101,20 @@ mod tests {
             recording.sent(),
             [b"y\ny\n[ended: it wrote more than 3 bytes]\n"]
         );
+    }
+
+    #[test]
+    fn what_a_browser_sends_is_neither_run_nor_answered() {
+        for packet in [
+            b"GET / HTTP/1.1\r\nHost: a\r\n\r\necho hi".as_slice(),
+            b"\0\x01\0\0\x21\x12\xa4\x42",
+            b"\x16\xfe\xfd;echo hi",
+        ] {
+            let recording = MockDatagram::new(packet).run(Shell::default());
+            let error = recording.result().as_ref().unwrap_err().to_string();
+            assert!(error.contains("attack"), "{error}");
+            assert!(recording.sent().is_empty());
+        }
     }
 
     #[test]

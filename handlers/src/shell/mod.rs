@@ -6,6 +6,7 @@
 mod command_source;
 mod conversation_error;
 mod datagram;
+mod foreign;
 mod framing;
 mod group;
 mod limits;
@@ -29,11 +30,22 @@ pub use run::run;
 ///
 /// <div class="warning">
 ///
-/// Every client can run every command, as the user who started the server. Serve the shell where
-/// only clients can connect that may do so: on 127.0.0.1 or a Unix socket, or behind a layer that
-/// authenticates them.
+/// Every client can run every command, as the user who started the server. An address of the
+/// loopback is no bound: every user of the machine reaches it, and every page that a browser there
+/// shows. Put [`SameUser`](crate::auth::SameUser) or
+/// [`Authenticated`](crate::auth::Authenticated) around the shell.
 ///
 /// </div>
+///
+/// # What a browser sends
+///
+/// A web page can make a browser of the machine send a request to any port, and choose the
+/// address, the body and a part of the header lines, all of which a shell would run. The shell runs
+/// nothing of a message that has a line with the end ` HTTP/1.1` or another version, a line that
+/// begins with `Host:`, a request's method and a space at its beginning, or a control character as
+/// its first byte, as TLS, QUIC and STUN have. The request ends with an error, which the server
+/// logs as an attack; nothing is sent. A connection whose first bytes may be the beginning of a
+/// method, such as `P`, is waited for: up to a second for the next byte.
 ///
 /// Each command is [run](run()) by itself in the system's shell, within the [`Limits`]. The answer
 /// is its standard error, then its standard output, both complete; the tutorial's servers with a

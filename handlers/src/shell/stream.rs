@@ -1,17 +1,26 @@
 //! The shell over a connection.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, ErrorKind};
+use std::time::Duration;
 
 use socketserver::{HandlerResult, RequestHandler, StreamRequest};
 
 use super::conversation_error::ConversationError;
+use super::foreign::{Foreign, Opening};
 use super::{Ending, Output, Refusal, Shell, reply, run};
 use crate::one_read::MESSAGE_SIZE;
 
+/// How long the shell waits for the next byte of a connection that begins as a request of HTTP
+/// does, such as with `GET`, before that is a command.
+const UNDECIDED: Duration = Duration::from_secs(1);
+
 impl RequestHandler for Shell {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        let mut opening = Opening::default();
         while request.wait()? {
-            let command = read_command(request)?;
+            let command = read_command(request, &mut opening)?;
+            let command =
+                command.map_err(|foreign| ConversationError::Foreign(foreign).into_error())?;
             let client = request.client_address();
             let output = match command {
                 Ok(line) => {
@@ -44,18 +53,43 @@ impl RequestHandler for Shell {
     }
 }
 
-/// Reads what has arrived together: a command, or the reason not to run it.
-fn read_command(request: &mut StreamRequest) -> io::Result<Result<Vec<u8>, Refusal>> {
-    // The buffer holds more bytes than a command may have, so a longer one shows by its length.
-    let received = request.fill_buf()?;
-    let length = received.len();
-    let command = if length <= MESSAGE_SIZE {
-        Ok(received.to_vec())
-    } else {
-        Err(Refusal::TooLong(MESSAGE_SIZE))
-    };
-    request.consume(length);
-    Ok(command)
+/// Reads what has arrived together: a command, the reason not to run it, or a part of a protocol
+/// that is not the shell's.
+fn read_command(
+    request: &mut StreamRequest,
+    opening: &mut Opening,
+) -> io::Result<Result<Result<Vec<u8>, Refusal>, Foreign>> {
+    let mut command = Vec::new();
+    loop {
+        // The buffer holds more bytes than a command may have, so a longer one shows by its length.
+        let received = request.fill_buf()?;
+        let length = received.len();
+        let begins = opening.add(received);
+        command.extend_from_slice(received);
+        request.consume(length);
+        if let Some(foreign) = begins.or_else(|| Foreign::find_in(&command)) {
+            return Ok(Err(foreign));
+        }
+        if !opening.is_undecided() || !has_more(request)? {
+            break;
+        }
+    }
+    Ok(Ok(match command.len() {
+        length if length <= MESSAGE_SIZE => Ok(command),
+        _ => Err(Refusal::TooLong(MESSAGE_SIZE)),
+    }))
+}
+
+/// Waits for more bytes, no longer than [`UNDECIDED`].
+fn has_more(request: &mut StreamRequest) -> io::Result<bool> {
+    let deadlines = request.deadlines();
+    request.set_deadlines(deadlines.capped(UNDECIDED));
+    let received = request.fill_buf().map(|bytes| !bytes.is_empty());
+    request.set_deadlines(deadlines);
+    match received {
+        Err(error) if error.kind() == ErrorKind::TimedOut => Ok(false),
+        received => received,
+    }
 }
 
 #[cfg(test)]
@@ -326,6 +360,63 @@ mod tests {
             recording.result().as_ref().unwrap();
             assert_eq!(recording.written(), b"");
         }
+    }
+
+    /// The bytes of a browser's request, which ends the connection.
+    fn is_refused(framing: Framing, client: MockStream, ran: &std::path::Path) {
+        let recording = converse(framing, client.chunk("echo next"));
+        let error = error(&recording);
+        assert!(error.contains("attack: the client speaks"), "{error}");
+        assert_eq!(recording.written(), b"");
+        assert!(!ran.exists());
+    }
+
+    #[test]
+    fn a_request_of_a_browser_runs_nothing_in_whatever_pieces_it_comes() {
+        let directory = tempfile::tempdir().unwrap();
+        let ran = directory.path().join("ran");
+        let run = format!("touch$IFS{}", ran.display());
+        for request in [
+            format!("GET /?;{run}; HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n"),
+            format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{run}"),
+            format!("OPTIONS /;{run}; HTTP/1.1\r\nOrigin: null\r\n\r\n"),
+            format!("\x16\x03\x01\x02;{run};"),
+        ] {
+            for framing in Framing::ALL {
+                is_refused(framing, MockStream::new().chunk(&request), &ran);
+                for size in [1, 2, 3, 7, 20] {
+                    let pieces = request.as_bytes().chunks(size);
+                    let client = pieces.fold(MockStream::new(), MockStream::chunk);
+                    is_refused(framing, client, &ran);
+                }
+                let body = request.find("\r\n\r\n").map_or(4, |end| end + 4);
+                let (head, body) = request.split_at(body);
+                is_refused(framing, MockStream::new().chunk(head).chunk(body), &ran);
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_of_a_browser_behind_a_command_ends_the_connection() {
+        let client = MockStream::new().chunk("echo a");
+        let client = client.chunk("x /;id; HTTP/1.1\r\n").chunk("echo next");
+        let recording = converse(Framing::Raw, client);
+        assert_eq!(recording.written(), b"a\n");
+        assert!(error(&recording).contains("attack"));
+    }
+
+    #[test]
+    fn a_command_that_begins_as_a_request_does_is_run_when_nothing_follows() {
+        for client in [
+            MockStream::new().chunk("P").timeout(),
+            MockStream::new().chunk("P"),
+            MockStream::new().chunk("P").chunk("=1"),
+        ] {
+            let recording = converse(Framing::Raw, client);
+            recording.result().as_ref().unwrap();
+        }
+        let client = MockStream::new().chunk("P").chunk("=1; echo $P");
+        assert_eq!(converse(Framing::Raw, client).written(), b"1\n");
     }
 
     #[test]

@@ -33,9 +33,13 @@ fn such_an_address_is_listened_on_where_that_is_asked_for() {
     // This machine does not have the address, so the bind fails, with another message.
     let url = "tcp://192.0.2.1:0";
     let arguments = ["serve", "shell", "--listen", url, "--allow-remote"];
-    let message = refused(&arguments, 1);
+    let message = refused(&[&arguments[..], &["--serve-any-user"]].concat(), 1);
     assert!(message.contains("192.0.2.1"), "{message}");
     assert!(!message.contains("--allow-remote"), "{message}");
+    // Of another machine's client the user cannot be known.
+    let message = refused(&arguments, 2);
+    assert!(message.contains("--auth-key-file"), "{message}");
+    assert!(message.contains("--serve-any-user"), "{message}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod datagram_loops;
 mod exposure;
 mod health_checks;
 mod listing;
+mod other_users;
 mod served;
 mod serving;
 mod shell;

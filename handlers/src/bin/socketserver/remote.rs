@@ -23,9 +23,27 @@ struct AllowRemote {
     /// Listen also on addresses that other machines can reach
     ///
     /// A handler that runs or sends commands listens on loopback addresses and Unix sockets only,
-    /// unless this option is given: its clients need no password.
+    /// unless this option is given. Clients of other machines need the key of --auth-key-file, or
+    /// --serve-any-user.
     #[arg(long)]
     allow_remote: bool,
+
+    /// Serve every user and every program that can connect, without a key
+    ///
+    /// A handler that runs or sends commands serves the user who has started it alone, or the
+    /// clients that know the key of --auth-key-file. With this option, every user of this machine
+    /// can do here whatever you can, and with --allow-remote every machine that reaches the server.
+    #[arg(long)]
+    serve_any_user: bool,
+}
+
+/// Whose clients a server serves without a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Every user.
+    Everybody,
+    /// The user who has started the server.
+    SameUser,
 }
 
 impl Exposure {
@@ -43,9 +61,34 @@ impl Exposure {
         match self {
             Self::Anywhere => Ok(self),
             Self::ThisMachine(_) => {
-                let AllowRemote { allow_remote } = AllowRemote::from_arg_matches(matches)?;
+                let AllowRemote { allow_remote, .. } = AllowRemote::from_arg_matches(matches)?;
                 Ok(if allow_remote { Self::Anywhere } else { self })
             }
+        }
+    }
+
+    /// The audience that the user asks for; `has_key` if clients have to know a key.
+    ///
+    /// # Errors
+    ///
+    /// If clients of other machines are let in, whose user cannot be known.
+    pub fn audience(self, matches: &ArgMatches, has_key: bool) -> Result<Audience, Failure> {
+        if self == Self::Anywhere || has_key {
+            return Ok(Audience::Everybody);
+        }
+        let options = AllowRemote::from_arg_matches(matches)?;
+        match options {
+            AllowRemote {
+                serve_any_user: true,
+                ..
+            } => Ok(Audience::Everybody),
+            AllowRemote {
+                allow_remote: true, ..
+            } => Err(Failure::usage(
+                "--allow-remote lets clients of other machines in, whose user cannot be known; \
+                 give --auth-key-file, or --serve-any-user if everybody may come",
+            )),
+            _ => Ok(Audience::SameUser),
         }
     }
 
@@ -162,6 +205,22 @@ mod tests {
             permit(exposure, "tcp://0.0.0.0:1").unwrap();
         }
         assert_eq!(chosen(&[]), HERE);
+    }
+
+    #[test]
+    fn without_a_key_or_an_option_the_same_user_alone_is_served() {
+        let audience = |arguments: &[&str], has_key| {
+            let command = HERE.add_options(Command::new("test").no_binary_name(true));
+            HERE.audience(&command.get_matches_from(arguments), has_key)
+        };
+        assert_eq!(audience(&[], false).unwrap(), Audience::SameUser);
+        assert_eq!(audience(&[], true).unwrap(), Audience::Everybody);
+        let any = ["--serve-any-user", "--allow-remote"];
+        assert_eq!(audience(&any[..1], false).unwrap(), Audience::Everybody);
+        assert_eq!(audience(&any, false).unwrap(), Audience::Everybody);
+        assert_eq!(audience(&any[1..], true).unwrap(), Audience::Everybody);
+        let message = audience(&any[1..], false).unwrap_err().to_string();
+        assert!(message.contains("--serve-any-user"), "{message}");
     }
 
     #[test]

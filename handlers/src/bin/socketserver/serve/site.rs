@@ -5,11 +5,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use socketserver::{Address, BaseServer, InetAddress, Serve};
+use nix::sys::stat::{Mode, umask};
+use socketserver::{Address, BaseServer, InetAddress, Serve, Server};
 
 use super::bounds::Bounds;
 use crate::failure::{Failure, Problem};
-use crate::remote::Exposure;
+use crate::remote::{Audience, Exposure};
 use crate::stop::StopSignals;
 use crate::url::{HostPort, Url};
 use crate::{standard_error, standard_streams};
@@ -20,9 +21,14 @@ pub struct Site {
     /// Whether the server listens on every address of the URL's host.
     pub all_addresses: bool,
     pub exposure: Exposure,
+    pub audience: Audience,
     pub bounds: Bounds,
     pub signals: StopSignals,
 }
+
+/// The permissions that the file of a Unix socket does not get where the owner alone may connect or
+/// send.
+const OTHERS: Mode = Mode::S_IXUSR.union(Mode::S_IRWXG).union(Mode::S_IRWXO);
 
 /// How long an announcement that has begun may take after a signal.
 const ANNOUNCING: Duration = Duration::from_millis(500);
@@ -36,7 +42,7 @@ enum Event {
 impl Site {
     /// Serves until a signal arrives and the running requests have ended.
     pub fn serve<S: BaseServer>(self, stack: S) -> Result<(), Failure> {
-        let server = stack.bind()?;
+        let server = self.bind(stack)?;
         self.bounds.apply(&server);
         // A name may have another address than before, when the options were checked.
         for address in server.server_addresses() {
@@ -83,6 +89,19 @@ impl Site {
         let report = server.server_close();
         standard_error::print_line(&format!("stopped; requests: {report}"));
         Ok(served?)
+    }
+
+    /// Binds the server. Over a Unix socket whose clients have to be the same user, the owner alone
+    /// may write the file: of a datagram's sender, the operating system knows no more.
+    fn bind<S: BaseServer>(&self, stack: S) -> Result<Server<S>, Failure> {
+        if self.audience == Audience::Everybody || self.url.host_port().is_some() {
+            return Ok(stack.bind()?);
+        }
+        // No other thread makes a file now.
+        let mask = umask(OTHERS);
+        let bound = stack.bind();
+        umask(mask);
+        Ok(bound?)
     }
 
     /// The addresses to listen on.

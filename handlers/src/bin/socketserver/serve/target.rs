@@ -1,12 +1,14 @@
 //! The socket and the handlers of a server, parsed from the user's options.
 
-use socketserver::{DatagramRequest, StreamRequest};
+use socketserver::{DatagramRequest, RequestHandler, StreamRequest};
+use socketserver_handlers::auth::SameUser;
 
 use super::options::Options;
 use super::site::Site;
 use crate::factory::Factory;
 use crate::failure::Failure;
 use crate::registry::Service;
+use crate::remote::Audience;
 use crate::stop::StopSignals;
 use crate::url::{DatagramUrl, StreamUrl};
 
@@ -36,26 +38,45 @@ impl Target {
             )));
         }
         let service = handler.at(url.clone())?;
+        let link = common.auth.link(url)?;
         let site = Site {
             url: url.clone(),
             all_addresses: common.all_addresses,
             bounds: common.bounds.over(url)?,
             exposure: handler.exposure.chosen(own)?,
+            audience: handler.exposure.audience(own, link.is_some())?,
             signals,
         };
         site.exposure.permit_url(url)?;
-        let link = common.auth.link(url)?;
+        let audience = site.audience;
         let target = match service {
             Service::Stream(url, make_factory) => {
                 let factory = make_factory(own)?;
-                let guarded = match link {
-                    Some(link) => link.guard(factory),
-                    None => factory,
+                let guarded = match (link, audience) {
+                    (Some(link), _) => link.guard(factory),
+                    (None, Audience::Everybody) => factory,
+                    (None, Audience::SameUser) => same_user(factory),
                 };
                 Self::Stream(url, guarded)
             }
-            Service::Datagram(url, make_factory) => Self::Datagram(url, make_factory(own)?),
+            Service::Datagram(url, make_factory) => {
+                let factory = make_factory(own)?;
+                let guarded = match audience {
+                    Audience::Everybody => factory,
+                    Audience::SameUser => same_user(factory),
+                };
+                Self::Datagram(url, guarded)
+            }
         };
         Ok((target, site))
     }
+}
+
+/// Lets the clients of the same user alone reach the handlers.
+fn same_user<R>(factory: Factory<R>) -> Factory<R>
+where
+    R: 'static,
+    SameUser<Box<dyn RequestHandler<R>>>: RequestHandler<R>,
+{
+    Box::new(move || Box::new(SameUser::new(factory())))
 }
