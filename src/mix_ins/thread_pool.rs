@@ -1,9 +1,9 @@
 //! The mix-in that serves requests with a fixed number of threads.
 
-use std::fmt;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fmt, fs, io, thread};
 
 use threadpool::ThreadPool;
 
@@ -97,11 +97,13 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
             let pool = threadpool::Builder::new().num_threads(self.workers);
             pool.thread_name(name.clone()).build()
         };
-        // `threadpool` panics if the system has no further thread.
-        let pool = catch_panic(build).map_err(|panic| Error::Activate {
+        let failed = |reason: String| Error::Activate {
             address: address.clone(),
-            source: std::io::Error::other(format!("{} workers: {panic}", self.workers)),
-        })?;
+            source: io::Error::other(format!("no {} workers: {reason}; take fewer", self.workers)),
+        };
+        try_threads(self.workers).map_err(|error| failed(error.to_string()))?;
+        // `threadpool` panics if the system has no further thread, now that it had enough.
+        let pool = catch_panic(build).map_err(|panic| failed(panic.to_string()))?;
         *lock(&self.pool) = Some(pool);
         Ok(())
     }
@@ -139,6 +141,43 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
             pool.inspect(ThreadPool::join);
         }
     }
+}
+
+/// Starts so many threads at once, and ends them.
+///
+/// `threadpool` panics where the system has no further thread, and Rust's runtime aborts the
+/// process where a thread has started and there is no memory mapping left for its signal stack.
+///
+/// # Errors
+///
+/// If the system does not have so many threads or mappings.
+fn try_threads(count: usize) -> io::Result<()> {
+    let (mappings, limit) = (count.saturating_mul(MAPPINGS_OF_A_THREAD), free_mappings());
+    if let Some(limit) = limit.filter(|limit| mappings > *limit) {
+        return Err(io::Error::other(format!(
+            "their stacks need {mappings} memory mappings, and {limit} are left (vm.max_map_count)"
+        )));
+    }
+    let gate = std::sync::Mutex::new(());
+    thread::scope(|scope| {
+        let closed = gate.lock();
+        let started = (0..count).try_for_each(|_| {
+            let thread = thread::Builder::new();
+            thread.spawn_scoped(scope, || drop(gate.lock())).map(drop)
+        });
+        drop(closed);
+        started
+    })
+}
+
+/// The stack, the signal stack, and a guard page for each.
+const MAPPINGS_OF_A_THREAD: usize = 4;
+
+/// The number of memory mappings that the process may still make, on Linux.
+fn free_mappings() -> Option<usize> {
+    let most = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
+    let made = fs::read_to_string("/proc/self/maps").ok()?.lines().count();
+    Some(most.trim().parse::<usize>().ok()?.saturating_sub(made))
 }
 
 /// A place in the pool. Its drop gives the place back, also after a panic.

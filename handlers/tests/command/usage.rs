@@ -60,6 +60,26 @@ fn a_wrong_url_is_refused_with_the_reason() {
 }
 
 #[test]
+fn more_workers_than_the_system_has_threads_are_an_error_and_no_panic() {
+    let mappings = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap_or_default();
+    if mappings
+        .trim()
+        .parse()
+        .is_ok_and(|most: u32| most < 4 * 65_535)
+    {
+        let pool = ["serve", "upper", "--mixin", "pool", "--workers", "65535"];
+        let output = socketserver(&[&pool[..], &["--listen", "tcp://127.0.0.1:0"]].concat());
+        let output = { output }.output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("no 65535 workers"), "{message}");
+        assert!(!message.contains("panicked"), "{message}");
+    } else {
+        println!("skipped: the mappings of this system are enough for all workers");
+    }
+}
+
+#[test]
 fn workers_without_a_mix_in_that_has_them_are_refused() {
     for mixin in [&[][..], &["--mixin", "none"], &["--mixin", "threading"]] {
         let arguments = [&["serve", "upper", "--workers", "3"], mixin].concat();
