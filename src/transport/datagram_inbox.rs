@@ -82,8 +82,18 @@ impl DatagramInbox {
         };
         let family = family_for_batches(socket.descriptor().as_fd());
         self.inet = family.map(|family| (family, destinations));
-        self.own_address = OwnAddress::new(socket.bound_address());
+        self.own_address = OwnAddress::new(socket.bound_address().cloned());
         self.socket = Some(socket);
+    }
+
+    /// The address that the socket is bound to.
+    pub(crate) fn bound_address(&self) -> Option<&Address> {
+        self.socket.as_ref()?.bound_address()
+    }
+
+    /// Sets the addresses of all sockets of the server, if the inbox's is not the only one.
+    pub(crate) fn set_own_addresses(&mut self, addresses: &[Address]) {
+        self.own_address = OwnAddress::new(addresses.iter().cloned());
     }
 
     /// Returns the next datagram, without waiting for one. With `ahead`, further datagrams may

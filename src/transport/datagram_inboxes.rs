@@ -45,6 +45,13 @@ impl DatagramInboxes {
             inbox
         };
         self.inboxes = sockets.iter().map(inbox).collect();
+        if self.inboxes.len() > 1 {
+            let bound = self.inboxes.iter().filter_map(DatagramInbox::bound_address);
+            let own: Vec<_> = bound.cloned().collect();
+            for inbox in &mut self.inboxes {
+                inbox.set_own_addresses(&own);
+            }
+        }
     }
 
     /// Drops the sockets and the datagrams.
@@ -150,6 +157,25 @@ mod tests {
         let mut results = std::iter::from_fn(|| Some(inboxes.next(true)));
         let error = results.find_map(Result::err).unwrap();
         assert!(matches!(error, GetRequestError::Broken(_)), "{error:?}");
+    }
+
+    #[test]
+    fn a_datagram_from_one_socket_to_another_is_the_server_s_own() {
+        let (mut inboxes, [client, _other], sockets) = two_inboxes();
+        let sender = UdpSocket::from(sockets[0].try_clone().unwrap());
+        let receiver = UdpSocket::from(sockets[1].try_clone().unwrap());
+        sender
+            .send_to(b"own", receiver.local_addr().unwrap())
+            .unwrap();
+        client.send(b"other").unwrap();
+        let mut received: Vec<_> = std::iter::from_fn(|| inboxes.next(false).ok())
+            .map(|datagram| (datagram.buffers.packet.clone(), datagram.is_own))
+            .collect();
+        received.sort();
+        assert_eq!(
+            received,
+            [(b"other".to_vec(), false), (b"own".to_vec(), true)]
+        );
     }
 
     #[test]

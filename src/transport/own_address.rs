@@ -13,7 +13,7 @@ const KEPT: Duration = Duration::from_secs(1);
 /// The most addresses whose answer is kept.
 const MOST_KEPT: usize = 256;
 
-/// Recognises datagrams whose sender is the socket that has received them: the reply would come
+/// Recognises datagrams whose sender is the server that has received them: the reply would come
 /// back, and be answered without end. Only a forged datagram has such a sender, or one that the
 /// program sends to its own server.
 ///
@@ -22,42 +22,49 @@ const MOST_KEPT: usize = 256;
 /// with the same port, has the same address.
 #[derive(Debug, Default)]
 pub(crate) struct OwnAddress {
-    /// The address that the socket is bound to; `None` for a socket without.
-    bound: Option<Address>,
+    /// The addresses of the server's sockets.
+    bound: Vec<Address>,
     /// Whether each of the addresses is of this machine, for a second.
     local: HashMap<IpAddr, bool>,
     begun: Option<Instant>,
 }
 
 impl OwnAddress {
-    pub(crate) fn new(bound: Option<&Address>) -> Self {
+    pub(crate) fn new(bound: impl IntoIterator<Item = Address>) -> Self {
+        let has_name = |address: &Address| *address != Address::UnixUnnamed;
         Self {
-            bound: bound.filter(|it| **it != Address::UnixUnnamed).cloned(),
+            bound: bound.into_iter().filter(has_name).collect(),
             ..Self::default()
         }
     }
 
-    /// Whether the sender of a datagram is the socket.
+    /// Whether the sender of a datagram is one of the sockets.
     pub(crate) fn is_sender(
         &mut self,
         sender: &Address,
         destination: Option<&Destination>,
     ) -> bool {
-        let Some(bound) = &self.bound else {
-            return false;
+        let Address::Inet(sender) = sender else {
+            return self.bound.contains(sender);
         };
-        let (Address::Inet(bound), Address::Inet(sender)) = (bound, sender) else {
-            return bound == sender;
-        };
-        // Nearly every sender has another port.
-        if bound.port() != sender.port() || destination.is_some_and(|it| !it.is_unicast()) {
+        if destination.is_some_and(|it| !it.is_unicast()) {
             return false;
         }
         let ip = sender.ip().to_canonical();
-        if !bound.ip().is_unspecified() {
-            return bound.ip().to_canonical() == ip;
+        let mut is_wildcard = false;
+        for bound in &self.bound {
+            // Nearly every sender has another port.
+            match bound {
+                Address::Inet(bound) if bound.port() == sender.port() => {
+                    if bound.ip().to_canonical() == ip {
+                        return true;
+                    }
+                    is_wildcard |= bound.ip().is_unspecified();
+                }
+                _ => {}
+            }
         }
-        destination.is_some_and(|it| it.ip() == ip) || self.is_local(sender)
+        is_wildcard && (destination.is_some_and(|it| it.ip() == ip) || self.is_local(sender))
     }
 
     fn is_local(&mut self, address: &SocketAddr) -> bool {
@@ -85,7 +92,7 @@ mod tests {
     }
 
     fn is_sender(bound: &str, sender: &str) -> bool {
-        OwnAddress::new(Some(&inet(bound))).is_sender(&inet(sender), None)
+        OwnAddress::new([inet(bound)]).is_sender(&inet(sender), None)
     }
 
     #[test]
@@ -108,18 +115,26 @@ mod tests {
     }
 
     #[test]
+    fn each_of_several_sockets_is_the_sender_with_its_own_address() {
+        let mut own = OwnAddress::new(["127.0.0.1:7", "127.0.0.2:8"].map(inet));
+        assert!(own.is_sender(&inet("127.0.0.1:7"), None));
+        assert!(own.is_sender(&inet("127.0.0.2:8"), None));
+        assert!(!own.is_sender(&inet("127.0.0.2:7"), None));
+    }
+
+    #[test]
     fn a_unix_socket_is_the_sender_with_its_name_and_one_without_a_name_never() {
         let path = Address::from_unix_path("/run/one".into());
-        let mut own = OwnAddress::new(Some(&path));
+        let mut own = OwnAddress::new([path.clone()]);
         assert!(own.is_sender(&path, None));
         assert!(!own.is_sender(&Address::from_unix_path("/run/other".into()), None));
-        let mut unnamed = OwnAddress::new(Some(&Address::UnixUnnamed));
+        let mut unnamed = OwnAddress::new([Address::UnixUnnamed]);
         assert!(!unnamed.is_sender(&Address::UnixUnnamed, None));
     }
 
     #[test]
     fn the_number_of_kept_answers_is_bounded() {
-        let mut own = OwnAddress::new(Some(&inet("0.0.0.0:7")));
+        let mut own = OwnAddress::new([inet("0.0.0.0:7")]);
         for number in 0..1000_u32 {
             let ip = std::net::Ipv4Addr::from(0xc000_0200 + number);
             own.is_sender(&Address::from((ip, 7)), None);
