@@ -145,6 +145,7 @@ pub use stacks::{
 pub use transport::sys::PeerCredentials;
 pub use transport::waits::blocking;
 pub use values::address::Address;
+pub use values::backlog::Backlog;
 pub use values::deadlines::{DeadlineExceeded, Deadlines};
 pub use values::drain_report::DrainReport;
 pub use values::error::{Error, HandlerError, HandlerPanic, HandlerResult};

@@ -1,5 +1,7 @@
 //! The server that the caller owns: the loop, and the methods that start and stop it.
 
+mod backlog;
+
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,7 +23,7 @@ use crate::transport::sys::take_errors;
 use crate::transport::waker::Woken;
 use crate::values::address::Address;
 use crate::values::drain_report::DrainReport;
-use crate::values::error::{Error, catch_panic};
+use crate::values::error::{Error, HandlerPanic, catch_panic};
 use crate::values::request_event::{Refusal, RequestEvent};
 
 /// Requests served in a row before the loop drains the waker, so that a busy socket does not delay
@@ -282,6 +284,9 @@ impl<S: BaseServer> Server<S> {
                 self.top.service_actions();
             }
         }
+        if until == Until::Stopped {
+            self.drain_backlog(&serving, &mut pacing)?;
+        }
         // Once more after the stop request, which may have come after the last call: a layer may
         // act on it.
         if until == Until::Stopped {
@@ -294,29 +299,33 @@ impl<S: BaseServer> Server<S> {
     #[doc(alias = "_handle_request_noblock")]
     fn next_request(&self) -> Result<Next<S::Request>, Error> {
         let shared = self.shared();
-        let mut hook = "is_ready";
-        let next = catch_panic(|| {
-            if !self.top.is_ready() {
-                return Err(Reason::NotReady);
-            }
-            let running = shared.requests().count().total();
-            if shared.lifecycle().is_suspended() || shared.settings().is_at_limit(running) {
-                return Err(Reason::AtLimit);
-            }
-            hook = "get_request";
-            Ok(self.top.get_request())
-        });
-        let reason = match next {
-            Ok(Ok(Ok(request))) => return Ok(Next::Request(request)),
-            Ok(Ok(Err(error))) => self.reason(error)?,
-            Ok(Err(reason)) => reason,
-            Err(panic) => {
-                let address = self.server_address();
-                log_line!(Level::Error, "{address}: {hook} {panic}");
-                Reason::Exhausted(None)
-            }
+        let is_ready = match catch_panic(|| self.top.is_ready()) {
+            Ok(is_ready) => is_ready,
+            Err(panic) => return Ok(self.panicked("is_ready", &panic)),
         };
-        Ok(Next::Wait(reason))
+        if !is_ready {
+            return Ok(Next::Wait(Reason::NotReady));
+        }
+        let running = shared.requests().count().total();
+        if shared.lifecycle().is_suspended() || shared.settings().is_at_limit(running) {
+            return Ok(Next::Wait(Reason::AtLimit));
+        }
+        self.get_request()
+    }
+
+    /// Gets the next request.
+    fn get_request(&self) -> Result<Next<S::Request>, Error> {
+        match catch_panic(|| self.top.get_request()) {
+            Ok(Ok(request)) => Ok(Next::Request(request)),
+            Ok(Err(error)) => Ok(Next::Wait(self.reason(error)?)),
+            Err(panic) => Ok(self.panicked("get_request", &panic)),
+        }
+    }
+
+    fn panicked(&self, hook: &str, panic: &HandlerPanic) -> Next<S::Request> {
+        let address = self.server_address();
+        log_line!(Level::Error, "{address}: {hook} {panic}");
+        Next::Wait(Reason::Exhausted(None))
     }
 
     /// Converts an error of `get_request` into the reason to wait.

@@ -64,6 +64,7 @@ pub(crate) struct DrainCounters {
     idle: AtomicUsize,
     ended: AtomicUsize,
     aborted: AtomicUsize,
+    backlog: AtomicUsize,
 }
 
 impl DrainCounters {
@@ -77,9 +78,13 @@ impl DrainCounters {
         counter.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn count_from_backlog(&self) {
+        self.backlog.fetch_add(1, Relaxed);
+    }
+
     /// Sets the counters to zero, when the server goes on serving after a drain.
     pub(crate) fn reset(&self) {
-        for counter in [&self.idle, &self.ended, &self.aborted] {
+        for counter in [&self.idle, &self.ended, &self.aborted, &self.backlog] {
             counter.store(0, Relaxed);
         }
     }
@@ -91,6 +96,7 @@ impl DrainCounters {
             aborted: self.aborted.load(Relaxed),
             running,
             lingered: 0,
+            backlog: self.backlog.load(Relaxed),
         }
     }
 }

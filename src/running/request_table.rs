@@ -162,6 +162,11 @@ impl RequestTable {
         }
     }
 
+    /// Counts a request that was accepted after the stop request.
+    pub(crate) fn count_from_backlog(&self) {
+        self.drained.count_from_backlog();
+    }
+
     /// Counts the bytes of a request that a forked child has served.
     pub(crate) fn count_traffic_of_child(&self, ended: &Ended) {
         self.counters.count_traffic(ended.received, ended.sent);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::running::shared::{Shared, this_thread};
 use crate::support::deadline::Deadline;
 use crate::values::address::Address;
+use crate::values::backlog::Backlog;
 use crate::values::deadlines::Deadlines;
 use crate::values::limits::Limits;
 use crate::values::lingering::Lingering;
@@ -184,6 +185,19 @@ impl ServerHandle {
     /// The bounds of the lingering close.
     pub fn lingering(&self) -> Lingering {
         self.shared.settings().lingering()
+    }
+
+    /// Sets what becomes of the clients in the kernel's queue when the server stops; see
+    /// [`Backlog`]. In a forked child the call has no effect on the parent, which has the queue.
+    #[doc(alias = "drain_on_shutdown")]
+    pub fn set_backlog(&self, backlog: Backlog) {
+        self.shared.settings().set_backlog(backlog);
+    }
+
+    /// What becomes of the clients in the kernel's queue when the server stops.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        self.shared.settings().backlog()
     }
 
     /// Sets how long [`server_close`](crate::Server::server_close), and a

@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::lock::lock;
-use crate::support::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use crate::support::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
 use crate::support::sync::{Mutex, MutexGuard};
+use crate::values::backlog::Backlog;
 use crate::values::deadlines::Deadlines;
 use crate::values::limits::Limits;
 use crate::values::lingering::Lingering;
@@ -43,6 +46,8 @@ pub(crate) struct Settings {
     lingering_nanoseconds: AtomicU64,
     lingering_bytes: AtomicU64,
     lingering_connections: AtomicUsize,
+    /// The index of a [`Backlog`].
+    backlog: AtomicU8,
     drain_timeout: Mutex<Option<Duration>>,
     timeout: Mutex<Option<Duration>>,
     service_interval: Mutex<Option<Duration>>,
@@ -61,6 +66,7 @@ impl Settings {
             lingering_nanoseconds: AtomicU64::new(0),
             lingering_bytes: AtomicU64::new(0),
             lingering_connections: AtomicUsize::new(0),
+            backlog: AtomicU8::new(Backlog::Close as u8),
             drain_timeout: Mutex::new(Some(DRAIN_TIMEOUT)),
             timeout: Mutex::new(None),
             service_interval: Mutex::new(None),
@@ -155,6 +161,14 @@ impl Settings {
         self.lingering_bytes.store(lingering.max_bytes(), Relaxed);
         let connections = lingering.max_connections();
         self.lingering_connections.store(connections, Relaxed);
+    }
+
+    pub(crate) fn backlog(&self) -> Backlog {
+        Backlog::ALL[usize::from(self.backlog.load(Relaxed))]
+    }
+
+    pub(crate) fn set_backlog(&self, backlog: Backlog) {
+        self.backlog.store(backlog as u8, Relaxed);
     }
 
     pub(crate) fn drain_timeout(&self) -> Option<Duration> {

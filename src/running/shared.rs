@@ -15,11 +15,14 @@ use crate::running::settings::Settings;
 use crate::running::stoppers::Stoppers;
 use crate::running::thread_name::thread_name;
 use crate::support::deadline::Deadline;
+use crate::support::lock::lock;
+use crate::support::sync::Mutex;
 use crate::support::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::transport::connection::Connection;
 use crate::transport::lingering_connection::LingeringConnection;
 use crate::transport::waker::Waker;
 use crate::values::address::Address;
+use crate::values::backlog::Backlog;
 use crate::values::deadlines::Deadlines;
 use crate::values::drain_report::DrainReport;
 use crate::values::limits::Limits;
@@ -44,6 +47,8 @@ pub(crate) struct Shared {
     floods: Floods,
     stoppers: Stoppers,
     places: Places,
+    /// The end of the drain that a stop request has begun; `None` before.
+    stop_deadline: Mutex<Option<Deadline>>,
     /// Whether the loop is in `serve_forever`. Relaxed: the loop's own thread sets and reads the
     /// flag.
     receives_ahead: AtomicBool,
@@ -66,6 +71,7 @@ impl Shared {
             floods: Floods::default(),
             stoppers: Stoppers::new(),
             places: Places::new(),
+            stop_deadline: Mutex::new(None),
             receives_ahead: AtomicBool::new(false),
             events: OnceLock::new(),
             child: OnceLock::new(),
@@ -196,6 +202,7 @@ impl Shared {
             return 0;
         }
         self.stoppers.add_this_thread();
+        lock(&self.stop_deadline).get_or_insert_with(|| self.drain_deadline());
         let loops = self
             .lifecycle
             .request_stop(|| self.requests.interrupt_idle());
@@ -207,9 +214,19 @@ impl Shared {
     /// Begins the close of the server: interrupts idle requests, and sets the deadline of the
     /// others.
     pub(crate) fn begin_close(&self) {
-        self.lifecycle.begin_close(self.drain_deadline());
+        // The backlog has had a part of the time.
+        let deadline = match self.settings.backlog() {
+            Backlog::Close => self.drain_deadline(),
+            _ => self.drain_deadline().sooner(self.stop_deadline()),
+        };
+        self.lifecycle.begin_close(deadline);
         self.lingering.begin_drain();
         self.requests.interrupt_idle();
+    }
+
+    /// The deadline of the drain that the stop request has begun.
+    pub(crate) fn stop_deadline(&self) -> Deadline {
+        lock(&self.stop_deadline).unwrap_or(Deadline::NEVER)
     }
 
     /// The deadline of a drain that begins now.
@@ -303,6 +320,7 @@ impl Shared {
         let reset = || {
             self.requests.reset_drain_report();
             self.lingering.end_drain();
+            *lock(&self.stop_deadline) = None;
         };
         match self.lifecycle.begin_loop(this_thread(), reset) {
             None => Err(AlreadyServing),

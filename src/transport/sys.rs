@@ -150,6 +150,38 @@ pub(crate) fn unsent_bytes(_: BorrowedFd<'_>) -> Option<usize> {
     None
 }
 
+/// The number of connections in the queue of a listening TCP socket: `TCP_INFO`. `None` for another
+/// socket, and on a system that does not count them.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+#[allow(unsafe_code)]
+pub(crate) fn accept_queue_length(socket: BorrowedFd<'_>) -> Option<usize> {
+    // SAFETY: `tcp_info` has integers only, for which zero is a value.
+    let mut info: nix::libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = size_of_val(&info) as nix::libc::socklen_t;
+    // SAFETY: getsockopt(2) writes at most `length` bytes to `info`, which has so many, and the new
+    // length to `length`. Both are valid for the whole call. The descriptor is open, because it is
+    // borrowed.
+    let result = unsafe {
+        nix::libc::getsockopt(
+            socket.as_raw_fd(),
+            nix::libc::IPPROTO_TCP,
+            nix::libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    // In this state, the field has the length of the queue.
+    (result == 0 && info.tcpi_state == TCP_LISTEN).then_some(info.tcpi_unacked as usize)
+}
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+pub(crate) fn accept_queue_length(_: BorrowedFd<'_>) -> Option<usize> {
+    None
+}
+
+/// The state of a listening socket in the kernel's `tcp_states.h`.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const TCP_LISTEN: u8 = 10;
+
 /// Takes the errors that make poll(2) report `POLLERR`: the pending error (`SO_ERROR`), and the
 /// error queue, which an option such as `IP_RECVERR` fills. Returns whether there were any.
 #[cfg(any(target_os = "android", target_os = "linux"))]

@@ -30,6 +30,10 @@ pub struct DrainReport {
     /// Those of forked children are not counted. The text of the report has this number if it is
     /// not zero.
     pub lingered: usize,
+    /// Clients that were accepted from the kernel's queue after the stop request, to be served or
+    /// refused: see [`Backlog`](crate::Backlog). Those that were served are among the numbers
+    /// above. The text of the report has this number if it is not zero.
+    pub backlog: usize,
 }
 
 /// The numbers of several servers together.
@@ -43,6 +47,7 @@ impl std::iter::Sum for DrainReport {
                 aborted,
                 running,
                 lingered,
+                backlog,
             } = report;
             Self {
                 idle: sum.idle + idle,
@@ -50,6 +55,7 @@ impl std::iter::Sum for DrainReport {
                 aborted: sum.aborted + aborted,
                 running: sum.running + running,
                 lingered: sum.lingered + lingered,
+                backlog: sum.backlog + backlog,
             }
         })
     }
@@ -63,15 +69,19 @@ impl std::fmt::Display for DrainReport {
             aborted,
             running,
             lingered,
+            backlog,
         } = self;
         write!(
             f,
             "{idle} idle, {ended} ended, {aborted} aborted, {running} still running"
         )?;
-        match lingered {
-            0 => Ok(()),
-            lingered => write!(f, ", {lingered} lingered"),
+        if *lingered > 0 {
+            write!(f, ", {lingered} lingered")?;
         }
+        if *backlog > 0 {
+            write!(f, ", {backlog} from the backlog")?;
+        }
+        Ok(())
     }
 }
 
@@ -87,11 +97,12 @@ mod tests {
             aborted: 3,
             running: 4,
             lingered: 5,
+            backlog: 6,
         };
         let sum: DrainReport = [report, report].into_iter().sum();
         assert_eq!(
             sum.to_string(),
-            "2 idle, 4 ended, 6 aborted, 8 still running, 10 lingered"
+            "2 idle, 4 ended, 6 aborted, 8 still running, 10 lingered, 12 from the backlog"
         );
     }
 }

@@ -1,6 +1,7 @@
 //! The values of the whole framework: addresses, errors, settings, events and reports.
 
 pub(crate) mod address;
+pub(crate) mod backlog;
 pub(crate) mod cause;
 pub(crate) mod deadlines;
 pub(crate) mod drain_report;

@@ -58,16 +58,19 @@ pub enum Refusal {
     /// would come back as the next request, without end, so that nothing is sent: the limits'
     /// message neither. Such a sender is forged, or part of the program.
     FromItself,
+    /// The server was stopping: [`Backlog::Refuse`](crate::Backlog::Refuse).
+    Stopping,
 }
 
 impl Refusal {
     /// Every reason, at the index of its discriminant.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::NotVerified,
         Self::NotPrepared,
         Self::TooManyConnections,
         Self::TooManyFromAddress,
         Self::FromItself,
+        Self::Stopping,
     ];
 
     /// The reason with this discriminant.
@@ -84,6 +87,7 @@ impl fmt::Display for Refusal {
             Self::TooManyConnections => "too many connections",
             Self::TooManyFromAddress => "too many connections from its address",
             Self::FromItself => "its sender is the server itself",
+            Self::Stopping => "the server is stopping",
         })
     }
 }

@@ -11,6 +11,7 @@ mod blocked_child_signal;
 mod deadlines;
 mod descriptors;
 mod fork_failure;
+mod forked_backlog;
 mod forked_lingering;
 mod forked_preparation;
 mod forking;

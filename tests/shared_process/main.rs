@@ -5,6 +5,7 @@
 
 mod accepted;
 mod addresses;
+mod backlog;
 mod changed_streams;
 mod close;
 mod conversations;

@@ -171,3 +171,23 @@ fn without_a_drain_timeout_a_running_request_has_all_the_time_it_needs() {
     assert_eq!(rest(busy), b"unfinished\n");
     assert!(last_line(served).contains("1 ended"));
 }
+
+#[test]
+fn a_client_that_waits_in_the_queue_at_the_stop_is_served_if_the_user_wants_that() {
+    for (how, expected) in [("serve", "QUEUED"), ("refuse", "")] {
+        let options = ["--mixin", "none", "--drain-backlog", how];
+        let served = Served::start("upper-loop", LOOPBACK, &options);
+        let mut busy = served.connect();
+        assert_eq!(exchange(&mut busy, b"before\nun", 7), b"BEFORE\n");
+        let mut queued = served.connect();
+        queued.write_all(b"queued").unwrap();
+        // The signal ends the wait of the busy client's handler.
+        served.signal(Signal::SIGTERM);
+        let mut answer = String::new();
+        queued.read_to_string(&mut answer).unwrap();
+        drop((busy, queued));
+        assert_eq!(answer, expected, "{how}");
+        let line = last_line(served);
+        assert!(line.contains("1 from the backlog"), "{line}");
+    }
+}

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use clap::Args;
-use socketserver::{BaseServer, Deadlines, Limits, Server};
+use clap::{Args, ValueEnum};
+use socketserver::{Backlog, BaseServer, Deadlines, Limits, Server};
 
 use crate::amounts;
 use crate::failure::Failure;
@@ -66,6 +66,21 @@ pub struct BoundOptions {
     /// aborted; "none" waits without end. The last line on standard error has the number of each.
     #[arg(long, value_name = "SECONDS", value_parser = patience)]
     drain_timeout: Option<Patience>,
+
+    /// What becomes of clients that wait to be accepted when the server stops
+    ///
+    /// They are reset unless set. "serve" and "refuse" accept them within the drain timeout.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    drain_backlog: Option<DrainBacklog>,
+}
+
+/// What to do with the clients in the kernel's queue.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DrainBacklog {
+    /// They are served
+    Serve,
+    /// Their connections are closed in good order
+    Refuse,
 }
 
 /// A time, or no end.
@@ -81,6 +96,7 @@ pub struct Bounds {
     limits: Limits,
     deadlines: Deadlines,
     drain_timeout: Option<Patience>,
+    drain_backlog: Option<DrainBacklog>,
 }
 
 fn patience(text: &str) -> Result<Patience, String> {
@@ -117,6 +133,7 @@ impl BoundOptions {
             limits: self.limits(),
             deadlines: self.deadlines(),
             drain_timeout: self.drain_timeout,
+            drain_backlog: self.drain_backlog,
         })
     }
 
@@ -162,6 +179,12 @@ impl Bounds {
     pub fn apply<S: BaseServer>(&self, server: &Server<S>) {
         server.handle().set_limits(self.limits.clone());
         server.handle().set_deadlines(self.deadlines);
+        if let Some(backlog) = self.drain_backlog {
+            server.handle().set_backlog(match backlog {
+                DrainBacklog::Serve => Backlog::Serve,
+                DrainBacklog::Refuse => Backlog::Refuse,
+            });
+        }
         match self.drain_timeout {
             None => {}
             Some(Patience::For(timeout)) => server.set_drain_timeout(Some(timeout)),

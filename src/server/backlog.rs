@@ -1,0 +1,59 @@
+//! The end of the loop: the clients that are in the kernel's queue when the server stops.
+
+use std::os::fd::AsFd;
+
+use super::{Next, Pacing, Reason, Server, Until};
+use crate::base_server::{BaseServer, guarded};
+use crate::requests::request::Request;
+use crate::running::shared::LoopGuard;
+use crate::transport::sys;
+use crate::values::backlog::Backlog;
+use crate::values::error::Error;
+use crate::values::request_event::{Refusal, RequestEvent};
+
+impl<S: BaseServer> Server<S> {
+    /// Serves or refuses the clients in the queue of the listening socket, if the server is to.
+    /// Ends when the queue is empty, or the drain timeout is over.
+    pub(super) fn drain_backlog(
+        &self,
+        serving: &LoopGuard<'_>,
+        pacing: &mut Pacing,
+    ) -> Result<(), Error> {
+        let how = self.shared().settings().backlog();
+        if how == Backlog::Close || self.shared().lifecycle().is_suspended() {
+            return Ok(());
+        }
+        let deadline = self.shared().stop_deadline();
+        let mut left = sys::accept_queue_length(self.as_fd()).unwrap_or(usize::MAX);
+        while left > 0 && !deadline.is_over() {
+            let next = match how {
+                Backlog::Refuse => self.get_request()?,
+                _ => self.next_request()?,
+            };
+            match next {
+                Next::Request(request) => {
+                    left -= 1;
+                    self.shared().requests().count_from_backlog();
+                    match how {
+                        Backlog::Refuse => self.refuse_stopping(request),
+                        _ => self.dispatch(request),
+                    }
+                }
+                Next::Wait(Reason::NoClient) => return Ok(()),
+                Next::Wait(reason) => {
+                    self.wait(serving, pacing, reason, Until::OneRequest(deadline))?;
+                }
+            }
+            self.top.service_actions();
+        }
+        Ok(())
+    }
+
+    fn refuse_stopping(&self, mut request: S::Request) {
+        let top = guarded(&self.top);
+        request.guard_mut().announce();
+        top.observe(request.client_address(), &RequestEvent::Accepted);
+        top.refuse(&mut request, &self.shared().settings().refusal());
+        self.refuse(request, Refusal::Stopping);
+    }
+}
