@@ -52,26 +52,15 @@ impl LingeringConnection {
         if bounds.is_disabled() || !connection.has_socket() || connection.reading().has_ended() {
             return None;
         }
+        if !in_any_case && !has_to_linger(&connection) {
+            return None;
+        }
         let until = Instant::now().checked_add(bounds.timeout());
-        let mut lingering = Self {
+        Some(Self {
             connection,
             until: until.map_or(Deadline::NEVER, Deadline::at),
             bytes_left: bounds.max_bytes(),
-        };
-        (in_any_case || lingering.has_to_linger()).then_some(lingering)
-    }
-
-    fn has_to_linger(&mut self) -> bool {
-        let is_short = self.connection.traffic().sent() <= LEAVES_AT_ONCE;
-        if is_short && self.connection.reading().was_empty() {
-            return false;
-        }
-        match self.drop_one() {
-            Ok(0) => false,
-            Ok(_) => true,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => !is_short && self.has_unsent(),
-            Err(error) => error.kind() == ErrorKind::Interrupted,
-        }
+        })
     }
 
     /// Drops the bytes that have arrived. Returns whether the connection still lingers.
@@ -122,23 +111,16 @@ impl LingeringConnection {
         self.connection.socket()
     }
 
-    /// Drops bytes with one recv(2) that does not wait. Returns their number: 0 at the end of file.
+    /// Drops bytes with one recv(2). Returns their number: 0 at the end of file.
     fn drop_one(&mut self) -> io::Result<usize> {
-        let mut buffer = [MaybeUninit::uninit(); READ_SIZE];
-        let size = usize::try_from(self.bytes_left).map_or(READ_SIZE, |left| left.min(READ_SIZE));
-        let buffer = &mut buffer[..size];
-        let count = self.socket().recv_with_flags(buffer, MSG_DONTWAIT)?;
+        let size = usize::try_from(self.bytes_left).unwrap_or(usize::MAX);
+        let count = receive_and_drop(self.socket(), size)?;
         self.bytes_left -= count as u64;
         Ok(count)
     }
 
-    /// Whether the client's kernel has not confirmed the whole answer.
     fn has_unsent(&self) -> bool {
-        // The end of the writing side counts as one byte.
-        let has_unsent = sys::unsent_bytes(self.descriptor()).is_none_or(|count| count > 1);
-        // What was written to a Unix socket is at its client already.
-        let is_unix = || self.socket().local_addr().is_ok_and(|it| it.is_unix());
-        has_unsent && !is_unix()
+        has_unsent(self.socket())
     }
 }
 
@@ -147,5 +129,75 @@ impl Drop for LingeringConnection {
         // A forked child may have a copy of the descriptor, with which the client could go on
         // sending to nobody.
         self.connection.shut_down_both();
+    }
+}
+
+fn has_to_linger(connection: &Connection) -> bool {
+    let is_short = connection.traffic().sent() <= LEAVES_AT_ONCE;
+    if is_short && connection.reading().was_empty() {
+        return false;
+    }
+    // One byte is enough to know.
+    match receive_and_drop(connection.socket(), 1) {
+        Ok(0) => false,
+        Ok(_) => true,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            !is_short && has_unsent(connection.socket())
+        }
+        Err(error) => error.kind() == ErrorKind::Interrupted,
+    }
+}
+
+/// Drops at most `size` bytes with one recv(2) that does not wait. Returns their number: 0 at the
+/// end of file.
+fn receive_and_drop(socket: &Socket, size: usize) -> io::Result<usize> {
+    let mut buffer = [MaybeUninit::uninit(); READ_SIZE];
+    socket.recv_with_flags(&mut buffer[..size.min(READ_SIZE)], MSG_DONTWAIT)
+}
+
+/// Whether the client's kernel has not confirmed the whole answer.
+fn has_unsent(socket: &Socket) -> bool {
+    // The end of the writing side counts as one byte.
+    let has_unsent = sys::unsent_bytes(socket.as_fd()).is_none_or(|count| count > 1);
+    // What was written to a Unix socket is at its client already.
+    let is_unix = || socket.local_addr().is_ok_and(|it| it.is_unix());
+    has_unsent && !is_unix()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use socket2::{Domain, Type};
+
+    use super::*;
+
+    /// A connection whose handler has read "hello" and more room was left, and its client.
+    fn after_an_exchange() -> (Arc<Connection>, Socket) {
+        let (server, client) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
+        let connection = Connection::new(Some(server));
+        (&client).write_all(b"hello").unwrap();
+        let read = connection.socket().read(&mut [0; 100]);
+        connection.reading().note_read(&read, 100);
+        (connection, client)
+    }
+
+    #[test]
+    fn after_an_ordinary_exchange_the_connection_is_left_as_it_is_for_the_close() {
+        let (connection, client) = after_an_exchange();
+        (&client).write_all(b"not looked at").unwrap();
+        let lingering = LingeringConnection::new(connection.clone(), &Lingering::default(), false);
+        assert!(lingering.is_none());
+        // Neither shut down nor read.
+        connection.socket().write_all(b"open").unwrap();
+        assert_eq!(connection.socket().read(&mut [0; 100]).unwrap(), 13);
+    }
+
+    #[test]
+    fn after_a_failed_request_the_connection_lingers_and_its_drop_ends_both_sides() {
+        let (connection, client) = after_an_exchange();
+        let lingering = LingeringConnection::new(connection.clone(), &Lingering::default(), true);
+        drop(lingering.unwrap());
+        assert!((&client).write_all(b"more").is_err());
     }
 }
