@@ -1,16 +1,16 @@
 //! A complete answer reaches a client that has sent more than the handler has read.
 
-use std::io::{BufRead, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use socketserver::layer::Preparation;
-use socketserver::layer::RequestOf;
+use socketserver::layer::{Preparation, RequestOf, Stream};
 use socketserver::{
     BaseServer, HandlerError, HandlerFactory, HandlerResult, Limits, Lingering, MixIn, Serve,
     Server, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UnixStreamServer,
 };
 use support::clients::StreamClient;
+use support::impl_stream_of_inner;
 use support::running_server::RunningServer;
 use support::services::{silent_panic, stream_handler};
 use support::waiting::LIMIT;
@@ -64,8 +64,8 @@ fn send_in_background(client: &StreamClient, bytes: Vec<u8>) -> std::thread::Joi
 
 fn answers_every_client<S: BaseServer>(server: Server<S>) {
     let running = serve(server);
-    for how in ["s", "e", "p"] {
-        for unread in UNREAD {
+    for (how, unreads) in [("s", &UNREAD[..]), ("e", &[100]), ("p", &[100])] {
+        for &unread in unreads {
             let client = StreamClient::connect(&running.address());
             let sending =
                 send_in_background(&client, [how.as_bytes(), &vec![b'.'; unread]].concat());
@@ -327,4 +327,58 @@ fn a_line_that_is_read_to_its_end_leaves_nothing_to_linger_for() {
     assert_eq!(client.rest(), b"hello\n");
     // The client is still there, and has not ended its side.
     assert_eq!(running.close().lingered, 0);
+}
+
+/// A stream that changes every byte on its way, as encryption does.
+#[derive(Debug)]
+struct Changed(Box<dyn Stream>);
+
+impl_stream_of_inner!(Changed);
+
+impl Read for Changed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        buffer[..count].iter_mut().for_each(|byte| *byte ^= 1);
+        Ok(count)
+    }
+}
+
+impl Write for Changed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let changed = Vec::from_iter(bytes.iter().map(|byte| byte ^ 1));
+        self.0.write(&changed)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Puts [`Changed`] around the stream of every connection.
+struct Changing<S>(S);
+
+impl<S: BaseServer<Request = StreamRequest>> MixIn for Changing<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.0
+    }
+
+    fn prepare_request(&self, request: &mut RequestOf<Self>) -> Result<Preparation, HandlerError> {
+        request.map_stream(|inner| Box::new(Changed(inner)));
+        self.0.prepare_request(request)
+    }
+}
+
+#[test]
+fn unread_bytes_do_not_destroy_an_answer_through_a_layer_that_changes_the_bytes() {
+    let running = serve(layers().mix_in(Changing).bind().unwrap());
+    for unread in UNREAD {
+        let client = StreamClient::connect(&running.address());
+        // "r" is changed to "s".
+        let sending = send_in_background(&client, [b"r", &*vec![b'.'; unread]].concat());
+        assert_eq!(read_slowly(&client), ANSWER, "{unread} bytes unread");
+        sending.join().unwrap();
+    }
+    running.close();
 }
