@@ -128,7 +128,7 @@ pub use request_handler::{
 pub use requests::datagram_request::DatagramRequest;
 pub use requests::outbox::{Outbox, OutboxError};
 pub use requests::request::Request;
-pub use requests::stream_request::{Detached, MessageError, StreamRequest};
+pub use requests::stream_request::{Detached, MessageError, StreamRequest, Waited};
 pub use running::server_handle::ServerHandle;
 pub use server::{Serve, Server};
 pub use servers::tcp::TcpServer;

@@ -361,6 +361,7 @@ impl Script {
                 Some(Step::Fail(kind)) => {
                     let kind = *kind;
                     self.steps.pop_front();
+                    self.has_arrived = false;
                     return Err(kind.into());
                 }
                 Some(Step::Drain) => {
@@ -445,6 +446,9 @@ impl Stream for Script {
     fn wait_readable(&mut self, _: Option<Instant>) -> io::Result<bool> {
         loop {
             match self.steps.front() {
+                Some(Step::Chunk(bytes)) if bytes.is_empty() => {
+                    self.steps.pop_front();
+                }
                 Some(Step::Fail(ErrorKind::TimedOut)) => {
                     self.steps.pop_front();
                     return Ok(false);

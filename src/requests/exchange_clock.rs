@@ -14,6 +14,8 @@ pub(crate) struct ExchangeClock {
     phase: Phase,
     /// Whether bytes have been sent in this exchange.
     answered: bool,
+    /// The time for which the handler has waited in vain for the next message.
+    idle: Duration,
     /// The times that the reads and the writes of this exchange have taken.
     reading: Duration,
     writing: Duration,
@@ -28,6 +30,7 @@ impl ExchangeClock {
             accepted,
             phase: Phase::Opening,
             answered: false,
+            idle: Duration::ZERO,
             reading: Duration::ZERO,
             writing: Duration::ZERO,
             sent: 0,
@@ -41,7 +44,7 @@ impl ExchangeClock {
     /// Sets other deadlines from now on, and the times that the client has used up to zero.
     pub(crate) fn set_deadlines(&mut self, deadlines: Deadlines) {
         self.deadlines = deadlines;
-        (self.reading, self.writing) = (Duration::ZERO, Duration::ZERO);
+        self.forget_times();
     }
 
     /// The bytes that have been sent since the present exchange began.
@@ -90,9 +93,16 @@ impl ExchangeClock {
         self.reset();
     }
 
+    /// Notes that the handler has something for its client: the idle time begins anew.
+    pub(crate) fn note_answer(&mut self) {
+        if self.phase == Phase::Between {
+            self.idle = Duration::ZERO;
+        }
+    }
+
     fn reset(&mut self) {
         self.answered = false;
-        (self.reading, self.writing) = (Duration::ZERO, Duration::ZERO);
+        self.forget_times();
         self.sent = 0;
     }
 
@@ -102,7 +112,6 @@ impl ExchangeClock {
             self.end_exchange();
         }
         let all = &self.deadlines;
-        let none = Duration::ZERO;
         let progress = match self.phase {
             Phase::Within => all.progress(),
             Phase::Preparing(_) | Phase::Opening | Phase::Between => None,
@@ -113,8 +122,8 @@ impl ExchangeClock {
                 let used = now.saturating_duration_since(since);
                 (all.prepare(), used, DeadlineExceeded::Prepare)
             }
-            Phase::Opening => (all.first_byte(), none, DeadlineExceeded::FirstByte),
-            Phase::Between => (all.idle(), none, DeadlineExceeded::Idle),
+            Phase::Opening => (all.first_byte(), self.idle, DeadlineExceeded::FirstByte),
+            Phase::Between => (all.idle(), self.idle, DeadlineExceeded::Idle),
             Phase::Within => (all.read(), self.reading, DeadlineExceeded::Read),
         };
         let whole = self.whole(now, limit, used, exceeded);
@@ -127,7 +136,7 @@ impl ExchangeClock {
             Phase::Preparing(_) => {}
             Phase::Within => self.reading += took,
             Phase::Opening | Phase::Between if count > 0 => self.begin_exchange(),
-            Phase::Opening | Phase::Between => {}
+            Phase::Opening | Phase::Between => self.idle += took,
         }
     }
 
@@ -147,6 +156,11 @@ impl ExchangeClock {
         self.answered = true;
         self.writing += took;
         self.sent += count as u64;
+    }
+
+    fn forget_times(&mut self) {
+        self.idle = Duration::ZERO;
+        (self.reading, self.writing) = (Duration::ZERO, Duration::ZERO);
     }
 
     /// The end of the waits of an operation: the deadline of its phase or that of the connection,
@@ -299,6 +313,24 @@ mod tests {
         clock.end_write(1, SECOND);
         let exceeded = left(clock.begin_read(now), now).1;
         assert_eq!(exceeded, DeadlineExceeded::FirstByte(FIRST_BYTE));
+    }
+
+    #[test]
+    fn waits_in_vain_share_the_idle_limit_until_the_handler_writes_or_the_client_sends() {
+        let (mut clock, now) = clock();
+        clock.end_read(0, SECOND / 2);
+        let first = left(clock.begin_read(now), now).0;
+        assert_eq!(first, FIRST_BYTE - SECOND / 2);
+        clock.end_read(1, SECOND);
+        clock.end_exchange();
+        clock.end_read(0, SECOND);
+        assert_eq!(left(clock.begin_read(now), now).0, IDLE - SECOND);
+        clock.note_answer();
+        assert_eq!(left(clock.begin_read(now), now).0, IDLE);
+        clock.end_read(0, SECOND);
+        clock.end_read(1, SECOND);
+        clock.end_exchange();
+        assert_eq!(left(clock.begin_read(now), now).0, IDLE);
     }
 
     #[test]

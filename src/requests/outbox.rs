@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
 use crate::requests::parking::Unpark;
-use crate::support::deadline::Deadline;
 use crate::support::sync::atomic::{AtomicUsize, Ordering, fence};
 use crate::transport::waker::Waker;
 
@@ -178,14 +177,16 @@ impl OutboxReceiver {
         Ok(waker.get().expect("it was set above"))
     }
 
-    /// Waits until a message is there (true), or `connection` is readable or the deadline is over
-    /// (false).
-    pub(crate) fn wait(&self, connection: BorrowedFd<'_>, deadline: Deadline) -> io::Result<bool> {
-        let waker = self.waker()?;
-        let woken = waker.wait(Some(connection), deadline)?;
-        if woken.by_waker {
+    /// The descriptor that is readable once a message has been left since [`clear`](Self::clear).
+    pub(crate) fn readiness(&self) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.waker()?.read_end())
+    }
+
+    /// Makes [`readiness`](Self::readiness) wait for the next message. The caller takes the
+    /// messages after this call.
+    pub(crate) fn clear(&self) {
+        if let Some(waker) = self.outbox.shared.waker.get() {
             waker.drain();
         }
-        Ok(woken.by_waker)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind};
 
+use nix::errno::Errno;
+
 use crate::transport::stream::Stream;
 
 /// The size of the first read. If the read fills it, further reads take the rest of a longer
@@ -82,6 +84,8 @@ impl ReadBuffer {
             size = (size * 2).min(self.limit);
             match self.fill_more(stream, size) {
                 Ok(()) => {}
+                // A layer has only a part of what it needs. The next read waits for the rest.
+                Err(failure) if has_expired(&failure) => break,
                 // The handler first reads the bytes before the failure.
                 Err(failure) => self.failure = Some(failure),
             }
@@ -188,6 +192,13 @@ impl ReadBuffer {
         self.end = count;
         Ok(())
     }
+}
+
+/// Whether a timeout or a deadline has ended the operation, and not the connection, whose own
+/// `ETIMEDOUT` has the same kind.
+pub(crate) fn has_expired(error: &io::Error) -> bool {
+    let by_bound = matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock);
+    by_bound && error.raw_os_error() != Some(Errno::ETIMEDOUT as i32)
 }
 
 /// Reads once; tries again after a signal.

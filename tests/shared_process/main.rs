@@ -37,4 +37,5 @@ mod threading;
 mod turns;
 mod unix_files;
 mod verify_request;
+mod waits;
 mod writes;

@@ -4,9 +4,11 @@ mod messages;
 mod parking;
 mod socket_access;
 mod turn;
+mod waits;
 
 pub use messages::MessageError;
 pub use socket_access::Detached;
+pub use waits::Waited;
 
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -17,7 +19,7 @@ use nix::errno::Errno;
 
 use crate::requests::exchange_clock::{Bounds, ExchangeClock};
 use crate::requests::kept_handler::Turns;
-use crate::requests::outbox::{Outbox, OutboxReceiver};
+use crate::requests::outbox::OutboxReceiver;
 use crate::requests::parking::{Parking, WaitForMore};
 use crate::requests::read_buffer::{ReadBuffer, read_uninterrupted};
 use crate::requests::request::Request;
@@ -26,13 +28,11 @@ use crate::running::extensions::Extensions;
 use crate::running::layer_handle::LayerHandle;
 use crate::running::request_guard::RequestGuard;
 use crate::running::server_handle::ServerHandle;
-use crate::support::deadline::Deadline;
 use crate::transport::absent_stream::AbsentStream;
 use crate::transport::connection::Connection;
 use crate::transport::prefixed_stream::PrefixedStream;
 use crate::transport::socket_stream::SocketStream;
 use crate::transport::stream::Stream;
-use crate::transport::waits::blocking;
 use crate::values::address::Address;
 use crate::values::cause::ends_connection;
 use crate::values::deadlines::{DeadlineExceeded, Deadlines};
@@ -110,6 +110,8 @@ pub struct StreamRequest {
     turn_began: Option<Instant>,
     /// Set once somebody has asked for the outbox.
     outbox: Option<Box<OutboxReceiver>>,
+    /// Whether the next `wait_beside` looks at the other descriptor first.
+    other_is_next: bool,
     /// Whether the handler wants no further exchange.
     closes: bool,
     /// Set under a reactor.
@@ -137,6 +139,7 @@ impl StreamRequest {
             reading_ended: None,
             turn_began: None,
             outbox: None,
+            other_is_next: false,
             closes: false,
             turns: None,
             guard,
@@ -235,98 +238,6 @@ impl StreamRequest {
             0 => Ok(Received::End),
             count => Ok(Received::Bytes(count)),
         }
-    }
-
-    /// Waits for the client's next message. Returns true when bytes have arrived, and false when
-    /// the client has ended its side, or the server is stopping and no byte has arrived; and false
-    /// when the connection has had its [turn](crate::Limits::turn) and another client waits.
-    ///
-    /// `while request.wait()? { … }` is the communication loop of a handler that can be drained: a
-    /// server that stops ends the wait of an idle handler at once, and lets a busy handler finish
-    /// its exchange. A handler that only reads can be held by its client until the drain timeout.
-    /// Written bytes are sent before the wait. Python has no counterpart.
-    ///
-    /// # Errors
-    ///
-    /// [`TimedOut`](ErrorKind::TimedOut) when the [timeout](Self::set_timeout) or a
-    /// [deadline](Self::set_deadlines) is over, and the errors of the connection, such as
-    /// [`ConnectionReset`](ErrorKind::ConnectionReset).
-    pub fn wait(&mut self) -> io::Result<bool> {
-        self.ensure_in_time()?;
-        if self.has_had_its_turn() {
-            return Ok(false);
-        }
-        self.deliver_outbox()?;
-        if !self.read_buffer.is_empty() {
-            if let Some(clock) = &mut self.clock {
-                clock.begin_exchange();
-            }
-            return Ok(true);
-        }
-        self.send_gathered()?;
-        if let Some(clock) = &mut self.clock {
-            clock.end_exchange();
-        }
-        if !self.guard.begin_wait() && !self.stream.readable_now()? {
-            return Ok(false);
-        }
-        let waited = self.wait_beside_outbox();
-        let received = match waited {
-            Ok(()) => self.receive(|stream, buffer| buffer.fill(stream)),
-            Err(error) => Err(error),
-        };
-        self.guard.end_wait();
-        Ok(received? > 0)
-    }
-
-    /// The outbox of this connection, by which any thread sends whole messages to this client. A
-    /// connection whose outbox nobody asks for costs nothing. An outbox costs two descriptors once
-    /// the handler's thread waits for the client; under a reactor it costs none.
-    ///
-    /// # Errors
-    ///
-    /// None at present: a later version may need something of the operating system.
-    pub fn outbox(&mut self) -> io::Result<Outbox> {
-        if self.outbox.is_none() {
-            let receiver = OutboxReceiver::new(self.unpark_handle());
-            self.outbox = Some(Box::new(receiver));
-        }
-        let outbox = self.outbox.as_ref().expect("it was set above");
-        Ok(outbox.outbox())
-    }
-
-    /// Sends the messages that wait in the outbox.
-    fn deliver_outbox(&mut self) -> io::Result<()> {
-        while let Some(message) = self.outbox.as_ref().and_then(|it| it.take()) {
-            self.write_all(&message)?;
-        }
-        Ok(())
-    }
-
-    /// Waits until the client has sent something, and delivers meanwhile what others leave in the
-    /// outbox. Without an outbox the read itself waits.
-    fn wait_beside_outbox(&mut self) -> io::Result<()> {
-        if self.outbox.is_none() || self.stream.readiness().is_none() {
-            return Ok(());
-        }
-        let (bound, until) = self.begin_bounded_wait();
-        let deadline = until.map_or(Deadline::NEVER, Deadline::at);
-        while !self.stream.readable_now()? {
-            let (Some(outbox), Some(connection)) = (&self.outbox, self.stream.readiness()) else {
-                break;
-            };
-            if blocking(|| outbox.wait(connection, deadline))? {
-                self.deliver_outbox()?;
-                self.send_gathered()?;
-            } else if !deadline.is_over() {
-                break;
-            }
-            // Checked after a delivery too: an outbox that is never empty keeps no client.
-            if deadline.is_over() {
-                return Err(self.explain_expired(bound));
-            }
-        }
-        Ok(())
     }
 
     /// Bounds every single read and write: the call fails with [`TimedOut`](ErrorKind::TimedOut)
@@ -481,6 +392,16 @@ impl StreamRequest {
         }
     }
 
+    /// Gathers `bytes`, or sends them behind the gathered bytes if they do not fit.
+    fn gather(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_buffer.ensure_writable()?;
+        if self.write_buffer.gather(bytes) {
+            Ok(())
+        } else {
+            self.send(bytes)
+        }
+    }
+
     /// Sends the gathered bytes, then `more`, within the deadline of the client's exchange.
     fn send(&mut self, more: &[u8]) -> io::Result<()> {
         let Some(clock) = &mut self.clock else {
@@ -559,13 +480,14 @@ impl StreamRequest {
         Ok(received)
     }
 
-    fn note_received(&mut self, received: usize) {
-        self.received_in_exchange += received as u64;
-        if received == 0 && !self.guard.is_interrupted() {
+    /// Notes the result of a read: 0 is the end of file.
+    fn note_received(&mut self, count: usize) {
+        self.received_in_exchange += count as u64;
+        if count == 0 && !self.guard.is_interrupted() {
             self.guard.note_client_left(self.received_in_exchange > 0);
         }
         if let Some(progress) = &mut self.preparation {
-            progress.received += received as u64;
+            progress.received += count as u64;
         }
     }
 
@@ -588,32 +510,6 @@ impl StreamRequest {
             clock.end_read(*received.as_ref().unwrap_or(&0), begun.elapsed());
         }
         received.map_err(|error| self.explain_read(error, bounds))
-    }
-
-    /// The bound of a wait for the client that begins now: that of the deadlines, and the end of
-    /// the wait by these or by the timeout.
-    fn begin_bounded_wait(&mut self) -> (Bounds, Option<Instant>) {
-        if self.clock.is_none() && self.timeout.is_none() {
-            return (Bounds::default(), None);
-        }
-        let now = Instant::now();
-        let bounds = self.clock.as_mut().map(|clock| clock.begin_read(now));
-        let bounds = bounds.unwrap_or_default();
-        let by_timeout = self.timeout.and_then(|timeout| now.checked_add(timeout));
-        let by_deadline = bounds.of_wait(now).map(|bound| bound.until);
-        let until = by_timeout.into_iter().chain(by_deadline).min();
-        (bounds, until)
-    }
-
-    /// The error of a wait that has lasted as long as it may.
-    fn explain_expired(&mut self, bounds: Bounds) -> io::Error {
-        let is_deadline = bounds.whole.is_some_and(|it| it.until <= Instant::now());
-        let expired = if is_deadline {
-            ErrorKind::TimedOut
-        } else {
-            ErrorKind::WouldBlock
-        };
-        self.explain_read(expired.into(), bounds)
     }
 
     /// Whether nothing was received since a layer asked for more the last time, by the request or
@@ -822,11 +718,11 @@ impl Read for StreamRequest {
 
 impl Write for StreamRequest {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_buffer.ensure_writable()?;
         self.ensure_in_time()?;
-        if !self.write_buffer.gather(bytes) {
-            self.send(bytes)?;
+        if let Some(clock) = &mut self.clock {
+            clock.note_answer();
         }
+        self.gather(bytes)?;
         Ok(bytes.len())
     }
 
