@@ -1,4 +1,4 @@
-//! The placeholder for a stream that a layer is replacing.
+//! The placeholder for a stream that a layer is replacing, or that is given away.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -7,53 +7,61 @@ use std::time::{Duration, Instant};
 
 use crate::transport::stream::Stream;
 
-/// The stream of a request while a layer makes another stream of the request's own. If the layer
-/// panics, the placeholder stays, and every operation fails.
-#[derive(Debug)]
-pub(crate) struct AbsentStream;
+/// The stream of a request that has none: every operation fails.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AbsentStream {
+    /// A layer makes another stream of the request's own. If the layer panics, the placeholder
+    /// stays.
+    Replaced,
+    /// The handler has given the connection away.
+    Detached,
+}
 
-fn absent<T>() -> io::Result<T> {
-    Err(io::Error::new(
-        ErrorKind::NotConnected,
-        "the connection was lost while a layer replaced its stream",
-    ))
+impl AbsentStream {
+    fn fail<T>(self) -> io::Result<T> {
+        let reason = match self {
+            Self::Replaced => "the connection was lost while a layer replaced its stream",
+            Self::Detached => "the handler has detached the connection from its request",
+        };
+        Err(io::Error::new(ErrorKind::NotConnected, reason))
+    }
 }
 
 impl Read for AbsentStream {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        absent()
+        self.fail()
     }
 }
 
 impl Write for AbsentStream {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        absent()
+        self.fail()
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        absent()
+        self.fail()
     }
 }
 
 impl Stream for AbsentStream {
     fn readable_now(&mut self) -> io::Result<bool> {
-        absent()
+        self.fail()
     }
 
     fn shutdown(&mut self, _: Shutdown) -> io::Result<()> {
-        absent()
+        self.fail()
     }
 
     fn set_timeout(&mut self, _: Option<Duration>) -> io::Result<()> {
-        absent()
+        self.fail()
     }
 
     fn set_deadline(&mut self, _: Option<Instant>) -> io::Result<()> {
-        absent()
+        self.fail()
     }
 
     fn set_nodelay(&mut self, _: bool) -> io::Result<()> {
-        absent()
+        self.fail()
     }
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {

@@ -110,6 +110,21 @@ fn a_message_waits_until_the_answer_is_written_and_never_lands_in_its_middle() {
 }
 
 #[test]
+fn a_message_is_delivered_while_the_client_is_in_the_middle_of_its_line() {
+    let (members, running) = room();
+    let mut client = StreamClient::connect(&running.address());
+    let handle = running.handle();
+    client.send("half ");
+    eventually("half a line has come", || handle.statistics().received == 5);
+    members.lock().unwrap()[0].send(b"push\n").unwrap();
+    assert_eq!(client.line(), "push");
+    client.send("a line\n");
+    assert_eq!(client.line(), "half a line");
+    drop(client);
+    running.close();
+}
+
+#[test]
 fn a_slow_client_fills_its_outbox_which_says_so_and_holds_back_nobody() {
     let (sender, outboxes) = channel();
     let sender = Arc::new(Mutex::new(sender));

@@ -4,7 +4,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use socketserver::mock::MockStream;
-use socketserver::{Serve, StreamRequest, TcpServer, ThreadingMixIn, ThreadingUnixStreamServer};
+use socketserver::{
+    OutboxError, Serve, StreamRequest, TcpServer, ThreadingMixIn, ThreadingUnixStreamServer,
+};
 use support::clients::StreamClient;
 use support::reports::{gate, reports};
 use support::running_server::RunningServer;
@@ -16,7 +18,10 @@ fn a_detached_connection_outlives_its_request_and_has_what_was_read_ahead() {
     let factory = stream_handler(move |request: &mut StreamRequest| {
         let line = request.next_line(100)?;
         write!(request, "{} ", line.unwrap_or_default())?;
+        let outbox = request.outbox()?;
+        outbox.send(b"push ")?;
         let detached = request.detach()?;
+        assert_eq!(outbox.send(b"late"), Err(OutboxError::Closed));
         let gate = gate.clone();
         std::thread::spawn(move || {
             gate.pass();
@@ -28,6 +33,7 @@ fn a_detached_connection_outlives_its_request_and_has_what_was_read_ahead() {
         });
         let error = request.read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConnected);
+        assert!(error.to_string().contains("detached"), "{error}");
         Ok(())
     });
     let layers = TcpServer::new("127.0.0.1:0", factory).mix_in(ThreadingMixIn::new);
@@ -36,7 +42,7 @@ fn a_detached_connection_outlives_its_request_and_has_what_was_read_ahead() {
     client.send("hello\nahead");
     let handle = running.handle();
     // The request has ended, its server too, and the connection goes on.
-    assert_eq!(client.receive_exactly(6), b"hello ");
+    assert_eq!(client.receive_exactly(11), b"hello push ");
     running.close();
     assert_eq!(handle.statistics().finished, 1);
     key.let_pass(1);

@@ -124,6 +124,7 @@ impl StreamRequest {
             return Ok(None);
         }
         while message.len() < length {
+            self.wait_within_message()?;
             let available = self.fill_buf()?;
             let count = available.len().min(length - message.len());
             if count == 0 {
@@ -149,6 +150,7 @@ impl StreamRequest {
         }
         let mut message = Vec::new();
         loop {
+            self.wait_within_message()?;
             let available = self.fill_buf()?;
             if available.is_empty() {
                 let received = message.len();

@@ -172,7 +172,7 @@ impl StreamRequest {
     ///
     /// If `layer` panics. Then the connection is lost, and every operation on the request fails.
     pub fn map_stream(&mut self, layer: impl FnOnce(Box<dyn Stream>) -> Box<dyn Stream>) {
-        let mut inner = std::mem::replace(&mut self.stream, Box::new(AbsentStream));
+        let mut inner = std::mem::replace(&mut self.stream, Box::new(AbsentStream::Replaced));
         let (unread, failure) = self.read_buffer.take();
         if !unread.is_empty() || failure.is_some() {
             inner = Box::new(PrefixedStream::new(unread, failure, inner));

@@ -23,7 +23,8 @@ pub struct Detached {
 
 impl StreamRequest {
     /// Gives the connection to a library that wants the socket itself, such as an SSH transport or
-    /// another runtime. What was written is sent before.
+    /// another runtime. What was written is sent before, and so are the messages of the
+    /// [outbox](Self::outbox), which ends.
     ///
     /// The request has no connection from then on: reads and writes fail, and its end does not shut
     /// the connection down. The request counts as running until its handler returns. Python's
@@ -35,6 +36,7 @@ impl StreamRequest {
     /// which a library could not read; the errors of [`flush`](Write::flush); and if the operating
     /// system has no descriptor for the copy of the socket.
     pub fn detach(&mut self) -> io::Result<Detached> {
+        self.deliver_outbox()?;
         self.flush()?;
         self.own_socket("detach")?;
         // A descriptor of its own, so that the close of this request does not reach it.
@@ -45,8 +47,10 @@ impl StreamRequest {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        self.stream = Box::new(AbsentStream);
+        self.stream = Box::new(AbsentStream::Detached);
         self.close_connection();
+        // A later message has no way to the client, and its sender learns of that.
+        self.outbox = None;
         Ok(Detached { socket, unread })
     }
 

@@ -249,6 +249,26 @@ impl StreamRequest {
         }
     }
 
+    /// Waits for more of a message that has begun, if there is an outbox, whose messages are
+    /// delivered meanwhile. Otherwise the read itself waits.
+    pub(super) fn wait_within_message(&mut self) -> io::Result<()> {
+        let has_outbox = self.outbox.is_some() && self.stream.readiness().is_some();
+        if !has_outbox || !self.read_buffer.is_empty() {
+            return Ok(());
+        }
+        self.send_gathered()?;
+        let begun = Instant::now();
+        let (bound, until) = self.begin_bounded_wait();
+        let first = self.first_of_client_and(None, until)?;
+        if let Some(clock) = &mut self.clock {
+            clock.end_read(0, begun.elapsed());
+        }
+        match first {
+            First::Nothing => Err(self.explain_expired(bound)),
+            _ => Ok(()),
+        }
+    }
+
     /// Polls until the client or `other` has something, and sends meanwhile what others leave in
     /// the outbox.
     fn first_of_client_and(
