@@ -2,9 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use nix::errno::Errno;
-
-use crate::transport::stream::Stream;
+use crate::transport::stream::{Stream, has_expired};
 
 /// The size of the first read. If the read fills it, further reads take the rest of a longer
 /// message.
@@ -192,13 +190,6 @@ impl ReadBuffer {
         self.end = count;
         Ok(())
     }
-}
-
-/// Whether a timeout or a deadline has ended the operation, and not the connection, whose own
-/// `ETIMEDOUT` has the same kind.
-pub(crate) fn has_expired(error: &io::Error) -> bool {
-    let by_bound = matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock);
-    by_bound && error.raw_os_error() != Some(Errno::ETIMEDOUT as i32)
 }
 
 /// Reads once; tries again after a signal.

@@ -1,5 +1,6 @@
 //! A stream whose first bytes have been read already.
 
+use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::BorrowedFd;
@@ -84,6 +85,10 @@ impl Stream for PrefixedStream {
 
     fn may_have_more(&self) -> bool {
         self.has_prefix() || self.failure.is_some() || self.inner.may_have_more()
+    }
+
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<Option<usize>> {
+        self.inner.send_file(file, offset, count)
     }
 
     fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {

@@ -1,12 +1,13 @@
 //! The stream over a connected socket of any family.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::libc::{MSG_DONTWAIT, c_int};
+use nix::libc::{EINVAL, ENOSYS, EOVERFLOW, ESPIPE, MSG_DONTWAIT, c_int};
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::Socket;
 
@@ -14,7 +15,7 @@ use crate::support::deadline::Deadline;
 use crate::transport::connection::Connection;
 use crate::transport::poll::{readable_now, writable_by};
 use crate::transport::stream::Stream;
-use crate::transport::sys::{NO_SIGNAL, untaken};
+use crate::transport::sys::{NO_SIGNAL, send_file, untaken};
 use crate::transport::waits::{are_observed, blocking};
 
 /// The shortest `SO_RCVTIMEO` that is set: the option counts microseconds, and zero means no
@@ -225,6 +226,15 @@ impl Stream for SocketStream {
 
     fn may_have_more(&self) -> bool {
         !self.connection.reading().was_empty()
+    }
+
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<Option<usize>> {
+        let sent = self.send(|socket, flags| send_file(socket, flags, file, offset, count));
+        match sent.as_ref().map_err(io::Error::raw_os_error) {
+            // The file is not a regular file, or on a file system without the call.
+            Err(Some(EINVAL | ENOSYS | ESPIPE | EOVERFLOW)) => Ok(None),
+            _ => sent.map(Some),
+        }
     }
 
     fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {

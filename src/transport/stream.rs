@@ -1,10 +1,13 @@
 //! The contract of the transport under a stream request.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
 
 use crate::support::deadline::Deadline;
 use crate::transport::poll::readable_by;
@@ -88,6 +91,20 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
         true
     }
 
+    /// Sends bytes of a file without a copy in this process, from `offset`, at most `count` bytes,
+    /// and as `write` does: within the timeout and the deadline. Returns the number of sent bytes,
+    /// 0 at the end of the file, or `None`, the default, if the bytes have to be written.
+    ///
+    /// A layer that changes the bytes keeps the default.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`, and those of a read of the file.
+    fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<Option<usize>> {
+        let _ = (file, offset, count);
+        Ok(None)
+    }
+
     /// Ends one direction, or both. [`shutdown_request`](crate::BaseServer::shutdown_request) calls
     /// this for the writing side; a handler may have called it before.
     ///
@@ -134,4 +151,11 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         None
     }
+}
+
+/// Whether a timeout or a deadline has ended the operation, and not the connection, whose own
+/// `ETIMEDOUT` has the same kind.
+pub(crate) fn has_expired(error: &io::Error) -> bool {
+    let by_bound = matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock);
+    by_bound && error.raw_os_error() != Some(Errno::ETIMEDOUT as i32)
 }

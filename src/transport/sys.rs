@@ -1,5 +1,6 @@
 //! The differences between operating systems, so that the other files are the same for all.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Once;
@@ -12,6 +13,7 @@ use socket2::{SockAddr, Socket, Type};
 #[cfg(any(target_os = "android", target_os = "linux"))]
 use {
     nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
+    nix::sys::signal::{SigSet, SigmaskHow, Signal},
     socket2::{Domain, SockRef},
     std::os::fd::AsRawFd,
 };
@@ -22,6 +24,63 @@ use {
 pub(crate) const NO_SIGNAL: c_int = nix::libc::MSG_NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 pub(crate) const NO_SIGNAL: c_int = 0;
+
+/// sendfile(2) with the flags of send(2): `MSG_DONTWAIT` does not wait for room, and nothing raises
+/// `SIGPIPE`. Fails with `EINVAL` if the file is of a kind that the call does not take.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+pub(crate) fn send_file(
+    socket: &Socket,
+    flags: c_int,
+    file: &File,
+    offset: u64,
+    count: usize,
+) -> io::Result<usize> {
+    let Ok(mut offset) = nix::libc::off_t::try_from(offset) else {
+        // No file is so long.
+        return Ok(0);
+    };
+    let mut send = || {
+        let sent = nix::sys::sendfile::sendfile(socket, file, Some(&mut offset), count);
+        Ok(sent?)
+    };
+    without_sigpipe(|| {
+        if flags & nix::libc::MSG_DONTWAIT == 0 {
+            return send();
+        }
+        // sendfile(2) has no flags: the mode of the socket is in their place.
+        socket.set_nonblocking(true)?;
+        let sent = send();
+        socket.set_nonblocking(false).and(sent)
+    })
+}
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+pub(crate) fn send_file(_: &Socket, _: c_int, _: &File, _: u64, _: usize) -> io::Result<usize> {
+    Err(nix::errno::Errno::ENOSYS.into())
+}
+
+/// Calls `send` with `SIGPIPE` blocked in this thread, and takes the signal away that the call has
+/// raised: sendfile(2) has no `MSG_NOSIGNAL`.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+#[allow(unsafe_code)]
+fn without_sigpipe<T>(send: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let sigpipe = SigSet::from(Signal::SIGPIPE);
+    let before = sigpipe.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let sent = send();
+    if !before.contains(Signal::SIGPIPE) {
+        let at_once = nix::libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: both pointers are to values that live until the call returns, and the null
+        // pointer asks for no information. The signal is blocked, and was not before: one that is
+        // pending is of this thread, and of the call above.
+        unsafe {
+            nix::libc::sigtimedwait(sigpipe.as_ref(), std::ptr::null_mut(), &raw const at_once);
+        }
+        before.thread_set_mask()?;
+    }
+    sent
+}
 
 /// accept(2) on a non-blocking listening socket. The connection is in blocking mode.
 #[cfg(any(target_os = "android", target_os = "linux"))]

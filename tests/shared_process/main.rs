@@ -15,6 +15,7 @@ mod datagrams;
 mod drain;
 mod errors;
 mod exchange_handlers;
+mod files;
 mod given_sockets;
 mod handle_request;
 mod lifetimes;

@@ -2,6 +2,7 @@
 
 mod messages;
 mod parking;
+mod send_file;
 mod socket_access;
 mod turn;
 mod waits;
@@ -404,32 +405,44 @@ impl StreamRequest {
 
     /// Sends the gathered bytes, then `more`, within the deadline of the client's exchange.
     fn send(&mut self, more: &[u8]) -> io::Result<()> {
+        self.send_in_time(|stream, buffer, end| {
+            // What was written in time is sent after the end too, as far as the stream takes it.
+            let end = end.filter(|_| !more.is_empty());
+            let sent = buffer.send(stream, more, end);
+            (sent.count, sent.result)
+        })
+    }
+
+    /// Calls `send` within the deadline of the client's exchange, with the end of all time that the
+    /// client has. Returns the result of the call, which comes with the number of sent bytes.
+    fn send_in_time<T, F>(&mut self, send: F) -> io::Result<T>
+    where
+        F: FnOnce(&mut dyn Stream, &mut WriteBuffer, Option<Instant>) -> (usize, io::Result<T>),
+    {
         let Some(clock) = &mut self.clock else {
             let before = self.guard.traffic().sent();
-            let sent = self.write_buffer.send(&mut *self.stream, more, None);
-            return self.note_sent(sent.result, before, Bounds::default());
+            let (_, sent) = send(&mut *self.stream, &mut self.write_buffer, None);
+            return self.note_sent(sent, before, Bounds::default());
         };
         let before = self.guard.traffic().sent();
         let begun = Instant::now();
-        // What was written in time is sent after the end too, as far as the stream takes it.
-        let end = clock.end().filter(|_| !more.is_empty());
-        let end = end.map(|end| end.until);
+        let end = clock.end().map(|end| end.until);
         let bounds = clock.begin_write(begun);
         self.bound_stream(bounds)?;
-        let sent = self.write_buffer.send(&mut *self.stream, more, end);
+        let (count, sent) = send(&mut *self.stream, &mut self.write_buffer, end);
         if let Some(clock) = &mut self.clock {
-            clock.end_write(sent.count, begun.elapsed());
+            clock.end_write(count, begun.elapsed());
         }
-        self.note_sent(sent.result, before, bounds)
+        self.note_sent(sent, before, bounds)
     }
 
     /// Notes the end of an exchange, or the error that its handler receives. `before` is the number
     /// of bytes that were sent before the write.
-    fn note_sent(&mut self, sent: io::Result<()>, before: u64, bounds: Bounds) -> io::Result<()> {
+    fn note_sent<T>(&mut self, sent: io::Result<T>, before: u64, bounds: Bounds) -> io::Result<T> {
         match sent {
-            Ok(()) => {
+            Ok(sent) => {
                 self.received_in_exchange = self.read_buffer.bytes().len() as u64;
-                Ok(())
+                Ok(sent)
             }
             Err(error) => {
                 let is_partial = self.guard.traffic().sent() > before;

@@ -8,10 +8,10 @@ use nix::poll::{PollFd, PollFlags};
 
 use crate::requests::exchange_clock::Bounds;
 use crate::requests::outbox::{Outbox, OutboxReceiver};
-use crate::requests::read_buffer::has_expired;
 use crate::requests::stream_request::StreamRequest;
 use crate::support::deadline::Deadline;
 use crate::transport::poll::{poll_until, readable_by, readable_now};
+use crate::transport::stream::has_expired;
 use crate::transport::waits::blocking;
 
 /// What has ended a wait of [`wait_timeout`](StreamRequest::wait_timeout) or
