@@ -14,6 +14,9 @@ struct GuideGettingStarted;
 #[doc = include_str!("../docs/guide/handler.md")]
 struct GuideHandler;
 
+#[doc = include_str!("../docs/guide/two-connections.md")]
+struct GuideTwoConnections;
+
 #[doc = include_str!("../docs/guide/testing.md")]
 struct GuideTesting;
 

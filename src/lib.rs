@@ -128,7 +128,7 @@ pub use request_handler::{
 pub use requests::datagram_request::DatagramRequest;
 pub use requests::outbox::{Outbox, OutboxError};
 pub use requests::request::Request;
-pub use requests::stream_request::{Detached, MessageError, StreamRequest, Waited};
+pub use requests::stream_request::{Detached, MessageError, Relayed, StreamRequest, Waited};
 pub use running::server_handle::ServerHandle;
 pub use server::{Serve, Server};
 pub use servers::tcp::TcpServer;
@@ -170,5 +170,7 @@ pub mod layer {
     pub use crate::stacks::DefaultStack;
     pub use crate::transport::datagram_socket::DatagramSocket;
     pub use crate::transport::get_request_error::GetRequestError;
+    pub use crate::transport::relay_end::RelayPeer;
+    pub use crate::transport::socket_stream::SocketStream;
     pub use crate::transport::stream::Stream;
 }

@@ -137,6 +137,14 @@ impl WriteBuffer {
         Ok(())
     }
 
+    /// Turns Nagle's algorithm off now, unless it is to stay on: for bytes that bypass the buffer.
+    pub(crate) fn settle_nagle_now(&mut self, stream: &mut dyn Stream) {
+        if self.nagle == Nagle::OffBeforeSecondWrite {
+            self.turn_nagle_off();
+        }
+        self.settle_nagle(stream);
+    }
+
     fn settle_nagle(&mut self, stream: &mut dyn Stream) {
         match self.nagle {
             Nagle::OffBeforeSecondWrite => self.nagle = Nagle::OffBeforeThisWrite,

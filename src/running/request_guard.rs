@@ -10,6 +10,7 @@ use crate::running::request_table::Place;
 use crate::running::server_handle::ServerHandle;
 use crate::running::shared::Shared;
 use crate::transport::connection::Connection;
+use crate::transport::reading::Reading;
 use crate::transport::traffic::Traffic;
 use crate::values::address::Address;
 use crate::values::error::{HandlerError, HandlerPanic};
@@ -143,6 +144,12 @@ impl RequestGuard {
             Some(connection) => connection.traffic(),
             None => &self.entry.traffic,
         }
+    }
+
+    /// What the last read of the connection has shown, if there is a connection.
+    pub(crate) fn reading(&self) -> Option<&Reading> {
+        let connection = self.entry.connection.as_ref();
+        connection.map(|connection| connection.reading())
     }
 
     /// The limit that this request exceeds, if any.

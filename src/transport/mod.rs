@@ -15,6 +15,7 @@ pub(crate) mod poll;
 pub(crate) mod prefixed_stream;
 pub(crate) mod reading;
 pub(crate) mod receive_batch;
+pub(crate) mod relay_end;
 pub(crate) mod socket_address;
 pub(crate) mod socket_error;
 pub(crate) mod socket_file;

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,9 +23,13 @@ use crate::transport::waits::{are_observed, blocking};
 /// timeout. A read may end this much after its deadline.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
-/// A connected socket of any family.
+/// The [`Stream`] over a connected socket of any family, which is in blocking mode.
+///
+/// A bottom layer's requests have one already. A layer that speaks through a connection of its own,
+/// such as a TLS client that a request is [relayed](crate::StreamRequest::relay) to, makes one of a
+/// [`TcpStream`] or a [`UnixStream`].
 #[derive(Debug)]
-pub(crate) struct SocketStream {
+pub struct SocketStream {
     connection: Arc<Connection>,
     timeout: Option<Duration>,
     deadline: Option<Instant>,
@@ -180,6 +185,18 @@ impl SocketStream {
             Err(error) => self.connection.reading().note_error(error),
         }
         sent
+    }
+}
+
+impl From<TcpStream> for SocketStream {
+    fn from(stream: TcpStream) -> Self {
+        Self::new(Connection::new(Some(stream.into())))
+    }
+}
+
+impl From<UnixStream> for SocketStream {
+    fn from(stream: UnixStream) -> Self {
+        Self::new(Connection::new(Some(stream.into())))
     }
 }
 

@@ -24,6 +24,7 @@ mod lost_listener;
 mod nothing_left;
 mod observation;
 mod panicking_logger;
+mod relays_in_children;
 mod signal_storm;
 mod slow_clients;
 mod socket_errors;

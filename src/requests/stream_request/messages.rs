@@ -178,7 +178,7 @@ impl StreamRequest {
         error.into_error()
     }
 
-    fn ensure_readable(&self) -> io::Result<()> {
+    pub(super) fn ensure_readable(&self) -> io::Result<()> {
         match self.reading_ended {
             None => Ok(()),
             Some(error) => Err(error.into_error()),

@@ -2,12 +2,14 @@
 
 mod messages;
 mod parking;
+mod relay;
 mod send_file;
 mod socket_access;
 mod turn;
 mod waits;
 
 pub use messages::MessageError;
+pub use relay::Relayed;
 pub use socket_access::Detached;
 pub use waits::Waited;
 

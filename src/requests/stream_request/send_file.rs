@@ -69,8 +69,7 @@ impl StreamRequest {
                     Some(0) => return Err(self.file_ended(sent, length)),
                     Some(count) => sent += count as u64,
                 }
-                // A client that leaves now leaves in the middle of the exchange.
-                self.received_in_exchange = self.received_in_exchange.max(1);
+                self.note_rest_of_file(sent, length);
             }
         }
         self.copy_file(file, offset, sent, length)
@@ -111,7 +110,7 @@ impl StreamRequest {
                 Ok(count) => {
                     self.gather(&bytes[..count])?;
                     sent += count as u64;
-                    self.received_in_exchange = self.received_in_exchange.max(1);
+                    self.note_rest_of_file(sent, length);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -122,6 +121,13 @@ impl StreamRequest {
             }
         }
         Ok(())
+    }
+
+    /// A client that leaves before the rest of the file leaves in the middle of an exchange.
+    fn note_rest_of_file(&mut self, sent: u64, length: u64) {
+        if sent < length {
+            self.received_in_exchange = self.received_in_exchange.max(1);
+        }
     }
 
     fn file_ended(&mut self, sent: u64, length: u64) -> io::Error {

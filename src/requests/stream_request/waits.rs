@@ -101,7 +101,7 @@ impl StreamRequest {
 
     /// Waits for the client's next message, until `other` is readable, or at most for `timeout`,
     /// whichever is first, and returns what has ended the wait. For a handler that has a second
-    /// connection.
+    /// connection; [`relay`](Self::relay) is the whole of a proxy.
     ///
     /// If the client and `other` both have something, the calls return [`Waited::Sent`] and
     /// [`Waited::Other`] in turn, so that neither holds the other back. The caller looks at its own
