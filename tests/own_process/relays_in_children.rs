@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 
 use socketserver::{
-    BaseServer, ForkingTcpServer, HandlerResult, RequestHandler, Server, StreamRequest,
-    ThreadPoolTcpServer, ThreadingTcpServer,
+    BaseServer, ForkingTcpServer, HandlerResult, ReactorTcpServer, RequestHandler, Server,
+    StreamRequest, ThreadPoolTcpServer, ThreadingTcpServer,
 };
 use support::clients::StreamClient;
 use support::own_process::alone;
@@ -99,6 +99,7 @@ fn curl_is_served_through_a_socks5_proxy_under_every_mix_in() {
         serves_curl(ForkingTcpServer::bind(address, new).unwrap());
         serves_curl(ThreadingTcpServer::bind(address, new).unwrap());
         serves_curl(ThreadPoolTcpServer::bind(address, new).unwrap());
+        serves_curl(ReactorTcpServer::bind(address, new).unwrap());
         let alone = socketserver::TcpServer::bind(address, new).unwrap();
         serves_curl(alone);
     });

@@ -327,8 +327,10 @@ fn the_steps_of_a_mock_end_its_waits() {
     assert_eq!(request.wait_timeout(LIMIT).unwrap(), Waited::Nothing);
     assert_eq!(request.wait_timeout(LIMIT).unwrap(), Waited::Closed);
 
-    let (mut request, _) = MockStream::new().drain().chunk("late").into_request();
-    assert_eq!(request.wait_timeout(LIMIT).unwrap(), Waited::Draining);
+    for timeout in [LIMIT, LOOK] {
+        let (mut request, _) = MockStream::new().drain().chunk("late").into_request();
+        assert_eq!(request.wait_timeout(timeout).unwrap(), Waited::Draining);
+    }
 }
 
 #[test]

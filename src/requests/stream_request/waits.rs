@@ -203,7 +203,13 @@ impl StreamRequest {
         if let Some(clock) = self.clock.as_mut().filter(|_| !only_looks) {
             clock.end_exchange();
         }
-        if !self.guard.begin_wait() && !self.stream.readable_now()? {
+        // A look does not make a busy handler idle, whose reading side a drain would shut down.
+        let may_wait = if only_looks && self.stream.readiness().is_some() {
+            !self.server().is_draining()
+        } else {
+            self.guard.begin_wait()
+        };
+        if !may_wait && !self.stream.readable_now()? {
             return Ok(Waited::Draining);
         }
         let has_outbox = self.outbox.is_some() && self.stream.readiness().is_some();
