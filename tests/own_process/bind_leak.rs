@@ -18,7 +18,7 @@ fn no_descriptor_leaks_when_bind_fails_1024_times() {
         let address = taken.local_addr().unwrap();
         let udp_taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let udp_address = udp_taken.local_addr().unwrap();
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let file = directory.path().join("file");
         std::fs::write(&file, "not a socket").unwrap();
 

@@ -165,7 +165,7 @@ fn a_client_that_does_not_take_its_answer_is_closed_after_the_write_deadline() {
         let (reporter, mut reports) = reports();
         let factory = lines(reporter.clone());
         takes_nothing(threading(deadlines, factory), &expected, &mut reports);
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let path = directory.path().join("socket");
         let server = ThreadingUnixStreamServer::bind(path, lines(reporter.clone())).unwrap();
         takes_nothing(start(server, deadlines), &expected, &mut reports);
@@ -198,7 +198,7 @@ fn a_client_that_takes_its_answer_bit_by_bit_does_not_outlive_the_write_deadline
         let deadlines = Deadlines::none().with_write(SHORT);
         let (reporter, mut reports) = reports();
         takes_byte_by_byte(threading(deadlines, lines(reporter.clone())), &mut reports);
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let path = directory.path().join("socket");
         let server = ThreadingUnixStreamServer::bind(path, lines(reporter)).unwrap();
         takes_byte_by_byte(start(server, deadlines), &mut reports);
@@ -213,7 +213,7 @@ fn a_client_that_takes_nothing_more_is_closed_after_the_progress_deadline() {
         let (reporter, mut reports) = reports();
         let factory = lines(reporter.clone());
         takes_nothing(threading(deadlines, factory), &expected, &mut reports);
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let path = directory.path().join("socket");
         let server = ThreadingUnixStreamServer::bind(path, lines(reporter.clone())).unwrap();
         takes_nothing(start(server, deadlines), &expected, &mut reports);
@@ -287,7 +287,7 @@ fn a_client_that_takes_its_answer_slowly_and_steadily_receives_all_of_it() {
         let deadlines = Deadlines::none().with_progress(limit);
         let (reporter, _reports) = reports();
         serves_a_slow_client(threading(deadlines, lines(reporter.clone())), limit);
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let path = directory.path().join("socket");
         let server = ThreadingUnixStreamServer::bind(path, lines(reporter.clone())).unwrap();
         serves_a_slow_client(start(server, deadlines), limit);

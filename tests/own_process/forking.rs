@@ -670,7 +670,7 @@ fn a_child_whose_hook_panics_ends_with_status_1() {
 #[test]
 fn a_child_whose_hook_panics_costs_its_connection_alone_and_enters_no_loop() {
     alone(|| {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let path = directory.path().join("socket");
         let (passes, mut passed) = reports();
         let stumbles = Arc::new(AtomicBool::new(true));

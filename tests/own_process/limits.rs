@@ -74,7 +74,7 @@ fn above_the_limit_clients_wait_and_are_served_as_others_end() {
         others_wait(start(server, limits.clone()), &mut reports);
         let server = ForkingTcpServer::bind(LOOPBACK, held()).unwrap();
         others_wait(start(server, limits.clone()), &mut reports);
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let server =
             ThreadingUnixStreamServer::bind(directory.path().join("socket"), held()).unwrap();
         others_wait(start(server, limits), &mut reports);
@@ -116,7 +116,7 @@ fn above_the_limit_clients_are_refused_with_a_message_if_so_wished() {
         others_are_refused(start(server, limits.clone()), &mut reports);
         let server = ForkingTcpServer::bind(LOOPBACK, held()).unwrap();
         others_are_refused(start(server, limits.clone()), &mut reports);
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let server =
             ThreadingUnixStreamServer::bind(directory.path().join("socket"), held()).unwrap();
         others_are_refused(start(server, limits), &mut reports);
@@ -347,7 +347,7 @@ fn a_datagram_above_the_limit_of_its_address_is_refused() {
 #[test]
 fn a_client_that_takes_no_refused_datagrams_does_not_hold_the_loop() {
     alone(|| {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let path = directory.path().join("socket");
         let server = ThreadingUnixDatagramServer::bind(path, EchoLine::default).unwrap();
         let message = [b'm'; 4096];

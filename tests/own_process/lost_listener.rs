@@ -202,7 +202,7 @@ fn a_loop_that_loses_its_socket_ends_with_an_error_that_names_the_address() {
         loses_in_every_way(|| tcp().mix_in(ThreadPoolMixIn::new));
         loses_in_every_way(|| tcp().mix_in(ReactorMixIn::new));
         loses_in_every_way(|| tcp().mix_in(ForkingMixIn::new));
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let path = directory.path().join("socket");
         loses_in_every_way(|| UnixStreamServer::new(&path, EchoLine::default));
         datagrams_lose_in_every_way(|| UdpServer::new(LOOPBACK, EchoLine::default));

@@ -53,7 +53,7 @@ fn nothing_is_left_after_ten_thousand_short_connections() {
     alone(|| {
         // Before any was started: one that has been joined is still listed for a moment.
         let threads_before = threads();
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let path = directory.path().join("socket");
         // The first server registers the signal of a child's end, which stays for the next one.
         connect_and_leave(

@@ -120,7 +120,7 @@ fn each_end_of_a_connection_is_told_apart_with_every_mix_in() {
         each_end_is_told_apart(bottom().mix_in(ThreadPoolMixIn::new), &mut reports);
         each_end_is_told_apart(bottom().mix_in(ReactorMixIn::new), &mut reports);
         each_end_is_told_apart(bottom().mix_in(ForkingMixIn::new), &mut reports);
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let bottom = UnixStreamServer::new(directory.path().join("socket"), obedient());
         let layers = events(bottom, reporter).mix_in(ThreadingMixIn::new);
         each_end_is_told_apart(layers, &mut reports);

@@ -166,7 +166,7 @@ fn every_byte_arrives_without_a_mix_in() {
 fn every_byte_arrives_from_threads() {
     alone(|| {
         every_byte_arrives(|reporter| tcp(reporter).mix_in(ThreadingMixIn::new));
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let path = directory.path().join("socket");
         every_byte_arrives(|reporter| {
             UnixStreamServer::new(path, lines(reporter)).mix_in(ThreadingMixIn::new)

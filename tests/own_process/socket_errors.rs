@@ -109,7 +109,7 @@ fn a_forked_child_replies_from_the_address_that_was_asked() {
 #[test]
 fn the_error_of_a_unix_socket_costs_no_datagram() {
     alone(|| {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let path = directory.path().join("socket");
         let server = UnixDatagramServer::new(path, EchoLine::default);
         let running = RunningServer::start(server.bind().unwrap());

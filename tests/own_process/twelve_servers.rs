@@ -20,7 +20,7 @@ use tempfile::TempDir;
 const LOOPBACK: &str = "127.0.0.1:0";
 
 fn directory() -> TempDir {
-    tempfile::tempdir().unwrap()
+    support::short_paths::directory()
 }
 
 fn serves_three_stream_clients<S: BaseServer>(server: Server<S>) {

@@ -18,7 +18,10 @@ fn close_it(server: Server<impl BaseServer>) {
 
 /// Binds in the one directory and ends in the other.
 fn removes_its_file<S: BaseServer>(bind: impl FnOnce() -> Server<S>, end: fn(Server<S>)) {
-    let [home, elsewhere] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [home, elsewhere] = [
+        support::short_paths::directory(),
+        support::short_paths::directory(),
+    ];
     std::env::set_current_dir(home.path()).unwrap();
     let server = bind();
     assert!(home.path().join(NAME).exists());
@@ -49,7 +52,7 @@ fn a_file_by_a_relative_path_is_removed_from_the_directory_in_which_it_was_made(
         removes_its_file(datagram, close_it);
         removes_its_file(datagram, drop);
 
-        let home = tempfile::tempdir().unwrap();
+        let home = support::short_paths::directory();
         std::env::set_current_dir(home.path()).unwrap();
         let running = RunningServer::start(stream());
         let mut client = StreamClient::connect(&running.address());

@@ -101,7 +101,7 @@ fn an_address_at_which_another_socket_has_listened_since_the_bind_is_in_use() {
 fn a_name_or_an_option_that_another_socket_has_is_in_use() {
     let in_use = |error: Error| assert!(matches!(error, Error::AddressInUse { .. }), "{error:?}");
     // A file of its own, so that no other test has the name.
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let name = format!("\0{}", directory.path().display());
     let stream = UnixStreamServer::new(&name, EchoLine::default).bind();
     let second = UnixStreamServer::new(&name, EchoLine::default).bind();
@@ -337,7 +337,7 @@ fn servers_that_allow_it_share_a_port() {
 fn as_many_connections_wait_to_be_accepted_as_was_asked_for() {
     // Over a Unix socket the queue is exact on Linux: it holds one more than its size, and a client
     // that does not block is refused by a full queue.
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     let _server = UnixStreamServer::new(&path, EchoLine::default)
         .request_queue_size(2)

@@ -107,7 +107,7 @@ fn masks<S: BaseServer<Request = StreamRequest>>(layers: impl FnOnce(Reporter) -
 #[test]
 fn a_mix_in_can_change_the_bytes_both_ways() {
     masks(|reporter| TcpServer::new("127.0.0.1:0", counting(reporter)));
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     masks(|reporter| UnixStreamServer::new(path, counting(reporter)));
 }

@@ -176,7 +176,7 @@ fn a_client_that_sends_nothing_in_time_is_told_apart_from_one_that_has_left() {
         let server = ThreadingTcpServer::bind(LOOPBACK, handler).unwrap();
         times_out(server, &mut reports, "received");
 
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let path = directory.path().join("socket");
         let handler = move || Impatient {
             reporter: reporter.clone(),

@@ -178,7 +178,7 @@ fn under_an_address_of_its_own_a_server_was_asked_at_that_address() {
     assert_eq!(client.receive(), running.address().to_string().as_bytes());
     running.close();
 
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     let running = RunningServer::start(UnixDatagramServer::bind(path, name_asked()).unwrap());
     let client = DatagramClient::connect(&running.address());

@@ -46,7 +46,7 @@ fn a_datagram_longer_than_max_packet_size_is_truncated_and_one_of_exactly_that_s
     ];
     let server = UdpServer::new(LOOPBACK, measure()).max_packet_size(100);
     measures(server.bind().unwrap(), &cases);
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     let server = UnixDatagramServer::new(path, measure()).max_packet_size(100);
     measures(server.bind().unwrap(), &cases);
@@ -86,7 +86,7 @@ fn an_empty_datagram_is_a_request() {
         ThreadingUdpServer::bind(LOOPBACK, measure()).unwrap(),
         &cases,
     );
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     measures(
         UnixDatagramServer::new(path, measure()).bind().unwrap(),
@@ -166,7 +166,7 @@ fn a_datagram_to_another_client_leaves_through_the_server_s_socket_and_is_counte
         assert_eq!((statistics.received, statistics.sent), (3 + 5, 3 + 5 + 5));
     }
     publishes(UdpServer::new(LOOPBACK, publish()).bind().unwrap());
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     publishes(UnixDatagramServer::new(path, publish()).bind().unwrap());
 }
@@ -312,7 +312,7 @@ impl RequestHandler<DatagramRequest> for Introduce {
 #[test]
 fn a_unix_client_without_a_name_gets_no_reply_and_the_server_goes_on() {
     let (reporter, mut reports) = reports();
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     let server = UnixDatagramServer::new(path, Introduce::default);
     let running = RunningServer::start(Observer::new(server, "own", reporter).bind().unwrap());
@@ -334,7 +334,7 @@ fn a_unix_client_without_a_name_gets_no_reply_and_the_server_goes_on() {
 
 #[test]
 fn a_client_that_has_gone_before_its_reply_costs_nobody_else_anything() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     let unix = UnixDatagramServer::new(path, EchoLine::default)
         .bind()
@@ -357,7 +357,7 @@ fn a_client_that_has_gone_before_its_reply_costs_nobody_else_anything() {
 #[test]
 fn a_unix_client_that_does_not_read_its_replies_does_not_hold_the_server_for_ever() {
     let (reporter, mut reports) = reports();
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     // A few of them are more than the buffer between the two sockets.
     let factory = datagram_handler(|request| Ok(request.write_all(&[b'x'; 150_000])?));

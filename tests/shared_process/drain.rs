@@ -66,7 +66,7 @@ fn an_idle_client_s_handler_is_told_of_a_shutdown_at_once() {
         ReactorTcpServer::bind(LOOPBACK, factory).unwrap(),
         &mut reports,
     );
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let (mut reports, factory) = conversations();
     idle_clients_are_told(
         ThreadingUnixStreamServer::bind(directory.path().join("socket"), factory).unwrap(),

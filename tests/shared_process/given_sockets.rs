@@ -93,7 +93,7 @@ fn a_given_udp_socket_is_served_and_its_copy_outlives_the_server() {
 
 #[test]
 fn the_file_of_a_given_unix_socket_stays() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("stream");
     let listener = UnixListener::bind(&path).unwrap();
     let address = Address::Unix(path.clone());
@@ -115,7 +115,7 @@ fn the_file_of_a_given_unix_socket_stays() {
 #[test]
 fn a_given_socket_is_closed_with_its_server_or_its_layer() {
     // Over Unix sockets, since another test could listen on a released port.
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let make_layer = |name: &str| {
         let path = directory.path().join(name);
         let listener = UnixListener::bind(&path).unwrap();
@@ -224,7 +224,7 @@ fn an_option_of_bind_is_refused_on_a_given_socket() {
 
 #[test]
 fn options_of_the_server_itself_are_kept() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     let listener = UnixListener::bind(&path).unwrap();
     let layer = UnixStreamServer::from_listener(listener, EchoLine::default);

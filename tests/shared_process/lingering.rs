@@ -97,7 +97,7 @@ fn unread_bytes_do_not_destroy_an_answer_of_a_pool() {
 
 #[test]
 fn unread_bytes_do_not_destroy_an_answer_over_a_unix_socket() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     answers_every_client(UnixStreamServer::bind(path, stream_handler(answer)).unwrap());
 }

@@ -160,7 +160,7 @@ fn a_refused_client_receives_its_message_without_a_wait_of_the_loop() {
 
 #[test]
 fn the_standard_library_s_sockets_send_to_addresses_of_their_family_alone() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("receiver");
     let receiver = UnixDatagram::bind(&path).unwrap();
     let unix = UnixDatagram::unbound().unwrap();

@@ -52,7 +52,7 @@ fn a_slow_preamble_holds_up_nobody<S: BaseServer<Request = StreamRequest>>(layer
 #[test]
 fn with_threads_a_slow_preamble_holds_up_nobody() {
     a_slow_preamble_holds_up_nobody(tcp().mix_in(ThreadingMixIn::new));
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let unix = UnixStreamServer::new(directory.path().join("socket"), named_echo());
     a_slow_preamble_holds_up_nobody(unix.mix_in(ThreadingMixIn::new));
 }

@@ -39,7 +39,7 @@ fn the_loop_survives_clients_that_reset_before_they_are_accepted() {
     survives_resets_in_its_queue(layer().mix_in(ThreadingMixIn::new).bind().unwrap());
     survives_resets_in_its_queue(layer().mix_in(ThreadPoolMixIn::new).bind().unwrap());
     survives_resets_in_its_queue(layer().mix_in(ReactorMixIn::new).bind().unwrap());
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     survives_resets_in_its_queue(
         UnixStreamServer::new(path, EchoLine::default)

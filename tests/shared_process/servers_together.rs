@@ -18,7 +18,7 @@ fn tcp() -> TcpServer<fn() -> EchoLine> {
 
 #[test]
 fn servers_of_every_kind_serve_and_stop_together() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let stream = UnixStreamServer::new(directory.path().join("s"), EchoLine::default);
     let datagram = UnixDatagramServer::new(directory.path().join("d"), EchoLine::default);
     let servers = Servers::new()

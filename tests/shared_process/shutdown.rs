@@ -158,7 +158,7 @@ fn a_handler_can_call_shutdown() {
     a_handler_stops(layer().mix_in(ThreadingMixIn::new).bind().unwrap());
     a_handler_stops(layer().mix_in(ThreadPoolMixIn::new).bind().unwrap());
     a_handler_stops(layer().mix_in(ReactorMixIn::new).bind().unwrap());
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     a_handler_stops(
         UnixStreamServer::new(path, stream_handler(stop_when_told))

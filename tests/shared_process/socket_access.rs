@@ -71,7 +71,7 @@ fn the_peer_of_a_unix_socket_is_known_and_that_of_a_tcp_connection_is_not() {
         }
         Ok(())
     });
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     let server = ThreadingUnixStreamServer::bind(path, factory.clone()).unwrap();
     let running = RunningServer::start(server);

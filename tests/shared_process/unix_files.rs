@@ -18,7 +18,7 @@ use support::services::{EchoLine, stream_handler};
 use support::waiting::LIMIT;
 
 fn place() -> (tempfile::TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     (directory, path)
 }

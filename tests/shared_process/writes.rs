@@ -89,7 +89,7 @@ fn many_small_writes_arrive_whole_over_a_unix_socket() {
         }
         Ok(())
     });
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     let running = RunningServer::start(UnixStreamServer::new(path, factory).bind().unwrap());
     let mut client = StreamClient::connect(&running.address());

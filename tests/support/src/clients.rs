@@ -131,7 +131,7 @@ impl DatagramClient {
     pub fn connect(address: &Address) -> Self {
         let mut client = Self::connect_unnamed(address, |_| {});
         if !matches!(address, Address::Inet(_)) {
-            let directory = tempfile::tempdir().unwrap();
+            let directory = crate::short_paths::directory();
             let name = SockAddr::unix(directory.path().join("client")).unwrap();
             client = Self::connect_unnamed(address, |socket| socket.bind(&name).unwrap());
             client._directory = Some(directory);

@@ -12,6 +12,7 @@ pub mod processes;
 pub mod reports;
 pub mod running_server;
 pub mod services;
+pub mod short_paths;
 pub mod task_limit;
 pub mod waiting;
 pub mod wrapped_stream;
