@@ -149,6 +149,9 @@ struct DesignDecisionsLingering;
 #[doc = include_str!("../docs/design/decisions/panics.md")]
 struct DesignDecisionsPanics;
 
+#[doc = include_str!("../docs/design/decisions/processes.md")]
+struct DesignDecisionsProcesses;
+
 #[doc = include_str!("../docs/design/decisions/limits.md")]
 struct DesignDecisionsLimits;
 

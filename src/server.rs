@@ -251,6 +251,13 @@ impl<S: BaseServer> Server<S> {
 
     fn run(&self, until: Until) -> Result<(), Error> {
         let address = || self.server_address();
+        // Made before the loop begins: in a forked process, a stop request that comes next wakes
+        // it.
+        let waker = self.shared().waker();
+        waker.map_err(|source| Error::CreateWaker {
+            address: address(),
+            source,
+        })?;
         let begun = self.shared().begin_loop();
         let Some(serving) = begun.map_err(|_| Error::AlreadyServing { address: address() })? else {
             return Ok(());
@@ -418,6 +425,10 @@ impl<S: BaseServer> Server<S> {
                     let pause = pacing.next_pause();
                     return self.sleep(serving, None, at_most(pause)).map(drop);
                 }
+                let deadline = match self.shared().looks_for_children() {
+                    true => at_most(ASK_AGAIN),
+                    false => deadline,
+                };
                 let woken = self.sleep(serving, Some(self.as_fd()), deadline)?;
                 (pacing.shut_down, pacing.has_error) = (woken.shut_down, woken.has_error);
                 Ok(())
@@ -437,8 +448,8 @@ impl<S: BaseServer> Server<S> {
                     return Ok(());
                 }
                 self.warn_of_limit(&mut pacing.at_limit);
-                // If another part of the program has replaced the handler of `SIGCHLD`, the end of
-                // a child does not wake the loop.
+                // If another part of the program has replaced the handler of `SIGCHLD` where it is
+                // needed, the end of a child does not wake the loop.
                 let has_children = self.shared().requests().count().has_children();
                 let deadline = if has_children {
                     at_most(ASK_AGAIN)

@@ -2,16 +2,17 @@
 
 use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::{fmt, fs, io, thread};
 
 use threadpool::ThreadPool;
 
-use crate::base_server::{BaseServer, process_request_thread};
+use crate::base_server::{BaseServer, guarded, process_request_thread};
 use crate::mix_in::MixIn;
 use crate::running::thread_name::thread_name;
 use crate::support::lock::lock;
 use crate::support::sync::Mutex;
+use crate::transport::per_process::PerProcess;
 use crate::values::error::{Error, catch_panic};
 
 /// Serves requests with a fixed number of threads, and lets a bounded number of requests wait.
@@ -32,6 +33,16 @@ pub struct ThreadPoolMixIn<S> {
     workers: usize,
     queue_size: Option<usize>,
     block_on_close: bool,
+    /// A process that the program has forked has workers of its own.
+    crews: PerProcess<Crew>,
+}
+
+/// The workers of one process.
+#[derive(Default)]
+struct Crew {
+    /// Whether the server is activated, and so has workers, and is not closed.
+    is_active: AtomicBool,
+    /// Made at the activation, and in a forked process for the first request.
     pool: Mutex<Option<ThreadPool>>,
     /// The number of requests that run or wait for a worker. The pool's own `active_count` and
     /// `queued_count` do not serve: they fall after the job has returned, and the loop, which the
@@ -49,8 +60,7 @@ impl<S: BaseServer> ThreadPoolMixIn<S> {
             workers: (processors + 4).min(32),
             queue_size: None,
             block_on_close: true,
-            pool: Mutex::new(None),
-            taken: Arc::default(),
+            crews: PerProcess::new(),
         }
     }
 
@@ -76,6 +86,32 @@ impl<S: BaseServer> ThreadPoolMixIn<S> {
         self
     }
 
+    fn crew(&self) -> &Crew {
+        self.crews.get_or_init(|parent| {
+            let is_active = parent.is_some_and(|parent| parent.is_active.load(Ordering::Acquire));
+            Crew {
+                is_active: AtomicBool::new(is_active),
+                ..Crew::default()
+            }
+        })
+    }
+
+    /// Starts the workers.
+    fn build(&self) -> io::Result<ThreadPool> {
+        let address = self.layer_handle().server().server_address();
+        let name = thread_name(&address, self.socket().ok().as_deref(), "pool");
+        let build = || {
+            let pool = threadpool::Builder::new().num_threads(self.workers);
+            pool.thread_name(name).build()
+        };
+        let failed = |reason: String| {
+            io::Error::other(format!("no {} workers: {reason}; take fewer", self.workers))
+        };
+        try_threads(self.workers).map_err(|error| failed(error.to_string()))?;
+        // `threadpool` panics if the system has no further thread, now that it had enough.
+        catch_panic(build).map_err(|panic| failed(panic.to_string()))
+    }
+
     fn capacity(&self) -> usize {
         self.workers
             .saturating_add(self.queue_size.unwrap_or(self.workers))
@@ -91,37 +127,43 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
 
     fn server_activate(&self) -> Result<(), Error> {
         self.next.server_activate()?;
-        let address = self.layer_handle().server().server_address();
-        let name = thread_name(&address, self.socket().ok().as_deref(), "pool");
-        let build = || {
-            let pool = threadpool::Builder::new().num_threads(self.workers);
-            pool.thread_name(name.clone()).build()
-        };
-        let failed = |reason: String| Error::Activate {
-            address: address.clone(),
-            source: io::Error::other(format!("no {} workers: {reason}; take fewer", self.workers)),
-        };
-        try_threads(self.workers).map_err(|error| failed(error.to_string()))?;
-        // `threadpool` panics if the system has no further thread, now that it had enough.
-        let pool = catch_panic(build).map_err(|panic| failed(panic.to_string()))?;
-        *lock(&self.pool) = Some(pool);
+        let pool = self.build().map_err(|source| Error::Activate {
+            address: self.layer_handle().server().server_address(),
+            source,
+        })?;
+        let crew = self.crew();
+        *lock(&crew.pool) = Some(pool);
+        // Release: a forked process that sees the flag starts workers.
+        crew.is_active.store(true, Ordering::Release);
         Ok(())
     }
 
     fn is_ready(&self) -> bool {
-        self.taken.load(Ordering::Acquire) < self.capacity() && self.next.is_ready()
+        self.crew().taken.load(Ordering::Acquire) < self.capacity() && self.next.is_ready()
     }
 
-    fn process_request<T>(&self, top: &Arc<T>, request: S::Request)
+    fn process_request<T>(&self, top: &Arc<T>, mut request: S::Request)
     where
         T: BaseServer<Request = S::Request>,
     {
+        let crew = self.crew();
+        let mut pool = lock(&crew.pool);
+        if pool.is_none() && crew.is_active.load(Ordering::Acquire) {
+            match self.build() {
+                Ok(built) => *pool = Some(built),
+                Err(error) => {
+                    drop(pool);
+                    let error = error.into();
+                    guarded(top).handle_error(&mut request, &error);
+                    return guarded(top).shutdown_request(request);
+                }
+            }
+        }
         let place = Place::take(self, top.clone());
         let serve = move || {
             process_request_thread(&place.top, request);
             drop(place);
         };
-        let pool = lock(&self.pool);
         if let Some(pool) = &*pool {
             pool.execute(serve);
         } else {
@@ -133,7 +175,9 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
 
     fn server_close(&self) {
         self.next.server_close();
-        let pool = lock(&self.pool).take();
+        let crew = self.crew();
+        crew.is_active.store(false, Ordering::Release);
+        let pool = lock(&crew.pool).take();
         if !self.block_on_close {
             self.layer_handle().shared().wait_for_stoppers();
         } else if self.layer_handle().wait_for_requests() {
@@ -190,7 +234,7 @@ struct Place<T: BaseServer> {
 
 impl<T: BaseServer> Place<T> {
     fn take<S: BaseServer>(layer: &ThreadPoolMixIn<S>, top: Arc<T>) -> Self {
-        let (taken, workers) = (layer.taken.clone(), layer.workers);
+        let (taken, workers) = (layer.crew().taken.clone(), layer.workers);
         if taken.fetch_add(1, Ordering::Relaxed) >= workers {
             top.layer_handle().shared().places().enqueue();
         }

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
 use crate::requests::parking::Unpark;
 use crate::support::sync::atomic::{AtomicUsize, Ordering, fence};
+use crate::transport::sys::forks;
 use crate::transport::waker::Waker;
 
 /// The most bytes, and the most messages, that wait for one client.
@@ -62,6 +63,8 @@ struct Shared {
     waker: OnceLock<Waker>,
     /// Ends the parking of the connection under a reactor.
     unpark: Option<Unpark>,
+    /// The process that serves the connection: see [`forks`].
+    forks: u32,
 }
 
 impl Shared {
@@ -89,7 +92,7 @@ pub enum OutboxError {
         /// The bytes that wait.
         bytes: usize,
     },
-    /// The connection has ended.
+    /// The connection has ended, or another process serves it: the program has forked since.
     #[error("the connection has ended")]
     Closed,
 }
@@ -105,6 +108,9 @@ impl Outbox {
     /// [`OutboxError::Full`] if more than 1 MiB, or 1,024 messages, would wait, and
     /// [`OutboxError::Closed`] if the connection has ended.
     pub fn send(&self, message: &[u8]) -> Result<(), OutboxError> {
+        if self.shared.forks != forks() {
+            return Err(OutboxError::Closed);
+        }
         let length = message.len();
         let waiting = self.shared.bytes.fetch_add(length, Ordering::Relaxed);
         let refused = if waiting.saturating_add(length) > MOST_BYTES {
@@ -139,6 +145,7 @@ impl OutboxReceiver {
             bytes: AtomicUsize::new(0),
             waker: OnceLock::new(),
             unpark,
+            forks: forks(),
         });
         Self {
             outbox: Outbox { shared, sender },

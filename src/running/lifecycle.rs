@@ -45,6 +45,23 @@ impl Lifecycle {
         }
     }
 
+    /// The phase of a process that the program has forked from the process with the phase `parent`:
+    /// no loop runs. A stop that was requested before the fork, and a suspension, hold for both.
+    pub(crate) fn after_fork(parent: &Self) -> Self {
+        // `try_lock`, because a thread that held the lock at the fork does not exist here.
+        let phase = match parent.state.try_lock().map(|state| state.phase) {
+            Ok(Phase::StopRequested) => Phase::StopRequested,
+            _ => Phase::Idle,
+        };
+        let is_stopped = matches!(phase, Phase::StopRequested);
+        Self {
+            state: Mutex::new(State { phase, loops: 0 }),
+            loop_ended: Condvar::new(),
+            draining: AtomicBool::new(is_stopped),
+            suspended: AtomicBool::new(parent.is_suspended()),
+        }
+    }
+
     /// The flag of the drain, for [`Activity::begin_wait`](crate::transport::connection::Activity).
     pub(crate) fn draining(&self) -> &AtomicBool {
         &self.draining

@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod extensions;
 pub(crate) mod floods;
 pub(crate) mod in_child;
+pub(crate) mod in_process;
 pub(crate) mod layer_handle;
 pub(crate) mod lifecycle;
 pub(crate) mod lingering_connections;

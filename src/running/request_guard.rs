@@ -11,6 +11,7 @@ use crate::running::server_handle::ServerHandle;
 use crate::running::shared::Shared;
 use crate::transport::connection::Connection;
 use crate::transport::reading::Reading;
+use crate::transport::sys::forks;
 use crate::transport::traffic::Traffic;
 use crate::values::address::Address;
 use crate::values::error::{HandlerError, HandlerPanic};
@@ -39,6 +40,8 @@ struct Entry {
     is_corrected: bool,
     connection: Option<Arc<Connection>>,
     place: Place,
+    /// The process that has registered the request: see [`forks`].
+    forks: u32,
     accepted: Instant,
     /// The bytes of a request without a connection.
     traffic: Traffic,
@@ -74,6 +77,7 @@ impl RequestGuard {
             is_corrected: false,
             connection,
             place,
+            forks: forks(),
             accepted: Instant::now(),
             traffic: Traffic::default(),
             extensions: Extensions::default(),
@@ -110,7 +114,7 @@ impl RequestGuard {
     /// only the child's handler and log see the new address: the parent counts the request, and
     /// emits its events, with the old address.
     pub fn set_client_address(&mut self, address: Address) {
-        if !self.shared().is_forked_child() {
+        if self.is_counted_here() {
             let requests = self.entry.server.shared().requests();
             requests.move_to_address(&mut self.entry.place, address.ip());
         }
@@ -128,6 +132,12 @@ impl RequestGuard {
     #[must_use]
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.entry.extensions
+    }
+
+    /// Whether this process has the request in its table: neither a forked child, nor a process
+    /// that a handler has forked.
+    fn is_counted_here(&self) -> bool {
+        self.entry.forks == forks() && !self.shared().is_forked_child()
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -169,7 +179,7 @@ impl RequestGuard {
 
     /// The limit per address, if this request exceeds it.
     pub(crate) fn limit_per_address_exceeded(&self) -> Option<Refusal> {
-        if !self.shared().settings().limits_addresses() || self.shared().is_forked_child() {
+        if !self.shared().settings().limits_addresses() || !self.is_counted_here() {
             return None;
         }
         let count = self
@@ -306,11 +316,13 @@ impl RequestGuard {
     fn leave(&mut self, mut emit: impl FnMut(&Address, &RequestEvent)) {
         self.entry.has_left = true;
         let ended = self.ended();
-        if let Some(child) = self.shared().child() {
-            if let Some(ended) = &ended {
-                child.report(ended);
-            }
-            // Its drop would lock a count of the parent's.
+        if let Some(child) = self.shared().child()
+            && let Some(ended) = &ended
+        {
+            child.report(ended);
+        }
+        if !self.is_counted_here() {
+            // Its drop would lock a count of the parent's, which counts the request.
             std::mem::forget(std::mem::take(&mut self.entry.place));
             self.close_connection(ended.as_ref());
             return;

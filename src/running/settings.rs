@@ -76,6 +76,31 @@ impl Settings {
         settings
     }
 
+    /// A copy of the settings of the process that this process was forked from.
+    pub(crate) fn after_fork(parent: &Self) -> Self {
+        let settings = Self::new();
+        settings.set_lingering(parent.lingering());
+        settings.set_backlog(parent.backlog());
+        // A lock that another thread held at the fork stays locked here: that setting, which the
+        // thread was about to change, has its default.
+        if let Ok(limits) = parent.limits.try_lock() {
+            settings.set_limits(limits.clone(), |_| {});
+        }
+        if let Ok(deadlines) = parent.deadlines.try_lock() {
+            settings.set_deadlines(*deadlines);
+        }
+        if let Ok(timeout) = parent.drain_timeout.try_lock() {
+            settings.set_drain_timeout(*timeout);
+        }
+        if let Ok(timeout) = parent.timeout.try_lock() {
+            settings.set_timeout(*timeout);
+        }
+        if let Ok(interval) = parent.service_interval.try_lock() {
+            settings.set_service_interval(*interval);
+        }
+        settings
+    }
+
     pub(crate) fn limits(&self) -> Limits {
         lock(&self.limits).clone()
     }

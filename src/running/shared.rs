@@ -6,8 +6,8 @@ use std::thread::ThreadId;
 
 use crate::running::events::Events;
 use crate::running::floods::Floods;
+use crate::running::in_process::InProcess;
 use crate::running::lifecycle::Lifecycle;
-use crate::running::lingering_connections::LingeringConnections;
 use crate::running::parent_link::{ForkedChild, ParentLink};
 use crate::running::places::Places;
 use crate::running::request_table::{GRACE, RequestTable};
@@ -16,10 +16,9 @@ use crate::running::stoppers::Stoppers;
 use crate::running::thread_name::thread_name;
 use crate::support::deadline::Deadline;
 use crate::support::lock::lock;
-use crate::support::sync::Mutex;
-use crate::support::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::transport::connection::Connection;
 use crate::transport::lingering_connection::LingeringConnection;
+use crate::transport::per_process::PerProcess;
 use crate::transport::waker::Waker;
 use crate::values::address::Address;
 use crate::values::backlog::Backlog;
@@ -33,25 +32,15 @@ use crate::values::statistics::Statistics;
 ///
 /// A forked child waits for no lock of its parent: a thread that held the lock at the fork does not
 /// exist in the child. So addresses are in cells that are set once, and a child touches neither the
-/// phase of the lifecycle nor the table.
+/// phase of the lifecycle nor the table. A process that the program itself forks has a phase and a
+/// table of its own.
 #[derive(Debug)]
 pub(crate) struct Shared {
     requested_address: OnceLock<Address>,
     /// At least one.
     bound_addresses: OnceLock<Vec<Address>>,
-    waker: OnceLock<Waker>,
-    lifecycle: Lifecycle,
-    settings: Settings,
-    requests: RequestTable,
-    lingering: Arc<LingeringConnections>,
-    floods: Floods,
-    stoppers: Stoppers,
-    places: Places,
-    /// The end of the drain that a stop request has begun; `None` before.
-    stop_deadline: Mutex<Option<Deadline>>,
-    /// Whether the loop is in `serve_forever`. Relaxed: the loop's own thread sets and reads the
-    /// flag.
-    receives_ahead: AtomicBool,
+    /// What each process of the program has for itself.
+    processes: PerProcess<InProcess>,
     /// The receiver of events: the layers.
     events: OnceLock<Box<dyn Events>>,
     /// Set in a forked child only.
@@ -60,81 +49,95 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new() -> Self {
+        let processes = PerProcess::new();
+        processes.get_or_init(|_| InProcess::new());
         Self {
             requested_address: OnceLock::new(),
             bound_addresses: OnceLock::new(),
-            waker: OnceLock::new(),
-            lifecycle: Lifecycle::new(),
-            settings: Settings::new(),
-            requests: RequestTable::new(),
-            lingering: Arc::new(LingeringConnections::new()),
-            floods: Floods::default(),
-            stoppers: Stoppers::new(),
-            places: Places::new(),
-            stop_deadline: Mutex::new(None),
-            receives_ahead: AtomicBool::new(false),
+            processes,
             events: OnceLock::new(),
             child: OnceLock::new(),
         }
     }
 
+    /// The state in this process. A child of [`ForkingMixIn`](crate::ForkingMixIn) has its
+    /// parent's, as it was at the fork; any other forked process has its own.
+    fn here(&self) -> &InProcess {
+        if let Some(state) = self.processes.get() {
+            return state;
+        }
+        if self.is_forked_child()
+            && let Some(state) = self.processes.get_or_inherited()
+        {
+            return state;
+        }
+        self.processes.get_or_init(|parent| match parent {
+            Some(parent) => InProcess::after_fork(parent),
+            None => InProcess::new(),
+        })
+    }
+
     pub(crate) fn lifecycle(&self) -> &Lifecycle {
-        &self.lifecycle
+        &self.here().lifecycle
     }
 
     pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
+        &self.here().settings
     }
 
     pub(crate) fn requests(&self) -> &RequestTable {
-        &self.requests
+        &self.here().requests
     }
 
     /// Closes the connection of an ended request, whose writing side has ended: at once, or after
     /// it has lingered if its client may still send and the close could destroy the answer. In a
     /// forked child, which has nothing else to do, the call waits meanwhile.
     pub(crate) fn close_lingering(&self, connection: Arc<Connection>, in_any_case: bool) {
-        let bounds = self.settings.lingering();
+        let bounds = self.settings().lingering();
         let Some(lingering) = LingeringConnection::new(connection, &bounds, in_any_case) else {
             return;
         };
         if self.is_forked_child() {
             return lingering.linger_here();
         }
-        self.lingering.add(lingering, bounds.max_connections(), || {
-            let address = self.server_address().unwrap_or(&Address::UnixUnnamed);
-            thread_name(address, None, "close")
-        });
+        self.here()
+            .lingering
+            .add(lingering, bounds.max_connections(), || {
+                let address = self.server_address().unwrap_or(&Address::UnixUnnamed);
+                thread_name(address, None, "close")
+            });
     }
 
     /// Waits for the lingering connections, at most until the deadline of the close.
     pub(crate) fn wait_for_lingering(&self) {
-        self.lingering.close(self.lifecycle.close_deadline());
+        self.here()
+            .lingering
+            .close(self.lifecycle().close_deadline());
     }
 
     /// The numbers of the drain.
     pub(crate) fn drain_report(&self) -> DrainReport {
         DrainReport {
-            lingered: self.lingering.count_in_drain(),
-            ..self.requests.drain_report()
+            lingered: self.here().lingering.count_in_drain(),
+            ..self.requests().drain_report()
         }
     }
 
     pub(crate) fn floods(&self) -> &Floods {
-        &self.floods
+        &self.here().floods
     }
 
     pub(crate) fn stoppers(&self) -> &Stoppers {
-        &self.stoppers
+        &self.here().stoppers
     }
 
     pub(crate) fn places(&self) -> &Places {
-        &self.places
+        &self.here().places
     }
 
     /// Whether a client waits for a place that the request of this thread has, or the server stops.
     pub(crate) fn has_waiting_client(&self) -> bool {
-        if self.lifecycle.is_draining() {
+        if self.lifecycle().is_draining() {
             return true;
         }
         if self.is_forked_child() {
@@ -142,8 +145,8 @@ impl Shared {
             return false;
         }
         // A server without a mix-in serves the request in the thread of its loop.
-        self.places.have_queue()
-            || (self.places.are_full() || self.lifecycle.is_loop_of(this_thread()))
+        self.places().have_queue()
+            || (self.places().are_full() || self.lifecycle().is_loop_of(this_thread()))
                 && self.has_client_at_socket()
     }
 
@@ -177,17 +180,14 @@ impl Shared {
 
     /// The loop's waker, which the first call makes.
     pub(crate) fn waker(&self) -> io::Result<&Waker> {
-        if self.waker.get().is_none() {
-            let waker = Waker::new()?;
-            // If two threads are here at once, the waker of the first stays.
-            let _ = self.waker.set(waker);
-        }
-        Ok(self.waker.get().expect("it was set above"))
+        self.here().waker()
     }
 
     /// Wakes the loop, which reads its state again.
     pub(crate) fn wake(&self) {
-        if let Some(waker) = self.waker.get() {
+        // Made if there is none: the loop of a forked process may be about to wait. If the system
+        // has no descriptor for a waker, the loop fails as well.
+        if let Ok(waker) = self.waker() {
             waker.wake();
         }
     }
@@ -196,17 +196,17 @@ impl Shared {
     /// many loops have ended so far. In a forked child, requests a stop of the parent's loop.
     pub(crate) fn request_stop(&self) -> u64 {
         if self.is_forked_child() {
-            if let Some(waker) = self.waker.get() {
+            if let Some(waker) = self.here().made_waker() {
                 waker.stop();
             }
             return 0;
         }
-        self.stoppers.add_this_thread();
-        lock(&self.stop_deadline).get_or_insert_with(|| self.drain_deadline());
+        self.stoppers().add_this_thread();
+        lock(&self.here().stop_deadline).get_or_insert_with(|| self.drain_deadline());
         let loops = self
-            .lifecycle
-            .request_stop(|| self.requests.interrupt_idle());
-        self.lingering.begin_drain();
+            .lifecycle()
+            .request_stop(|| self.requests().interrupt_idle());
+        self.here().lingering.begin_drain();
         self.wake();
         loops
     }
@@ -215,41 +215,41 @@ impl Shared {
     /// others.
     pub(crate) fn begin_close(&self) {
         // The backlog has had a part of the time.
-        let deadline = match self.settings.backlog() {
+        let deadline = match self.settings().backlog() {
             Backlog::Close => self.drain_deadline(),
             _ => self.drain_deadline().sooner(self.stop_deadline()),
         };
-        self.lifecycle.begin_close(deadline);
-        self.lingering.begin_drain();
-        self.requests.interrupt_idle();
+        self.lifecycle().begin_close(deadline);
+        self.here().lingering.begin_drain();
+        self.requests().interrupt_idle();
     }
 
     /// The deadline of the drain that the stop request has begun.
     pub(crate) fn stop_deadline(&self) -> Deadline {
-        lock(&self.stop_deadline).unwrap_or(Deadline::NEVER)
+        lock(&self.here().stop_deadline).unwrap_or(Deadline::NEVER)
     }
 
     /// The deadline of a drain that begins now.
     pub(crate) fn drain_deadline(&self) -> Deadline {
-        Deadline::after(self.settings.drain_timeout())
+        Deadline::after(self.settings().drain_timeout())
     }
 
     /// Waits until no request runs in this process. Aborts running requests at the deadline of the
     /// close, and returns false if one still runs a second later.
     pub(crate) fn wait_for_requests(&self) -> bool {
-        let deadline = self.lifecycle.close_deadline();
-        if self.requests.count().wait_for_none(deadline) {
+        let deadline = self.lifecycle().close_deadline();
+        if self.requests().count().wait_for_none(deadline) {
             return true;
         }
-        self.lifecycle.set_overdue();
-        self.requests.abort();
-        self.requests.wait_for_aborted()
+        self.lifecycle().set_overdue();
+        self.requests().abort();
+        self.requests().wait_for_aborted()
     }
 
     /// Waits, at most [`GRACE`], for the requests whose handlers have stopped the server.
     pub(crate) fn wait_for_stoppers(&self) {
-        let deadline = self.lifecycle.close_deadline();
-        self.stoppers
+        let deadline = self.lifecycle().close_deadline();
+        self.stoppers()
             .wait(deadline.sooner(Deadline::after(Some(GRACE))));
     }
 
@@ -257,31 +257,42 @@ impl Shared {
         if self.is_forked_child() {
             return;
         }
-        self.settings.set_limits(limits, |limits| {
+        let requests = self.requests();
+        self.settings().set_limits(limits, |limits| {
             match limits.max_connections_per_address() {
-                Some(_) => self.requests.count_addresses(limits.ipv6_prefix()),
-                None => self.requests.ignore_addresses(),
+                Some(_) => requests.count_addresses(limits.ipv6_prefix()),
+                None => requests.ignore_addresses(),
             }
         });
         self.wake();
     }
 
     pub(crate) fn deadlines(&self) -> Deadlines {
-        self.settings.deadlines()
+        self.settings().deadlines()
     }
 
     pub(crate) fn statistics(&self) -> Statistics {
         if self.is_forked_child() {
-            self.requests.statistics_without_connections()
+            self.requests().statistics_without_connections()
         } else {
-            self.requests.statistics()
+            self.requests().statistics()
         }
     }
 
     /// Whether a bottom layer may receive more requests than the loop asks for. True in
     /// `serve_forever` alone: a program that calls `handle_request` may poll the socket by itself.
     pub(crate) fn may_receive_ahead(&self) -> bool {
-        self.receives_ahead.load(Relaxed)
+        self.here().may_receive_ahead()
+    }
+
+    /// Makes the loop look for ended children now and then, since an end does not wake it.
+    pub(crate) fn look_for_children(&self) {
+        self.here().set_looks_for_children();
+    }
+
+    /// Whether children run whose end may not wake the loop.
+    pub(crate) fn looks_for_children(&self) -> bool {
+        self.here().looks_for_children() && self.requests().count().has_children()
     }
 
     /// Sets the layers that events are emitted to. Only the first call has an effect.
@@ -317,15 +328,16 @@ impl Shared {
     /// Enters the loop in the calling thread. Returns `None` if a stop was requested before, and
     /// `Err` if a loop runs already.
     pub(crate) fn begin_loop(&self) -> Result<Option<LoopGuard<'_>>, AlreadyServing> {
+        let here = self.here();
         let reset = || {
-            self.requests.reset_drain_report();
-            self.lingering.end_drain();
-            *lock(&self.stop_deadline) = None;
+            here.requests.reset_drain_report();
+            here.lingering.end_drain();
+            *lock(&here.stop_deadline) = None;
         };
-        match self.lifecycle.begin_loop(this_thread(), reset) {
+        match here.lifecycle.begin_loop(this_thread(), reset) {
             None => Err(AlreadyServing),
             Some(false) => Ok(None),
-            Some(true) => Ok(Some(LoopGuard { shared: self })),
+            Some(true) => Ok(Some(LoopGuard { shared: self, here })),
         }
     }
 }
@@ -338,21 +350,22 @@ pub(crate) struct AlreadyServing;
 #[derive(Debug)]
 pub(crate) struct LoopGuard<'a> {
     shared: &'a Shared,
+    here: &'a InProcess,
 }
 
 impl LoopGuard<'_> {
     pub(crate) fn is_stop_requested(&self) -> bool {
-        self.shared.lifecycle.is_draining()
+        self.here.lifecycle.is_draining()
     }
 
     /// Lets bottom layers receive more requests than the loop asks for, until the loop ends.
     pub(crate) fn receive_ahead(&self) {
-        self.shared.receives_ahead.store(true, Relaxed);
+        self.here.set_receives_ahead(true);
     }
 
     /// Drains the waker, and carries out the stop that a forked child has requested.
     pub(crate) fn drain_waker(&self) {
-        if let Some(waker) = self.shared.waker.get()
+        if let Some(waker) = self.here.made_waker()
             && waker.drain()
         {
             self.shared.request_stop();
@@ -362,8 +375,8 @@ impl LoopGuard<'_> {
 
 impl Drop for LoopGuard<'_> {
     fn drop(&mut self) {
-        self.shared.receives_ahead.store(false, Relaxed);
-        self.shared.lifecycle.end_loop();
+        self.here.set_receives_ahead(false);
+        self.here.lifecycle.end_loop();
     }
 }
 

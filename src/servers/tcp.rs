@@ -15,6 +15,7 @@ use crate::requests::stream_request::StreamRequest;
 use crate::running::layer_handle::LayerHandle;
 use crate::server::{Serve, Server};
 use crate::servers::server_socket::ServerSocket;
+use crate::transport::bound_file::FileAccess;
 use crate::transport::get_request_error::GetRequestError;
 use crate::values::error::{Error, HandlerResult};
 use crate::values::inet_address::InetAddress;
@@ -133,6 +134,11 @@ impl<F: HandlerFactory<StreamRequest>> TcpServer<F> {
         Self::over(ServerSocket::unix(path, Type::STREAM), handler_factory)
     }
 
+    /// The mode and the group of the file, for a server over Unix sockets.
+    pub(super) fn file_access(&mut self) -> &mut FileAccess {
+        &mut self.socket.listening.options.access
+    }
+
     fn over(socket: ServerSocket, handler_factory: F) -> Self {
         // The system lowers this to its own maximum (net.core.somaxconn). With Python's 5, the
         // seventh and later clients of a burst wait a second or more.
@@ -206,12 +212,6 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
 
     fn finish_request(&self, request: &mut StreamRequest) -> HandlerResult {
         serve_with(&self.handler_factory, request)
-    }
-
-    fn after_fork_in_child(&self) {
-        // Otherwise, as long as a child runs, clients could connect to a server that has ended, and
-        // wait for ever.
-        self.socket.listening.close_in_child();
     }
 
     fn server_close(&self) {

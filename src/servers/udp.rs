@@ -16,10 +16,12 @@ use crate::server::{Serve, Server};
 use crate::servers::server_socket::ServerSocket;
 use crate::support::lock::lock;
 use crate::support::sync::Mutex;
+use crate::transport::bound_file::FileAccess;
 use crate::transport::datagram_inbox::Datagram;
 use crate::transport::datagram_inboxes::DatagramInboxes;
 use crate::transport::datagram_socket::prepare_replies;
 use crate::transport::get_request_error::GetRequestError;
+use crate::transport::per_process::PerProcess;
 use crate::values::error::{Error, HandlerResult};
 use crate::values::inet_address::InetAddress;
 use crate::values::request_event::Refusal;
@@ -63,7 +65,9 @@ const LONGEST_PACKET: usize = 16 << 20;
 pub struct UdpServer<F> {
     socket: ServerSocket,
     handler_factory: F,
-    inboxes: Mutex<DatagramInboxes>,
+    longest_packet: usize,
+    /// A process that the program has forked receives its own datagrams.
+    inboxes: PerProcess<Mutex<DatagramInboxes>>,
 }
 
 impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
@@ -142,11 +146,17 @@ impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
         Self::over(ServerSocket::unix(path, Type::DGRAM), handler_factory)
     }
 
+    /// The mode and the group of the file, for a server over Unix sockets.
+    pub(super) fn file_access(&mut self) -> &mut FileAccess {
+        &mut self.socket.listening.options.access
+    }
+
     fn over(socket: ServerSocket, handler_factory: F) -> Self {
         Self {
             socket,
             handler_factory,
-            inboxes: Mutex::new(DatagramInboxes::new(8192)),
+            longest_packet: 8192,
+            inboxes: PerProcess::new(),
         }
     }
 
@@ -154,7 +164,7 @@ impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
     /// most 16 MiB. The rest of a longer datagram is lost, and [`DatagramRequest::is_truncated`]
     /// returns true. Over IPv4 the longest datagram has 65,507 bytes.
     pub fn max_packet_size(mut self, bytes: usize) -> Self {
-        self.inboxes = Mutex::new(DatagramInboxes::new(bytes.min(LONGEST_PACKET)));
+        self.longest_packet = bytes.min(LONGEST_PACKET);
         self
     }
 
@@ -205,7 +215,8 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
 
     fn get_request(&self) -> Result<DatagramRequest, GetRequestError> {
         let ahead = self.layer_handle().shared().may_receive_ahead();
-        let mut inboxes = lock(&self.inboxes);
+        let inboxes = |_: Option<&_>| Mutex::new(DatagramInboxes::new(self.longest_packet));
+        let mut inboxes = lock(self.inboxes.get_or_init(inboxes));
         if !inboxes.is_open() {
             inboxes.open(&self.socket.listening.opened()?);
         }
@@ -237,7 +248,9 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
 
     fn server_close(&self) {
         self.socket.listening.close();
-        lock(&self.inboxes).close();
+        if let Some(inboxes) = self.inboxes.get() {
+            lock(inboxes).close();
+        }
     }
 }
 
@@ -245,7 +258,7 @@ impl<F> fmt::Debug for UdpServer<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UdpServer")
             .field("socket", &self.socket)
-            .field("max_packet_size", &lock(&self.inboxes).longest())
+            .field("max_packet_size", &self.longest_packet)
             .finish_non_exhaustive()
     }
 }

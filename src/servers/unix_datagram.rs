@@ -73,6 +73,21 @@ impl<F: HandlerFactory<DatagramRequest>> UnixDatagramServer<F> {
         self.next = self.next.max_packet_size(bytes);
         self
     }
+
+    /// As [`UnixStreamServer::mode`](crate::UnixStreamServer::mode). A datagram that comes before
+    /// the mode is set, on a system other than Linux, waits in the socket.
+    #[doc(alias = "chmod")]
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.next.file_access().mode = Some(mode);
+        self
+    }
+
+    /// As [`UnixStreamServer::group`](crate::UnixStreamServer::group).
+    #[doc(alias = "chown")]
+    pub fn group(mut self, group_id: u32) -> Self {
+        self.next.file_access().group = Some(group_id);
+        self
+    }
 }
 
 impl<F: HandlerFactory<DatagramRequest>> MixIn for UnixDatagramServer<F> {

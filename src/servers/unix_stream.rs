@@ -74,6 +74,53 @@ impl<F: HandlerFactory<StreamRequest>> UnixStreamServer<F> {
         self.next = self.next.request_queue_size(size);
         self
     }
+
+    /// Sets the mode of the socket's file, such as `0o660`: who may connect. Without this call the
+    /// umask decides, as in Python.
+    ///
+    /// On Linux, bind(2) makes the file with this mode less the umask, and the server sets the rest
+    /// before it listens. So the file never has a right that the mode does not have, and the umask,
+    /// which belongs to the whole process, stays as it is. On another system the file has the mode
+    /// that the umask leaves until the server sets this mode, still before it listens.
+    ///
+    /// [`bind`](crate::Serve::bind) fails with [`Error::SetOption`] if the mode has more than three
+    /// octal digits, for a [given](Self::from_listener) socket, and for an abstract name; and with
+    /// [`Error::SocketFile`] if the system refuses the mode.
+    ///
+    /// ```
+    /// use std::os::unix::fs::MetadataExt;
+    /// use socketserver::{Serve, UnixStreamServer};
+    /// # use socketserver::{HandlerResult, RequestHandler, StreamRequest};
+    /// # struct Nothing;
+    /// # impl RequestHandler for Nothing {
+    /// #     fn handle(&mut self, _: &mut StreamRequest) -> HandlerResult { Ok(()) }
+    /// # }
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("socket");
+    /// let server = UnixStreamServer::new(&path, || Nothing).mode(0o660).bind()?;
+    /// assert_eq!(std::fs::metadata(&path)?.mode() & 0o777, 0o660);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "chmod")]
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.next.file_access().mode = Some(mode);
+        self
+    }
+
+    /// Sets the group that the socket's file belongs to, by its number. Without this call the
+    /// system decides: the group of the process, or that of the directory.
+    ///
+    /// The server sets the group before it listens. With a [`mode`](Self::mode), the former group
+    /// has no right to the file at any time.
+    ///
+    /// [`bind`](crate::Serve::bind) fails with [`Error::SocketFile`] if the process may not give
+    /// the file to the group, which is for members of the group and for privileged processes; and
+    /// with [`Error::SetOption`] as for [`mode`](Self::mode).
+    #[doc(alias = "chown")]
+    pub fn group(mut self, group_id: u32) -> Self {
+        self.next.file_access().group = Some(group_id);
+        self
+    }
 }
 
 impl<F: HandlerFactory<StreamRequest>> MixIn for UnixStreamServer<F> {

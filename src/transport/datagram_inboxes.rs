@@ -28,10 +28,6 @@ impl DatagramInboxes {
         }
     }
 
-    pub(crate) fn longest(&self) -> usize {
-        self.longest
-    }
-
     /// Whether there are sockets to receive from.
     pub(crate) fn is_open(&self) -> bool {
         !self.inboxes.is_empty()

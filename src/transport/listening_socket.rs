@@ -12,10 +12,12 @@ use socket2::{SockRef, Socket, Type};
 use crate::support::lock::lock;
 use crate::support::sync::Mutex;
 use crate::transport::bind::{Bound, Group, bind_each, first_socket};
+use crate::transport::bound_file::BoundFile;
+use crate::transport::descriptors::Descriptors;
 use crate::transport::get_request_error::GetRequestError;
 use crate::transport::socket_address::from_sockaddr;
 use crate::transport::socket_error::SocketError;
-use crate::transport::socket_file::{BoundFile, Claim, SocketFile};
+use crate::transport::socket_file::{Claim, ClaimError, SocketFile};
 use crate::transport::socket_options::SocketOptions;
 use crate::transport::socket_set::{SocketSet, Sockets};
 use crate::transport::sys;
@@ -98,8 +100,11 @@ impl ListeningSocket {
     /// Takes the given socket, or creates a socket of the first family that the system supports.
     fn create(&self) -> Result<Open, SocketError> {
         if let Endpoint::Given(socket) = &self.endpoint {
+            let mut descriptors = Descriptors::hold();
             let socket = lock(socket).take().ok_or(SocketError::Closed)?;
-            return Open::given(socket, self.kind).map_err(SocketError::Given);
+            let open = Open::given(socket, self.kind).map_err(SocketError::Given)?;
+            descriptors.register(open.socket.as_raw_fd());
+            return Ok(open);
         }
         if let Endpoint::Nowhere = self.endpoint {
             return Open::nowhere();
@@ -134,14 +139,33 @@ impl ListeningSocket {
                 let failed = |error| SocketError::Claim(file.path().to_owned(), error);
                 open.claim = Some(claim.map_err(failed)?);
             }
+            let mut descriptors = Descriptors::hold();
             let bound = bind_each(&open.groups, self.kind, self.options, &open.socket)
-                .and_then(|bound| open.take_sockets(bound));
-            match (&bound, &self.endpoint) {
-                (Ok(_), Endpoint::Unix(file)) => open.file = file.bound(),
-                (Ok(_), _) => {}
-                (Err(_), _) => open.claim = None,
+                .and_then(|bound| open.take_sockets(bound, &mut descriptors))
+                .and_then(|addresses| self.take_file(open).map(|()| addresses));
+            if bound.is_err() {
+                open.claim = None;
             }
             bound
+        })
+    }
+
+    /// Notes the file that bind(2) has made, and sets its group and mode, before a client can
+    /// connect.
+    fn take_file(&self, open: &mut Open) -> Result<(), SocketError> {
+        let Endpoint::Unix(file) = &self.endpoint else {
+            return Ok(());
+        };
+        open.file = file.bound();
+        let set = match &open.file {
+            Some(bound) => bound.set_access(self.options.access),
+            None => Ok(()),
+        };
+        set.map_err(|error| {
+            if let Some(bound) = open.file.take() {
+                bound.remove();
+            }
+            SocketError::Claim(file.path().to_owned(), ClaimError::Unusable(error))
         })
     }
 
@@ -214,35 +238,25 @@ impl ListeningSocket {
         }
     }
 
-    /// Closes the socket, once its last other user drops it, and removes the file that bind(2) has
-    /// made. The socket cannot be opened again.
+    /// Removes the file that bind(2) has made, and closes the socket, once its last other user
+    /// drops it. The socket cannot be opened again.
     pub(crate) fn close(&self) {
         if let Endpoint::Given(socket) = &self.endpoint {
             // Never opened, so the server still has to close it.
             drop(lock(socket).take());
         }
         let state = std::mem::replace(&mut *lock(&self.state), State::Closed);
-        if let State::Open(open) = state {
-            drop(open.claim);
-            drop(open.socket);
-            if let Some(file) = open.file {
+        if let State::Open(mut open) = state {
+            open.claim = None;
+            // Before the close, while the socket holds its inode and is live for other servers.
+            if let Some(file) = open.file.take() {
                 file.remove();
             }
-        }
-    }
-
-    /// Closes a forked child's copy. The parent's stays as it is.
-    pub(crate) fn close_in_child(&self) {
-        // `try_lock`, because a thread that held the lock at the fork does not exist in the child.
-        if let Ok(state) = self.state.try_lock()
-            && let State::Open(open) = &*state
-        {
-            let several = open.several.iter().flat_map(|several| several.sockets());
-            for socket in several.chain([&open.socket]) {
-                // No double close: the `Arc`s that own the descriptor are never dropped, since the
-                // child ends with `_exit`.
-                let _ = nix::unistd::close(socket.as_fd().as_raw_fd());
+            let mut descriptors = Descriptors::hold();
+            for socket in open.sockets() {
+                descriptors.unregister(socket.as_raw_fd());
             }
+            drop(open);
         }
     }
 }
@@ -323,8 +337,20 @@ impl Open {
         &self.groups[0].addresses[0]
     }
 
+    /// The sockets on which the server listens.
+    fn sockets(&self) -> &[Arc<OwnedFd>] {
+        match &self.several {
+            None => std::slice::from_ref(&self.socket),
+            Some(several) => several.sockets(),
+        }
+    }
+
     /// Serves on the bound sockets from now on. Returns their addresses.
-    fn take_sockets(&mut self, bound: Vec<Bound>) -> Result<Vec<Address>, SocketError> {
+    fn take_sockets(
+        &mut self,
+        bound: Vec<Bound>,
+        descriptors: &mut Descriptors,
+    ) -> Result<Vec<Address>, SocketError> {
         let (mut sockets, addresses): (Vec<_>, Vec<_>) = bound.into_iter().unzip();
         if sockets.len() == 1 {
             self.socket = sockets.remove(0);
@@ -333,6 +359,9 @@ impl Open {
                 .map_err(|source| SocketError::Several(addresses[0].clone(), source))?;
             self.socket = several.readable().clone();
             self.several = Some(Arc::new(several));
+        }
+        for socket in self.sockets() {
+            descriptors.register(socket.as_raw_fd());
         }
         self.is_bound = true;
         Ok(addresses)

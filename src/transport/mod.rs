@@ -2,15 +2,18 @@
 
 pub(crate) mod absent_stream;
 pub(crate) mod bind;
+pub(crate) mod bound_file;
 pub(crate) mod connection;
 pub(crate) mod datagram_inbox;
 pub(crate) mod datagram_inboxes;
 pub(crate) mod datagram_socket;
+pub(crate) mod descriptors;
 pub(crate) mod destination;
 pub(crate) mod get_request_error;
 pub(crate) mod lingering_connection;
 pub(crate) mod listening_socket;
 pub(crate) mod own_address;
+pub(crate) mod per_process;
 pub(crate) mod poll;
 pub(crate) mod prefixed_stream;
 pub(crate) mod reading;

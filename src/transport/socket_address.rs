@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use nix::libc::sockaddr_un;
 use socket2::SockAddr;
 
 use crate::transport::sys;
@@ -28,8 +29,12 @@ pub(crate) fn from_sockaddr(address: &SockAddr) -> Address {
 pub(crate) fn to_sockaddr(address: &Address) -> io::Result<SockAddr> {
     match address {
         Address::Inet(address) => Ok(SockAddr::from(*address)),
-        Address::Unix(path) => SockAddr::unix(path),
+        Address::Unix(path) => {
+            check_length("path", path.as_os_str().len())?;
+            SockAddr::unix(path)
+        }
         Address::UnixAbstract(name) => {
+            check_length("name", name.len())?;
             let path = [&[0], name.as_slice()].concat();
             SockAddr::unix(PathBuf::from(OsString::from_vec(path)))
         }
@@ -39,6 +44,21 @@ pub(crate) fn to_sockaddr(address: &Address) -> io::Result<SockAddr> {
              reply binds its own socket first",
         )),
     }
+}
+
+/// The most bytes of the path or the abstract name of a Unix socket: `sockaddr_un` has a byte more.
+const LONGEST_PATH: usize =
+    size_of::<sockaddr_un>() - std::mem::offset_of!(sockaddr_un, sun_path) - 1;
+
+fn check_length(what: &str, length: usize) -> io::Result<()> {
+    if length <= LONGEST_PATH {
+        return Ok(());
+    }
+    let text = format!(
+        "the {what} has {length} bytes, and that of a Unix socket has at most {LONGEST_PATH}; \
+         choose a shorter {what}"
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
 #[cfg(all(test, not(loom)))]
@@ -68,5 +88,19 @@ mod tests {
         ] {
             assert_eq!(from_sockaddr(&to_sockaddr(&address).unwrap()), address);
         }
+    }
+
+    #[test]
+    fn a_path_has_at_most_the_length_that_the_error_names() {
+        let path = |length| Address::from_unix_path("x".repeat(length).into());
+        assert!(to_sockaddr(&path(LONGEST_PATH)).is_ok());
+        let error = to_sockaddr(&path(LONGEST_PATH + 1)).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&format!("at most {LONGEST_PATH};")), "{text}");
+        let name = |length| Address::UnixAbstract(vec![b'x'; length]);
+        #[cfg(target_os = "linux")]
+        assert!(to_sockaddr(&name(LONGEST_PATH)).is_ok());
+        let error = to_sockaddr(&name(LONGEST_PATH + 1)).unwrap_err();
+        assert!(error.to_string().starts_with("the name has"), "{error}");
     }
 }

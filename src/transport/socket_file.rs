@@ -1,15 +1,18 @@
-//! The file of a Unix socket: a stale file is replaced, and the server's own file is removed at its
-//! close.
+//! The path of a Unix socket: a stale file is replaced, and every other file stays.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::support::log::{Level, log_line};
+use crate::transport::bound_file::{BoundFile, Identity, remove_only};
+use crate::transport::socket_address::to_sockaddr;
+use crate::transport::sys;
+use crate::values::address::Address;
 
 /// How long a server waits for another server that has locked the same directory.
 const LONGEST_WAIT_FOR_LOCK: Duration = Duration::from_secs(1);
@@ -38,6 +41,7 @@ impl SocketFile {
     pub(crate) fn claim(&self, kind: Type) -> Result<Claim, ClaimError> {
         let claim = Claim {
             directory: self.lock_directory(),
+            forks: sys::forks(),
         };
         self.remove_if_stale(kind)?;
         Ok(claim)
@@ -64,12 +68,20 @@ impl SocketFile {
 
     fn remove_if_stale(&self, kind: Type) -> Result<(), ClaimError> {
         let unusable = ClaimError::Unusable;
-        let file_type = match fs::symlink_metadata(&self.path) {
+        // Held open, so that no other file has the inode number while this file is examined.
+        let pinned = match sys::pin(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(unusable(error)),
-            Ok(metadata) => metadata.file_type(),
+            pinned => pinned.map_err(unusable)?,
         };
-        if !file_type.is_socket() {
+        let metadata = match &pinned {
+            Some(file) => file.metadata(),
+            None => fs::symlink_metadata(&self.path),
+        };
+        let metadata = match metadata {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            metadata => metadata.map_err(unusable)?,
+        };
+        if !metadata.file_type().is_socket() {
             let what = "a file that is not a socket is there; remove it, or choose another path";
             return Err(unusable(io::Error::new(io::ErrorKind::AlreadyExists, what)));
         }
@@ -81,16 +93,15 @@ impl SocketFile {
             Level::Info,
             "removing {path}, a socket on which no server listens"
         );
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(error)),
-            _ => Ok(()),
-        }
+        remove_only(&self.path, Identity::of(&metadata))
+            .map(drop)
+            .map_err(unusable)
     }
 
     /// Whether a server listens on the socket. Only connect(2) can answer: a live server sees a
     /// client that leaves without sending anything.
     fn is_live(&self, kind: Type) -> io::Result<bool> {
-        let address = SockAddr::unix(&self.path)?;
+        let address = to_sockaddr(&Address::Unix(self.path.clone()))?;
         let probe = Socket::new(Domain::UNIX, kind, None)?;
         // Non-blocking: connect(2) would wait for a live server whose queue is full.
         probe.set_nonblocking(true)?;
@@ -105,8 +116,7 @@ impl SocketFile {
     /// The file at the path, which bind(2) has just made. `None` if the file does not exist any
     /// more.
     pub(crate) fn bound(&self) -> Option<BoundFile> {
-        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
-        BoundFile::at(path)
+        BoundFile::at(&self.path)
     }
 }
 
@@ -126,44 +136,18 @@ pub(crate) enum ClaimError {
 #[derive(Debug)]
 pub(crate) struct Claim {
     directory: Option<File>,
+    /// The process that has the lock: see [`sys::forks`].
+    forks: u32,
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if let Some(directory) = &self.directory {
-            // The close of the descriptor is not enough: a child that was forked meanwhile has a
-            // copy.
+        // A process that was forked meanwhile shares the lock, and leaves it to its parent.
+        if let Some(directory) = &self.directory
+            && self.forks == sys::forks()
+        {
+            // The close of the descriptor is not enough: the forked process has a copy.
             let _ = directory.unlock();
-        }
-    }
-}
-
-/// The file that bind(2) has made: its absolute path, device and inode. So the server removes no
-/// other file, even after a change of its working directory.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct BoundFile {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-}
-
-impl BoundFile {
-    fn at(path: PathBuf) -> Option<Self> {
-        let metadata = fs::symlink_metadata(&path).ok()?;
-        let (device, inode) = (metadata.dev(), metadata.ino());
-        Some(Self {
-            path,
-            device,
-            inode,
-        })
-    }
-
-    /// Removes the file, if the path still leads to it.
-    pub(crate) fn remove(self) {
-        let is_ours = Self::at(self.path.clone()).as_ref() == Some(&self);
-        if is_ours && let Err(error) = fs::remove_file(&self.path) {
-            let path = self.path.display();
-            log_line!(Level::Warn, "cannot remove the socket {path}: {error}");
         }
     }
 }
@@ -217,18 +201,6 @@ mod tests {
         let error = error.to_string();
         assert!(error.contains("not a socket"), "{error}");
         assert_eq!(fs::read_to_string(&file.path).unwrap(), "precious");
-    }
-
-    #[test]
-    fn a_successor_s_file_is_not_removed() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = file(&directory);
-        let _ours = UnixListener::bind(&file.path).unwrap();
-        let bound = file.bound().unwrap();
-        fs::remove_file(&file.path).unwrap();
-        let _successor = UnixListener::bind(&file.path).unwrap();
-        bound.remove();
-        assert!(file.path.exists());
     }
 
     #[test]

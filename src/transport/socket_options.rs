@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use socket2::SockRef;
 
+use crate::transport::bound_file::FileAccess;
 use crate::transport::socket_error::SocketError;
+use crate::transport::sys;
 use crate::values::address::Address;
 
 /// The options that bind sets before bind(2); `None` where the caller has chosen nothing.
@@ -18,7 +20,13 @@ pub(crate) struct SocketOptions {
     pub(crate) reuse_port: Option<bool>,
     /// `IPV6_V6ONLY`, for IPv6 sockets.
     pub(crate) only_v6: Option<bool>,
+    /// The mode and the group of a Unix socket's file.
+    pub(crate) access: FileAccess,
 }
+
+/// The names of the options of a file in an error.
+const MODE: &str = "the mode of the file";
+const GROUP: &str = "the group of the file";
 
 impl SocketOptions {
     /// Sets the options of a socket that is to be bound to `address`. `only_v6` is the value of
@@ -44,17 +52,35 @@ impl SocketOptions {
             let set = socket.set_only_v6(self.only_v6.unwrap_or(only_v6));
             set.map_err(failed("IPV6_V6ONLY"))?;
         }
-        Ok(())
+        self.set_mode(&socket, address)
+    }
+
+    fn set_mode(&self, socket: &SockRef<'_>, address: &Address) -> Result<(), SocketError> {
+        let FileAccess { mode, group } = self.access;
+        let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+        let has_file = matches!(address, Address::Unix(_));
+        let set = match (mode, self.access.mode_at_bind()) {
+            (Some(0o1000..), _) => Err(invalid("a mode has three octal digits, such as 0o660")),
+            _ if !has_file && (mode, group) != (None, None) => {
+                Err(invalid("a name in the abstract namespace has no file"))
+            }
+            (_, Some(mode)) => sys::set_mode_before_bind(socket.as_fd(), mode),
+            (_, None) => Ok(()),
+        };
+        let option = if mode.is_some() { MODE } else { GROUP };
+        set.map_err(|source| SocketError::Option(option, address.clone(), source))
     }
 
     /// Fails if the caller has chosen an option, since `address` is bound already.
     pub(crate) fn refuse(&self, address: &Address) -> Result<(), SocketError> {
         let chosen = [
-            ("SO_REUSEADDR", self.reuse_address),
-            ("SO_REUSEPORT", self.reuse_port),
-            ("IPV6_V6ONLY", self.only_v6),
+            ("SO_REUSEADDR", self.reuse_address.is_some()),
+            ("SO_REUSEPORT", self.reuse_port.is_some()),
+            ("IPV6_V6ONLY", self.only_v6.is_some()),
+            (MODE, self.access.mode.is_some()),
+            (GROUP, self.access.group.is_some()),
         ];
-        match chosen.into_iter().find(|(_, value)| value.is_some()) {
+        match chosen.into_iter().find(|(_, is_chosen)| *is_chosen) {
             None => Ok(()),
             Some((option, _)) => {
                 let what = "the socket was given to the server, and is bound already; set the \

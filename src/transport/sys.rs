@@ -2,20 +2,25 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use nix::libc::c_int;
 use nix::poll::PollFlags;
+use nix::sys::stat::Mode;
 use socket2::{SockAddr, Socket, Type};
 
 #[cfg(any(target_os = "android", target_os = "linux"))]
 use {
+    nix::errno::Errno,
     nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
     nix::sys::signal::{SigSet, SigmaskHow, Signal},
+    nix::unistd::Pid,
     socket2::{Domain, SockRef},
-    std::os::fd::AsRawFd,
+    std::os::fd::FromRawFd,
+    std::os::unix::fs::OpenOptionsExt,
 };
 
 /// `MSG_NOSIGNAL`: a send to a client that has left fails with `EPIPE`, without `SIGPIPE` to the
@@ -158,6 +163,36 @@ pub(crate) fn untaken(_: BorrowedFd<'_>) -> Option<c_int> {
     None
 }
 
+/// Opens the file at `path`, a symbolic link itself, without any access to its contents (`O_PATH`):
+/// as long as the descriptor is open, no other file has the inode number. `None` on a system
+/// without such descriptors.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+pub(crate) fn pin(path: &Path) -> io::Result<Option<File>> {
+    let mut how = File::options();
+    let how = how.read(true);
+    let flags = nix::libc::O_PATH | nix::libc::O_NOFOLLOW;
+    how.custom_flags(flags).open(path).map(Some)
+}
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+pub(crate) fn pin(_: &Path) -> io::Result<Option<File>> {
+    Ok(None)
+}
+
+/// The path that leads to the file of a [pinned](pin) descriptor, where `/proc` is mounted.
+pub(crate) fn path_of_descriptor(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+/// Sets the mode with which bind(2) makes the file of this Unix socket, which the umask restricts
+/// further. Systems other than Linux ignore the mode of a socket without a file.
+pub(crate) fn set_mode_before_bind(socket: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
+    let mode = Mode::from_bits_truncate(mode as nix::libc::mode_t);
+    match nix::sys::stat::fchmod(socket, mode) {
+        Err(error) if cfg!(any(target_os = "android", target_os = "linux")) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 /// Who is at the other end of a Unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -208,6 +243,58 @@ pub(crate) fn unsent_bytes(socket: BorrowedFd<'_>) -> Option<usize> {
 pub(crate) fn unsent_bytes(_: BorrowedFd<'_>) -> Option<usize> {
     None
 }
+
+/// pidfd_open(2): a descriptor of a child, which is readable once the child has ended.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+#[allow(unsafe_code)]
+pub(crate) fn pidfd_open(child: Pid) -> nix::Result<OwnedFd> {
+    // SAFETY: the system call takes two integers, and no pointer.
+    let descriptor = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, child.as_raw(), 0) };
+    let descriptor = Errno::result(descriptor)?;
+    // SAFETY: the call has succeeded, so the number is that of a new descriptor, which nothing else
+    // owns. A descriptor is a small number, which no conversion changes.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
+}
+
+/// pidfd_send_signal(2): sends a signal to the child of this descriptor, and never to another
+/// process.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+#[allow(unsafe_code)]
+pub(crate) fn pidfd_send_signal(child: BorrowedFd<'_>, signal: Signal) -> nix::Result<()> {
+    let no_information = std::ptr::null::<nix::libc::siginfo_t>();
+    // SAFETY: the descriptor is open as long as it is borrowed. The pointer may be null: the system
+    // then makes the information that kill(2) makes.
+    let sent = unsafe {
+        nix::libc::syscall(
+            nix::libc::SYS_pidfd_send_signal,
+            child.as_raw_fd(),
+            signal as c_int,
+            no_information,
+            0,
+        )
+    };
+    Errno::result(sent).map(drop)
+}
+
+/// Takes the edge-triggered events of an epoll instance, so that it is not readable any more.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+#[allow(unsafe_code)]
+pub(crate) fn take_events(epoll: BorrowedFd<'_>) {
+    const MOST: usize = 64;
+    let mut events = [nix::libc::epoll_event { events: 0, u64: 0 }; MOST];
+    loop {
+        // SAFETY: the array has room for the number of events that is passed, and the descriptor is
+        // open as long as it is borrowed.
+        let count = unsafe {
+            nix::libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), MOST as c_int, 0)
+        };
+        if count < MOST as c_int {
+            return;
+        }
+    }
+}
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+pub(crate) fn take_events(_: BorrowedFd<'_>) {}
 
 /// The number of connections in the queue of a listening TCP socket: `TCP_INFO`. `None` for another
 /// socket, and on a system that does not count them.

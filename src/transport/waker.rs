@@ -1,15 +1,17 @@
 //! The waker, which ends the loop's wait before a request comes.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
 
 use nix::poll::{PollFd, PollFlags};
 
 use crate::support::deadline::Deadline;
 use crate::support::sync::atomic::{AtomicBool, Ordering};
+use crate::transport::descriptors::Descriptors;
 use crate::transport::poll::poll_until;
-use crate::transport::sys::HALF_CLOSED;
+use crate::transport::sys::{self, HALF_CLOSED};
 
 /// Ends the wait of the loop, from any thread, from a signal handler, and from a forked child.
 ///
@@ -69,8 +71,26 @@ impl Waker {
     }
 
     /// A further write end, for a signal handler.
+    #[cfg(not(any(target_os = "android", target_os = "linux")))]
     pub(crate) fn write_end(&self) -> io::Result<OwnedFd> {
         Ok(self.pair.write_end.try_clone()?.into())
+    }
+
+    /// Lets the events of this epoll instance end the wait too, until the waker is dropped.
+    /// [`drain`](Self::drain) takes the events. Only the first call has an effect.
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    pub(crate) fn wait_for_events_too(&self, epoll: OwnedFd) {
+        let _ = self.pair.events.set(epoll);
+    }
+
+    /// The descriptors of the pair.
+    pub(crate) fn descriptors(&self) -> [RawFd; 2] {
+        let SocketPair {
+            write_end,
+            read_end,
+            ..
+        } = &self.pair;
+        [write_end.as_raw_fd(), read_end.as_raw_fd()]
     }
 
     /// Waits until `socket` is readable or shut down, the waker ends the wait, or the deadline is
@@ -81,12 +101,22 @@ impl Waker {
         deadline: Deadline,
     ) -> io::Result<Woken> {
         let read_end = self.read_end();
+        let events = self.pair.events.get().map(|events| events.as_fd());
+        // Without events the socket is the second, and the third is not passed.
+        let (second, third) = match (events, socket) {
+            (None, socket) => (socket, None),
+            (events, socket) => (events, socket),
+        };
+        let count = 1 + [second, third].iter().flatten().count();
+        let fd =
+            |fd: Option<_>| PollFd::new(fd.unwrap_or(read_end), PollFlags::POLLIN | HALF_CLOSED);
         let mut fds = [
             PollFd::new(read_end, PollFlags::POLLIN),
-            PollFd::new(socket.unwrap_or(read_end), PollFlags::POLLIN | HALF_CLOSED),
+            fd(second),
+            fd(third),
         ];
-        let count = if socket.is_some() { 2 } else { 1 };
         poll_until(&mut fds[..count], deadline)?;
+        let wakers = 1 + usize::from(events.is_some());
         // `nix` has no name for `POLLRDHUP`, and returns `None` for events that contain it.
         let shut_down = |fd: &PollFd<'_>| {
             let events = fd.revents();
@@ -97,9 +127,9 @@ impl Waker {
             events.is_some_and(|events| events.contains(PollFlags::POLLERR))
         };
         Ok(Woken {
-            by_waker: fds[0].any().unwrap_or(true),
-            shut_down: fds[1..count].iter().any(shut_down),
-            has_error: fds[1..count].iter().any(has_error),
+            by_waker: fds[..wakers].iter().any(|fd| fd.any().unwrap_or(true)),
+            shut_down: fds[wakers..count].iter().any(shut_down),
+            has_error: fds[wakers..count].iter().any(has_error),
         })
     }
 }
@@ -136,17 +166,31 @@ pub(crate) trait Bytes {
 pub(crate) struct SocketPair {
     write_end: UnixStream,
     read_end: UnixStream,
+    /// A further descriptor whose events end the wait: an epoll instance.
+    events: OnceLock<OwnedFd>,
 }
 
 impl SocketPair {
     fn new() -> io::Result<Self> {
+        let mut open = Descriptors::hold();
         let (write_end, read_end) = UnixStream::pair()?;
         write_end.set_nonblocking(true)?;
         read_end.set_nonblocking(true)?;
+        open.register(write_end.as_raw_fd());
+        open.register(read_end.as_raw_fd());
         Ok(Self {
             write_end,
             read_end,
+            events: OnceLock::new(),
         })
+    }
+}
+
+impl Drop for SocketPair {
+    fn drop(&mut self) {
+        let mut open = Descriptors::hold();
+        open.unregister(self.write_end.as_raw_fd());
+        open.unregister(self.read_end.as_raw_fd());
     }
 }
 
@@ -163,6 +207,9 @@ impl Bytes for SocketPair {
             if count < bytes.len() {
                 break;
             }
+        }
+        if let Some(events) = self.events.get() {
+            sys::take_events(events.as_fd());
         }
         stop
     }

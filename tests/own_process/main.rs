@@ -8,6 +8,7 @@
 mod any_mix_in;
 mod bind_leak;
 mod blocked_child_signal;
+mod child_signal;
 mod deadlines;
 mod descriptors;
 mod fork_failure;
@@ -24,6 +25,7 @@ mod lost_listener;
 mod nothing_left;
 mod observation;
 mod panicking_logger;
+mod prefork;
 mod relays_in_children;
 mod signal_storm;
 mod slow_clients;

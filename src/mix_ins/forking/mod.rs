@@ -1,24 +1,25 @@
 //! The mix-in that serves each request in a process.
 
 mod child;
+mod ends;
 mod reports;
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
-use signal_hook::SigId;
-use signal_hook::consts::SIGCHLD;
-use signal_hook::low_level;
 
 use crate::base_server::{BaseServer, guarded};
 use crate::mix_in::MixIn;
 use crate::mix_ins::forking::child::live_as_child;
+use crate::mix_ins::forking::ends::{Child, ChildEnds};
 use crate::mix_ins::forking::reports::{ReportReceiver, ReportSender, reports};
 use crate::requests::request::Request;
 use crate::running::ended::Ended;
@@ -27,11 +28,13 @@ use crate::support::deadline::Deadline;
 use crate::support::lock::lock;
 use crate::support::log::{Level, log_line};
 use crate::support::sync::Mutex;
+use crate::transport::descriptors::Descriptors;
+use crate::transport::per_process::PerProcess;
 use crate::values::error::{Error, HandlerError};
 use crate::values::request_event::Outcome;
 
-/// How often a closing server checks its children without a signal: another part of the program may
-/// have replaced the signal's handler.
+/// How often a closing server checks its children without a wake: the end of a child may wake
+/// nothing, if the system has no descriptor for the child.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
 
 /// The default timeout of `handle_request`.
@@ -45,17 +48,23 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 ///
 /// At most [`max_children`](Self::max_children) children run at a time; at that number the loop
 /// stops accepting until a child ends. The loop collects its own children, each by its process id,
-/// and no other child of the program. `SIGCHLD` wakes the loop, which collects the children that
-/// have ended; the program's own handler for the signal is called as before.
+/// and no other child of the program. On Linux the end of a child wakes the loop through the
+/// child's pidfd, so the program's action for `SIGCHLD`, and its signal mask, are its own. If the
+/// program ignores `SIGCHLD`, the system collects all children of the program, these included, and
+/// discards their exit statuses: a child that ends the process itself then counts as failed. Where
+/// there is no pidfd, the loop looks for ended children twice a second. On a system other than
+/// Linux, `SIGCHLD` wakes the loop as long as the server is open, and the program's own handler is
+/// called as before.
 ///
 /// A server that is shut down or closed sends `SIGTERM` to each child. In a child, this signal
 /// begins the drain: [`wait`](crate::StreamRequest::wait) returns false, and the handler goes on
 /// otherwise. [`server_close`](crate::Server::server_close) kills a child that still runs at the
 /// drain timeout, if [`block_on_close`](Self::block_on_close) is set.
 ///
-/// A child closes its copy of a TCP or Unix stream server's listening socket, so that no client can
-/// connect to a server that has ended while a child runs. A child keeps its copies of the sockets
-/// of other servers in the same program, as in Python.
+/// A child closes its copies of the listening sockets and wakers of every server of this crate in
+/// the program, whichever mix-in the server has. So no client can connect to a server that has
+/// ended while a child runs, and its address is free. A child keeps its own server's waker, and a
+/// socket of datagrams, through which it replies. In Python a child keeps all copies.
 ///
 /// # Forking a program with threads
 ///
@@ -82,9 +91,18 @@ pub struct ForkingMixIn<S> {
     next: S,
     max_children: usize,
     block_on_close: bool,
+    /// A process that the program has forked has children of its own.
+    families: PerProcess<Family>,
+}
+
+/// The children of one process.
+#[derive(Debug, Default)]
+struct Family {
+    /// Whether the server is activated, and not closed.
+    is_active: AtomicBool,
     /// A mutex, because `collect_children` may run in any thread.
-    children: Mutex<HashMap<Pid, RequestInChild>>,
-    /// Set by `server_activate`, which has a shared reference only.
+    children: Mutex<HashMap<Pid, (Child, RequestInChild)>>,
+    /// Made at the activation, and in a forked process for the first request.
     watch: Mutex<Option<ChildWatch>>,
 }
 
@@ -95,8 +113,7 @@ impl<S: BaseServer> ForkingMixIn<S> {
             next,
             max_children: 40,
             block_on_close: true,
-            children: Mutex::default(),
-            watch: Mutex::new(None),
+            families: PerProcess::new(),
         }
     }
 
@@ -119,7 +136,7 @@ impl<S: BaseServer> ForkingMixIn<S> {
     #[must_use]
     #[doc(alias = "active_children")]
     pub fn child_pids(&self) -> Vec<u32> {
-        let children = lock(&self.children);
+        let children = lock(&self.family().children);
         children.keys().map(|pid| pid.as_raw() as u32).collect()
     }
 
@@ -129,11 +146,63 @@ impl<S: BaseServer> ForkingMixIn<S> {
         self.collect(WaitPidFlag::WNOHANG, Outcome::Failed);
     }
 
+    fn family(&self) -> &Family {
+        self.families.get_or_init(|parent| {
+            let is_active = parent.is_some_and(|parent| parent.is_active.load(Ordering::Acquire));
+            Family {
+                is_active: AtomicBool::new(is_active),
+                ..Family::default()
+            }
+        })
+    }
+
+    /// Makes what this process needs to notice the ends of its children.
+    fn watch(&self) -> io::Result<ChildWatch> {
+        let waker = self.layer_handle().shared().waker()?;
+        let mut kept = Vec::from(waker.descriptors());
+        // A child replies to its datagram through the server's sockets of datagrams, and has no
+        // other use for them.
+        let addresses = self.layer_handle().shared().server_addresses();
+        kept.extend(Descriptors::hold().datagram_sockets(addresses));
+        let (sender, receiver) = reports()?;
+        Ok(ChildWatch {
+            sender,
+            receiver,
+            kept: kept.into(),
+            ends: ChildEnds::watch(waker)?,
+        })
+    }
+
+    /// The means of a child to report its end, and the descriptors that it keeps.
+    fn for_child(&self) -> Result<(Arc<ReportSender>, Arc<[RawFd]>), HandlerError> {
+        let family = self.family();
+        let mut watch = lock(&family.watch);
+        if watch.is_none() && family.is_active.load(Ordering::Acquire) {
+            *watch = Some(self.watch()?);
+        }
+        let watch = watch.as_ref().ok_or("the server is not activated")?;
+        Ok((watch.sender.clone(), watch.kept.clone()))
+    }
+
+    /// Enters a child that has been forked.
+    fn enter(&self, pid: Pid, request: RequestInChild) {
+        let family = self.family();
+        let mut children = lock(&family.children);
+        if let Some(watch) = &*lock(&family.watch) {
+            let (child, wakes) = watch.ends.add(pid);
+            if !wakes {
+                self.layer_handle().shared().look_for_children();
+            }
+            children.insert(pid, (child, request));
+        }
+    }
+
     /// Calls waitpid(2) for each child, with the flags `how`. A killed child without a report has
     /// the outcome `if_killed`.
     fn collect(&self, how: WaitPidFlag, if_killed: Outcome) {
         let mut statuses = Vec::new();
-        let ended: Vec<_> = lock(&self.children)
+        let family = self.family();
+        let ended: Vec<_> = lock(&family.children)
             .extract_if(|&child, _| {
                 let status = wait_for(child, how);
                 let has_ended = status != Ok(WaitStatus::StillAlive);
@@ -143,22 +212,24 @@ impl<S: BaseServer> ForkingMixIn<S> {
                 has_ended
             })
             .collect();
-        for ((child, request), status) in ended.into_iter().zip(statuses) {
+        for ((pid, (child, request)), status) in ended.into_iter().zip(statuses) {
             log_end(&status);
-            let report = match &mut *lock(&self.watch) {
-                Some(watch) => watch.receiver.take(child.as_raw() as u32),
+            let report = match &mut *lock(&family.watch) {
+                Some(watch) => {
+                    watch.ends.remove(&child);
+                    watch.receiver.take(pid.as_raw() as u32)
+                }
                 None => None,
             };
+            drop(child);
             let without_report = || Ended::without_report(outcome(&status, if_killed));
             request.end(&report.unwrap_or_else(without_report));
         }
     }
 
     fn signal_children(&self, signal: Signal) {
-        for &child in lock(&self.children).keys() {
-            // kill(2) may fail if the child has ended. The signal cannot reach another process as
-            // long as the child is not collected.
-            let _ = kill(child, signal);
+        for (child, _) in lock(&self.family().children).values() {
+            child.signal(signal);
         }
     }
 
@@ -172,16 +243,15 @@ impl<S: BaseServer> ForkingMixIn<S> {
         if !shared.places().are_full() || !shared.has_client_at_socket() {
             return;
         }
-        let mut children = lock(&self.children);
+        let mut children = lock(&self.family().children);
         let in_turn = children
-            .iter_mut()
+            .values_mut()
             .filter(|(_, request)| !request.was_asked_to_end());
-        if let Some((&child, request)) = in_turn.min_by_key(|(_, request)| request.accepted())
+        if let Some((child, request)) = in_turn.min_by_key(|(_, request)| request.accepted())
             && request.accepted().elapsed() >= turn
         {
             request.note_asked_to_end();
-            // As in `signal_children`.
-            let _ = kill(child, Signal::SIGTERM);
+            child.signal(Signal::SIGTERM);
         }
     }
 
@@ -192,7 +262,7 @@ impl<S: BaseServer> ForkingMixIn<S> {
         let deadline = shared.lifecycle().close_deadline();
         loop {
             self.collect_children();
-            if lock(&self.children).is_empty() {
+            if lock(&self.family().children).is_empty() {
                 return;
             }
             if deadline.is_over() {
@@ -222,20 +292,16 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
             let address = self.layer_handle().server().server_address();
             Error::activate(address, source)
         };
-        let waker = self.layer_handle().shared().waker().map_err(failed)?;
-        let write_end: OwnedFd = waker.write_end().map_err(failed)?;
-        let (sender, receiver) = reports().map_err(failed)?;
-        let signal = low_level::pipe::register(SIGCHLD, write_end).map_err(failed)?;
-        *lock(&self.watch) = Some(ChildWatch {
-            sender,
-            receiver,
-            _signal: ChildSignal(signal),
-        });
+        let watch = self.watch().map_err(failed)?;
+        let family = self.family();
+        *lock(&family.watch) = Some(watch);
+        // Release: a forked process that sees the flag watches its own children.
+        family.is_active.store(true, Ordering::Release);
         Ok(())
     }
 
     fn is_ready(&self) -> bool {
-        lock(&self.children).len() < self.max_children && self.next.is_ready()
+        lock(&self.family().children).len() < self.max_children && self.next.is_ready()
     }
 
     #[allow(unsafe_code)]
@@ -243,9 +309,12 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
     where
         T: BaseServer<Request = S::Request>,
     {
-        let Some(parent) = lock(&self.watch).as_ref().map(|it| it.sender.clone()) else {
-            let error = "cannot fork a child for the request: the server is not activated".into();
-            return give_up(top, request, error);
+        let (parent, kept) = match self.for_child() {
+            Ok(for_child) => for_child,
+            Err(error) => {
+                let error = format!("cannot fork a child for the request: {error}").into();
+                return give_up(top, request, error);
+            }
         };
         // SIGTERM stays blocked until the child has installed its handler: before that, the default
         // action would kill the child.
@@ -259,6 +328,7 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
         // Held at the fork, so that no other thread of the parent holds these locks, and the child
         // can take them.
         let settings = self.layer_handle().shared().settings().hold();
+        let descriptors = Descriptors::hold();
         // SAFETY: in a child of a program with threads, only async-signal-safe functions may be
         // called until exec. The type's documentation has the conditions under which the child may
         // do more, and leaves them to the user. The child runs `live_as_child`, which neither
@@ -266,13 +336,17 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
         // another thread of the parent may have held at the fork.
         let forked = unsafe { fork() };
         drop(settings);
+        if let Ok(ForkResult::Child) = forked {
+            descriptors.close_in_child(&kept);
+        }
+        drop(descriptors);
         match forked {
             Ok(ForkResult::Child) => live_as_child(top, request, parent, mask),
             Ok(ForkResult::Parent { child }) => {
                 unmask();
                 guarded(top).observe_start(&request);
                 let in_child = request.guard_mut().hand_to_child();
-                lock(&self.children).insert(child, in_child);
+                self.enter(child, in_child);
                 top.close_request(top, request);
             }
             Err(error) => {
@@ -311,7 +385,9 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
         } else {
             self.collect_children();
         }
-        *lock(&self.watch) = None;
+        let family = self.family();
+        family.is_active.store(false, Ordering::Release);
+        *lock(&family.watch) = None;
     }
 }
 
@@ -320,23 +396,16 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
 struct ChildWatch {
     sender: Arc<ReportSender>,
     receiver: ReportReceiver,
-    _signal: ChildSignal,
+    /// The registered descriptors that a child keeps: the waker of its server, with which its
+    /// handler can stop the loop, and a socket of datagrams.
+    kept: Arc<[RawFd]>,
+    ends: ChildEnds,
 }
 
 /// Ends a request for which no child could be forked.
 fn give_up<T: BaseServer>(top: &Arc<T>, mut request: T::Request, error: HandlerError) {
     guarded(top).handle_error(&mut request, &error);
     guarded(top).shutdown_request(request);
-}
-
-/// The registration of `SIGCHLD`, which wakes the loop until this value is dropped.
-#[derive(Debug)]
-struct ChildSignal(SigId);
-
-impl Drop for ChildSignal {
-    fn drop(&mut self) {
-        low_level::unregister(self.0);
-    }
 }
 
 /// Calls waitpid(2); tries again after a signal.

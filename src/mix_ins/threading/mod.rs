@@ -11,6 +11,7 @@ use crate::mix_in::MixIn;
 use crate::mix_ins::threading::hand_over::HandOver;
 use crate::running::thread_name::thread_name;
 use crate::running::threads::Threads;
+use crate::transport::per_process::PerProcess;
 
 /// The default time that an idle thread waits for a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -36,8 +37,8 @@ pub struct ThreadingMixIn<S: BaseServer> {
     daemon_threads: bool,
     block_on_close: bool,
     keep_alive: Duration,
-    hand_over: Arc<HandOver<S::Request>>,
-    threads: Arc<Threads>,
+    /// A process that the program has forked has threads of its own.
+    crews: PerProcess<Crew<S::Request>>,
     /// The name of the threads, once the first is started.
     thread_name: OnceLock<String>,
 }
@@ -50,8 +51,7 @@ impl<S: BaseServer> ThreadingMixIn<S> {
             daemon_threads: false,
             block_on_close: true,
             keep_alive: KEEP_ALIVE,
-            hand_over: Arc::new(HandOver::new()),
-            threads: Arc::default(),
+            crews: PerProcess::new(),
             thread_name: OnceLock::new(),
         }
     }
@@ -84,6 +84,14 @@ impl<S: BaseServer> ThreadingMixIn<S> {
         self
     }
 
+    /// The threads of this process.
+    fn crew(&self) -> &Crew<S::Request> {
+        self.crews.get_or_init(|_| Crew {
+            hand_over: Arc::new(HandOver::new()),
+            threads: Arc::default(),
+        })
+    }
+
     fn thread_name(&self) -> &str {
         self.thread_name.get_or_init(|| {
             let address = self.layer_handle().server().server_address();
@@ -96,23 +104,28 @@ impl<S: BaseServer> ThreadingMixIn<S> {
     where
         T: BaseServer<Request = S::Request>,
     {
-        let (thread_top, hand_over) = (top.clone(), self.hand_over.clone());
+        let Crew { hand_over, threads } = self.crew();
+        let (thread_top, hand_over) = (top.clone(), hand_over.clone());
         let keep_alive = self.keep_alive;
-        let started = self
-            .threads
-            .start_thread(self.thread_name(), request, move |first| {
-                let mut next = Some(first);
-                while let Some(request) = next {
-                    process_request_thread(&thread_top, request);
-                    next = hand_over.pop(keep_alive);
-                }
-            });
+        let started = threads.start_thread(self.thread_name(), request, move |first| {
+            let mut next = Some(first);
+            while let Some(request) = next {
+                process_request_thread(&thread_top, request);
+                next = hand_over.pop(keep_alive);
+            }
+        });
         if let Err((mut request, error)) = started {
             let error = format!("cannot start a thread for the request: {error}").into();
             guarded(top).handle_error(&mut request, &error);
             guarded(top).shutdown_request(request);
         }
     }
+}
+
+/// The threads of one process, and the queue through which requests are handed over to them.
+struct Crew<R> {
+    hand_over: Arc<HandOver<R>>,
+    threads: Arc<Threads>,
 }
 
 impl<S: BaseServer> MixIn for ThreadingMixIn<S> {
@@ -126,18 +139,19 @@ impl<S: BaseServer> MixIn for ThreadingMixIn<S> {
     where
         T: BaseServer<Request = S::Request>,
     {
-        if let Err(request) = self.hand_over.push_if_idle(request) {
+        if let Err(request) = self.crew().hand_over.push_if_idle(request) {
             self.start_thread(top, request);
         }
     }
 
     fn server_close(&self) {
         self.next.server_close();
-        self.hand_over.close();
+        let Crew { hand_over, threads } = self.crew();
+        hand_over.close();
         if !self.block_on_close || self.daemon_threads {
             self.layer_handle().shared().wait_for_stoppers();
         } else if self.layer_handle().wait_for_requests() {
-            self.threads.join();
+            threads.join();
         }
     }
 }
