@@ -48,7 +48,7 @@ pub enum Problem {
     Output(io::Error),
     #[error("this line has more than the {0} bytes of a message; no part of the line was sent")]
     LineTooLong(usize),
-    #[error("there is no server: {0}; check the address, and that the server runs")]
+    #[error("{}", not_there(.0))]
     NotThere(io::Error),
     #[error("the server left before its answer was complete; its log may have the reason")]
     Left,
@@ -90,7 +90,14 @@ impl Failure {
             let _ = error.format(task).print();
             return ExitCode::from(2);
         }
-        print_line(&format!("socketserver: {self}"));
+        // A URL byte for byte, so that it can be typed again.
+        let line = match &self {
+            Self::There(url, problem) => {
+                [&url.to_bytes(), format!(": {problem}").as_bytes()].concat()
+            }
+            failure => failure.to_string().into_bytes(),
+        };
+        print_line([b"socketserver: ", &*line].concat());
         match self {
             Self::Interrupted(signal) => {
                 u8::try_from(128 + signal).map_or(ExitCode::FAILURE, ExitCode::from)
@@ -102,6 +109,18 @@ impl Failure {
     /// True if standard output is a pipe whose read end is closed.
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Here(Problem::Output(error)) if error.kind() == ErrorKind::BrokenPipe)
+    }
+}
+
+/// Why a server cannot be reached.
+fn not_there(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::PermissionDenied => format!(
+            "the system does not let this user reach the server: {error}; to connect to a Unix \
+             socket, a user needs the right to write to its file, which its owner or the server's \
+             --socket-mode gives, and to search its directory"
+        ),
+        _ => format!("there is no server: {error}; check the address, and that the server runs"),
     }
 }
 
@@ -157,6 +176,14 @@ mod tests {
         assert!(message.starts_with("tcp://127.0.0.1:8080: the server left"));
         let message = Problem::LineTooLong(1024).at(&url).to_string();
         assert!(message.starts_with("this line has more than the 1024 bytes"));
+    }
+
+    #[test]
+    fn a_server_that_this_user_may_not_reach_is_not_taken_for_none() {
+        let error = io::Error::from(ErrorKind::PermissionDenied);
+        let message = Problem::NotThere(error).to_string();
+        assert!(message.contains("the right to write"), "{message}");
+        assert!(!message.contains("there is no server"), "{message}");
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod command_line;
 mod console;
 mod factory;
 mod failure;
+mod inherited;
 mod mix_in;
 mod registry;
 mod remote;
@@ -43,6 +44,7 @@ use command_line::{CommandLine, Task};
 use failure::{Failure, Problem};
 
 fn main() -> ExitCode {
+    inherited::unblock_stop_signals();
     let parsed = CommandLine::parse_from_arguments(env::args_os());
     let (line, mut command) = match parsed {
         Ok(parsed) => parsed,
@@ -78,10 +80,10 @@ fn print_help(help: &clap::Error) -> Result<(), Failure> {
         true => text.ansi().to_string(),
         false => text.to_string(),
     };
-    standard_streams::print(&text).map_err(|error| Failure::Here(Problem::Output(error)))
+    standard_streams::print(text).map_err(|error| Failure::Here(Problem::Output(error)))
 }
 
 /// Prints a line per handler, in columns.
 fn list() -> io::Result<()> {
-    standard_streams::print(&registry::table())
+    standard_streams::print(registry::table())
 }

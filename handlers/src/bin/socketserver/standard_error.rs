@@ -34,9 +34,9 @@ pub fn start_log() {
 }
 
 /// Writes a line that is printed at every log level.
-pub fn print_line(line: &str) {
+pub fn print_line(line: impl AsRef<[u8]>) {
     // Ignored: nothing is there to write the error to.
-    let _ = StandardError.write_all(format!("{line}\n").as_bytes());
+    let _ = StandardError.write_all(&[line.as_ref(), b"\n"].concat());
 }
 
 /// Whether colours are wanted on this output: a terminal, unless the environment forbids them.

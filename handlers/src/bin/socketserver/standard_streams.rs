@@ -38,9 +38,9 @@ pub fn output() -> Patient<Stdout> {
 }
 
 /// Prints a text on standard output.
-pub fn print(text: &str) -> io::Result<()> {
+pub fn print(text: impl AsRef<[u8]>) -> io::Result<()> {
     let mut output = output();
-    output.write_all(text.as_bytes())?;
+    output.write_all(text.as_ref())?;
     output.flush()
 }
 

@@ -34,13 +34,15 @@ enum Phase {
 }
 
 impl StopSignals {
-    /// Catches SIGINT, SIGTERM and SIGHUP, and starts the thread that waits for them. A SIGHUP that
-    /// is ignored stays ignored: nohup(1) starts a program that outlives its terminal.
+    /// Catches SIGINT, SIGTERM and SIGHUP, and starts the thread that waits for them.
+    ///
+    /// A SIGHUP that is ignored stays ignored: nohup(1) starts a program that outlives its
+    /// terminal. So does a SIGINT: a shell without job control ignores it in the programs that it
+    /// starts in the background, since the user's Ctrl-C is for the program in front. SIGTERM is
+    /// the stop request of supervisors, and is caught in any case.
     pub fn catch() -> io::Result<Self> {
-        let mut caught = vec![SIGINT, SIGTERM];
-        if !is_ignored(SIGHUP) {
-            caught.push(SIGHUP);
-        }
+        let kept = [SIGINT, SIGHUP].into_iter().filter(|it| !is_ignored(*it));
+        let caught = Vec::from_iter(kept.chain([SIGTERM]));
         let mut signals = Signals::new(caught)?;
         let phase = Arc::new(Mutex::new(Phase::Starting));
         let watched = Arc::clone(&phase);

@@ -1,18 +1,33 @@
 //! The URL of a server: its transport and its address.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::SocketAddr as UnixSocketAddr;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use clap::builder::{OsStringValueParser, TryMapValueParser, TypedValueParser, ValueParserFactory};
+use nix::libc::sockaddr_un;
 use nix::net::if_::{if_indextoname, if_nametoindex};
 use socketserver::InetAddress;
+
+/// The most bytes of the path or the name of a Unix socket.
+const LONGEST_PATH: usize =
+    size_of::<sockaddr_un>() - std::mem::offset_of!(sockaddr_un, sun_path) - 1;
 
 /// The transport and the address of a server: `tcp://HOST:PORT`, `udp://HOST:PORT`, `unix:///PATH`
 /// or `unixgram:///PATH`.
 ///
-/// A URL prints as the user writes it. Nothing is percent-encoded: a path is taken literally.
+/// A path may be relative (`unix://run/socket`), the two slashes may be missing
+/// (`unix:/run/socket`, as an address prints in the log), and `@` begins a name in Linux's abstract
+/// namespace (`unix://@name`; the file `@name` is `unix://./@name`).
+///
+/// A URL prints as the user writes it, but for missing slashes. Nothing is percent-encoded: a path
+/// is taken byte for byte, and need not be UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Url {
     /// The server accepts connections.
@@ -26,7 +41,7 @@ pub enum Url {
 pub enum StreamUrl {
     /// `tcp://HOST:PORT`.
     Tcp(HostPort),
-    /// `unix:///PATH`.
+    /// `unix:///PATH`; an abstract name has a NUL byte in front, as in the framework.
     Unix(PathBuf),
 }
 
@@ -89,10 +104,12 @@ pub enum UrlError {
     #[error("the path is missing; write {0}:///PATH")]
     NoPath(&'static str),
     #[error(
-        "the path {0:?} is relative; an absolute path begins with a third slash, as in \
-         {1}:///run/service.sock"
+        "the path has {0} bytes, and the path of a Unix socket has at most {LONGEST_PATH}; choose \
+         a shorter path, or a path relative to the working directory"
     )]
-    RelativePath(String, &'static str),
+    LongPath(usize),
+    #[error("the path {0:?} contains a byte 0")]
+    NulByte(String),
     #[error("the path {0:?} ends with a slash; the socket is a file")]
     Directory(String),
     #[error("the path {0:?} contains a control character")]
@@ -108,6 +125,57 @@ impl Url {
     /// A UDP port of 127.0.0.1.
     pub const fn local_udp(port: u16) -> Self {
         Self::Datagram(DatagramUrl::Udp(HostPort::local(port)))
+    }
+
+    /// The URL as the user writes it, byte for byte.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let path = match self {
+            Self::Stream(StreamUrl::Unix(path)) | Self::Datagram(DatagramUrl::Unix(path)) => path,
+            _ => return self.to_string().into_bytes(),
+        };
+        let shown = shown_path(path);
+        [self.scheme().as_bytes(), b"://", &shown].concat()
+    }
+
+    /// The path or the abstract name of a Unix socket; `None` for the others.
+    pub fn unix_path(&self) -> Option<&Path> {
+        match self {
+            Self::Stream(StreamUrl::Unix(path)) | Self::Datagram(DatagramUrl::Unix(path)) => {
+                Some(path)
+            }
+            _ => None,
+        }
+    }
+
+    /// Parses an argument of the command line, which need not be UTF-8.
+    pub fn from_os_str(text: &OsStr) -> Result<Self, UrlError> {
+        let bytes = text.as_bytes();
+        let lossy = || String::from_utf8_lossy(bytes).into_owned();
+        for (scheme, datagrams) in [("unix", false), ("unixgram", true)] {
+            let Some(rest) = bytes
+                .strip_prefix(scheme.as_bytes())
+                .and_then(|rest| rest.strip_prefix(b":"))
+            else {
+                continue;
+            };
+            let path = parse_path(rest.strip_prefix(b"//").unwrap_or(rest), scheme)?;
+            return Ok(match datagrams {
+                false => StreamUrl::Unix(path).into(),
+                true => DatagramUrl::Unix(path).into(),
+            });
+        }
+        let text = lossy();
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
+        match scheme {
+            "tcp" => Ok(StreamUrl::Tcp(rest.parse()?).into()),
+            "udp" => Ok(DatagramUrl::Udp(rest.parse()?).into()),
+            "" => Err(UrlError::NoScheme),
+            _ => Err(UrlError::UnknownScheme(scheme.to_owned())),
+        }
+    }
+
+    fn from_os_string(text: OsString) -> Result<Self, UrlError> {
+        Self::from_os_str(&text)
     }
 
     /// The part before `://`, which names the transport.
@@ -200,15 +268,16 @@ impl FromStr for Url {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
-        match scheme {
-            "tcp" => Ok(StreamUrl::Tcp(rest.parse()?).into()),
-            "udp" => Ok(DatagramUrl::Udp(rest.parse()?).into()),
-            "unix" => Ok(StreamUrl::Unix(parse_path(rest, "unix")?).into()),
-            "unixgram" => Ok(DatagramUrl::Unix(parse_path(rest, "unixgram")?).into()),
-            "" => Err(UrlError::NoScheme),
-            _ => Err(UrlError::UnknownScheme(scheme.to_owned())),
-        }
+        Self::from_os_str(OsStr::new(text))
+    }
+}
+
+/// Arguments are parsed with [`Url::from_os_str`].
+impl ValueParserFactory for Url {
+    type Parser = TryMapValueParser<OsStringValueParser, fn(OsString) -> Result<Url, UrlError>>;
+
+    fn value_parser() -> Self::Parser {
+        OsStringValueParser::new().try_map(Url::from_os_string)
     }
 }
 
@@ -299,13 +368,46 @@ fn parse_port(text: &str) -> Result<u16, UrlError> {
     }
 }
 
-fn parse_path(path: &str, scheme: &'static str) -> Result<PathBuf, UrlError> {
-    match path {
-        "" | "/" => Err(UrlError::NoPath(scheme)),
-        _ if !path.starts_with('/') => Err(UrlError::RelativePath(path.to_owned(), scheme)),
-        _ if path.ends_with('/') => Err(UrlError::Directory(path.to_owned())),
-        _ if path.contains(char::is_control) => Err(UrlError::ControlCharacter(path.to_owned())),
-        _ => Ok(path.into()),
+fn parse_path(path: &[u8], scheme: &'static str) -> Result<PathBuf, UrlError> {
+    let text = || String::from_utf8_lossy(path).into_owned();
+    let (mut name, is_abstract) = match path {
+        [b'@', name @ ..] => (name.to_owned(), true),
+        _ => (path.to_owned(), false),
+    };
+    if name.is_empty() || path == b"/" {
+        return Err(UrlError::NoPath(scheme));
+    }
+    if !is_abstract && name.ends_with(b"/") {
+        return Err(UrlError::Directory(text()));
+    }
+    if name.contains(&0) {
+        return Err(UrlError::NulByte(text()));
+    }
+    if text().contains(char::is_control) {
+        return Err(UrlError::ControlCharacter(text()));
+    }
+    if name.len() > LONGEST_PATH {
+        return Err(UrlError::LongPath(name.len()));
+    }
+    if is_abstract {
+        name.insert(0, 0);
+    }
+    Ok(OsString::from_vec(name).into())
+}
+
+/// The path of a Unix socket as the user writes it: with `@` before an abstract name.
+fn shown_path(path: &Path) -> Vec<u8> {
+    match path.as_os_str().as_bytes() {
+        [0, name @ ..] => [b"@", name].concat(),
+        path => path.to_owned(),
+    }
+}
+
+/// The address of a Unix socket with this path or abstract name.
+pub fn unix_address(path: &Path) -> io::Result<UnixSocketAddr> {
+    match path.as_os_str().as_bytes() {
+        [0, name @ ..] => UnixSocketAddr::from_abstract_name(name),
+        _ => UnixSocketAddr::from_pathname(path),
     }
 }
 
@@ -323,7 +425,7 @@ impl fmt::Display for StreamUrl {
         write!(f, "{}://", self.scheme())?;
         match self {
             Self::Tcp(place) => place.fmt(f),
-            Self::Unix(path) => path.display().fmt(f),
+            Self::Unix(path) => String::from_utf8_lossy(&shown_path(path)).fmt(f),
         }
     }
 }
@@ -333,7 +435,7 @@ impl fmt::Display for DatagramUrl {
         write!(f, "{}://", self.scheme())?;
         match self {
             Self::Udp(place) => place.fmt(f),
-            Self::Unix(path) => path.display().fmt(f),
+            Self::Unix(path) => String::from_utf8_lossy(&shown_path(path)).fmt(f),
         }
     }
 }
@@ -376,6 +478,12 @@ mod tests {
             "unix:///run/upper.sock",
             "unix:///tmp/a b/ü%20:?#.sock",
             "unixgram:///run/time.sock",
+            "unix://@name",
+            "unixgram://@a/b/",
+            "unix://./relative.sock",
+            "unixgram://relative.sock",
+            "unix://./@file",
+            "unix:///tmp/%41.sock",
         ] {
             assert_eq!(parse(text).unwrap().to_string(), text);
         }
@@ -446,23 +554,15 @@ mod tests {
             ),
             ("unix://", UrlError::NoPath("unix")),
             ("unixgram:///", UrlError::NoPath("unixgram")),
-            (
-                "unix://run/a",
-                UrlError::RelativePath(quoted("run/a"), "unix"),
-            ),
-            (
-                "unixgram://a",
-                UrlError::RelativePath(quoted("a"), "unixgram"),
-            ),
+            ("unix:", UrlError::NoPath("unix")),
+            ("unix://@", UrlError::NoPath("unix")),
+            ("unixgram:run/", UrlError::Directory(quoted("run/"))),
             ("unix:///run/", UrlError::Directory(quoted("/run/"))),
             (
                 "unix:///run/a\nb",
                 UrlError::ControlCharacter(quoted("/run/a\nb")),
             ),
-            (
-                "unix:///run/a\0b",
-                UrlError::ControlCharacter(quoted("/run/a\0b")),
-            ),
+            ("unix:///run/a\0b", UrlError::NulByte(quoted("/run/a\0b"))),
         ];
         for (text, error) in table {
             assert_eq!(parse(text), Err(error), "{text:?}");
@@ -513,11 +613,37 @@ mod tests {
             message("tcp://::1"),
             "the IPv6 address ::1 has no brackets; write [::1]:PORT"
         );
-        assert_eq!(
-            message("unixgram://time.sock"),
-            "the path \"time.sock\" is relative; an absolute path begins with a third slash, as in \
-             unixgram:///run/service.sock"
+        let long = format!("unixgram:///{}", "x".repeat(107));
+        let long = message(&long);
+        assert!(
+            long.starts_with("the path has 108 bytes") && long.contains("at most 107"),
+            "{long}"
         );
+        assert!(parse(&format!("unix://@{}", "x".repeat(107))).is_ok());
+    }
+
+    #[test]
+    fn a_path_has_the_bytes_of_the_argument_and_prints_them() {
+        for (argument, path) in [
+            (&b"unix:///run/\xff"[..], &b"/run/\xff"[..]),
+            (b"unixgram://\xc3\x28", b"\xc3\x28"),
+            (b"unix://@\xfe\xff", b"\0\xfe\xff"),
+        ] {
+            let url = Url::from_os_str(OsStr::from_bytes(argument)).unwrap();
+            assert_eq!(url.unix_path().unwrap().as_os_str().as_bytes(), path);
+            assert_eq!(url.to_bytes(), argument);
+        }
+    }
+
+    #[test]
+    fn the_slashes_may_be_missing_before_a_path() {
+        for (short, long) in [
+            ("unix:/run/a", "unix:///run/a"),
+            ("unix:@name", "unix://@name"),
+            ("unixgram:a", "unixgram://a"),
+        ] {
+            assert_eq!(parse(short).unwrap().to_string(), long);
+        }
     }
 
     fn any_host() -> impl Strategy<Value = Host> + Clone {
@@ -529,7 +655,7 @@ mod tests {
 
     fn any_url() -> impl Strategy<Value = Url> {
         let place = (any_host(), any::<u16>()).prop_map(|(host, port)| HostPort { host, port });
-        let path = "(/[^/\\pC]{1,10}){1,4}".prop_map(PathBuf::from);
+        let path = "(/[^/\\pC]{1,5}){1,4}".prop_map(PathBuf::from);
         prop_oneof![
             place.clone().prop_map(|it| StreamUrl::Tcp(it).into()),
             place.prop_map(|it| DatagramUrl::Udp(it).into()),

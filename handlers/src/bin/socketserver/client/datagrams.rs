@@ -14,7 +14,7 @@ use socketserver_handlers::auth::{SameUserError, permit_file, permit_udp_socket}
 
 use super::time_left::TimeLeft;
 use crate::failure::Problem;
-use crate::url::DatagramUrl;
+use crate::url::{DatagramUrl, unix_address};
 
 /// How long a command runner waits for room to send.
 const SENDING: Duration = Duration::from_secs(10);
@@ -239,7 +239,7 @@ fn unix_socket(server: &Path) -> io::Result<UnixDatagram> {
     let name = format!("socketserver-client-{:016x}", getrandom::u64()?);
     let address = unix::net::SocketAddr::from_abstract_name(name)?;
     let socket = UnixDatagram::bind_addr(&address)?;
-    socket.connect(server)?;
+    socket.connect_addr(&unix_address(server)?)?;
     socket.set_nonblocking(true)?;
     drop_received(|| socket.recv(&mut [0]));
     socket.set_nonblocking(false)?;

@@ -1,8 +1,12 @@
 //! The chat's client over datagrams: friends with names.
 
 use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
+
+use clap::builder::{OsStringValueParser, TryMapValueParser, TypedValueParser, ValueParserFactory};
 
 use super::conversation::MESSAGE_SIZE;
 use super::user::User;
@@ -23,14 +27,34 @@ impl FromStr for Friend {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, url) = text
-            .split_once('=')
+        Self::from_os_string(text.into())
+    }
+}
+
+/// The URL need not be UTF-8.
+impl ValueParserFactory for Friend {
+    type Parser = TryMapValueParser<OsStringValueParser, fn(OsString) -> Result<Friend, String>>;
+
+    fn value_parser() -> Self::Parser {
+        OsStringValueParser::new().try_map(Friend::from_os_string)
+    }
+}
+
+impl Friend {
+    #[allow(clippy::needless_pass_by_value)]
+    fn from_os_string(text: OsString) -> Result<Self, String> {
+        let text = text.as_bytes();
+        let end = text
+            .iter()
+            .position(|byte| *byte == b'=')
             .ok_or("write NAME=URL, such as Jack=udp://127.0.0.1:8081")?;
+        let (name, url) = (&text[..end], OsStr::from_bytes(&text[end + 1..]));
+        let name = std::str::from_utf8(name).map_err(|_| "the name is not UTF-8")?;
         let name = name.trim().to_owned();
         if name.is_empty() {
             return Err("the name is missing before the URL".to_owned());
         }
-        match url.parse::<Url>() {
+        match Url::from_os_str(url) {
             Ok(Url::Datagram(url)) => Ok(Self { name, url }),
             Ok(Url::Stream(_)) => Err("friends are at udp:// and unixgram:// URLs".to_owned()),
             Err(error) => Err(error.to_string()),

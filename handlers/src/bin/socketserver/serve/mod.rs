@@ -1,5 +1,6 @@
 //! Serves one handler over any transport with any mix-in.
 
+mod access;
 mod bounds;
 mod concurrency;
 mod options;
@@ -25,13 +26,24 @@ pub fn serve(options: &Options) -> Result<(), Failure> {
     // First: a step that waits, such as a name look-up, does not hold the program at a signal.
     let signals = StopSignals::catch().map_err(Failure::Signals)?;
     let concurrency = Concurrency::new(options)?;
+    let url = options.common.listen.as_ref();
+    let url = url.unwrap_or(&options.handler.default_address);
+    let access = options.common.access.over(url)?;
     let (target, site) = Target::new(options, signals)?;
+    access.permit(site.audience, url)?;
     match target {
         Target::Stream(StreamUrl::Tcp(place), factory) => {
             concurrency.serve(TcpServer::new(site.inet_address(&place), factory), site)
         }
         Target::Stream(StreamUrl::Unix(path), factory) => {
-            concurrency.serve(UnixStreamServer::new(path, factory), site)
+            let mut server = UnixStreamServer::new(path, factory);
+            if let Some(mode) = access.mode {
+                server = server.mode(mode);
+            }
+            if let Some(group) = access.group {
+                server = server.group(group);
+            }
+            concurrency.serve(server, site)
         }
         Target::Datagram(DatagramUrl::Udp(place), factory) => {
             let server = UdpServer::new(site.inet_address(&place), factory);
@@ -39,7 +51,13 @@ pub fn serve(options: &Options) -> Result<(), Failure> {
             concurrency.serve(server.mix_in(LoopLimit::new), site)
         }
         Target::Datagram(DatagramUrl::Unix(path), factory) => {
-            let server = UnixDatagramServer::new(path, factory);
+            let mut server = UnixDatagramServer::new(path, factory);
+            if let Some(mode) = access.mode {
+                server = server.mode(mode);
+            }
+            if let Some(group) = access.group {
+                server = server.group(group);
+            }
             let server = server.max_packet_size(MAX_PACKET_SIZE);
             concurrency.serve(server.mix_in(LoopLimit::new), site)
         }

@@ -2,6 +2,7 @@
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
+use super::access::AccessOptions;
 use super::bounds::BoundOptions;
 use crate::auth_options::AuthOptions;
 use crate::mix_in::MixIn;
@@ -22,8 +23,9 @@ pub struct Options {
 pub struct CommonOptions {
     /// Where to listen: tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unixgram:///PATH
     ///
-    /// An IPv6 address is written in brackets. Port 0 is any free port. The default is the
-    /// handler's own address, which "socketserver list" shows.
+    /// An IPv6 address is written in brackets. Port 0 is any free port. A path may be relative, and
+    /// is taken byte for byte; unix://@NAME is a name in Linux's abstract namespace. The default is
+    /// the handler's own address, which "socketserver list" shows.
     #[arg(long, value_name = "URL")]
     pub listen: Option<Url>,
 
@@ -47,6 +49,9 @@ pub struct CommonOptions {
     /// set. The forking server has at most so many children: 40 unless set.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub workers: Option<u16>,
+
+    #[command(flatten)]
+    pub access: AccessOptions,
 
     #[command(flatten)]
     pub bounds: BoundOptions,

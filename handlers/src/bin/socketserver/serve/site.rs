@@ -65,7 +65,7 @@ impl Site {
         let announcement = announcement(&self.url, server.server_addresses());
         let announcing = thread::Builder::new().name("announcement".to_owned());
         let announcing = announcing
-            .spawn(move || events.send(Event::Announced(standard_streams::print(&announcement))));
+            .spawn(move || events.send(Event::Announced(standard_streams::print(announcement))));
         let announcing = announcing.map_err(Failure::Thread)?;
         let announced = match event.recv() {
             // Who has read the line may send the signal before the thread has sent its event.
@@ -87,7 +87,7 @@ impl Site {
             log::info!("stopping; a second signal does not wait for running requests");
         }
         let report = server.server_close();
-        standard_error::print_line(&format!("stopped; requests: {report}"));
+        standard_error::print_line(format!("stopped; requests: {report}"));
         Ok(served?)
     }
 
@@ -114,16 +114,16 @@ impl Site {
 }
 
 /// A line `listening on URL` for each address, with the port that the system has chosen for port 0.
-fn announcement(url: &Url, addresses: Vec<Address>) -> String {
-    let line = |address| match address {
-        Address::Inet(address) => {
-            format!(
-                "listening on {}://{}\n",
-                url.scheme(),
-                HostPort::from(address)
-            )
-        }
-        _ => format!("listening on {url}\n"),
+/// A path has the bytes that were typed, so that the line can be typed again.
+fn announcement(url: &Url, addresses: Vec<Address>) -> Vec<u8> {
+    let line = |address| {
+        let url = match address {
+            Address::Inet(address) => {
+                format!("{}://{}", url.scheme(), HostPort::from(address)).into_bytes()
+            }
+            _ => url.to_bytes(),
+        };
+        [b"listening on ", &*url, b"\n"].concat()
     };
-    addresses.into_iter().map(line).collect()
+    addresses.into_iter().flat_map(line).collect()
 }
