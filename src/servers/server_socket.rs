@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_server_that_is_closed_before_it_listens_releases_its_path_and_directory() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let path = directory.path().join("socket");
         let socket = ServerSocket::unix(path.clone(), Type::STREAM);
         socket.bind().unwrap();

@@ -27,7 +27,7 @@ use crate::values::error::Error;
 /// # impl RequestHandler<DatagramRequest> for Nothing {
 /// #     fn handle(&mut self, _: &mut DatagramRequest) -> HandlerResult { Ok(()) }
 /// # }
-/// # let directory = tempfile::tempdir().unwrap();
+/// # let directory = support::short_paths::directory();
 /// # let path = directory.path().join("socket");
 /// let server = UnixDatagramServer::new(&path, || Nothing).max_packet_size(512).bind()?;
 /// # Ok::<(), socketserver::Error>(())

@@ -24,7 +24,7 @@ use crate::values::error::Error;
 /// # impl RequestHandler for Nothing {
 /// #     fn handle(&mut self, _: &mut StreamRequest) -> HandlerResult { Ok(()) }
 /// # }
-/// # let directory = tempfile::tempdir().unwrap();
+/// # let directory = support::short_paths::directory();
 /// # let path = directory.path().join("socket");
 /// let server = UnixStreamServer::new(&path, || Nothing).bind()?;
 /// assert!(path.exists());
@@ -95,7 +95,7 @@ impl<F: HandlerFactory<StreamRequest>> UnixStreamServer<F> {
     /// # impl RequestHandler for Nothing {
     /// #     fn handle(&mut self, _: &mut StreamRequest) -> HandlerResult { Ok(()) }
     /// # }
-    /// # let directory = tempfile::tempdir()?;
+    /// # let directory = support::short_paths::directory();
     /// # let path = directory.path().join("socket");
     /// let server = UnixStreamServer::new(&path, || Nothing).mode(0o660).bind()?;
     /// assert_eq!(std::fs::metadata(&path)?.mode() & 0o777, 0o660);

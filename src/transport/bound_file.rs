@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     fn place() -> (tempfile::TempDir, PathBuf) {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let path = directory.path().join("socket");
         (directory, path)
     }

@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_stale_socket_makes_way() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let file = file(&directory);
         drop(UnixListener::bind(&file.path).unwrap());
         assert!(file.path.exists());
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_live_socket_of_either_type_is_in_use() {
         for kind in [Type::STREAM, Type::DGRAM] {
-            let directory = tempfile::tempdir().unwrap();
+            let directory = support::short_paths::directory();
             let file = file(&directory);
             let _stream;
             let _datagram;
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_socket_stays() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let file = file(&directory);
         fs::write(&file.path, "precious").unwrap();
         let Err(ClaimError::Unusable(error)) = file.claim(Type::STREAM) else {
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_claim_keeps_the_directory_locked_until_it_ends() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let claim = file(&directory).claim(Type::STREAM).unwrap();
         let other = File::open(directory.path()).unwrap();
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));

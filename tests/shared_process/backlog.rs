@@ -82,7 +82,7 @@ fn clients_in_the_queue_are_served_without_a_mix_in() {
 
 #[test]
 fn clients_in_the_queue_are_served_over_a_unix_socket() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     serves_three(
         |reporter, gate| UnixStreamServer::new(path, gated(reporter, gate)),

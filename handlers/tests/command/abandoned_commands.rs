@@ -19,7 +19,7 @@ struct Lifeline {
 
 impl Lifeline {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = crate::served::directory();
         let made = Command::new("mkfifo")
             .arg(directory.path().join("lifeline"))
             .status();

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -21,6 +22,18 @@ pub fn socketserver(arguments: &[&str]) -> Command {
     command.args(arguments).env_remove("RUST_LOG");
     command.stdin(Stdio::null());
     command
+}
+
+/// A new directory. Its path is short enough for the path of a Unix socket, whatever the directory
+/// for temporary files is.
+pub fn directory() -> tempfile::TempDir {
+    const LONGEST: usize = 60;
+    let usual = std::env::temp_dir();
+    let place = match usual.as_os_str().len() {
+        0..=LONGEST => &usual,
+        _ => Path::new("/tmp"),
+    };
+    tempfile::tempdir_in(place).unwrap()
 }
 
 /// `socketserver serve …`, which is killed with its children when the test ends.

@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::served::socketserver;
+use crate::served::{directory, socketserver};
 
 /// A server in a directory, which is killed when the test ends.
 struct Server {
@@ -48,11 +48,6 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// The directory of the sockets: short, whatever the directory for temporary files is.
-fn directory() -> tempfile::TempDir {
-    tempfile::tempdir_in("/tmp").unwrap()
 }
 
 /// Runs the client in the directory with one line of input.
