@@ -310,7 +310,9 @@ impl StreamRequest {
                 self.deliver_outbox()?;
                 self.send_gathered()?;
             }
-            if by_other {
+            // Without another descriptor, the place has the connection a second time, which may be
+            // readable by the time that poll(2) comes to that place.
+            if by_other && other.is_some() {
                 return Ok(First::Other);
             }
             // Checked after a delivery too: an outbox that is never empty keeps no client.
