@@ -12,7 +12,10 @@ pub(crate) struct ExchangeClock {
     /// When the connection was accepted.
     accepted: Instant,
     phase: Phase,
-    /// Whether bytes have been sent in this exchange.
+    /// Whether the handler has written in this exchange. What is sent may be the answer of the
+    /// exchange before.
+    written: bool,
+    /// Whether bytes of this exchange's answer have been sent.
     answered: bool,
     /// The time for which the handler has waited in vain for the next message.
     idle: Duration,
@@ -29,6 +32,7 @@ impl ExchangeClock {
             deadlines,
             accepted,
             phase: Phase::Opening,
+            written: false,
             answered: false,
             idle: Duration::ZERO,
             reading: Duration::ZERO,
@@ -95,13 +99,14 @@ impl ExchangeClock {
 
     /// Notes that the handler has something for its client: the idle time begins anew.
     pub(crate) fn note_answer(&mut self) {
+        self.written = true;
         if self.phase == Phase::Between {
             self.idle = Duration::ZERO;
         }
     }
 
     fn reset(&mut self) {
-        self.answered = false;
+        (self.written, self.answered) = (false, false);
         self.forget_times();
         self.sent = 0;
     }
@@ -153,7 +158,7 @@ impl ExchangeClock {
 
     /// Notes a write that has sent `count` bytes and has taken this time.
     pub(crate) fn end_write(&mut self, count: usize, took: Duration) {
-        self.answered = true;
+        self.answered |= self.written;
         self.writing += took;
         self.sent += count as u64;
     }
@@ -288,6 +293,7 @@ mod tests {
     fn the_writes_of_an_answer_share_one_limit() {
         let (mut clock, now) = clock();
         clock.end_read(1, Duration::ZERO);
+        clock.note_answer();
         clock.end_write(1, SECOND);
         let rest = left(clock.begin_write(now), now);
         assert_eq!(rest, (WRITE - SECOND, DeadlineExceeded::Write(WRITE)));
@@ -298,6 +304,7 @@ mod tests {
         let (mut clock, now) = clock();
         clock.end_read(1, Duration::ZERO);
         clock.end_read(1, SECOND);
+        clock.note_answer();
         clock.end_write(1, SECOND);
         let idle = left(clock.begin_read(now), now);
         assert_eq!(idle, (IDLE, DeadlineExceeded::Idle(IDLE)));
@@ -310,6 +317,7 @@ mod tests {
     fn a_client_that_has_sent_nothing_is_not_idle_but_late_with_its_first_byte() {
         let (mut clock, now) = clock();
         clock.end_exchange();
+        clock.note_answer();
         clock.end_write(1, SECOND);
         let exceeded = left(clock.begin_read(now), now).1;
         assert_eq!(exceeded, DeadlineExceeded::FirstByte(FIRST_BYTE));
@@ -384,6 +392,7 @@ mod tests {
             assert_eq!(left(clock.begin_write(now), now), (SECOND, progress));
             clock.end_read(1, SECOND);
         }
+        clock.note_answer();
         clock.end_write(7, READ - SECOND / 2);
         let write = (SECOND / 2, DeadlineExceeded::Write(READ));
         assert_eq!(left(clock.begin_write(now), now), write);
@@ -424,5 +433,17 @@ mod tests {
         clock.end_preparation();
         let first = left(clock.begin_read(now), now);
         assert_eq!(first, (FIRST_BYTE, DeadlineExceeded::FirstByte(FIRST_BYTE)));
+    }
+
+    #[test]
+    fn the_answer_of_the_exchange_before_is_not_taken_for_that_of_the_present_one() {
+        let (mut clock, now) = clock();
+        clock.begin_exchange();
+        clock.note_answer();
+        // The next message has begun to arrive before the answer is sent.
+        clock.begin_exchange();
+        clock.end_write(1, Duration::ZERO);
+        let (_, exceeded) = left(clock.begin_read(now), now);
+        assert_eq!(exceeded, DeadlineExceeded::Read(READ));
     }
 }
