@@ -26,6 +26,7 @@ mod nothing_left;
 mod observation;
 mod panicking_logger;
 mod prefork;
+mod reactor;
 mod relays_in_children;
 mod signal_storm;
 mod slow_clients;
