@@ -1,6 +1,7 @@
 //! The server that the caller owns: the loop, and the methods that start and stop it.
 
 mod backlog;
+pub(crate) mod pass;
 
 use std::fmt;
 use std::io;
@@ -8,23 +9,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::base_server::{
-    BaseServer, Layers, guarded, log_failed_layer, log_held_back, process_request_thread,
-};
-use crate::requests::request::Request;
+use crate::base_server::{BaseServer, Layers, guarded, log_held_back, process_request_thread};
 use crate::running::client_name::OpenServer;
 use crate::running::server_handle::ServerHandle;
 use crate::running::shared::{LoopGuard, Shared};
+use crate::server::pass::{Next, Pass, Reason};
 use crate::support::deadline::Deadline;
 use crate::support::log::{Level, log_line};
 use crate::support::throttle::Throttle;
-use crate::transport::get_request_error::GetRequestError;
 use crate::transport::sys::take_errors;
 use crate::transport::waker::Woken;
 use crate::values::address::Address;
 use crate::values::drain_report::DrainReport;
-use crate::values::error::{Error, HandlerPanic, catch_panic};
-use crate::values::request_event::{Refusal, RequestEvent};
+use crate::values::error::{Error, catch_panic};
 
 /// Requests served in a row before the loop drains the waker, so that a busy socket does not delay
 /// a forked child's stop request.
@@ -222,7 +219,7 @@ impl<S: BaseServer> Server<S> {
         if let Some(serving) = serving {
             self.wait_for_room(&serving)?;
         }
-        self.dispatch(request);
+        self.pass().dispatch(request);
         Ok(())
     }
 
@@ -268,9 +265,9 @@ impl<S: BaseServer> Server<S> {
         }
         let mut pacing = Pacing::new();
         while !serving.is_stop_requested() {
-            match self.next_request()? {
+            match self.pass().next_request()? {
                 Next::Request(request) => {
-                    self.dispatch(request);
+                    self.pass().dispatch(request);
                     if until != Until::Stopped {
                         return Ok(());
                     }
@@ -302,99 +299,9 @@ impl<S: BaseServer> Server<S> {
         Ok(())
     }
 
-    /// Gets the next request, unless a layer is not ready or a limit is reached.
-    #[doc(alias = "_handle_request_noblock")]
-    fn next_request(&self) -> Result<Next<S::Request>, Error> {
-        let shared = self.shared();
-        let is_ready = match catch_panic(|| self.top.is_ready()) {
-            Ok(is_ready) => is_ready,
-            Err(panic) => return Ok(self.panicked("is_ready", &panic)),
-        };
-        if !is_ready {
-            return Ok(Next::Wait(Reason::NotReady));
-        }
-        let running = shared.requests().count().total();
-        if shared.lifecycle().is_suspended() || shared.settings().is_at_limit(running) {
-            return Ok(Next::Wait(Reason::AtLimit));
-        }
-        self.get_request()
-    }
-
-    /// Gets the next request.
-    fn get_request(&self) -> Result<Next<S::Request>, Error> {
-        match catch_panic(|| self.top.get_request()) {
-            Ok(Ok(request)) => Ok(Next::Request(request)),
-            Ok(Err(error)) => Ok(Next::Wait(self.reason(error)?)),
-            Err(panic) => Ok(self.panicked("get_request", &panic)),
-        }
-    }
-
-    fn panicked(&self, hook: &str, panic: &HandlerPanic) -> Next<S::Request> {
-        let address = self.server_address();
-        log_line!(Level::Error, "{address}: {hook} {panic}");
-        Next::Wait(Reason::Exhausted(None))
-    }
-
-    /// Converts an error of `get_request` into the reason to wait.
-    fn reason(&self, error: GetRequestError) -> Result<Reason, Error> {
-        if let GetRequestError::Retry(error) | GetRequestError::Exhausted(error) = &error
-            && is_of_a_layer(error)
-        {
-            log_failed_layer(self.top.layer_handle().server(), error);
-        }
-        match error {
-            GetRequestError::Empty => Ok(Reason::NoClient),
-            GetRequestError::Retry(error) => {
-                let address = self.server_address();
-                log_line!(
-                    Level::Debug,
-                    "{address}: a request was lost before it was accepted: {error}"
-                );
-                Ok(Reason::Lost)
-            }
-            GetRequestError::Exhausted(error) => {
-                let unlogged = (!is_of_a_layer(&error)).then_some(error);
-                Ok(Reason::Exhausted(unlogged))
-            }
-            GetRequestError::Broken(source) => Err(Error::GetRequest {
-                address: self.server_address(),
-                source,
-            }),
-        }
-    }
-
-    /// Serves or refuses a request.
-    fn dispatch(&self, mut request: S::Request) {
-        let top = guarded(&self.top);
-        request.guard_mut().announce();
-        top.observe(request.client_address(), &RequestEvent::Accepted);
-        if let Some(why) = request.guard().refusal() {
-            // Refused by the bottom layer, without a message.
-            return self.refuse(request, why);
-        }
-        if let Some(why) = request.guard().limit_exceeded() {
-            top.refuse(&mut request, &self.shared().settings().refusal());
-            return self.refuse(request, why);
-        }
-        match catch_panic(|| self.top.verify_request(&mut request)) {
-            Ok(true) => top.process_request(request),
-            Ok(false) => {
-                // Sends what the hook has written.
-                top.refuse(&mut request, &[]);
-                self.refuse(request, Refusal::NotVerified);
-            }
-            Err(panic) => {
-                let error = panic.into();
-                request.guard_mut().note_result(Err(&error));
-                top.handle_error(&mut request, &error);
-                top.shutdown_request(request);
-            }
-        }
-    }
-
-    fn refuse(&self, mut request: S::Request, why: Refusal) {
-        request.guard_mut().refuse(why);
-        guarded(&self.top).shutdown_request(request);
+    /// One pass of the loop, without its waits.
+    fn pass(&self) -> Pass<'_, S> {
+        Pass::new(&self.top)
     }
 
     /// Waits for the event of `reason`, at most until `until`.
@@ -419,6 +326,9 @@ impl<S: BaseServer> Server<S> {
         match reason {
             Reason::Lost => Ok(()),
             Reason::NoClient if pacing.shut_down => Err(self.socket_is_shut_down()),
+            Reason::NoClient if until == Until::Stopped && self.hand_over(serving, deadline)? => {
+                Ok(())
+            }
             Reason::NoClient => {
                 if std::mem::take(&mut pacing.has_error) && !take_errors(self.as_fd()) {
                     // An error that nobody can take: the loop must not spin.
@@ -471,6 +381,23 @@ impl<S: BaseServer> Server<S> {
                 self.sleep(serving, None, at_most(pause)).map(drop)
             }
         }
+    }
+
+    /// Lets a mix-in wait for clients and accept them, until the loop is woken or the deadline is
+    /// over. Returns false if no mix-in does.
+    fn hand_over(&self, serving: &LoopGuard<'_>, deadline: Deadline) -> Result<bool, Error> {
+        let Some(acceptor) = self.shared().acceptor() else {
+            return Ok(false);
+        };
+        let Ok(socket) = self.top.socket() else {
+            return Ok(false);
+        };
+        if !acceptor.arm(&socket) {
+            return Ok(false);
+        }
+        let slept = self.sleep(serving, None, deadline);
+        acceptor.disarm();
+        slept.map(|_| true)
     }
 
     /// Blocks until the waker fires, `socket` is readable or has an error, or the deadline is over.
@@ -729,36 +656,6 @@ pub trait Serve: BaseServer {
 }
 
 impl<S: BaseServer> Serve for S {}
-
-/// Whether a layer, and not the operating system, has made this error of `get_request`.
-fn is_of_a_layer(error: &io::Error) -> bool {
-    error.raw_os_error().is_none() && error.kind() != io::ErrorKind::Interrupted
-}
-
-/// The task of one pass of the loop.
-enum Next<R> {
-    /// Serve the request.
-    Request(R),
-    /// Wait for the reason to pass.
-    Wait(Reason),
-}
-
-/// Why a pass has no request, and so the event that the loop waits for.
-#[derive(Debug)]
-enum Reason {
-    /// No client has come. The loop waits until the socket is readable.
-    NoClient,
-    /// A request was lost. The loop does not wait.
-    Lost,
-    /// As many requests run as may, or accepting is suspended. The loop waits for a wake: a request
-    /// ends, the limits change, or `resume` is called.
-    AtLimit,
-    /// A layer is not ready. The loop waits for the layer's wake.
-    NotReady,
-    /// The system has no descriptor or memory. The loop pauses. `None` if the cause was a panic or
-    /// an error of a layer, which is logged already.
-    Exhausted(Option<io::Error>),
-}
 
 /// When a run of the loop ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

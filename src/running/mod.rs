@@ -1,5 +1,6 @@
 //! The state of a running server: its requests, their ends, its settings, and its stop.
 
+pub(crate) mod acceptor;
 pub(crate) mod client_name;
 pub(crate) mod counters;
 pub(crate) mod ended;

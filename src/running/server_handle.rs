@@ -88,7 +88,7 @@ impl ServerHandle {
     /// the loop ends.
     pub fn shutdown(&self) {
         let loops = self.shared.request_stop();
-        if self.shared.is_forked_child() {
+        if self.shared.is_forked_child() || self.shared.stoppers().does_this_thread_accept() {
             return;
         }
         let lifecycle = self.shared.lifecycle();

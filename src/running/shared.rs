@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::thread::ThreadId;
 
+use crate::running::acceptor::Acceptor;
 use crate::running::events::Events;
 use crate::running::floods::Floods;
 use crate::running::in_process::InProcess;
@@ -16,6 +17,7 @@ use crate::running::stoppers::Stoppers;
 use crate::running::thread_name::thread_name;
 use crate::support::deadline::Deadline;
 use crate::support::lock::lock;
+use crate::support::sync::Mutex;
 use crate::transport::connection::Connection;
 use crate::transport::lingering_connection::LingeringConnection;
 use crate::transport::per_process::PerProcess;
@@ -43,6 +45,8 @@ pub(crate) struct Shared {
     processes: PerProcess<InProcess>,
     /// The receiver of events: the layers.
     events: OnceLock<Box<dyn Events>>,
+    /// Accepts in the loop's place.
+    acceptor: Mutex<Option<Arc<dyn Acceptor>>>,
     /// Set in a forked child only.
     child: OnceLock<ForkedChild>,
 }
@@ -56,6 +60,7 @@ impl Shared {
             bound_addresses: OnceLock::new(),
             processes,
             events: OnceLock::new(),
+            acceptor: Mutex::new(None),
             child: OnceLock::new(),
         }
     }
@@ -293,6 +298,16 @@ impl Shared {
     /// Whether children run whose end may not wake the loop.
     pub(crate) fn looks_for_children(&self) -> bool {
         self.here().looks_for_children() && self.requests().count().has_children()
+    }
+
+    /// Sets or removes the mix-in that accepts in the loop's place.
+    pub(crate) fn set_acceptor(&self, acceptor: Option<Arc<dyn Acceptor>>) {
+        *lock(&self.acceptor) = acceptor;
+    }
+
+    /// The mix-in that accepts in the loop's place, if there is one.
+    pub(crate) fn acceptor(&self) -> Option<Arc<dyn Acceptor>> {
+        lock(&self.acceptor).clone()
     }
 
     /// Sets the layers that events are emitted to. Only the first call has an effect.

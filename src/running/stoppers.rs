@@ -17,6 +17,11 @@ thread_local! {
     };
 }
 
+thread_local! {
+    /// The server for whose loop this thread accepts.
+    static ACCEPTS: Cell<*const Stoppers> = const { Cell::new(ptr::null()) };
+}
+
 /// The request that a thread serves.
 #[derive(Debug, Clone, Copy)]
 struct Served {
@@ -68,10 +73,32 @@ impl Stoppers {
         ));
     }
 
+    /// Notes that this thread accepts in the loop's place, until the value is dropped.
+    pub(crate) fn accepts(&self) -> Accepts {
+        ACCEPTS.set(self);
+        Accepts(())
+    }
+
+    /// Whether this thread accepts in the loop's place. The loop waits for it, so that it must not
+    /// wait for the loop.
+    pub(crate) fn does_this_thread_accept(&self) -> bool {
+        ptr::eq(ACCEPTS.get(), self)
+    }
+
     fn remove_this_thread(&self) {
         let this = thread::current().id();
         lock(&self.threads).retain(|thread| *thread != this);
         self.ended.notify_all();
+    }
+}
+
+/// This thread accepts in the loop's place until the value is dropped.
+#[derive(Debug)]
+pub(crate) struct Accepts(());
+
+impl Drop for Accepts {
+    fn drop(&mut self) {
+        ACCEPTS.set(ptr::null());
     }
 }
 

@@ -27,8 +27,8 @@ impl<S: BaseServer> Server<S> {
         let mut left = sys::accept_queue_length(self.as_fd()).unwrap_or(usize::MAX);
         while left > 0 && !deadline.is_over() {
             let next = match how {
-                Backlog::Refuse => self.get_request()?,
-                _ => self.next_request()?,
+                Backlog::Refuse => self.pass().get_request()?,
+                _ => self.pass().next_request()?,
             };
             match next {
                 Next::Request(request) => {
@@ -36,7 +36,7 @@ impl<S: BaseServer> Server<S> {
                     self.shared().requests().count_from_backlog();
                     match how {
                         Backlog::Refuse => self.refuse_stopping(request),
-                        _ => self.dispatch(request),
+                        _ => self.pass().dispatch(request),
                     }
                 }
                 Next::Wait(Reason::NoClient) => return Ok(()),
@@ -54,6 +54,6 @@ impl<S: BaseServer> Server<S> {
         request.guard_mut().announce();
         top.observe(request.client_address(), &RequestEvent::Accepted);
         top.refuse(&mut request, &self.shared().settings().refusal());
-        self.refuse(request, Refusal::Stopping);
+        self.pass().refuse(request, Refusal::Stopping);
     }
 }

@@ -4,12 +4,12 @@
 //! `loom`, which runs a test with every order of the threads' steps.
 
 #[cfg(not(loom))]
-pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, atomic};
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError, atomic};
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, atomic};
 #[cfg(loom)]
-pub(crate) use std::sync::PoisonError;
+pub(crate) use std::sync::{PoisonError, TryLockError};
 
 /// Keeps a store before the load that follows it, where both are `SeqCst`.
 ///

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::mix_ins::reactor::accepting::Accepting;
 use crate::mix_ins::reactor::crew::Crew;
 use crate::mix_ins::reactor::sentinel::Sentinel;
 use crate::requests::parking::Unparks;
@@ -14,6 +15,7 @@ use crate::values::address::Address;
 pub(super) struct Core<R> {
     pub crew: Arc<Crew<R>>,
     pub sentinel: Sentinel,
+    pub accepting: Accepting,
     pub threads: Arc<Threads>,
     /// The name of every thread.
     pub thread_name: String,

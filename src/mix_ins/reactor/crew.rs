@@ -11,7 +11,7 @@ use slab::Slab;
 
 use crate::mix_ins::reactor::calls::Calls;
 use crate::mix_ins::reactor::places::{Place, Places};
-use crate::mix_ins::reactor::poller::{MOST_EVENTS, Poller, Timeout};
+use crate::mix_ins::reactor::poller::{LISTENER, MOST_EVENTS, Poller, Timeout};
 use crate::mix_ins::reactor::timers::Timers;
 use crate::requests::parking::Unparks;
 use crate::support::deadline::Deadline;
@@ -222,16 +222,23 @@ impl<R> Crew<R> {
         Need::Nothing
     }
 
-    /// Returns the next connection that needs a turn, for this member. `None` ends the member's
-    /// thread.
-    pub fn next(&self, id: usize, look: &mut Look) -> Option<Arc<Place<R>>> {
+    /// Whether the crew has members.
+    pub fn has_members(&self) -> bool {
+        !lock(&self.state).members.is_empty()
+    }
+
+    /// Returns the next task of this member. `None` ends the member's thread.
+    pub fn next(&self, id: usize, look: &mut Look) -> Option<Task<R>> {
         let mut state = lock(&self.state);
         state.unstick(id);
         loop {
+            if std::mem::take(&mut look.has_clients) {
+                return Some(Task::Accept);
+            }
             if look.turns < TURNS_BEFORE_LOOK {
                 if let Some(place) = state.queue.pop_front() {
                     look.turns += 1;
-                    return Some(place);
+                    return Some(Task::Turn(place));
                 }
             } else if !state.queue.is_empty() {
                 state = self.poll(state, look, Timeout::Now);
@@ -294,7 +301,9 @@ impl<R> Crew<R> {
         // Borrowed apart from the queue.
         let mut ready = std::mem::take(queue);
         for event in &look.events[..count] {
-            if let Some(place) = state.places.get(event.data())
+            if event.data() == LISTENER {
+                look.has_clients = true;
+            } else if let Some(place) = state.places.get(event.data())
                 && place.readiness.event()
             {
                 ready.push_back(place.clone());
@@ -440,6 +449,14 @@ impl<R> fmt::Debug for Crew<R> {
     }
 }
 
+/// What a member does next.
+pub(super) enum Task<R> {
+    /// Give the connection a turn.
+    Turn(Arc<Place<R>>),
+    /// Accept the clients that wait.
+    Accept,
+}
+
 /// Why a member is stuck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stuck {
@@ -463,6 +480,8 @@ pub(super) struct Look {
     events: Vec<EpollEvent>,
     /// The number of turns since the last look.
     turns: u32,
+    /// Whether the last look has found clients that wait to be accepted.
+    has_clients: bool,
 }
 
 impl Look {
@@ -470,6 +489,7 @@ impl Look {
         Self {
             events: vec![EpollEvent::empty(); MOST_EVENTS],
             turns: 0,
+            has_clients: false,
         }
     }
 }

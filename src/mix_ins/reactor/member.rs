@@ -5,9 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base_server::BaseServer;
+use crate::mix_ins::reactor::acceptor::accept;
 use crate::mix_ins::reactor::calls::Calls;
 use crate::mix_ins::reactor::core::Core;
-use crate::mix_ins::reactor::crew::{Look, Need};
+use crate::mix_ins::reactor::crew::{Look, Need, Task};
 use crate::mix_ins::reactor::sentinel;
 use crate::mix_ins::reactor::service::take_turn;
 use crate::requests::parking::Buffers;
@@ -57,10 +58,13 @@ fn work<T: BaseServer>(core: &Arc<Core<T::Request>>, top: &Arc<T>, id: usize, ca
     }));
     let mut look = Look::new();
     let mut buffers = Buffers::default();
-    while let Some(place) = core.crew.next(id, &mut look) {
+    while let Some(task) = core.crew.next(id, &mut look) {
         calls.begin_or_end();
         watch(core, top);
-        take_turn(core, top, &place, &mut buffers);
+        match task {
+            Task::Turn(place) => take_turn(core, top, &place, &mut buffers),
+            Task::Accept => accept(core, top),
+        }
         calls.begin_or_end();
     }
     if core.crew.is_over() {

@@ -1,5 +1,7 @@
 //! The mix-in that serves many connections with few threads.
 
+mod accepting;
+mod acceptor;
 mod calls;
 mod core;
 mod crew;
@@ -18,6 +20,8 @@ use std::time::Duration;
 
 use crate::base_server::{BaseServer, guarded};
 use crate::mix_in::MixIn;
+use crate::mix_ins::reactor::accepting::Accepting;
+use crate::mix_ins::reactor::acceptor::ReactorAcceptor;
 use crate::mix_ins::reactor::core::Core;
 use crate::mix_ins::reactor::crew::{Crew, Need};
 use crate::mix_ins::reactor::member::start_member;
@@ -110,11 +114,15 @@ impl<S: BaseServer> ReactorMixIn<S> {
         let new = Arc::new(Core {
             crew: Arc::new(Crew::new(self.keep_alive)?),
             sentinel: Sentinel::new(),
+            accepting: Accepting::default(),
             threads: Arc::default(),
             thread_name: thread_name(&address, self.socket().ok().as_deref(), "react"),
             server: self.layer_handle().server().clone(),
         });
         *core = Some(new.clone());
+        drop(core);
+        let acceptor = Arc::new(ReactorAcceptor(new.clone()));
+        self.layer_handle().shared().set_acceptor(Some(acceptor));
         Ok(new)
     }
 }
@@ -164,6 +172,7 @@ impl<S: BaseServer> MixIn for ReactorMixIn<S> {
             self.layer_handle().shared().wait_for_stoppers();
             false
         };
+        self.layer_handle().shared().set_acceptor(None);
         let Some(core) = lock(&self.core).take() else {
             return;
         };

@@ -13,6 +13,8 @@ pub(super) const MOST_EVENTS: usize = 256;
 
 /// The token of the descriptor that wakes a wait.
 pub(super) const WAKE: u64 = u64::MAX;
+/// The token of the listening socket.
+pub(super) const LISTENER: u64 = u64::MAX - 1;
 
 /// The descriptors that a reactor waits for.
 #[derive(Debug)]
@@ -37,6 +39,21 @@ impl Poller {
     pub fn register(&self, descriptor: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
         Ok(self.epoll.add(descriptor, EpollEvent::new(flags, token))?)
+    }
+
+    /// Reports clients on the listening socket from now on, as long as one waits.
+    pub fn watch_listener(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let mut event = EpollEvent::new(EpollFlags::EPOLLIN, LISTENER);
+        match self.epoll.modify(socket, &mut event) {
+            Err(Errno::ENOENT) => Ok(self.epoll.add(socket, event)?),
+            watched => Ok(watched?),
+        }
+    }
+
+    /// Reports no further client.
+    pub fn ignore_listener(&self, socket: BorrowedFd<'_>) {
+        // Fails if the socket is not registered.
+        let _ = self.epoll.delete(socket);
     }
 
     /// Ends one wait.

@@ -1,0 +1,22 @@
+//! The contract between the loop and a mix-in whose threads accept in the loop's place.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// A mix-in that waits for clients together with its connections.
+///
+/// The loop keeps its policy: it accepts itself whenever a limit, a layer or the system needs its
+/// attention, and hands the listening socket over while nothing but the next client is awaited.
+pub(crate) trait Acceptor: fmt::Debug + Send + Sync {
+    /// Waits for clients on `socket` from now on, and accepts them. Returns false if the mix-in
+    /// cannot: then the loop waits itself. The mix-in wakes the loop when the loop has to look.
+    fn arm(&self, socket: &Arc<OwnedFd>) -> bool;
+
+    /// Accepts no further client. Returns when no accept is under way in another thread.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of `service_actions`, if that has panicked in a thread that accepted.
+    fn disarm(&self);
+}
