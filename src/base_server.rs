@@ -45,6 +45,9 @@ use crate::values::request_event::{Refusal, RequestEvent};
 /// 7. [`shutdown_request`](Self::shutdown_request) ends the conversation and calls
 ///    [`close_request`](Self::close_request), which closes the connection.
 ///
+/// Steps 1 to 3 run in the loop's thread. [`ReactorMixIn`](crate::ReactorMixIn) accepts in its own
+/// threads as well, one request at a time.
+///
 /// [`observe`](Self::observe) receives an event when a request is accepted, refused, started and
 /// ended.
 ///
