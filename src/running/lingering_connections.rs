@@ -51,11 +51,10 @@ struct State {
 #[derive(Debug)]
 struct Thread {
     handle: JoinHandle<()>,
-    waker: Arc<Waker>,
+    /// `None` once the thread takes no more connections, so that no descriptor outlives it.
+    waker: Option<Arc<Waker>>,
     /// The value of [`sys::forks`] in the process that has the thread.
     forks: u32,
-    /// Whether the thread takes no more connections.
-    has_ended: bool,
 }
 
 impl LingeringConnections {
@@ -78,7 +77,7 @@ impl LingeringConnections {
     ) {
         let mut state = lock(&self.state);
         state.forget_other_process();
-        if state.thread.as_ref().is_none_or(|thread| thread.has_ended) {
+        if state.thread.as_ref().is_none_or(Thread::has_ended) {
             let Ok(thread) = self.start_thread(thread_name()) else {
                 return;
             };
@@ -141,9 +140,8 @@ impl LingeringConnections {
         let handle = builder.spawn(move || this.run(&thread_waker))?;
         Ok(Thread {
             handle,
-            waker,
+            waker: Some(waker),
             forks: sys::forks(),
-            has_ended: false,
         })
     }
 
@@ -173,7 +171,10 @@ impl LingeringConnections {
         idle_until: Deadline,
     ) -> bool {
         let mut state = lock(&self.state);
-        let is_this = |thread: &Thread| Arc::ptr_eq(&thread.waker, waker);
+        let is_this = |thread: &Thread| {
+            let its = thread.waker.as_ref();
+            its.is_some_and(|its| Arc::ptr_eq(its, waker))
+        };
         if !state.thread.as_ref().is_some_and(is_this) {
             // `close` has taken this thread out, to join it. Other connections have another thread.
             connections.clear();
@@ -189,8 +190,8 @@ impl LingeringConnections {
         }
         self.none.notify_all();
         let ends = state.is_closing || idle_until.is_over();
-        if let Some(thread) = &mut state.thread {
-            thread.has_ended = ends;
+        if ends && let Some(thread) = &mut state.thread {
+            thread.waker = None;
         }
         !ends
     }
@@ -202,8 +203,8 @@ impl State {
     }
 
     fn wake(&self) {
-        if let Some(thread) = &self.thread {
-            thread.waker.wake();
+        if let Some(waker) = self.thread.as_ref().and_then(|it| it.waker.as_ref()) {
+            waker.wake();
         }
     }
 
@@ -221,6 +222,10 @@ impl State {
 }
 
 impl Thread {
+    fn has_ended(&self) -> bool {
+        self.waker.is_none()
+    }
+
     fn join(self) {
         // Ignored: an error is the thread's panic, which the panic hook has printed.
         let _ = self.handle.join();

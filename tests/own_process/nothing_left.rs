@@ -11,7 +11,7 @@ use support::clients::StreamClient;
 use support::own_process::alone;
 use support::processes::{children, descriptors, threads};
 use support::running_server::RunningServer;
-use support::services::EchoLine;
+use support::services::{EchoLine, stream_handler};
 use support::waiting::eventually;
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -93,5 +93,21 @@ fn nothing_is_left_after_ten_thousand_short_connections() {
         assert_eq!(descriptors(), descriptors_before);
         eventually("all threads have ended", || threads() == threads_before);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn a_server_whose_connections_have_lingered_keeps_no_descriptor() {
+    alone(|| {
+        // The connection of a handler that fails lingers.
+        let factory = stream_handler(|_| Err("fails".into()));
+        let running = RunningServer::start(ThreadingTcpServer::bind(LOOPBACK, factory).unwrap());
+        let before = descriptors();
+        let mut client = StreamClient::connect(&running.address());
+        client.send("hello\n");
+        assert_eq!(client.rest(), b"");
+        drop(client);
+        eventually("no descriptor is left", || descriptors() == before);
+        assert_eq!(running.close().running, 0);
     });
 }
