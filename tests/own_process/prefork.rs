@@ -9,8 +9,8 @@ use std::time::Duration;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use socketserver::{
-    Address, BaseServer, ForkingMixIn, Limits, Serve, Server, ServerHandle, TcpServer,
-    ThreadPoolMixIn, ThreadingMixIn, UdpServer, UnixDatagramServer, UnixStreamServer,
+    Address, BaseServer, ForkingMixIn, Limits, ReactorMixIn, Serve, Server, ServerHandle,
+    TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer, UnixDatagramServer, UnixStreamServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::own_process::alone;
@@ -105,7 +105,7 @@ fn obey(handle: &ServerHandle, orders: UnixStream, reporter: &Reporter) {
     }
 }
 
-/// The twelve usual servers and the four without a mix-in, each made anew by a call of `test`.
+/// The usual servers, and those without a mix-in, each passed to a call of `test`.
 macro_rules! for_every_server {
     ($path:expr, $test:expr) => {
         for_every_mix_in!(TcpServer::new(LOOPBACK, EchoLine::default), $test);
@@ -127,6 +127,7 @@ macro_rules! for_every_mix_in {
                 .unwrap(),
         );
         $test($bottom.mix_in(ForkingMixIn::new).bind().unwrap());
+        $test($bottom.mix_in(ReactorMixIn::new).bind().unwrap());
     };
 }
 
