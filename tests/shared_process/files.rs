@@ -116,7 +116,7 @@ fn a_unix_socket_and_a_connection_without_deadlines_have_the_file_too() {
     let factory = stream_handler(move |request: &mut StreamRequest| {
         Ok(request.send_file(&file, 0, LENGTH as u64)?)
     });
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     let server = ThreadingUnixStreamServer::bind(path, factory.clone()).unwrap();
     let running = RunningServer::start(server);

@@ -49,6 +49,9 @@ fn hello_is_answered_over_every_transport() {
         "udp://[::1]:0",
         &file("unixgram"),
     ] {
+        if url.contains("[::1]") && !crate::served::has_ipv6() {
+            continue;
+        }
         let served = Served::start("hello", url, &[]);
         Client::run(&["hello", served.url()], "hello!\nyou").showed("hi\nhi\n");
         served.stop();

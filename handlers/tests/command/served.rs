@@ -1,7 +1,7 @@
 //! The command as a child process of a test.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
@@ -34,6 +34,15 @@ pub fn directory() -> tempfile::TempDir {
         _ => Path::new("/tmp"),
     };
     tempfile::tempdir_in(place).unwrap()
+}
+
+/// Whether this machine has IPv6. Prints that a test skips a part if not.
+pub fn has_ipv6() -> bool {
+    let is_there = UdpSocket::bind("[::1]:0").is_ok();
+    if !is_there {
+        println!("skipped for IPv6: this machine has no address ::1");
+    }
+    is_there
 }
 
 /// `socketserver serve …`, which is killed with its children when the test ends.

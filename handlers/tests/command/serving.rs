@@ -110,6 +110,9 @@ fn the_largest_datagram_comes_back_whole() {
 
 #[test]
 fn an_ipv6_address_is_in_brackets_in_the_url_that_is_printed() {
+    if !crate::served::has_ipv6() {
+        return;
+    }
     let served = Served::start("upper", "tcp://[::1]:0", &[]);
     assert!(served.url().starts_with("tcp://[::1]:"), "{}", served.url());
     let mut client = served.connect();
