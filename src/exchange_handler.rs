@@ -11,7 +11,7 @@ use crate::values::error::{HandlerResult, run_step};
 ///
 /// Every `ExchangeHandler` is a [`RequestHandler`], so it serves under every mix-in and over every
 /// mock. Under [`ReactorMixIn`](crate::ReactorMixIn), a connection whose client is silent costs
-/// half a kilobyte and no thread. Under the other mix-ins the framework runs the loop that a
+/// less than a kilobyte and no thread. Under the other mix-ins the framework runs the loop that a
 /// `RequestHandler` writes itself: `while request.wait()? { … }`.
 ///
 /// # The life of a handler

@@ -33,8 +33,8 @@ use crate::support::sync::Mutex;
 /// The default time that a spare thread waits for work.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// Serves connections by turns: a connection whose client is silent costs half a kilobyte, and no
-/// thread.
+/// Serves connections by turns: a connection whose client is silent costs less than a kilobyte,
+/// and no thread.
 ///
 /// A handler that implements [`ExchangeHandler`](crate::ExchangeHandler) is called when a message
 /// has arrived. In the meantime no thread belongs to the connection. The handler is plain code, and
