@@ -17,7 +17,13 @@ use crate::shell_options::{FramingOption, LimitOptions};
 use crate::url::{DatagramUrl, StreamUrl, Url};
 
 /// The mix-ins of a handler whose requests share nothing.
-const ANY_MIX_IN: &[MixIn] = &[MixIn::Threading, MixIn::None, MixIn::Forking, MixIn::Pool];
+const ANY_MIX_IN: &[MixIn] = &[
+    MixIn::Threading,
+    MixIn::None,
+    MixIn::Forking,
+    MixIn::Pool,
+    MixIn::Reactor,
+];
 
 /// The mix-ins of a handler whose requests share an operator, which child processes cannot share.
 const ONE_PROCESS: &[MixIn] = &[MixIn::Threading, MixIn::None, MixIn::Pool];
