@@ -46,7 +46,7 @@ pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Deadline) -> io::Resu
 
 /// The time until the deadline in whole milliseconds, rounded up so that the loop of calls does not
 /// spin in the last millisecond.
-fn poll_timeout(deadline: Deadline) -> PollTimeout {
+pub(crate) fn poll_timeout(deadline: Deadline) -> PollTimeout {
     let Some(left) = deadline.left() else {
         return PollTimeout::NONE;
     };

@@ -11,7 +11,7 @@ use slab::Slab;
 
 use crate::mix_ins::reactor::calls::Calls;
 use crate::mix_ins::reactor::places::{Place, Places};
-use crate::mix_ins::reactor::poller::{LISTENER, MOST_EVENTS, Poller, Timeout};
+use crate::mix_ins::reactor::poller::{LISTENER, MOST_EVENTS, Poller};
 use crate::mix_ins::reactor::timers::Timers;
 use crate::requests::parking::Unparks;
 use crate::support::deadline::Deadline;
@@ -186,13 +186,9 @@ impl<R> Crew<R> {
         })
     }
 
-    /// Removes a member whose thread could not be started, or ends. Returns whether the crew has
-    /// other members.
-    pub fn leave_member(&self, id: usize) -> bool {
-        let mut state = lock(&self.state);
-        state.unstick(id);
-        state.members.remove(id);
-        !state.members.is_empty()
+    /// Removes a member whose thread could not be started.
+    pub fn leave_member(&self, id: usize) {
+        lock(&self.state).members.remove(id);
     }
 
     /// Notes that a member waits for something else than connections.
@@ -241,7 +237,7 @@ impl<R> Crew<R> {
                     return Some(Task::Turn(place));
                 }
             } else if !state.queue.is_empty() {
-                state = self.poll(state, look, Timeout::Now);
+                state = self.poll(state, look, Deadline::after(Some(Duration::ZERO)));
                 continue;
             }
             if state.is_over() {
@@ -257,8 +253,8 @@ impl<R> Crew<R> {
                     return None;
                 }
             } else {
-                let timeout = self.timers.earliest().map_or(Timeout::Never, Timeout::At);
-                state = self.poll(state, look, timeout);
+                let deadline = self.timers.earliest().map_or(Deadline::NEVER, Deadline::at);
+                state = self.poll(state, look, deadline);
             }
         }
     }
@@ -288,13 +284,13 @@ impl<R> Crew<R> {
         &'a self,
         mut state: MutexGuard<'a, State<R>>,
         look: &mut Look,
-        timeout: Timeout,
+        deadline: Deadline,
     ) -> MutexGuard<'a, State<R>> {
         look.turns = 0;
         state.polling += 1;
         drop(state);
         // An error is not possible: the descriptors are open, and the buffer is valid.
-        let count = self.poller.wait(&mut look.events, timeout).unwrap_or(0);
+        let count = self.poller.wait(&mut look.events, deadline).unwrap_or(0);
         let mut state = lock(&self.state);
         state.polling -= 1;
         let queue = &mut state.queue;
@@ -310,7 +306,7 @@ impl<R> Crew<R> {
             }
         }
         state.queue = ready;
-        if !matches!(timeout, Timeout::Never) {
+        if deadline != Deadline::NEVER {
             self.fire_timers(&mut state);
         }
         state

@@ -39,9 +39,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// A handler that implements [`ExchangeHandler`](crate::ExchangeHandler) is called when a message
 /// has arrived. In the meantime no thread belongs to the connection. The handler is plain code, and
 /// may read, write, sleep or ask a database: a thread that waits is replaced by another. An
-/// ordinary
-/// [`RequestHandler`](crate::RequestHandler) keeps a thread until its conversation ends, as under
-/// [`ThreadingMixIn`](crate::ThreadingMixIn).
+/// ordinary [`RequestHandler`](crate::RequestHandler) keeps a thread until its conversation ends,
+/// as under [`ThreadingMixIn`](crate::ThreadingMixIn).
 ///
 /// One thread serves a light server; it waits for all connections with epoll(7), and serves those
 /// that are ready. If its handler waits, or computes for long, another thread takes over the other

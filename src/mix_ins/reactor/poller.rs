@@ -2,11 +2,13 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::support::deadline::Deadline;
+use crate::transport::poll::poll_timeout;
 
 /// The most events of one wait.
 pub(super) const MOST_EVENTS: usize = 256;
@@ -62,30 +64,12 @@ impl Poller {
         let _ = self.wake.write(1);
     }
 
-    /// Waits for events, at most until `until`, and returns their number. A signal ends the wait.
-    pub fn wait(&self, events: &mut [EpollEvent], until: Timeout) -> io::Result<usize> {
-        let timeout = match until {
-            Timeout::Now => EpollTimeout::ZERO,
-            Timeout::Never => EpollTimeout::NONE,
-            Timeout::At(instant) => milliseconds(instant.saturating_duration_since(Instant::now())),
-        };
-        match self.epoll.wait(events, timeout) {
+    /// Waits for events, at most until the deadline, and returns their number. A signal ends the
+    /// wait.
+    pub fn wait(&self, events: &mut [EpollEvent], deadline: Deadline) -> io::Result<usize> {
+        match self.epoll.wait(events, poll_timeout(deadline)) {
             Err(Errno::EINTR) => Ok(0),
             count => Ok(count?),
         }
     }
-}
-
-/// The end of a wait.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Timeout {
-    Now,
-    At(Instant),
-    Never,
-}
-
-/// The time in whole milliseconds, rounded up, so that a wait does not end just before its time.
-fn milliseconds(time: Duration) -> EpollTimeout {
-    let milliseconds = time.as_nanos().div_ceil(1_000_000);
-    EpollTimeout::try_from(milliseconds).unwrap_or(EpollTimeout::MAX)
 }
