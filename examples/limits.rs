@@ -3,7 +3,7 @@
 //! `cargo run --example limits`, then connect with `nc 127.0.0.1 9999` and say nothing, type half a
 //! line, or connect from three terminals.
 
-use std::io::{BufRead, Read, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use socketserver::{
@@ -15,10 +15,8 @@ struct Lines;
 
 impl RequestHandler for Lines {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        while request.wait()? {
-            let mut line = Vec::new();
-            request.take(1000).read_until(b'\n', &mut line)?;
-            request.write_all(&line)?;
+        while let Some(line) = request.next_line(1000)? {
+            writeln!(request, "{line}")?;
         }
         Ok(())
     }
