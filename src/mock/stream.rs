@@ -34,6 +34,7 @@ pub struct MockStream {
     write_limit: usize,
     write_error: Option<(usize, ErrorKind)>,
     client_address: Address,
+    local_address: Option<Address>,
 }
 
 impl MockStream {
@@ -44,6 +45,7 @@ impl MockStream {
             write_limit: usize::MAX,
             write_error: None,
             client_address: Address::from(([127, 0, 0, 1], 49152)),
+            local_address: None,
         }
     }
 
@@ -91,6 +93,13 @@ impl MockStream {
     /// Sets the client's address; `127.0.0.1:49152` unless set.
     pub fn client_address(mut self, address: impl Into<Address>) -> Self {
         self.client_address = address.into();
+        self
+    }
+
+    /// Sets the [address to which the client has connected](StreamRequest::local_address); unknown
+    /// unless set.
+    pub fn local_address(mut self, address: impl Into<Address>) -> Self {
+        self.local_address = Some(address.into());
         self
     }
 
@@ -167,6 +176,7 @@ impl MockStream {
             events: Arc::clone(&events),
             server: server.server().clone(),
             connection: connection.clone(),
+            local_address: self.local_address,
             timeout: None,
             deadline: None,
         };
@@ -336,6 +346,7 @@ struct Script {
     events: Arc<Mutex<Vec<StreamEvent>>>,
     server: ServerHandle,
     connection: Arc<Connection>,
+    local_address: Option<Address>,
     timeout: Option<Duration>,
     deadline: Option<Instant>,
 }
@@ -492,6 +503,10 @@ impl Stream for Script {
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    fn local_address(&self) -> Option<Address> {
+        self.local_address.clone()
     }
 }
 

@@ -195,18 +195,17 @@ impl DatagramRequest {
     ///
     /// let asked = SocketAddr::from(([192, 0, 2, 7], 53));
     /// let (request, _) = MockDatagram::new("name").local_address(asked).into_request();
-    /// assert_eq!(request.local_address(), Some(&asked.into()));
+    /// assert_eq!(request.local_address(), Some(asked.into()));
     /// ```
     #[must_use]
+    #[doc(alias = "local_addr")]
     #[doc(alias = "getsockname")]
-    pub fn local_address(&self) -> Option<&Address> {
-        match &self.pooled.reply_path {
-            ReplyPath::Server(socket, _) => {
-                let known = self.local_address.as_ref();
-                known.or_else(|| socket.local_address())
-            }
-            ReplyPath::Other(_) => self.local_address.as_ref(),
-        }
+    pub fn local_address(&self) -> Option<Address> {
+        let of_socket = match &self.pooled.reply_path {
+            ReplyPath::Server(socket, _) => socket.local_address(),
+            ReplyPath::Other(_) => None,
+        };
+        self.local_address.as_ref().or(of_socket).cloned()
     }
 
     /// The handle of the server: its address, its statistics, and the methods that stop it.

@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use crate::transport::stream::Stream;
+use crate::values::address::Address;
 
 /// Reads return the bytes of the prefix, then those of the inner stream.
 #[derive(Debug)]
@@ -109,6 +110,10 @@ impl Stream for PrefixedStream {
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {
         self.inner.readiness()
+    }
+
+    fn local_address(&self) -> Option<Address> {
+        self.inner.local_address()
     }
 
     /// The socket, once the prefix has been read. Before, the stream has bytes that the socket has

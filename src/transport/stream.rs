@@ -8,10 +8,13 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use socket2::SockRef;
 
 use crate::support::deadline::Deadline;
 use crate::transport::poll::readable_by;
+use crate::transport::socket_address::from_sockaddr;
 use crate::transport::waits::blocking;
+use crate::values::address::Address;
 
 /// The bytes of a connection, both ways, unbuffered, which a
 /// [`StreamRequest`](crate::StreamRequest) reads and writes.
@@ -150,6 +153,14 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
     /// bytes.
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    /// The address that the client has connected to. Unless overridden, that of the
+    /// [descriptor](Self::readiness), under whatever layer.
+    fn local_address(&self) -> Option<Address> {
+        let connection = self.readiness()?;
+        let address = SockRef::from(&connection).local_addr().ok()?;
+        Some(from_sockaddr(&address))
     }
 }
 

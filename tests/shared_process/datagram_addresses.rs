@@ -197,7 +197,7 @@ fn a_test_and_a_bottom_layer_of_ones_own_set_the_address_that_was_asked() {
     assert_eq!(request.local_address(), None);
     assert_eq!(
         request.with_local_address(asked.clone()).local_address(),
-        Some(&asked)
+        Some(asked)
     );
 }
 

@@ -7,7 +7,6 @@ use socket2::SockRef;
 
 use crate::requests::stream_request::StreamRequest;
 use crate::transport::absent_stream::AbsentStream;
-use crate::transport::socket_address::from_sockaddr;
 use crate::transport::sys::{self, PeerCredentials};
 use crate::values::address::Address;
 
@@ -66,16 +65,22 @@ impl StreamRequest {
 
     /// The address that the client has connected to: one of the
     /// [server's addresses](crate::Server::server_addresses), or the address of this machine for a
-    /// server on every address. `None` without a network. Python's
+    /// server on every address. `None` without a network, unless
+    /// [the mock](crate::mock::MockStream::local_address) sets it. Python's
     /// `self.request.getsockname()`.
+    ///
+    /// ```
+    /// use socketserver::mock::MockStream;
+    ///
+    /// let here = ([192, 0, 2, 7], 80);
+    /// let (request, _) = MockStream::new().local_address(here).into_request();
+    /// assert_eq!(request.local_address(), Some(here.into()));
+    /// ```
     #[must_use]
     #[doc(alias = "local_addr")]
     #[doc(alias = "getsockname")]
     pub fn local_address(&self) -> Option<Address> {
-        // Of the connection under every layer: the address is that of the transport.
-        let connection = self.stream.readiness()?;
-        let address = SockRef::from(&connection).local_addr().ok()?;
-        Some(from_sockaddr(&address))
+        self.stream.local_address()
     }
 
     fn own_socket(&self, purpose: &str) -> io::Result<BorrowedFd<'_>> {
