@@ -26,8 +26,7 @@ impl RequestHandler for NameServer {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
         while let Some(length) = request.next_exact(2)? {
             let length = u16::from_be_bytes([length[0], length[1]]);
-            let query = request.next_exact(length.into())?;
-            let answer = answer(&query.ok_or("the query is missing")?)?;
+            let answer = answer(&request.further_exact(length.into())?)?;
             request.write_all(&u16::try_from(answer.len())?.to_be_bytes())?;
             request.write_all(&answer)?;
         }

@@ -1,10 +1,14 @@
 //! `next_line` and its siblings: whole messages of a bounded size, or an error of their own.
 
 use std::io::{ErrorKind, Write};
+use std::time::Duration;
 
 use socketserver::mock::MockStream;
-use socketserver::{MessageError, Serve, StreamRequest, TcpServer, ThreadingMixIn};
+use socketserver::{
+    DeadlineExceeded, Deadlines, MessageError, Serve, StreamRequest, TcpServer, ThreadingMixIn,
+};
 use support::clients::StreamClient;
+use support::reports::reports;
 use support::running_server::{RunningServer, close};
 use support::services::stream_handler;
 use support::waiting::eventually;
@@ -143,4 +147,95 @@ fn an_idle_handler_of_lines_is_drained_at_once() {
     let server = running.stop();
     assert_eq!(client.rest(), b"goodbye\n");
     assert_eq!(close(server).idle, 1);
+}
+
+#[test]
+fn the_parts_of_a_message_are_read_one_by_one() {
+    let message = b"4\r\na\n\0bXYa\0b\0\n";
+    for cut in 1..message.len() {
+        let (first, second) = message.split_at(cut);
+        let (mut request, _) = MockStream::new().chunk(first).chunk(second).into_request();
+        assert_eq!(request.next_line(1).unwrap().as_deref(), Some("4"));
+        assert_eq!(request.further_exact(4).unwrap(), b"a\n\0b");
+        assert_eq!(request.further_exact(0).unwrap(), b"");
+        assert_eq!(request.further_exact(2).unwrap(), b"XY");
+        assert_eq!(request.further_until(0, 1).unwrap(), b"a");
+        assert_eq!(request.further_until(0, 1).unwrap(), b"b");
+        assert_eq!(request.further_line(0).unwrap(), "");
+        assert_eq!(request.next_line(1).unwrap(), None);
+    }
+}
+
+#[test]
+fn a_message_of_parts_that_is_cut_short_is_an_error_with_all_its_bytes() {
+    for (rest, received) in [("", 2), ("ab", 4)] {
+        let mock = MockStream::new().chunk("3\n").chunk(rest);
+        let (mut request, _) = mock.into_request();
+        assert_eq!(request.next_line(1).unwrap().as_deref(), Some("3"));
+        let error = request.further_exact(3).unwrap_err();
+        let expected = format!("after {received} bytes of it");
+        assert!(error.to_string().ends_with(&expected), "{error}");
+        assert_eq!(request.next_line(1).unwrap_err().kind(), error.kind());
+        assert_eq!(request.further_line(1).unwrap_err().kind(), error.kind());
+    }
+    // The next message is counted anew.
+    let (mut request, _) = MockStream::new().chunk("1\na2\nab").into_request();
+    for length in [1, 2] {
+        request.next_line(1).unwrap();
+        request.further_exact(length).unwrap();
+    }
+    let (mut request, _) = MockStream::new().chunk("12\n3").into_request();
+    request.next_line(9).unwrap();
+    let error = request.next_line(9).unwrap_err();
+    assert!(
+        error.to_string().ends_with("after 1 bytes of it"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_part_that_is_too_long_is_the_end_of_reading() {
+    let (mut request, _) = MockStream::new().chunk("1\nabc\nd\n").into_request();
+    request.next_line(9).unwrap();
+    let error = request.further_line(2).unwrap_err();
+    let found = MessageError::find_in(&error);
+    assert!(matches!(found, Some(MessageError::TooLong { max: 2, .. })));
+    assert_eq!(request.next_line(9).unwrap_err().kind(), error.kind());
+}
+
+#[test]
+fn a_drain_lets_the_further_parts_of_a_begun_message_come() {
+    let mock = MockStream::new()
+        .chunk("3\n")
+        .drain()
+        .chunk("abc")
+        .chunk("4\n");
+    let (mut request, _) = mock.into_request();
+    assert_eq!(request.next_line(1).unwrap().as_deref(), Some("3"));
+    assert_eq!(request.further_exact(3).unwrap(), b"abc");
+    assert_eq!(request.next_line(1).unwrap(), None);
+}
+
+#[test]
+fn the_read_deadline_is_that_of_all_parts_together() {
+    let (reporter, mut reports) = reports();
+    let factory = stream_handler(move |request: &mut StreamRequest| {
+        request.next_line(1)?;
+        let error = request.further_exact(3).unwrap_err();
+        reporter.say(DeadlineExceeded::find_in(&error).ok_or(error)?);
+        Ok(())
+    });
+    let server = TcpServer::bind("127.0.0.1:0", factory).unwrap();
+    // Without this deadline, the handler would wait for the rest without end.
+    let limit = Duration::from_millis(50);
+    let deadlines = Deadlines::none().with_read(limit);
+    server.handle().set_deadlines(deadlines);
+    let running = RunningServer::start(server);
+    let client = StreamClient::connect(&running.address());
+    client.send("3\n");
+    assert_eq!(
+        reports.next_report(),
+        DeadlineExceeded::Read(limit).to_string()
+    );
+    running.close();
 }

@@ -85,16 +85,11 @@ impl StreamRequest {
     /// line can be read; [`next_until`](Self::next_until) takes any bytes. Else as
     /// [`wait`](Self::wait).
     pub fn next_line(&mut self, max: usize) -> io::Result<Option<String>> {
-        // A carriage return before the line's end is a part of that end.
-        let Some(mut line) = self.read_message(b'\n', max, Some(b'\r'))? else {
-            return Ok(None);
-        };
-        if line.last() == Some(&b'\r') {
-            line.pop();
+        if self.wait_for_message()? {
+            self.further_line(max).map(Some)
+        } else {
+            Ok(None)
         }
-        let text = String::from_utf8(line);
-        text.map(Some)
-            .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
     }
 
     /// Waits for the client's next message up to `delimiter`, and returns it without the delimiter.
@@ -104,7 +99,11 @@ impl StreamRequest {
     ///
     /// As [`next_line`](Self::next_line), but any bytes are a message.
     pub fn next_until(&mut self, delimiter: u8, max: usize) -> io::Result<Option<Vec<u8>>> {
-        self.read_message(delimiter, max, None)
+        if self.wait_for_message()? {
+            self.further_until(delimiter, max).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// Waits for the client's next message of `length` bytes, and returns it. Returns `None` as
@@ -118,58 +117,129 @@ impl StreamRequest {
     /// [`MessageError::Incomplete`] if the client's end cuts the message short; then nothing more
     /// can be read. Else as [`wait`](Self::wait).
     pub fn next_exact(&mut self, length: usize) -> io::Result<Option<Vec<u8>>> {
+        if length == 0 || self.wait_for_message()? {
+            self.further_exact(length).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Reads a further line of the message that has begun, and returns the line as
+    /// [`next_line`](Self::next_line) does: for a message of several parts, such as a line with a
+    /// length and then so many bytes.
+    ///
+    /// In the middle of a message, a server that stops waits for the rest, until the drain timeout.
+    /// The [read deadline](crate::Deadlines::read) bounds the time of all parts together. The
+    /// handler bounds their number.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use socketserver::{HandlerResult, StreamRequest};
+    ///
+    /// /// Sends each message back, which is its length in a line, and then so many bytes.
+    /// fn echo(request: &mut StreamRequest) -> HandlerResult {
+    ///     while let Some(length) = request.next_line(4)? {
+    ///         let message = request.further_exact(length.parse()?)?;
+    ///         write!(request, "{length}\n")?;
+    ///         request.write_all(&message)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let mock = socketserver::mock::MockStream::new().chunk("2\na").chunk("b0\n");
+    /// # let recording = mock.run(socketserver::handler_fn(echo));
+    /// # assert_eq!(recording.written(), b"2\nab0\n");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`next_line`](Self::next_line). The client's end is always a
+    /// [`MessageError::Incomplete`].
+    pub fn further_line(&mut self, max: usize) -> io::Result<String> {
+        // A carriage return before the line's end is a part of that end.
+        let mut line = self.read_until_delimiter(b'\n', max, Some(b'\r'))?;
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        String::from_utf8(line).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+    }
+
+    /// Reads the message that has begun up to `delimiter`, and returns this part without the
+    /// delimiter. See [`further_line`](Self::further_line).
+    ///
+    /// # Errors
+    ///
+    /// As [`further_line`](Self::further_line), but any bytes are a part.
+    pub fn further_until(&mut self, delimiter: u8, max: usize) -> io::Result<Vec<u8>> {
+        self.read_until_delimiter(delimiter, max, None)
+    }
+
+    /// Reads `length` further bytes of the message that has begun. See
+    /// [`further_line`](Self::further_line).
+    ///
+    /// # Errors
+    ///
+    /// As [`next_exact`](Self::next_exact). The client's end is always a
+    /// [`MessageError::Incomplete`].
+    pub fn further_exact(&mut self, length: usize) -> io::Result<Vec<u8>> {
         self.ensure_readable()?;
-        let mut message = Vec::new();
-        if length > 0 && !self.wait()? {
-            return Ok(None);
+        let mut part = Vec::new();
+        while part.len() < length {
+            let available = self.fill_within_message()?;
+            let count = available.len().min(length - part.len());
+            part.extend_from_slice(&available[..count]);
+            self.consume_of_message(count);
         }
-        while message.len() < length {
-            self.wait_within_message()?;
-            let available = self.fill_buf()?;
-            let count = available.len().min(length - message.len());
-            if count == 0 {
-                let received = message.len();
-                return Err(self.end_reading(MessageError::Incomplete { received }));
-            }
-            message.extend_from_slice(&available[..count]);
-            self.consume(count);
-        }
-        Ok(Some(message))
+        Ok(part)
+    }
+
+    /// Waits for the first byte of a message.
+    fn wait_for_message(&mut self) -> io::Result<bool> {
+        self.ensure_readable()?;
+        self.read_of_message = 0;
+        self.wait()
     }
 
     /// Reads up to `delimiter`. One byte `tolerated` before it is not counted.
-    fn read_message(
+    fn read_until_delimiter(
         &mut self,
         delimiter: u8,
         max: usize,
         tolerated: Option<u8>,
-    ) -> io::Result<Option<Vec<u8>>> {
+    ) -> io::Result<Vec<u8>> {
         self.ensure_readable()?;
-        if !self.wait()? {
-            return Ok(None);
-        }
-        let mut message = Vec::new();
+        let mut read = Vec::new();
         loop {
-            self.wait_within_message()?;
-            let available = self.fill_buf()?;
-            if available.is_empty() {
-                let received = message.len();
-                return Err(self.end_reading(MessageError::Incomplete { received }));
-            }
+            let available = self.fill_within_message()?;
             let end = available.iter().position(|&byte| byte == delimiter);
             let part = &available[..end.unwrap_or(available.len())];
-            let last = part.last().or(message.last()).copied();
+            let last = part.last().or(read.last()).copied();
             let slack = usize::from(tolerated.is_some() && last == tolerated);
-            if message.len() + part.len() > max.saturating_add(slack) {
+            if read.len() + part.len() > max.saturating_add(slack) {
                 return Err(self.end_reading(MessageError::TooLong { max }));
             }
-            message.extend_from_slice(part);
+            read.extend_from_slice(part);
             let count = part.len() + usize::from(end.is_some());
-            self.consume(count);
+            self.consume_of_message(count);
             if end.is_some() {
-                return Ok(Some(message));
+                return Ok(read);
             }
         }
+    }
+
+    /// Returns the unread bytes, of which there is one at least, or the error of a message that is
+    /// cut short.
+    fn fill_within_message(&mut self) -> io::Result<&[u8]> {
+        self.wait_within_message()?;
+        if self.fill_buf()?.is_empty() {
+            let received = self.read_of_message;
+            return Err(self.end_reading(MessageError::Incomplete { received }));
+        }
+        Ok(self.buffer())
+    }
+
+    fn consume_of_message(&mut self, count: usize) {
+        self.consume(count);
+        self.read_of_message += count;
     }
 
     /// Makes every later call fail as this one: the beginning of the next message is unknown.

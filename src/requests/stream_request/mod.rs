@@ -107,6 +107,8 @@ pub struct StreamRequest {
     received_in_exchange: u64,
     /// Set while the layers prepare the request.
     preparation: Option<Progress>,
+    /// How many bytes of the present message are read.
+    read_of_message: usize,
     /// Why no further message can be read.
     reading_ended: Option<MessageError>,
     /// When the handler began to wait for messages; set while turns are bounded.
@@ -139,6 +141,7 @@ impl StreamRequest {
             client_has_ended: false,
             received_in_exchange: 0,
             preparation: None,
+            read_of_message: 0,
             reading_ended: None,
             turn_began: None,
             outbox: None,
