@@ -1,0 +1,229 @@
+//! Files over TFTP: each transfer has a socket and a thread of its own, and repeats lost packets.
+//!
+//! `cargo run --example tftp docs`, then `curl tftp://127.0.0.1:6969/SUMMARY.md`
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::UdpSocket;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use socketserver::{
+    Address, DatagramRequest, Error, HandlerResult, Limits, RequestHandler, ThreadingUdpServer,
+};
+
+/// The most bytes of a file in one packet. A packet with fewer is the last.
+const BLOCK: usize = 512;
+
+/// How often a packet is sent before the transfer is given up.
+const ATTEMPTS: u32 = 5;
+
+/// Sends the files of one directory, and receives none.
+#[derive(Clone)]
+struct Tftp {
+    directory: PathBuf,
+    /// The time for which an acknowledgement is waited for.
+    patience: Duration,
+}
+
+impl RequestHandler<DatagramRequest> for Tftp {
+    fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
+        let opened = match request.packet() {
+            [0, 1, rest @ ..] => self.open(rest),
+            [0, 2, ..] => Err(io::Error::other("this server only sends files")),
+            // No answer: two programs that answer everything would never end.
+            _ => return Err("not a request of TFTP".into()),
+        };
+        match opened {
+            Ok(file) => Ok(self.send_file(file, request)?),
+            Err(error) => Ok(write!(request, "\0\x05\0\0{error}\0")?),
+        }
+    }
+}
+
+impl Tftp {
+    /// Opens the file of a read request, which has the name and the mode, each with a zero.
+    fn open(&self, request: &[u8]) -> io::Result<File> {
+        let name = request.split(|byte| *byte == 0).next();
+        let name = Path::new(str::from_utf8(name.unwrap_or_default()).map_err(io::Error::other)?);
+        let is_below = |part| matches!(part, Component::Normal(_));
+        if !name.components().all(is_below) {
+            return Err(io::Error::other("the name leads out of the directory"));
+        }
+        let path = self.directory.join(name);
+        // Looked at first: to open a pipe would wait for its writer.
+        if !path.metadata()?.is_file() {
+            return Err(io::Error::other("not a file"));
+        }
+        File::open(path)
+    }
+
+    fn send_file(&self, mut file: File, request: &DatagramRequest) -> io::Result<()> {
+        let client = request.client_address();
+        let (Some(Address::Inet(mut here)), Address::Inet(client)) =
+            (request.local_address(), client)
+        else {
+            return Err(io::Error::other("the client has asked no address"));
+        };
+        // A port of its own. A connected socket receives nothing from others than the client.
+        here.set_port(0);
+        let socket = UdpSocket::bind(here)?;
+        socket.connect(client)?;
+        let mut number = 1_u16;
+        loop {
+            let mut packet = vec![0, 3];
+            packet.extend(number.to_be_bytes());
+            Read::by_ref(&mut file)
+                .take(BLOCK as u64)
+                .read_to_end(&mut packet)?;
+            self.send_packet(&socket, &packet)?;
+            if packet.len() < 4 + BLOCK {
+                return Ok(());
+            }
+            number = number.wrapping_add(1);
+        }
+    }
+
+    /// Sends a packet until the client has acknowledged its number.
+    fn send_packet(&self, socket: &UdpSocket, packet: &[u8]) -> io::Result<()> {
+        let mut answer = [0; 128];
+        for _ in 0..ATTEMPTS {
+            socket.send(packet)?;
+            let end = Instant::now() + self.patience;
+            // An acknowledgement of an earlier packet sends nothing: it may itself be a repetition.
+            while let Some(rest) = end.checked_duration_since(Instant::now())
+                && !rest.is_zero()
+            {
+                socket.set_read_timeout(Some(rest))?;
+                match socket.recv(&mut answer).map(|length| &answer[..length]) {
+                    Ok([0, 4, number @ ..]) if *number == packet[2..4] => return Ok(()),
+                    Ok([0, 5, ..]) => return Err(io::Error::other("the client has ended it")),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Err(ErrorKind::TimedOut.into())
+    }
+}
+
+fn main() -> Result<(), Error> {
+    env_logger::init();
+    let tftp = Tftp {
+        directory: std::env::args_os().nth(1).map_or(".".into(), PathBuf::from),
+        patience: Duration::from_secs(1),
+    };
+    let server = ThreadingUdpServer::bind("127.0.0.1:6969", move || tftp.clone())?;
+    // Each transfer is a request until its end: a thread, a socket and an open file.
+    let limits = Limits::none()
+        .with_max_connections(100)
+        .with_max_connections_per_address(10);
+    server.handle().set_limits(limits);
+    server.serve_forever()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::thread;
+
+    use socketserver::mock::MockDatagram;
+
+    use super::*;
+
+    /// Asks a server of `directory` for a file, and returns what `client` makes of its answers.
+    fn with_server<T>(directory: &Path, ask: &str, client: impl FnOnce(UdpSocket) -> T) -> T {
+        let tftp = Tftp {
+            directory: directory.to_owned(),
+            patience: Duration::from_millis(20),
+        };
+        let server = ThreadingUdpServer::bind("127.0.0.1:0", move || tftp.clone()).unwrap();
+        let handle = server.handle();
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket
+            .send_to(ask.as_bytes(), server.local_addr().unwrap())
+            .unwrap();
+        let serving = thread::spawn(move || server.serve_forever());
+        let result = client(socket);
+        handle.shutdown();
+        serving.join().unwrap().unwrap();
+        result
+    }
+
+    fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+        let mut packet = vec![0; 1500];
+        let (length, sender) = socket.recv_from(&mut packet).unwrap();
+        packet.truncate(length);
+        (packet, sender)
+    }
+
+    #[test]
+    fn a_file_arrives_whole_though_packets_are_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        for length in [0, 511, 512, 513, 2048] {
+            let content = Vec::from_iter((0..length).map(|it| it as u8));
+            std::fs::write(directory.path().join("file"), &content).unwrap();
+            let received = with_server(directory.path(), "\0\x01file\0octet\0", |socket| {
+                let mut received = Vec::<u8>::new();
+                let mut number = 1_u16;
+                loop {
+                    // The first copy of every packet is lost, and the second acknowledged.
+                    let (lost, _) = receive(&socket);
+                    let (packet, sender) = receive(&socket);
+                    assert_eq!(lost, packet);
+                    assert_eq!(packet[..4], [0, 3, 0, number as u8]);
+                    socket.send_to(&[0, 4, 0, number as u8], sender).unwrap();
+                    received.extend(&packet[4..]);
+                    number += 1;
+                    if packet.len() < 4 + BLOCK {
+                        return received;
+                    }
+                }
+            });
+            assert!(received == content, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_client_that_acknowledges_nothing_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("file"), "text").unwrap();
+        let socket = with_server(directory.path(), "\0\x01file\0octet\0", |socket| {
+            for _ in 0..ATTEMPTS {
+                assert_eq!(receive(&socket).0, b"\0\x03\0\x01text");
+            }
+            socket
+        });
+        socket.set_nonblocking(true).unwrap();
+        let error = socket.recv(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn what_is_no_file_of_the_directory_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("shared")).unwrap();
+        std::fs::write(directory.path().join("secret"), "").unwrap();
+        let tftp = || Tftp {
+            directory: directory.path().join("shared"),
+            patience: Duration::ZERO,
+        };
+        for name in [
+            "../secret",
+            "/etc/passwd",
+            "./../secret",
+            "missing",
+            ".",
+            "",
+        ] {
+            let recording = MockDatagram::new(format!("\0\x01{name}\0octet\0")).run(tftp());
+            assert!(recording.sent()[0].starts_with(b"\0\x05\0\0"), "{name}");
+        }
+        let upload = MockDatagram::new("\0\x02file\0octet\0").run(tftp());
+        assert_eq!(upload.sent(), [b"\0\x05\0\0this server only sends files\0"]);
+        // Otherwise two servers would answer each other without end.
+        let error = MockDatagram::new("\0\x05\0\0error\0").run(tftp());
+        assert!(error.sent().is_empty());
+    }
+}
