@@ -331,11 +331,12 @@ impl Request for DatagramRequest {
         if succeeded { self.send_reply() } else { Ok(()) }
     }
 
-    /// Sends what is written and the message as one datagram, unless both are empty.
+    /// Sends what is written and the message as one datagram, unless both are empty, or the client
+    /// may be a server that refuses this server's datagrams.
     fn refuse(&mut self, message: &[u8]) {
         let mut reply = std::mem::take(&mut self.pooled.buffers.reply);
         reply.extend_from_slice(message);
-        if !reply.is_empty() {
+        if !reply.is_empty() && self.guard.may_answer_refused() {
             // Fails if the client has no room now, or has gone.
             let client = self.client_address();
             let sent = match &self.pooled.reply_path {

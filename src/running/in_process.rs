@@ -7,6 +7,7 @@ use crate::running::floods::Floods;
 use crate::running::lifecycle::Lifecycle;
 use crate::running::lingering_connections::LingeringConnections;
 use crate::running::places::Places;
+use crate::running::refusals::Refusals;
 use crate::running::request_table::RequestTable;
 use crate::running::settings::Settings;
 use crate::running::stoppers::Stoppers;
@@ -28,6 +29,7 @@ pub(crate) struct InProcess {
     pub(crate) requests: RequestTable,
     pub(crate) lingering: Arc<LingeringConnections>,
     pub(crate) floods: Floods,
+    pub(crate) refusals: Refusals,
     pub(crate) stoppers: Stoppers,
     pub(crate) places: Places,
     /// The end of the drain that a stop request has begun; `None` before.
@@ -64,6 +66,7 @@ impl InProcess {
             requests: RequestTable::new(),
             lingering: Arc::new(LingeringConnections::new()),
             floods: Floods::default(),
+            refusals: Refusals::default(),
             stoppers: Stoppers::new(),
             places: Places::new(),
             stop_deadline: Mutex::new(None),

@@ -15,6 +15,7 @@ pub(crate) mod lingering_connections;
 pub(crate) mod parent_link;
 pub(crate) mod per_address;
 pub(crate) mod places;
+pub(crate) mod refusals;
 pub(crate) mod request_count;
 pub(crate) mod request_guard;
 pub(crate) mod request_table;

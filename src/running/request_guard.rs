@@ -210,6 +210,12 @@ impl RequestGuard {
         self.entry.fate = Fate::Closed(Closed::Refused(why));
     }
 
+    /// Whether the sender of a refused datagram may be sent a message.
+    pub(crate) fn may_answer_refused(&self) -> bool {
+        let refusals = self.shared().refusals();
+        refusals.may_answer(self.client_address(), Instant::now())
+    }
+
     /// Notes that the request ends without a handler, because the server is stopping.
     pub(crate) fn abort(&mut self) {
         self.entry.fate = Fate::Closed(Closed::Ended(Outcome::Aborted));

@@ -11,6 +11,7 @@ use crate::running::in_process::InProcess;
 use crate::running::lifecycle::Lifecycle;
 use crate::running::parent_link::{ForkedChild, ParentLink};
 use crate::running::places::Places;
+use crate::running::refusals::Refusals;
 use crate::running::request_table::{GRACE, RequestTable};
 use crate::running::settings::Settings;
 use crate::running::stoppers::Stoppers;
@@ -130,6 +131,10 @@ impl Shared {
 
     pub(crate) fn floods(&self) -> &Floods {
         &self.here().floods
+    }
+
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.here().refusals
     }
 
     pub(crate) fn stoppers(&self) -> &Stoppers {

@@ -161,6 +161,10 @@ impl Limits {
     /// The server sends as much of the message as the connection takes without waiting: usually a
     /// few kilobytes, so that a longer message may arrive in part. Then the connection
     /// [lingers](crate::Lingering), so that a client which still sends reads the message too.
+    ///
+    /// The sender of a refused datagram has the message at most 100 times without a pause of half a
+    /// second, and at most 4096 senders have it at a time: otherwise two full servers would answer
+    /// each other's messages without end.
     pub fn refuse_with(self, message: impl AsRef<[u8]>) -> Self {
         let refusal = Some(message.as_ref().into());
         Self { refusal, ..self }

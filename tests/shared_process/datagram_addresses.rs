@@ -13,7 +13,7 @@ use socketserver::{
 use support::clients::{DatagramClient, has_ipv6};
 use support::running_server::RunningServer;
 use support::services::{EchoLine, datagram_handler};
-use support::waiting::LIMIT;
+use support::waiting::{LIMIT, eventually};
 
 const WILDCARD: &str = "0.0.0.0:0";
 
@@ -230,6 +230,43 @@ fn a_datagram_whose_sender_is_the_server_itself_is_refused_and_not_answered() {
         let statistics = running.stop().handle().statistics();
         assert_eq!((statistics.accepted, statistics.refused), (2, 1));
         assert_eq!((statistics.finished, statistics.sent), (1, 3));
+    }
+}
+
+#[test]
+fn two_servers_that_refuse_each_other_s_datagrams_do_not_answer_without_end() {
+    let full = || {
+        let server = UdpServer::bind("127.0.0.1:0", EchoLine::default).unwrap();
+        let limits = Limits::none().with_max_connections(0);
+        server.handle().set_limits(limits.refuse_with("too busy"));
+        server
+    };
+    let [one, other] = [full(), full()];
+    // As a forged sender does: the first server takes the datagram for one of the other's.
+    let copy = std::os::fd::AsFd::as_fd(&other).try_clone_to_owned();
+    let socket = UdpSocket::from(copy.unwrap());
+    DatagramSocket::send_to(&socket, b"hello", &one.server_address()).unwrap();
+    let running = [one, other].map(RunningServer::start);
+    let refused = || {
+        running
+            .each_ref()
+            .map(|it| it.handle().statistics().refused)
+    };
+    eventually("the exchange has begun", || refused()[1] > 0);
+    // A client of each is answered in between, and shows that its server goes on.
+    eventually("the exchange has ended", || {
+        let before = refused();
+        for server in &running {
+            for _ in 0..50 {
+                let client = DatagramClient::connect(&server.address());
+                client.send(b"hello");
+                assert_eq!(client.receive(), b"too busy");
+            }
+        }
+        refused() == before.map(|count| count + 50)
+    });
+    for server in running {
+        server.close();
     }
 }
 
