@@ -1,19 +1,17 @@
 //! The hooks of a server: the steps between the loop and the handler.
 
 use std::fmt;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::requests::request::Request;
 use crate::running::client_name::ClientName;
 use crate::running::events::Events;
-use crate::running::floods::HeldBack;
 use crate::running::layer_handle::LayerHandle;
-use crate::running::server_handle::ServerHandle;
+use crate::running::request_log::{log_event, log_recurring};
 use crate::running::stoppers::Serves;
-use crate::support::log::{Level, is_logged, log_line};
+use crate::support::log::{Level, log_line};
 use crate::transport::get_request_error::GetRequestError;
 use crate::transport::poll::readable_now;
 use crate::values::address::Address;
@@ -139,10 +137,10 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`GetRequestError`] has a variant for each way in which the loop goes on. An
-    /// [`io::Error`] that a layer has made itself, such as `io::Error::other("no agreement")`, is
-    /// logged as an error, with its text. With `?` it becomes
-    /// [`Exhausted`](GetRequestError::Exhausted), after which the loop pauses, because the layer
-    /// may fail again at once. If the error concerns one client, the layer returns
+    /// [`io::Error`](std::io::Error) that a layer has made itself, such as
+    /// `io::Error::other("no agreement")`, is logged as an error, with its text. With `?` it
+    /// becomes [`Exhausted`](GetRequestError::Exhausted), after which the loop pauses, because the
+    /// layer may fail again at once. If the error concerns one client, the layer returns
     /// [`Retry`](GetRequestError::Retry), after which the loop goes on without a pause.
     fn get_request(&self) -> Result<Self::Request, GetRequestError>;
 
@@ -589,88 +587,5 @@ impl<T: BaseServer> Events for Layers<T> {
         let top = self.0.upgrade();
         let socket = top.and_then(|top| catch_panic(|| top.socket()).ok()?.ok());
         socket.is_some_and(|socket| readable_now(socket.as_fd()).unwrap_or(false))
-    }
-}
-
-fn log_event(client: ClientName<'_>, event: &RequestEvent) {
-    match event {
-        RequestEvent::Accepted => log_line!(Level::Debug, "{client}: accepted"),
-        RequestEvent::Refused(why) => {
-            log_recurring(Level::Info, &client, &format_args!("refused: {why}"));
-        }
-        RequestEvent::Started { .. } => {}
-        RequestEvent::Ended {
-            outcome,
-            accepted,
-            received,
-            sent,
-        } => {
-            let lasted = ElapsedSince(*accepted);
-            log_line!(
-                Level::Debug,
-                "{client}: {outcome} after {lasted}, {received} bytes received, {sent} sent"
-            );
-        }
-    }
-}
-
-/// Logs a line that clients can cause at will: the first lines of its kind in a minute at `level`,
-/// and the others at level debug. The next line at `level` has the number of the others.
-///
-/// A forked child, which has one request, logs every line at `level`.
-fn log_recurring(level: Level, client: &ClientName<'_>, text: &dyn fmt::Display) {
-    log_throttled(client.server, level, client, text);
-}
-
-/// Logs an error of `get_request` that a layer has made, and no system call.
-pub(crate) fn log_failed_layer(server: &ServerHandle, error: &io::Error) {
-    let text = format_args!("get_request has failed: {error}");
-    log_throttled(server, Level::Error, &server.server_address(), &text);
-}
-
-fn log_throttled(
-    server: &ServerHandle,
-    level: Level,
-    about: &dyn fmt::Display,
-    text: &dyn fmt::Display,
-) {
-    if !is_logged(level) {
-        return;
-    }
-    let shared = server.shared();
-    if shared.is_forked_child() {
-        log_line!(level, "{about}: {text}");
-        return;
-    }
-    let text = text.to_string();
-    match shared.floods().admit(level, &text, Instant::now()) {
-        Some(0) => log_line!(level, "{about}: {text}"),
-        Some(others) => log_line!(level, "{about}: {text} ({others} more before, {AT_DEBUG})"),
-        None => log_line!(Level::Debug, "{about}: {text}"),
-    }
-}
-
-/// Logs how many lines were held back since the last of their kind that was logged.
-pub(crate) fn log_held_back(server: &ServerHandle) {
-    for kind in server.shared().floods().drain() {
-        let HeldBack {
-            held_back,
-            level,
-            text,
-        } = kind;
-        let address = server.server_address();
-        log_line!(level, "{address}: {held_back} more, {AT_DEBUG}: {text}");
-    }
-}
-
-const AT_DEBUG: &str = "logged at level debug";
-
-/// The time since an instant. Reads the clock only when it is formatted, that is, if the line is
-/// logged.
-struct ElapsedSince(Instant);
-
-impl fmt::Display for ElapsedSince {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0.elapsed())
     }
 }

@@ -1,39 +1,24 @@
-//! The server that the caller owns: the loop, and the methods that start and stop it.
+//! The server that the caller owns: the methods that make, start and stop it.
 
 mod backlog;
 pub(crate) mod pass;
+mod serving;
 
 use std::fmt;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::base_server::{BaseServer, Layers, guarded, log_held_back, process_request_thread};
+use crate::base_server::{BaseServer, Layers, process_request_thread};
 use crate::running::client_name::OpenServer;
+use crate::running::request_log::log_held_back;
 use crate::running::server_handle::ServerHandle;
-use crate::running::shared::{LoopGuard, Shared};
-use crate::server::pass::{Next, Pass, Reason};
+use crate::running::shared::Shared;
+use crate::server::pass::Pass;
 use crate::support::deadline::Deadline;
-use crate::support::log::{Level, log_line};
-use crate::support::throttle::Throttle;
-use crate::transport::sys::take_errors;
-use crate::transport::waker::Woken;
 use crate::values::address::Address;
 use crate::values::drain_report::DrainReport;
-use crate::values::error::{Error, catch_panic};
-
-/// Requests served in a row before the loop drains the waker, so that a busy socket does not delay
-/// a forked child's stop request.
-const REQUESTS_BEFORE_DRAIN: u32 = 64;
-
-/// The longest time until the loop asks a layer again that is not ready, in case the layer does not
-/// wake the loop.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
-
-/// The first and the longest pause when the system has no descriptor or memory for a request.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+use crate::values::error::Error;
 
 /// A server: a stack of layers, and the loop that calls their hooks.
 ///
@@ -166,7 +151,7 @@ impl<S: BaseServer> Server<S> {
     /// If `service_actions` of a layer panics, or `is_ready` when the loop asks a layer a second
     /// time before a pause. The loop logs and survives a panic in any other hook.
     pub fn serve_forever(&self) -> Result<(), Error> {
-        self.run(Until::Stopped)
+        self.run_until_stopped()
     }
 
     /// Serves one request. Waits for the request at most until the [timeout](Self::set_timeout),
@@ -187,7 +172,7 @@ impl<S: BaseServer> Server<S> {
     pub fn handle_request(&self) -> Result<(), Error> {
         let timeout = self.shared().settings().timeout();
         let timeout = timeout.or_else(|| self.top.timeout());
-        self.run(Until::OneRequest(Deadline::after(timeout)))
+        self.run_one_request(Deadline::after(timeout))
     }
 
     /// Serves a request that somebody else has accepted: steps 2 to 7 of a
@@ -212,245 +197,12 @@ impl<S: BaseServer> Server<S> {
     ///
     /// As [`serve_forever`](Self::serve_forever).
     pub fn serve(&self, request: S::Request) -> Result<(), Error> {
-        let begun = self.shared().begin_loop();
-        let serving = begun.map_err(|_| Error::AlreadyServing {
-            address: self.server_address(),
-        })?;
-        if let Some(serving) = serving {
-            self.wait_for_room(&serving)?;
-        }
-        self.pass().dispatch(request);
-        Ok(())
-    }
-
-    /// Waits until the limits and the layers allow the request that is registered already, at most
-    /// until a stop request.
-    fn wait_for_room(&self, serving: &LoopGuard<'_>) -> Result<(), Error> {
-        let shared = self.shared();
-        let until = Until::OneRequest(Deadline::NEVER);
-        let mut pacing = Pacing::new();
-        serving.drain_waker();
-        // Collects ended children.
-        self.top.service_actions();
-        while !serving.is_stop_requested() {
-            let others = shared.requests().count().total().saturating_sub(1);
-            let reason = if !catch_panic(|| self.top.is_ready()).unwrap_or(true) {
-                Reason::NotReady
-            } else if shared.settings().is_at_limit(others) {
-                Reason::AtLimit
-            } else {
-                break;
-            };
-            self.wait(serving, &mut pacing, reason, until)?;
-        }
-        Ok(())
-    }
-
-    fn run(&self, until: Until) -> Result<(), Error> {
-        let address = || self.server_address();
-        // Made before the loop begins: in a forked process, a stop request that comes next wakes
-        // it.
-        let waker = self.shared().waker();
-        waker.map_err(|source| Error::CreateWaker {
-            address: address(),
-            source,
-        })?;
-        let begun = self.shared().begin_loop();
-        let Some(serving) = begun.map_err(|_| Error::AlreadyServing { address: address() })? else {
-            return Ok(());
-        };
-        serving.drain_waker();
-        if until == Until::Stopped {
-            serving.receive_ahead();
-        }
-        let mut pacing = Pacing::new();
-        while !serving.is_stop_requested() {
-            match self.pass().next_request()? {
-                Next::Request(request) => {
-                    self.pass().dispatch(request);
-                    if until != Until::Stopped {
-                        return Ok(());
-                    }
-                    if pacing.request_was_served() {
-                        serving.drain_waker();
-                    }
-                }
-                Next::Wait(reason) if until.is_over() => {
-                    if let Reason::Exhausted(Some(error)) = reason {
-                        self.log_exhausted(&mut pacing.exhausted, &error);
-                    }
-                    guarded(&self.top).handle_timeout();
-                    return Ok(());
-                }
-                Next::Wait(reason) => self.wait(&serving, &mut pacing, reason, until)?,
-            }
-            if until == Until::Stopped {
-                self.top.service_actions();
-            }
-        }
-        if until == Until::Stopped {
-            self.drain_backlog(&serving, &mut pacing)?;
-        }
-        // Once more after the stop request, which may have come after the last call: a layer may
-        // act on it.
-        if until == Until::Stopped {
-            self.top.service_actions();
-        }
-        Ok(())
+        self.run_accepted(request)
     }
 
     /// One pass of the loop, without its waits.
     fn pass(&self) -> Pass<'_, S> {
         Pass::new(&self.top)
-    }
-
-    /// Waits for the event of `reason`, at most until `until`.
-    fn wait(
-        &self,
-        serving: &LoopGuard<'_>,
-        pacing: &mut Pacing,
-        reason: Reason,
-        until: Until,
-    ) -> Result<(), Error> {
-        let deadline = match until {
-            Until::Stopped => Deadline::after(self.shared().settings().service_interval()),
-            Until::OneRequest(deadline) => deadline,
-        };
-        let at_most = |pause| deadline.sooner(Deadline::after(Some(pause)));
-        let is_full = match reason {
-            Reason::NotReady => true,
-            Reason::AtLimit => !self.shared().lifecycle().is_suspended(),
-            Reason::NoClient | Reason::Lost | Reason::Exhausted(_) => false,
-        };
-        let _full = is_full.then(|| self.shared().places().wait_for_one());
-        match reason {
-            Reason::Lost => Ok(()),
-            Reason::NoClient if pacing.shut_down => Err(self.socket_is_shut_down()),
-            Reason::NoClient if until == Until::Stopped && self.hand_over(serving, deadline)? => {
-                Ok(())
-            }
-            Reason::NoClient => {
-                if std::mem::take(&mut pacing.has_error) && !take_errors(self.as_fd()) {
-                    // An error that nobody can take: the loop must not spin.
-                    let pause = pacing.next_pause();
-                    return self.sleep(serving, None, at_most(pause)).map(drop);
-                }
-                let deadline = match self.shared().looks_for_children() {
-                    true => at_most(ASK_AGAIN),
-                    false => deadline,
-                };
-                let woken = self.sleep(serving, Some(self.as_fd()), deadline)?;
-                (pacing.shut_down, pacing.has_error) = (woken.shut_down, woken.has_error);
-                Ok(())
-            }
-            Reason::NotReady => {
-                // Called here because `handle_request` has no other call of this hook.
-                self.top.service_actions();
-                if catch_panic(|| self.top.is_ready()).unwrap_or(false) {
-                    return Ok(());
-                }
-                self.sleep(serving, None, at_most(ASK_AGAIN)).map(drop)
-            }
-            Reason::AtLimit => {
-                if self.shared().requests().count().register_loop() {
-                    // A request may have ended before the loop was registered.
-                    self.top.service_actions();
-                    return Ok(());
-                }
-                self.warn_of_limit(&mut pacing.at_limit);
-                // If another part of the program has replaced the handler of `SIGCHLD` where it is
-                // needed, the end of a child does not wake the loop.
-                let has_children = self.shared().requests().count().has_children();
-                let deadline = if has_children {
-                    at_most(ASK_AGAIN)
-                } else {
-                    deadline
-                };
-                self.sleep(serving, None, deadline)?;
-                self.top.service_actions();
-                Ok(())
-            }
-            Reason::Exhausted(error) => {
-                if self.shared().requests().count().register_loop() {
-                    return Ok(());
-                }
-                if let Some(error) = error {
-                    self.log_exhausted(&mut pacing.exhausted, &error);
-                }
-                let pause = pacing.next_pause();
-                self.sleep(serving, None, at_most(pause)).map(drop)
-            }
-        }
-    }
-
-    /// Lets a mix-in wait for clients and accept them, until the loop is woken or the deadline is
-    /// over. Returns false if no mix-in does.
-    fn hand_over(&self, serving: &LoopGuard<'_>, deadline: Deadline) -> Result<bool, Error> {
-        let Some(acceptor) = self.shared().acceptor() else {
-            return Ok(false);
-        };
-        let Ok(socket) = self.top.socket() else {
-            return Ok(false);
-        };
-        if !acceptor.arm(&socket) {
-            return Ok(false);
-        }
-        let slept = self.sleep(serving, None, deadline);
-        acceptor.disarm();
-        slept.map(|_| true)
-    }
-
-    /// Blocks until the waker fires, `socket` is readable or has an error, or the deadline is over.
-    fn sleep(
-        &self,
-        serving: &LoopGuard<'_>,
-        socket: Option<BorrowedFd<'_>>,
-        deadline: Deadline,
-    ) -> Result<Woken, Error> {
-        let waker = self.shared().waker();
-        let woken = waker
-            .and_then(|waker| waker.wait(socket, deadline))
-            .map_err(|source| Error::GetRequest {
-                address: self.server_address(),
-                source,
-            })?;
-        if woken.by_waker {
-            serving.drain_waker();
-        }
-        Ok(woken)
-    }
-
-    /// The error for a socket of datagrams that was shut down. The socket stays readable, and every
-    /// receive reports `EAGAIN`, so the loop would spin.
-    fn socket_is_shut_down(&self) -> Error {
-        let message = "the socket has been shut down";
-        Error::GetRequest {
-            address: self.server_address(),
-            source: io::Error::new(io::ErrorKind::BrokenPipe, message),
-        }
-    }
-
-    fn warn_of_limit(&self, throttle: &mut Throttle) {
-        if !self.shared().lifecycle().is_suspended() && throttle.lets_pass() {
-            let address = self.server_address();
-            let running = self.shared().requests().count().total();
-            log_line!(
-                Level::Warn,
-                "{address}: {running} requests run, which is the limit; new clients wait"
-            );
-        }
-    }
-
-    fn log_exhausted(&self, throttle: &mut Throttle, error: &io::Error) {
-        let level = match throttle.lets_pass() {
-            true => Level::Warn,
-            false => Level::Debug,
-        };
-        let address = self.server_address();
-        log_line!(
-            level,
-            "{address}: cannot accept a request now, pausing: {error}"
-        );
     }
 
     /// Stops [`serve_forever`](Self::serve_forever), and waits until it has returned, except in the
@@ -656,63 +408,3 @@ pub trait Serve: BaseServer {
 }
 
 impl<S: BaseServer> Serve for S {}
-
-/// When a run of the loop ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Until {
-    /// At a stop request.
-    Stopped,
-    /// After one request, at the deadline, or at a stop request.
-    OneRequest(Deadline),
-}
-
-impl Until {
-    fn is_over(self) -> bool {
-        match self {
-            Self::Stopped => false,
-            Self::OneRequest(deadline) => deadline.is_over(),
-        }
-    }
-}
-
-/// The state that a run of the loop keeps from pass to pass.
-struct Pacing {
-    /// The length of the next pause when the system is exhausted.
-    pause: Duration,
-    /// The number of requests served since the waker was drained.
-    served: u32,
-    /// Whether the socket has been shut down: the requests in its queue are the last.
-    shut_down: bool,
-    /// Whether an error of the socket has ended the last wait.
-    has_error: bool,
-    at_limit: Throttle,
-    exhausted: Throttle,
-}
-
-impl Pacing {
-    fn new() -> Self {
-        Self {
-            pause: FIRST_PAUSE,
-            served: 0,
-            shut_down: false,
-            has_error: false,
-            at_limit: Throttle::default(),
-            exhausted: Throttle::default(),
-        }
-    }
-
-    /// Counts a served request. Returns whether to drain the waker.
-    fn request_was_served(&mut self) -> bool {
-        self.pause = FIRST_PAUSE;
-        self.served = (self.served + 1) % REQUESTS_BEFORE_DRAIN;
-        self.served == 0
-    }
-
-    /// Returns the length of this pause; the next pause is twice as long, at most
-    /// [`LONGEST_PAUSE`].
-    fn next_pause(&mut self) -> Duration {
-        let pause = self.pause;
-        self.pause = (pause * 2).min(LONGEST_PAUSE);
-        pause
-    }
-}

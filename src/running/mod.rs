@@ -18,6 +18,7 @@ pub(crate) mod places;
 pub(crate) mod refusals;
 pub(crate) mod request_count;
 pub(crate) mod request_guard;
+pub(crate) mod request_log;
 pub(crate) mod request_table;
 pub(crate) mod server_handle;
 pub(crate) mod settings;

@@ -2,10 +2,12 @@
 
 use std::os::fd::AsFd;
 
-use super::{Next, Pacing, Reason, Server, Until};
+use super::Server;
+use super::serving::{Pacing, Until};
 use crate::base_server::{BaseServer, guarded};
 use crate::requests::request::Request;
 use crate::running::shared::LoopGuard;
+use crate::server::pass::{Next, Reason};
 use crate::transport::sys;
 use crate::values::backlog::Backlog;
 use crate::values::error::Error;

@@ -3,8 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::base_server::{BaseServer, guarded, log_failed_layer};
+use crate::base_server::{BaseServer, guarded};
 use crate::requests::request::Request;
+use crate::running::request_log::log_failed_layer;
 use crate::running::shared::Shared;
 use crate::support::log::{Level, log_line};
 use crate::transport::get_request_error::GetRequestError;
