@@ -11,7 +11,7 @@ use socketserver::{
     ThreadingMixIn,
 };
 use support::clients::StreamClient;
-use support::reports::gate;
+use support::reports::{GateKey, gate};
 use support::running_server::{RunningServer, close};
 use support::services::{EchoLine, stream_handler};
 use support::waiting::eventually;
@@ -99,8 +99,13 @@ fn a_refused_connection_is_counted_as_refused() {
     drop((first_request, first));
 }
 
-#[test]
-fn at_the_limit_a_connection_waits_until_another_has_ended() {
+/// A server at its limit of one connection, the client of that connection, and the key to its
+/// handler.
+fn full_server() -> (
+    Server<impl BaseServer<Request = StreamRequest>>,
+    UnixStream,
+    GateKey,
+) {
     let (gate, key) = gate();
     let factory = stream_handler(move |request| {
         gate.pass();
@@ -108,11 +113,16 @@ fn at_the_limit_a_connection_waits_until_another_has_ended() {
     });
     let layers = TcpServer::without_listener(factory).mix_in(ThreadingMixIn::new);
     let server = layers.bind().unwrap();
-    server
-        .handle()
-        .set_limits(Limits::default().with_max_connections(1));
-    let (first, connection) = UnixStream::pair().unwrap();
+    let limits = Limits::default().with_max_connections(1);
+    server.handle().set_limits(limits);
+    let (client, connection) = UnixStream::pair().unwrap();
     server.serve(server.accepted(connection).unwrap()).unwrap();
+    (server, client, key)
+}
+
+#[test]
+fn at_the_limit_a_connection_waits_until_another_has_ended() {
+    let (server, first, key) = full_server();
     let (second, connection) = UnixStream::pair().unwrap();
     let request = server.accepted(connection).unwrap();
     std::thread::scope(|scope| {
@@ -130,18 +140,7 @@ fn at_the_limit_a_connection_waits_until_another_has_ended() {
 
 #[test]
 fn a_connection_that_waits_at_the_limit_is_served_when_the_server_stops() {
-    let (gate, key) = gate();
-    let factory = stream_handler(move |request| {
-        gate.pass();
-        Ok(request.write_all(b"served")?)
-    });
-    let layers = TcpServer::without_listener(factory).mix_in(ThreadingMixIn::new);
-    let server = layers.bind().unwrap();
-    server
-        .handle()
-        .set_limits(Limits::default().with_max_connections(1));
-    let (first, connection) = UnixStream::pair().unwrap();
-    server.serve(server.accepted(connection).unwrap()).unwrap();
+    let (server, first, key) = full_server();
     let (second, connection) = UnixStream::pair().unwrap();
     let request = server.accepted(connection).unwrap();
     std::thread::scope(|scope| {
