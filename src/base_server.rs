@@ -208,7 +208,7 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// may correct the client's address
     /// ([`set_client_address`](crate::StreamRequest::set_client_address)); then the server checks
     /// the limit per address again. If the server begins to drain while the hook needs more bytes,
-    /// the request is aborted. Python has no such hook.
+    /// the request is aborted. Python has no counterpart.
     ///
     /// # Errors
     ///
@@ -290,7 +290,7 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
 
     /// Runs in a child that [`ForkingMixIn`](crate::ForkingMixIn) has forked, before step 4 of its
     /// request. A layer closes here the descriptors that only the parent should have. Python has no
-    /// such hook.
+    /// counterpart.
     fn after_fork_in_child(&self) {}
 
     /// Runs when [`Server::handle_request`](crate::Server::handle_request) has waited for its
@@ -311,7 +311,7 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// emitted in the loop's thread; `Refused` there, or in the thread that prepares the request;
     /// `Started` in the thread that serves the request; `Ended` in the thread that closes it. With
     /// [`ForkingMixIn`](crate::ForkingMixIn) all events are emitted in the parent. A panic in this
-    /// hook is logged and has no other effect. Python has no such hook.
+    /// hook is logged and has no other effect. Python has no counterpart.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,7 @@
 //! The book in `docs/` is whole, and true of the sources: its pages, its links, the names it
 //! mentions.
 
+mod counterparts;
 mod names;
 mod pages;
 mod words;
@@ -10,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use counterparts::NamesOnPage;
 use names::Names;
 use pages::{Page, broken_links, normalised};
 use words::{WordsOfOthers, complaints, complaints_of_diagram, words_of_programs};
@@ -232,4 +234,31 @@ fn the_pages_are_plain_markdown() {
     for (path, _) in pages() {
         assert!(!read(&path).contains("{{#"), "{}", path.display());
     }
+}
+
+/// The items that a user of the crate sees.
+fn public_items_of_crate() -> (BTreeSet<String>, BTreeSet<counterparts::PublicItem>) {
+    let front = ["src/lib.rs", "src/mock/mod.rs"].map(|path| read(Path::new(path)));
+    let exported = counterparts::exported_names(&front);
+    let sources: Vec<_> = files("src", "rs").iter().map(|path| read(path)).collect();
+    let items = counterparts::public_items(&sources, &exported);
+    (exported, items)
+}
+
+#[test]
+fn every_public_item_names_its_counterpart_in_python() {
+    let text = read(Path::new("docs/design/python-names.md"));
+    let page = NamesOnPage::new(&text, &Page::parse(&text).code_spans);
+    let (exported, items) = public_items_of_crate();
+    let declared = items.iter().filter(|it| it.member.is_none());
+    let declared = BTreeSet::from_iter(declared.map(|it| it.owner.clone()));
+    let lost = Vec::from_iter(exported.difference(&declared));
+    assert!(lost.is_empty(), "exported, and not found: {lost:?}");
+    let missing = counterparts::without_counterpart(&items, &page);
+    assert!(
+        missing.is_empty(),
+        "no counterpart in Python in the documentation or in python-names.md: {missing:#?}"
+    );
+    let unknown = counterparts::not_exported(&page, &exported);
+    assert!(unknown.is_empty(), "not exported: {unknown:?}");
 }

@@ -190,7 +190,7 @@ impl<'ast> Visit<'ast> for Names {
     fn visit_block(&mut self, _: &'ast syn::Block) {}
 }
 
-fn is_for_tests(attributes: &[Attribute]) -> bool {
+pub fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
             && attribute
@@ -203,7 +203,7 @@ fn last_name(path: &Path) -> Option<String> {
     path.segments.last().map(|last| last.ident.to_string())
 }
 
-fn type_name(it: &Type) -> Option<String> {
+pub fn type_name(it: &Type) -> Option<String> {
     match it {
         Type::Path(path) => last_name(&path.path),
         _ => None,
