@@ -79,6 +79,7 @@ use crate::values::request_event::{Refusal, RequestEvent};
     message = "`{Self}` is not a layer of a server",
     note = "a bottom layer, such as `TcpServer<F>`, is complete if its factory `F` makes handlers \
             of its type of request",
+    note = "a closure that serves a request becomes a handler with `handler_fn(|request| …)`",
     note = "a `Server<S>` is made of layers, and is not a layer: a function for any server takes \
             `Server<S>` where `S: BaseServer`"
 )]
