@@ -97,8 +97,7 @@ impl ReadBuffer {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        self.storage.copy_within(self.start..self.end, 0);
-        (self.start, self.end) = (0, self.end - self.start);
+        self.move_to_front();
         let size = (self.end + FIRST_READ).min(self.limit);
         if size <= self.end {
             return Err(io::Error::new(
@@ -124,8 +123,7 @@ impl ReadBuffer {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        self.storage.copy_within(self.start..self.end, 0);
-        (self.start, self.end) = (0, self.end - self.start);
+        self.move_to_front();
         if self.storage.len() < self.limit {
             self.storage.resize(self.limit, 0);
         }
@@ -161,11 +159,23 @@ impl ReadBuffer {
     /// Puts a borrowed storage back into `storage`, and keeps the unread bytes in a storage of
     /// their size.
     pub(crate) fn give_back(&mut self, storage: &mut Vec<u8>) {
+        if self.is_empty() && storage.is_empty() {
+            std::mem::swap(&mut self.storage, storage);
+            (self.start, self.end) = (0, 0);
+            return;
+        }
         let unread = self.bytes().to_owned();
         (self.start, self.end) = (0, unread.len());
         let borrowed = std::mem::replace(&mut self.storage, unread);
         if borrowed.len() > storage.len() {
             *storage = borrowed;
+        }
+    }
+
+    fn move_to_front(&mut self) {
+        if self.start > 0 {
+            self.storage.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
         }
     }
 

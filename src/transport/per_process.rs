@@ -37,6 +37,10 @@ impl<T> PerProcess<T> {
     /// The value of this process.
     pub(crate) fn get(&self) -> Option<&T> {
         let forks = sys::forks();
+        let first = self.first.get()?;
+        if first.forks == forks {
+            return first.value();
+        }
         self.nodes().find(|node| node.forks == forks)?.value()
     }
 

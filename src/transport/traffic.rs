@@ -12,11 +12,11 @@ pub(crate) struct Traffic {
 
 impl Traffic {
     pub(crate) fn count_received(&self, bytes: u64) {
-        self.received.fetch_add(bytes, Relaxed);
+        add(&self.received, bytes);
     }
 
     pub(crate) fn count_sent(&self, bytes: u64) {
-        self.sent.fetch_add(bytes, Relaxed);
+        add(&self.sent, bytes);
     }
 
     pub(crate) fn received(&self) -> u64 {
@@ -26,4 +26,9 @@ impl Traffic {
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Relaxed)
     }
+}
+
+/// Adds without a locked instruction: one thread at a time counts.
+fn add(count: &AtomicU64, bytes: u64) {
+    count.store(count.load(Relaxed).wrapping_add(bytes), Relaxed);
 }

@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::io::{self, BufRead, ErrorKind};
 
+use memchr::memchr;
+
 use crate::requests::stream_request::StreamRequest;
 use crate::values::cause;
 
@@ -210,12 +212,16 @@ impl StreamRequest {
         let mut read = Vec::new();
         loop {
             let available = self.fill_within_message()?;
-            let end = available.iter().position(|&byte| byte == delimiter);
+            let end = memchr(delimiter, available);
             let part = &available[..end.unwrap_or(available.len())];
             let last = part.last().or(read.last()).copied();
             let slack = usize::from(tolerated.is_some() && last == tolerated);
             if read.len() + part.len() > max.saturating_add(slack) {
                 return Err(self.end_reading(MessageError::TooLong { max }));
+            }
+            if read.is_empty() {
+                // With room for a delimiter: an answer of this length takes no further memory.
+                read = Vec::with_capacity(part.len() + 1);
             }
             read.extend_from_slice(part);
             let count = part.len() + usize::from(end.is_some());
