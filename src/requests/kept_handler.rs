@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Instant;
 
 use crate::requests::exchange_clock::Bounds;
-use crate::requests::parking::Unpark;
 use crate::values::error::HandlerResult;
 
 /// The part of an [`ExchangeHandler`](crate::ExchangeHandler) that a reactor calls for every
@@ -37,7 +36,8 @@ impl<R> fmt::Debug for dyn KeptHandler<R> {
 pub(crate) struct Turns<R> {
     /// The handler, once its `setup` has succeeded.
     pub(crate) handler: Option<Box<dyn KeptHandler<R>>>,
-    pub(crate) unpark: Unpark,
+    /// The connection's name for the reactor.
+    pub(crate) token: u64,
     /// The begin of a message has come, and not its end.
     pub(crate) collecting: bool,
     /// Whether the connection counts as idle at present.

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
-use crate::requests::parking::Unpark;
+use crate::running::unparks::Unpark;
 use crate::support::sync::atomic::{AtomicUsize, Ordering, fence};
 use crate::transport::sys::forks;
 use crate::transport::waker::Waker;

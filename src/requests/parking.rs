@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::values::error::HandlerResult;
@@ -13,9 +12,9 @@ use crate::values::error::HandlerResult;
 /// `end_wait_for_more`; then `turn`, as long as the conversation goes on. Around every time in
 /// which no thread serves the connection, `park` and `unpark`.
 pub trait Parking {
-    /// Lets the connection keep its handler between two turns. `unpark` ends its parking from
-    /// another thread.
-    fn begin(&mut self, unpark: Unpark);
+    /// Lets the connection keep its handler between two turns. The token is the connection's name
+    /// for the reactor.
+    fn begin(&mut self, token: u64);
 
     /// The descriptor to wait on. `None` for a stream that cannot be waited for.
     fn readiness(&self) -> Option<BorrowedFd<'_>>;
@@ -81,23 +80,4 @@ pub enum WaitForMore {
 pub struct Buffers {
     pub(crate) read: Vec<u8>,
     pub(crate) write: Vec<u8>,
-}
-
-/// Ends the parking of one connection, from any thread. Does nothing once the connection has ended.
-#[derive(Debug, Clone)]
-pub struct Unpark {
-    pub(crate) reactor: Arc<dyn Unparks>,
-    pub(crate) token: u64,
-}
-
-impl Unpark {
-    pub(crate) fn unpark(&self) {
-        self.reactor.unpark(self.token);
-    }
-}
-
-/// A reactor, as far as another thread needs it.
-pub trait Unparks: std::fmt::Debug + Send + Sync {
-    /// Gives the connection of this token a turn.
-    fn unpark(&self, token: u64);
 }

@@ -26,3 +26,4 @@ pub(crate) mod shared;
 pub(crate) mod stoppers;
 pub(crate) mod thread_name;
 pub(crate) mod threads;
+pub(crate) mod unparks;

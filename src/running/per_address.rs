@@ -17,7 +17,10 @@ pub(crate) struct PerAddress {
 
 /// Counts one request for its address, as long as the ticket exists.
 #[derive(Debug)]
-pub(crate) struct Ticket {
+pub(crate) struct Ticket(Box<Counted>);
+
+#[derive(Debug)]
+struct Counted {
     counts: Arc<PerAddress>,
     ip: IpAddr,
     rank: usize,
@@ -40,11 +43,11 @@ impl PerAddress {
         let mut counts = lock(&self.counts);
         let count = counts.entry(ip).or_default();
         *count += 1;
-        Ticket {
+        Ticket(Box::new(Counted {
             counts: self.clone(),
             ip,
             rank: *count,
-        }
+        }))
     }
 }
 
@@ -52,17 +55,18 @@ impl Ticket {
     /// The number of requests of this address when this one was counted, itself included. So of two
     /// requests at once, the second is the one above a limit.
     pub(crate) fn rank(&self) -> usize {
-        self.rank
+        self.0.rank
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut counts = lock(&self.counts.counts);
-        if let Some(count) = counts.get_mut(&self.ip) {
+        let Counted { counts, ip, .. } = &*self.0;
+        let mut counts = lock(&counts.counts);
+        if let Some(count) = counts.get_mut(ip) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.ip);
+                counts.remove(ip);
             }
         }
     }

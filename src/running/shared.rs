@@ -16,6 +16,7 @@ use crate::running::request_table::{GRACE, RequestTable};
 use crate::running::settings::Settings;
 use crate::running::stoppers::Stoppers;
 use crate::running::thread_name::thread_name;
+use crate::running::unparks::Unparks;
 use crate::support::deadline::Deadline;
 use crate::support::lock::lock;
 use crate::support::sync::Mutex;
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     events: OnceLock<Box<dyn Events>>,
     /// Accepts in the loop's place.
     acceptor: Mutex<Option<Arc<dyn Acceptor>>>,
+    /// The reactor of this process, which has parked connections.
+    unparks: Mutex<Option<Arc<dyn Unparks>>>,
     /// Set in a forked child only.
     child: OnceLock<ForkedChild>,
 }
@@ -62,6 +65,7 @@ impl Shared {
             processes,
             events: OnceLock::new(),
             acceptor: Mutex::new(None),
+            unparks: Mutex::new(None),
             child: OnceLock::new(),
         }
     }
@@ -313,6 +317,16 @@ impl Shared {
     /// The mix-in that accepts in the loop's place, if there is one.
     pub(crate) fn acceptor(&self) -> Option<Arc<dyn Acceptor>> {
         lock(&self.acceptor).clone()
+    }
+
+    /// Sets the reactor of this process.
+    pub(crate) fn set_unparks(&self, reactor: Arc<dyn Unparks>) {
+        *lock(&self.unparks) = Some(reactor);
+    }
+
+    /// The reactor of this process, if it has one.
+    pub(crate) fn unparks(&self) -> Option<Arc<dyn Unparks>> {
+        lock(&self.unparks).clone()
     }
 
     /// Sets the layers that events are emitted to. Only the first call has an effect.

@@ -31,6 +31,12 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct SocketStream {
     connection: Arc<Connection>,
+    /// Set once an operation is bounded.
+    bounds: Option<Box<Bounds>>,
+}
+
+#[derive(Debug, Default)]
+struct Bounds {
     timeout: Option<Duration>,
     deadline: Option<Instant>,
     /// The present `SO_RCVTIMEO` of the socket.
@@ -41,9 +47,7 @@ impl SocketStream {
     pub(crate) fn new(connection: Arc<Connection>) -> Self {
         Self {
             connection,
-            timeout: None,
-            deadline: None,
-            read_timeout: None,
+            bounds: None,
         }
     }
 
@@ -53,12 +57,13 @@ impl SocketStream {
 
     /// The bound of an operation that begins now: the timeout or the deadline, whichever is sooner.
     fn bound(&self) -> Option<Bound> {
-        let by_timeout = self
+        let set = self.bounds.as_ref()?;
+        let by_timeout = set
             .timeout
             .and_then(|timeout| Instant::now().checked_add(timeout));
         let bounds = [
             (by_timeout, ErrorKind::WouldBlock),
-            (self.deadline, ErrorKind::TimedOut),
+            (set.deadline, ErrorKind::TimedOut),
         ];
         let bounds = bounds.into_iter().filter_map(|(until, expired)| {
             let until = until?;
@@ -67,10 +72,22 @@ impl SocketStream {
         bounds.min_by_key(|bound| bound.until)
     }
 
+    fn timeout(&self) -> Option<Duration> {
+        self.bounds.as_ref()?.timeout
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.bounds.as_ref()?.deadline
+    }
+
+    fn read_timeout(&self) -> Option<Duration> {
+        self.bounds.as_ref()?.read_timeout
+    }
+
     fn set_read_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if self.read_timeout != timeout {
+        if self.read_timeout() != timeout {
             self.socket().set_read_timeout(timeout)?;
-            self.read_timeout = timeout;
+            self.bounds.get_or_insert_default().read_timeout = timeout;
         }
         Ok(())
     }
@@ -87,7 +104,7 @@ impl SocketStream {
                 return Err(bound.expired.into());
             }
             let ends_in_time = |timeout: Duration| timeout <= left + SHORTEST_WAIT;
-            if had_to_wait_again || !self.read_timeout.is_some_and(ends_in_time) {
+            if had_to_wait_again || !self.read_timeout().is_some_and(ends_in_time) {
                 self.set_read_timeout(Some(left.max(SHORTEST_WAIT)))?;
             }
             match self.socket().read(buffer) {
@@ -103,7 +120,9 @@ impl SocketStream {
     /// the read.
     fn read_unbounded(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.socket().read(buffer) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock && self.read_timeout.is_some() => {
+            Err(error)
+                if error.kind() == ErrorKind::WouldBlock && self.read_timeout().is_some() =>
+            {
                 self.set_read_timeout(None)?;
                 self.socket().read(buffer)
             }
@@ -116,7 +135,7 @@ impl SocketStream {
     /// With a bound, the wait is in poll(2) and not in send(2) with `SO_SNDTIMEO`, which over a
     /// Unix socket bounds each part of a long write.
     fn send(&self, send: impl Fn(&Socket, c_int) -> io::Result<usize>) -> io::Result<usize> {
-        if self.timeout.is_none() && self.deadline.is_none() {
+        if self.timeout().is_none() && self.deadline().is_none() {
             return self.send_without_bound(send);
         }
         loop {
@@ -134,7 +153,7 @@ impl SocketStream {
     /// good part of the buffer is free, for which a slow client needs minutes.
     fn wait_for_room(&self) -> io::Result<()> {
         let socket = self.socket().as_fd();
-        let mut before = self.timeout.and_then(|_| untaken(socket));
+        let mut before = self.timeout().and_then(|_| untaken(socket));
         while let Some(bound) = self.bound() {
             if writable_by(socket, Deadline::at(bound.until))? {
                 break;
@@ -260,12 +279,17 @@ impl Stream for SocketStream {
 
     fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         // The next read sets the option of the socket, if its present value is too long.
-        self.timeout = timeout.map(|timeout| timeout.max(SHORTEST_WAIT));
+        if timeout.is_some() || self.bounds.is_some() {
+            let timeout = timeout.map(|timeout| timeout.max(SHORTEST_WAIT));
+            self.bounds.get_or_insert_default().timeout = timeout;
+        }
         Ok(())
     }
 
     fn set_deadline(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        self.deadline = deadline;
+        if deadline.is_some() || self.bounds.is_some() {
+            self.bounds.get_or_insert_default().deadline = deadline;
+        }
         Ok(())
     }
 

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use crate::mix_ins::reactor::accepting::Accepting;
 use crate::mix_ins::reactor::crew::Crew;
 use crate::mix_ins::reactor::sentinel::Sentinel;
-use crate::requests::parking::Unparks;
-use crate::requests::request::Request;
 use crate::running::server_handle::ServerHandle;
 use crate::running::threads::Threads;
 use crate::values::address::Address;
@@ -22,12 +20,8 @@ pub(super) struct Core<R> {
     pub server: ServerHandle,
 }
 
-impl<R: Request> Core<R> {
+impl<R> Core<R> {
     pub fn server_address(&self) -> Address {
         self.server.server_address()
-    }
-
-    pub fn unparks(&self) -> Arc<dyn Unparks> {
-        self.crew.clone()
     }
 }

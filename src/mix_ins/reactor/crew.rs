@@ -10,10 +10,10 @@ use nix::sys::epoll::EpollEvent;
 use slab::Slab;
 
 use crate::mix_ins::reactor::calls::Calls;
-use crate::mix_ins::reactor::places::{Place, Places};
+use crate::mix_ins::reactor::places::{Occupant, Place, Places, Timer};
 use crate::mix_ins::reactor::poller::{LISTENER, MOST_EVENTS, Poller};
 use crate::mix_ins::reactor::timers::Timers;
-use crate::requests::parking::Unparks;
+use crate::running::unparks::Unparks;
 use crate::support::deadline::Deadline;
 use crate::support::lock::{lock, wait_while};
 use crate::support::sync::{Condvar, Mutex, MutexGuard};
@@ -321,11 +321,12 @@ impl<R> Crew<R> {
             };
             let mut again = Some(now + TIMER_AGAIN);
             if let Ok(mut occupant) = place.occupant.try_lock()
-                && let Some(occupant) = &mut *occupant
+                && let Some(Occupant { timer, .. }) = &mut *occupant
+                && let Some(timer) = timer
             {
-                again = occupant.due.filter(|due| *due > now);
-                occupant.timer = again;
-                if occupant.due.is_some() && again.is_none() && place.readiness.event() {
+                again = timer.due.filter(|due| *due > now);
+                timer.set = again;
+                if timer.due.is_some() && again.is_none() && place.readiness.event() {
                     state.queue.push_back(place.clone());
                 }
             }
@@ -336,17 +337,22 @@ impl<R> Crew<R> {
     }
 
     /// Sets the timer of a connection that is being parked, if it needs an earlier one.
-    pub fn set_timer(&self, place: &Place<R>, timer: &mut Option<Instant>, due: Option<Instant>) {
+    pub fn set_timer(&self, token: u64, timer: &mut Option<Box<Timer>>, due: Option<Instant>) {
         let Some(due) = due else {
+            if let Some(timer) = timer {
+                timer.due = None;
+            }
             return;
         };
-        if timer.is_some_and(|timer| timer <= due) {
+        let timer = timer.get_or_insert_default();
+        timer.due = Some(due);
+        if timer.set.is_some_and(|set| set <= due) {
             return;
         }
-        if let Some(before) = timer.replace(due) {
-            self.timers.remove(before, place.token);
+        if let Some(before) = timer.set.replace(due) {
+            self.timers.remove(before, token);
         }
-        if self.timers.set(due, place.token) && lock(&self.state).polling > 0 {
+        if self.timers.set(due, token) && lock(&self.state).polling > 0 {
             // A member may wait longer.
             self.poller.wake();
         }

@@ -120,8 +120,9 @@ impl<S: BaseServer> ReactorMixIn<S> {
         });
         *core = Some(new.clone());
         drop(core);
-        let acceptor = Arc::new(ReactorAcceptor(new.clone()));
-        self.layer_handle().shared().set_acceptor(Some(acceptor));
+        let shared = self.layer_handle().shared();
+        shared.set_unparks(new.crew.clone());
+        shared.set_acceptor(Some(Arc::new(ReactorAcceptor(new.clone()))));
         Ok(new)
     }
 }

@@ -22,10 +22,16 @@ pub(super) struct Occupant<R> {
     pub stage: Stage,
     /// Whether the descriptor is registered with epoll.
     pub registered: bool,
-    /// When the connection has to have another turn, although nothing comes.
+    /// Set once the connection has to have a turn although nothing comes.
+    pub timer: Option<Box<Timer>>,
+}
+
+/// When a connection has to have another turn, although nothing comes.
+#[derive(Debug, Default)]
+pub(super) struct Timer {
     pub due: Option<Instant>,
     /// The timer that is set for this connection. It may be earlier than `due`.
-    pub timer: Option<Instant>,
+    pub set: Option<Instant>,
 }
 
 /// How far a request has come.
@@ -45,7 +51,6 @@ impl<R> Occupant<R> {
             request,
             stage: Stage::New,
             registered: false,
-            due: None,
             timer: None,
         }
     }

@@ -9,7 +9,7 @@ use crate::base_server::{
 };
 use crate::mix_ins::reactor::core::Core;
 use crate::mix_ins::reactor::places::{Occupant, Place, Stage};
-use crate::requests::parking::{Buffers, Turn, Unpark, WaitForMore};
+use crate::requests::parking::{Buffers, Turn, WaitForMore};
 use crate::requests::request::Request;
 use crate::running::stoppers::Serves;
 use crate::support::lock::lock;
@@ -41,7 +41,7 @@ pub(super) fn take_turn<T: BaseServer>(
     };
     let look = place.readiness.take_edge();
     let _serves = Serves::request_of(top.layer_handle().shared().stoppers());
-    if occupant.stage == Stage::New && !may_park(core, place, occupant) {
+    if occupant.stage == Stage::New && !may_park(place.token, occupant) {
         // A request that comes whole, or that cannot be waited for.
         let request = guard.take().map(|occupant| occupant.request);
         drop(guard);
@@ -59,8 +59,7 @@ pub(super) fn take_turn<T: BaseServer>(
     let next = match next {
         Next::Park(due) => match register(core, place, occupant) {
             Ok(()) => {
-                occupant.due = due;
-                core.crew.set_timer(place, &mut occupant.timer, due);
+                core.crew.set_timer(place.token, &mut occupant.timer, due);
                 drop(guard);
                 if !place.readiness.park() {
                     core.crew.push(place.clone());
@@ -83,8 +82,8 @@ pub(super) fn take_turn<T: BaseServer>(
         return;
     };
     drop(guard);
-    if let Some(timer) = timer {
-        core.crew.timers().remove(timer, place.token);
+    if let Some(set) = timer.and_then(|timer| timer.set) {
+        core.crew.timers().remove(set, place.token);
     }
     match next {
         Next::Ended(finished) => end_service(top, request, &finished),
@@ -94,21 +93,14 @@ pub(super) fn take_turn<T: BaseServer>(
 }
 
 /// Lets the request keep its handler, if a reactor can wait for its client.
-fn may_park<R: Request>(
-    core: &Arc<Core<R>>,
-    place: &Arc<Place<R>>,
-    occupant: &mut Occupant<R>,
-) -> bool {
+fn may_park<R: Request>(token: u64, occupant: &mut Occupant<R>) -> bool {
     let Some(parking) = occupant.request.as_parking() else {
         return false;
     };
     if parking.readiness().is_none() {
         return false;
     }
-    parking.begin(Unpark {
-        reactor: core.unparks(),
-        token: place.token,
-    });
+    parking.begin(token);
     true
 }
 

@@ -250,12 +250,12 @@ impl StreamRequest {
 
     /// Makes every later call fail as this one: the beginning of the next message is unknown.
     fn end_reading(&mut self, error: MessageError) -> io::Error {
-        self.reading_ended = Some(error);
+        self.reading_ended = Some(Box::new(error));
         error.into_error()
     }
 
     pub(super) fn ensure_readable(&self) -> io::Result<()> {
-        match self.reading_ended {
+        match &self.reading_ended {
             None => Ok(()),
             Some(error) => Err(error.into_error()),
         }

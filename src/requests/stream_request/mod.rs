@@ -95,10 +95,8 @@ pub struct StreamRequest {
     stream: Box<dyn Stream>,
     read_buffer: ReadBuffer,
     write_buffer: WriteBuffer,
-    /// The handler's own.
-    timeout: Option<Duration>,
-    /// The timeout that the stream has: the handler's own, or what the deadlines leave.
-    stream_timeout: Option<Duration>,
+    /// Set once a single read or write is bounded.
+    timeouts: Option<Box<Timeouts>>,
     /// Set if the connection has deadlines.
     clock: Option<Box<ExchangeClock>>,
     /// Whether `receive_now` has reached the end of file.
@@ -110,7 +108,7 @@ pub struct StreamRequest {
     /// How many bytes of the present message are read.
     read_of_message: usize,
     /// Why no further message can be read.
-    reading_ended: Option<MessageError>,
+    reading_ended: Option<Box<MessageError>>,
     /// When the handler began to wait for messages; set while turns are bounded.
     turn_began: Option<Instant>,
     /// Set once somebody has asked for the outbox.
@@ -120,8 +118,17 @@ pub struct StreamRequest {
     /// Whether the handler wants no further exchange.
     closes: bool,
     /// Set under a reactor.
-    turns: Option<Box<Turns<Self>>>,
+    turns: Option<Turns<Self>>,
     guard: RequestGuard,
+}
+
+/// The bounds of every single read and write.
+#[derive(Debug, Default)]
+struct Timeouts {
+    /// The handler's own.
+    own: Option<Duration>,
+    /// That of the stream: the handler's own, or what the deadlines leave.
+    of_stream: Option<Duration>,
 }
 
 impl StreamRequest {
@@ -135,8 +142,7 @@ impl StreamRequest {
             stream,
             read_buffer: ReadBuffer::new(DEFAULT_BUFFER_SIZE),
             write_buffer: WriteBuffer::new(DEFAULT_BUFFER_SIZE),
-            timeout: None,
-            stream_timeout: None,
+            timeouts: None,
             clock: None,
             client_has_ended: false,
             received_in_exchange: 0,
@@ -268,7 +274,10 @@ impl StreamRequest {
             ));
         }
         self.stream.set_timeout(timeout)?;
-        (self.timeout, self.stream_timeout) = (timeout, timeout);
+        *self.timeouts.get_or_insert_default().as_mut() = Timeouts {
+            own: timeout,
+            of_stream: timeout,
+        };
         Ok(())
     }
 
@@ -389,6 +398,11 @@ impl StreamRequest {
         sent.and(self.stream.shutdown(how))
     }
 
+    /// The handler's own bound of every single read and write.
+    fn timeout(&self) -> Option<Duration> {
+        self.timeouts.as_ref().and_then(|it| it.own)
+    }
+
     /// Sends the gathered bytes, if any, before a read: this ties the writes to the reads.
     fn send_gathered(&mut self) -> io::Result<()> {
         if self.write_buffer.is_empty() {
@@ -465,10 +479,11 @@ impl StreamRequest {
         self.stream.set_deadline(bounds.whole.map(|it| it.until))?;
         // A timeout is never zero.
         let progress = bounds.progress.map(|it| it.max(Duration::from_nanos(1)));
-        let timeout = self.timeout.into_iter().chain(progress).min();
-        if timeout != self.stream_timeout {
+        let timeout = self.timeout().into_iter().chain(progress).min();
+        let present = self.timeouts.as_ref().and_then(|it| it.of_stream);
+        if timeout != present {
             self.stream.set_timeout(timeout)?;
-            self.stream_timeout = timeout;
+            self.timeouts.get_or_insert_default().of_stream = timeout;
         }
         Ok(())
     }
@@ -570,7 +585,7 @@ impl StreamRequest {
         sent: u64,
     ) -> io::Error {
         let network_has_given_up = error.raw_os_error() == Some(Errno::ETIMEDOUT as i32);
-        let own_timeout = self.timeout;
+        let own_timeout = self.timeout();
         let is_own = |own: Duration| bounds.progress.is_none_or(|progress| own <= progress);
         let exceeded = match (error.kind(), own_timeout.filter(|own| is_own(*own)), bounds) {
             _ if network_has_given_up => return error,

@@ -5,9 +5,10 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use crate::requests::kept_handler::{BoundedWait, KeptHandler, Turns};
-use crate::requests::parking::{Buffers, Draining, Parking, Turn, Unpark, WaitForMore};
+use crate::requests::parking::{Buffers, Draining, Parking, Turn, WaitForMore};
 use crate::requests::request::Request;
 use crate::requests::stream_request::{StreamRequest, interrupted};
+use crate::running::unparks::Unpark;
 use crate::values::error::{HandlerError, run_step};
 
 /// The most exchanges of one turn, so that a client that always has more to send does not hold up
@@ -38,7 +39,9 @@ impl StreamRequest {
 
     /// Ends the parking of this connection, from another thread; `None` without a reactor.
     pub(super) fn unpark_handle(&self) -> Option<Unpark> {
-        self.turns.as_ref().map(|turns| turns.unpark.clone())
+        let turns = self.turns.as_ref()?;
+        let reactor = self.guard.server().shared().unparks()?;
+        Some(Unpark::new(reactor, turns.token))
     }
 
     fn exchange_until_silent(
@@ -189,15 +192,15 @@ impl StreamRequest {
 }
 
 impl Parking for StreamRequest {
-    fn begin(&mut self, unpark: Unpark) {
-        self.turns = Some(Box::new(Turns {
+    fn begin(&mut self, token: u64) {
+        self.turns = Some(Turns {
             handler: None,
-            unpark,
+            token,
             collecting: false,
             idle: false,
             draining: false,
             wait: None,
-        }));
+        });
     }
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {

@@ -99,12 +99,13 @@ impl StreamRequest {
             traffic: self.guard.traffic(),
             reading: self.guard.reading(),
         };
+        let timeout = self.timeout();
         let mut relay = Relay {
             client: RelayEnd::of_stream(&mut *self.stream, Some(books)),
             other: other.relay_end(),
             guard: &self.guard,
             deadlines,
-            timeout: self.timeout,
+            timeout,
             ends,
             from_client: Direction::starting_with(unread),
             to_client: Direction::default(),

@@ -379,13 +379,13 @@ impl StreamRequest {
     /// The bound of a wait for the client that begins now: that of the deadlines, and the end of
     /// the wait by these or by the timeout.
     pub(super) fn begin_bounded_wait(&mut self) -> (Bounds, Option<Instant>) {
-        if self.clock.is_none() && self.timeout.is_none() {
+        if self.clock.is_none() && self.timeout().is_none() {
             return (Bounds::default(), None);
         }
         let now = Instant::now();
         let bounds = self.clock.as_mut().map(|clock| clock.begin_read(now));
         let bounds = bounds.unwrap_or_default();
-        let by_timeout = self.timeout.and_then(|timeout| now.checked_add(timeout));
+        let by_timeout = self.timeout().and_then(|timeout| now.checked_add(timeout));
         let by_deadline = bounds.of_wait(now).map(|bound| bound.until);
         let until = by_timeout.into_iter().chain(by_deadline).min();
         (bounds, until)
