@@ -63,11 +63,9 @@ impl RequestTable {
                 ip,
                 ticket,
             });
-            let (key, ticket) = (Some(key), None);
-            return Place { key, ticket };
+            return Place::OfConnection(key);
         }
-        let (key, ticket) = (None, self.ticket(ip));
-        Place { key, ticket }
+        Place::Bare(self.ticket(ip))
     }
 
     fn ticket(&self, ip: Option<IpAddr>) -> Option<Ticket> {
@@ -81,24 +79,25 @@ impl RequestTable {
 
     /// Counts the request for another address from now on.
     pub(crate) fn move_to_address(&self, place: &mut Place, ip: Option<IpAddr>) {
-        let Some(key) = place.key else {
-            place.ticket = self.ticket(ip);
-            return;
-        };
-        let mut connections = lock(&self.connections);
-        let ticket = connections.ticket(ip);
-        let entry = &mut connections.entries[key];
-        (entry.ip, entry.ticket) = (ip, ticket);
+        match place {
+            Place::Bare(ticket) => *ticket = self.ticket(ip),
+            Place::OfConnection(key) => {
+                let mut connections = lock(&self.connections);
+                let ticket = connections.ticket(ip);
+                let entry = &mut connections.entries[*key];
+                (entry.ip, entry.ticket) = (ip, ticket);
+            }
+        }
     }
 
     /// The number of requests from the address of this request when it was counted, itself
     /// included; `None` if that number is not bounded.
     pub(crate) fn rank_in_address(&self, place: &Place) -> Option<usize> {
-        match place.key {
-            None => place.ticket.as_ref().map(Ticket::rank),
-            Some(key) => {
+        match place {
+            Place::Bare(ticket) => ticket.as_ref().map(Ticket::rank),
+            Place::OfConnection(key) => {
                 let connections = lock(&self.connections);
-                connections.entries[key].ticket.as_ref().map(Ticket::rank)
+                connections.entries[*key].ticket.as_ref().map(Ticket::rank)
             }
         }
     }
@@ -130,8 +129,7 @@ impl RequestTable {
 
     /// Removes a request, and adds its bytes to the totals of ended requests.
     pub(crate) fn leave(&self, place: &mut Place, traffic: &Traffic) {
-        let Place { key, .. } = std::mem::take(place);
-        if let Some(key) = key {
+        if let Place::OfConnection(key) = std::mem::take(place) {
             let mut connections = lock(&self.connections);
             connections.entries.remove(key);
             // Under the lock, so that a concurrent `statistics` counts them exactly once.
@@ -147,10 +145,9 @@ impl RequestTable {
     /// counts as running until its `RequestInChild` is dropped.
     pub(crate) fn hand_to_child(&self, place: &mut Place) -> Option<Ticket> {
         self.count.begin_in_child();
-        let Place { key, ticket } = std::mem::take(place);
-        match key {
-            None => ticket,
-            Some(key) => lock(&self.connections).entries.remove(key).ticket,
+        match std::mem::take(place) {
+            Place::Bare(ticket) => ticket,
+            Place::OfConnection(key) => lock(&self.connections).entries.remove(key).ticket,
         }
     }
 
@@ -246,10 +243,16 @@ struct Entry {
 }
 
 /// The place of a request in the table.
-#[derive(Debug, Default)]
-pub(crate) struct Place {
-    /// The key of its connection, if it has one.
-    key: Option<usize>,
-    /// Its count for its address, if it has no connection in this process.
-    ticket: Option<Ticket>,
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// The key of its connection.
+    OfConnection(usize),
+    /// The request has no connection in this process. It may count for an address.
+    Bare(Option<Ticket>),
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::Bare(None)
+    }
 }
