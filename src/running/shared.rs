@@ -72,10 +72,17 @@ impl Shared {
 
     /// The state in this process. A child of [`ForkingMixIn`](crate::ForkingMixIn) has its
     /// parent's, as it was at the fork; any other forked process has its own.
+    #[inline]
     fn here(&self) -> &InProcess {
         if let Some(state) = self.processes.get() {
             return state;
         }
+        self.here_first()
+    }
+
+    /// The same in a process that has no state of its own yet.
+    #[cold]
+    fn here_first(&self) -> &InProcess {
         if self.is_forked_child()
             && let Some(state) = self.processes.get_or_inherited()
         {

@@ -35,6 +35,7 @@ impl<T> PerProcess<T> {
     }
 
     /// The value of this process.
+    #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
         let forks = sys::forks();
         let first = self.first.get()?;

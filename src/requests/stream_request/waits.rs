@@ -176,6 +176,13 @@ impl StreamRequest {
 
     /// Writes the messages that wait in the outbox.
     pub(super) fn deliver_outbox(&mut self) -> io::Result<()> {
+        if self.outbox.is_none() {
+            return Ok(());
+        }
+        self.deliver_messages()
+    }
+
+    fn deliver_messages(&mut self) -> io::Result<()> {
         while let Some(message) = self.outbox.as_ref().and_then(|it| it.take()) {
             self.gather(&message)?;
         }
@@ -379,7 +386,7 @@ impl StreamRequest {
     /// The bound of a wait for the client that begins now: that of the deadlines, and the end of
     /// the wait by these or by the timeout.
     pub(super) fn begin_bounded_wait(&mut self) -> (Bounds, Option<Instant>) {
-        if self.clock.is_none() && self.timeout().is_none() {
+        if self.clock.is_none() && self.timeouts.is_none() {
             return (Bounds::default(), None);
         }
         let now = Instant::now();
