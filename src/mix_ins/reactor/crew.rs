@@ -1,17 +1,17 @@
 //! The threads of a reactor: who waits for the connections, who serves, and who is spare.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollEvent;
-use slab::Slab;
 
 use crate::mix_ins::reactor::calls::Calls;
-use crate::mix_ins::reactor::places::{Occupant, Place, Places, Timer};
+use crate::mix_ins::reactor::members::{Member, Members, Seen, Stuck};
+use crate::mix_ins::reactor::places::{Occupant, Place, Timer};
 use crate::mix_ins::reactor::poller::{LISTENER, MOST_EVENTS, Poller};
+use crate::mix_ins::reactor::queue::{Queue, TURNS_BEFORE_LOOK};
 use crate::mix_ins::reactor::timers::Timers;
 use crate::running::unparks::Unparks;
 use crate::support::deadline::Deadline;
@@ -19,15 +19,8 @@ use crate::support::lock::{lock, wait_while};
 use crate::support::sync::{Condvar, Mutex, MutexGuard};
 use crate::transport::sys;
 
-/// The most turns between two looks at epoll, so that connections which always have more to send do
-/// not hold up the others.
-const TURNS_BEFORE_LOOK: u32 = 64;
-
 /// How soon a timer fires again whose connection was being served or parked when it fired.
 const TIMER_AGAIN: Duration = Duration::from_millis(100);
-
-/// The most threads that wait for connections at the same time.
-const MOST_WANTED: usize = 16;
 
 /// The queue of connections that need a turn, and the threads that serve it.
 ///
@@ -48,52 +41,16 @@ pub(super) struct Crew<R> {
 }
 
 struct State<R> {
-    places: Places<R>,
-    queue: VecDeque<Arc<Place<R>>>,
-    members: Slab<MemberState>,
-    /// The number of spare members that nobody has called.
-    spare: usize,
-    /// The number of spare members that were called and have not woken up.
-    called: usize,
-    stuck: usize,
-    /// The number of members in epoll_wait(2).
-    polling: usize,
-    wanted: usize,
+    queue: Queue<R>,
+    members: Members,
     /// Whether the crew ends when the last connection has left.
     closing: bool,
-}
-
-/// What the crew knows of a member.
-#[derive(Debug)]
-pub(super) struct MemberState {
-    pub calls: Arc<Calls>,
-    pub stuck: bool,
-    /// The number of calls at the last look of the sentinel, and the number of looks since then.
-    pub seen: u64,
-    pub looks: u32,
 }
 
 impl<R> State<R> {
     /// Whether nothing is left to do.
     fn is_over(&self) -> bool {
-        self.closing && self.places.is_empty()
-    }
-
-    /// The number of members that wait for connections or serve them.
-    fn available(&self) -> usize {
-        self.members.len() - self.spare - self.stuck
-    }
-
-    fn unstick(&mut self, id: usize) {
-        if std::mem::take(&mut self.members[id].stuck) {
-            self.stuck -= 1;
-        }
-    }
-
-    fn stick(&mut self, id: usize) {
-        if !std::mem::replace(&mut self.members[id].stuck, true) {
-            self.stuck += 1;
-        }
+        self.closing && self.queue.has_no_connection()
     }
 }
 
@@ -112,14 +69,8 @@ impl<R> Crew<R> {
             poller: Poller::new()?,
             timers: Timers::default(),
             state: Mutex::new(State {
-                places: Places::new(),
-                queue: VecDeque::new(),
-                members: Slab::new(),
-                spare: 0,
-                called: 0,
-                stuck: 0,
-                polling: 0,
-                wanted: 1,
+                queue: Queue::new(),
+                members: Members::new(),
                 closing: false,
             }),
             spare_called: Condvar::new(),
@@ -144,7 +95,7 @@ impl<R> Crew<R> {
     /// Gives a request a place, which is not queued yet.
     pub fn enter(&self, request: R) -> (Arc<Place<R>>, Need) {
         let mut state = lock(&self.state);
-        let place = state.places.enter(request);
+        let place = state.queue.enter(request);
         let need = if state.members.is_empty() {
             Need::Member
         } else {
@@ -156,7 +107,7 @@ impl<R> Crew<R> {
     /// Gives the place of a request that has ended back.
     pub fn leave(&self, token: u64) {
         let mut state = lock(&self.state);
-        state.places.leave(token);
+        state.queue.leave(token);
         if state.is_over() {
             self.call_all(state);
         }
@@ -165,55 +116,50 @@ impl<R> Crew<R> {
     /// Queues a connection for a turn.
     pub fn push(&self, place: Arc<Place<R>>) {
         let mut state = lock(&self.state);
-        state.queue.push_back(place);
+        state.queue.push(place);
         self.see_to_queue(&state);
     }
 
     /// Wakes a member if the queue has connections and every member that is available waits.
     fn see_to_queue(&self, state: &State<R>) {
-        if !state.queue.is_empty() && state.polling > 0 && state.available() == state.polling {
+        if !state.queue.is_empty() && state.members.all_poll() {
             self.poller.wake();
         }
     }
 
     /// Enters a new member, before its thread is started.
     pub fn enter_member(&self, calls: Arc<Calls>) -> usize {
-        lock(&self.state).members.insert(MemberState {
-            calls,
-            stuck: false,
-            seen: 0,
-            looks: 0,
-        })
+        lock(&self.state).members.enter(calls)
     }
 
     /// Removes a member whose thread could not be started.
     pub fn leave_member(&self, id: usize) {
-        lock(&self.state).members.remove(id);
+        lock(&self.state).members.leave(id);
     }
 
     /// Notes that a member waits for something else than connections.
     pub fn stick(&self, id: usize) -> Need {
         let mut state = lock(&self.state);
-        state.stick(id);
+        state.members.stick(id);
         self.replace_stuck(&mut state)
     }
 
     /// Notes that the wait is over.
     pub fn unstick(&self, id: usize) {
-        lock(&self.state).unstick(id);
+        lock(&self.state).members.unstick(id);
     }
 
     /// Calls a spare member if fewer are available than wanted.
     fn replace_stuck(&self, state: &mut State<R>) -> Need {
         self.see_to_queue(state);
-        if state.available() >= state.wanted || state.is_over() {
+        if !state.members.are_too_few() || state.is_over() {
             return Need::Nothing;
         }
-        if state.spare == 0 {
+        if state.members.spare == 0 {
             return Need::Member;
         }
-        state.spare -= 1;
-        state.called += 1;
+        state.members.spare -= 1;
+        state.members.called += 1;
         self.spare_called.notify_one();
         Need::Nothing
     }
@@ -226,13 +172,13 @@ impl<R> Crew<R> {
     /// Returns the next task of this member. `None` ends the member's thread.
     pub fn next(&self, id: usize, look: &mut Look) -> Option<Task<R>> {
         let mut state = lock(&self.state);
-        state.unstick(id);
+        state.members.unstick(id);
         loop {
             if std::mem::take(&mut look.has_clients) {
                 return Some(Task::Accept);
             }
             if look.turns < TURNS_BEFORE_LOOK {
-                if let Some(place) = state.queue.pop_front() {
+                if let Some(place) = state.queue.pop() {
                     look.turns += 1;
                     return Some(Task::Turn(place));
                 }
@@ -241,15 +187,15 @@ impl<R> Crew<R> {
                 continue;
             }
             if state.is_over() {
-                state.members.remove(id);
+                state.members.leave(id);
                 self.call_all(state);
                 return None;
             }
-            if state.available() > state.wanted {
+            if state.members.are_too_many() {
                 let (new_state, goes_on) = self.be_spare(state);
                 state = new_state;
                 if !goes_on {
-                    state.members.remove(id);
+                    state.members.leave(id);
                     return None;
                 }
             } else {
@@ -264,16 +210,16 @@ impl<R> Crew<R> {
         &'a self,
         mut state: MutexGuard<'a, State<R>>,
     ) -> (MutexGuard<'a, State<R>>, bool) {
-        state.spare += 1;
+        state.members.spare += 1;
         let deadline = Deadline::after(Some(self.keep_alive));
         let (mut state, _) = wait_while(&self.spare_called, state, deadline, |state| {
-            state.called == 0 && !state.is_over()
+            state.members.called == 0 && !state.is_over()
         });
-        if state.called > 0 {
-            state.called -= 1;
+        if state.members.called > 0 {
+            state.members.called -= 1;
             return (state, true);
         }
-        state.spare -= 1;
+        state.members.spare -= 1;
         let is_over = state.is_over();
         // The caller ends in another way then.
         (state, is_over)
@@ -287,25 +233,18 @@ impl<R> Crew<R> {
         deadline: Deadline,
     ) -> MutexGuard<'a, State<R>> {
         look.turns = 0;
-        state.polling += 1;
+        state.members.polling += 1;
         drop(state);
         // An error is not possible: the descriptors are open, and the buffer is valid.
         let count = self.poller.wait(&mut look.events, deadline).unwrap_or(0);
         let mut state = lock(&self.state);
-        state.polling -= 1;
-        let queue = &mut state.queue;
-        // Borrowed apart from the queue.
-        let mut ready = std::mem::take(queue);
+        state.members.polling -= 1;
         for event in &look.events[..count] {
-            if event.data() == LISTENER {
-                look.has_clients = true;
-            } else if let Some(place) = state.places.get(event.data())
-                && place.readiness.event()
-            {
-                ready.push_back(place.clone());
+            match event.data() {
+                LISTENER => look.has_clients = true,
+                token => state.queue.event(token),
             }
         }
-        state.queue = ready;
         if deadline != Deadline::NEVER {
             self.fire_timers(&mut state);
         }
@@ -316,19 +255,21 @@ impl<R> Crew<R> {
     fn fire_timers(&self, state: &mut State<R>) {
         let now = Instant::now();
         while let Some(token) = self.timers.take_due(now) {
-            let Some(place) = state.places.get(token) else {
+            let Some(place) = state.queue.place(token) else {
                 continue;
             };
             let mut again = Some(now + TIMER_AGAIN);
+            let mut is_due = false;
             if let Ok(mut occupant) = place.occupant.try_lock()
                 && let Some(Occupant { timer, .. }) = &mut *occupant
                 && let Some(timer) = timer
             {
                 again = timer.due.filter(|due| *due > now);
                 timer.set = again;
-                if timer.due.is_some() && again.is_none() && place.readiness.event() {
-                    state.queue.push_back(place.clone());
-                }
+                is_due = timer.due.is_some() && again.is_none();
+            }
+            if is_due {
+                state.queue.event(token);
             }
             if let Some(at) = again {
                 self.timers.set(at, token);
@@ -352,7 +293,7 @@ impl<R> Crew<R> {
         if let Some(before) = timer.set.replace(due) {
             self.timers.remove(before, token);
         }
-        if self.timers.set(due, token) && lock(&self.state).polling > 0 {
+        if self.timers.set(due, token) && lock(&self.state).members.polling > 0 {
             // A member may wait longer.
             self.poller.wake();
         }
@@ -369,7 +310,7 @@ impl<R> Crew<R> {
     /// several wakes in a row, epoll reports one.
     fn call_all(&self, state: MutexGuard<'_, State<R>>) {
         self.spare_called.notify_all();
-        if state.polling > 0 {
+        if state.members.polling > 0 {
             self.poller.wake();
         }
     }
@@ -382,51 +323,21 @@ impl<R> Crew<R> {
 
     /// A look of the sentinel. `is_stuck` examines a member that is in the same call as at the last
     /// look, and returns why the member is stuck, if so.
-    pub fn look(&self, mut is_stuck: impl FnMut(&MemberState) -> Option<Stuck>) -> Looked {
+    pub fn look(&self, is_stuck: impl FnMut(&Member) -> Option<Stuck>) -> (Seen, Need) {
         let mut state = lock(&self.state);
-        let mut looked = Looked {
-            has_worked: false,
-            blocked: false,
-            need: Need::Nothing,
-        };
-        let mut newly_stuck = Vec::new();
-        for (id, member) in &mut state.members {
-            let calls = member.calls.count();
-            if calls != member.seen {
-                (member.seen, member.looks) = (calls, 0);
-                looked.has_worked = true;
-            } else if Calls::is_in_call(calls) {
-                member.looks += 1;
-                looked.has_worked |= !member.stuck;
-                if !member.stuck
-                    && let Some(stuck) = is_stuck(member)
-                {
-                    newly_stuck.push(id);
-                    looked.blocked |= stuck == Stuck::Blocked;
-                }
-            }
-        }
-        for id in newly_stuck {
-            state.stick(id);
-        }
-        if looked.blocked && state.polling == 0 {
-            // Connections have waited for this look. With more members in epoll_wait, the next ones
-            // do not.
-            state.wanted = (state.wanted * 2).min(MOST_WANTED);
-        }
-        looked.need = self.replace_stuck(&mut state);
-        looked
+        let seen = state.members.look(is_stuck);
+        (seen, self.replace_stuck(&mut state))
     }
 
     /// Wants one member less, but at least one. Returns whether more than one are still wanted.
     pub fn want_less(&self) -> bool {
         let mut state = lock(&self.state);
-        state.wanted = (state.wanted - 1).max(1);
-        if state.available() > state.wanted && state.polling > 0 {
+        let wants_many = state.members.want_less();
+        if state.members.are_too_many() && state.members.polling > 0 {
             // The woken member becomes spare.
             self.poller.wake();
         }
-        state.wanted > 1
+        wants_many
     }
 }
 
@@ -436,12 +347,8 @@ impl<R: Send> Unparks for Crew<R> {
             return;
         }
         let mut state = lock(&self.state);
-        if let Some(place) = state.places.get(token).cloned()
-            && place.readiness.event()
-        {
-            state.queue.push_back(place);
-            self.see_to_queue(&state);
-        }
+        state.queue.event(token);
+        self.see_to_queue(&state);
     }
 }
 
@@ -457,23 +364,6 @@ pub(super) enum Task<R> {
     Turn(Arc<Place<R>>),
     /// Accept the clients that wait.
     Accept,
-}
-
-/// Why a member is stuck.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stuck {
-    /// Its handler waits.
-    Blocked,
-    /// Its handler computes for long.
-    Busy,
-}
-
-/// What the sentinel has seen.
-#[derive(Debug)]
-pub(super) struct Looked {
-    pub has_worked: bool,
-    pub blocked: bool,
-    pub need: Need,
 }
 
 /// A member's own part of its looks at epoll.

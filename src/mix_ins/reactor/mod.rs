@@ -5,9 +5,13 @@ mod acceptor;
 mod calls;
 mod core;
 mod crew;
+#[cfg(all(test, loom))]
+mod loom_tests;
 mod member;
+mod members;
 mod places;
 mod poller;
+mod queue;
 mod readiness;
 mod sentinel;
 mod service;

@@ -3,7 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use crate::mix_ins::reactor::crew::{Crew, MemberState, Need, Stuck};
+use crate::mix_ins::reactor::crew::{Crew, Need};
+use crate::mix_ins::reactor::members::{Member, Stuck};
 use crate::support::deadline::Deadline;
 use crate::support::lock::{lock, wait_while};
 use crate::support::sync::atomic::{AtomicBool, Ordering};
@@ -127,10 +128,10 @@ pub(super) fn run<R>(sentinel: &Sentinel, crew: &Crew<R>, start_if_needed: impl 
         if !sentinel.wait(tick) {
             return;
         }
-        let looked = crew.look(is_stuck);
-        start_if_needed(looked.need);
-        idle_ticks = if looked.has_worked { 0 } else { idle_ticks + 1 };
-        if looked.blocked {
+        let (seen, need) = crew.look(is_stuck);
+        start_if_needed(need);
+        idle_ticks = if seen.has_worked { 0 } else { idle_ticks + 1 };
+        if seen.blocked {
             (calm_ticks, wants_many) = (0, true);
         } else {
             calm_ticks = calm_ticks.saturating_add(1);
@@ -148,7 +149,7 @@ pub(super) fn run<R>(sentinel: &Sentinel, crew: &Crew<R>, start_if_needed: impl 
 }
 
 /// Whether a member that was in the same call at the last look is stuck.
-fn is_stuck(member: &MemberState) -> Option<Stuck> {
+fn is_stuck(member: &Member) -> Option<Stuck> {
     match member.calls.is_blocked() {
         Some(true) => Some(Stuck::Blocked),
         // The thread computes, or the machine is busy and the thread waits for a processor.
