@@ -30,10 +30,13 @@ impl Census {
         })
     }
 
-    /// Whether it has what `other` has, memory aside.
-    pub fn equals_but_for_memory(&self, other: &Self) -> bool {
-        let memory = other.memory;
-        Self { memory, ..*self } == *other
+    /// Whether it has what `other` has, memory aside. One of the two may have so many threads and
+    /// descriptors more than the other.
+    pub fn resembles(&self, other: &Self, (threads, descriptors): (usize, usize)) -> bool {
+        self.active == other.active
+            && self.children == other.children
+            && self.threads.abs_diff(other.threads) <= threads
+            && self.descriptors.abs_diff(other.descriptors) <= descriptors
     }
 
     /// The numbers in one line, which [`from_line`](Self::from_line) reads.

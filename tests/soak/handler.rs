@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use socketserver::{DatagramRequest, HandlerResult, RequestHandler, StreamRequest};
+use socketserver::{
+    DatagramRequest, ExchangeHandler, HandlerResult, RequestHandler, StreamRequest,
+};
 
 use crate::wire::{HEADER, Kind, LONGEST_BODY, MOST_GIVEN, Question, transformed};
 
@@ -42,37 +44,47 @@ impl Service {
     }
 }
 
-impl RequestHandler for Service {
-    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        while request.wait()? {
-            let mut header = [0; HEADER];
-            request.read_exact(&mut header)?;
-            let question = understood(&header)?;
-            self.obey(question)?;
-            let length = question.length;
-            match question.kind {
-                Kind::Transform if length > LONGEST_BODY => return Err("too long".into()),
-                Kind::Transform => {
-                    let mut body = vec![0; length];
-                    request.read_exact(&mut body)?;
-                    request.write_all(&question.answer_header())?;
-                    request.write_all(&transformed(&body, question.salt, 0))?;
-                }
-                Kind::Give if length > MOST_GIVEN => return Err("too much".into()),
-                Kind::Give => {
-                    request.write_all(&question.answer_header())?;
-                    for position in (0..length).step_by(PIECE) {
-                        let zeros = vec![0; PIECE.min(length - position)];
-                        let piece = transformed(&zeros, question.salt, position as u64);
-                        request.write_all(&piece)?;
-                    }
-                }
-                Kind::Identify => {
-                    request.write_all(&question.answer_header())?;
-                    request.write_all(&std::process::id().to_le_bytes())?;
-                }
-                _ => request.write_all(&question.answer_header())?,
+impl ExchangeHandler for Service {
+    fn is_complete(&self, unread: &[u8]) -> bool {
+        let Some(header) = unread.first_chunk::<HEADER>() else {
+            return false;
+        };
+        match Question::from_header(header) {
+            Some(question) if question.kind == Kind::Transform => {
+                unread.len() - HEADER >= question.length
             }
+            _ => true,
+        }
+    }
+
+    fn exchange(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        let mut header = [0; HEADER];
+        request.read_exact(&mut header)?;
+        let question = understood(&header)?;
+        self.obey(question)?;
+        let length = question.length;
+        match question.kind {
+            Kind::Transform if length > LONGEST_BODY => return Err("too long".into()),
+            Kind::Transform => {
+                let mut body = vec![0; length];
+                request.read_exact(&mut body)?;
+                request.write_all(&question.answer_header())?;
+                request.write_all(&transformed(&body, question.salt, 0))?;
+            }
+            Kind::Give if length > MOST_GIVEN => return Err("too much".into()),
+            Kind::Give => {
+                request.write_all(&question.answer_header())?;
+                for position in (0..length).step_by(PIECE) {
+                    let zeros = vec![0; PIECE.min(length - position)];
+                    let piece = transformed(&zeros, question.salt, position as u64);
+                    request.write_all(&piece)?;
+                }
+            }
+            Kind::Identify => {
+                request.write_all(&question.answer_header())?;
+                request.write_all(&std::process::id().to_le_bytes())?;
+            }
+            _ => request.write_all(&question.answer_header())?,
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ pub enum MixIn {
     Threading,
     Forking,
     Pool,
+    Reactor,
 }
 
 /// Which server it is.
@@ -47,7 +48,13 @@ impl Transport {
 }
 
 impl MixIn {
-    const ALL: [Self; 4] = [Self::None, Self::Threading, Self::Forking, Self::Pool];
+    const ALL: [Self; 5] = [
+        Self::None,
+        Self::Threading,
+        Self::Forking,
+        Self::Pool,
+        Self::Reactor,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -55,6 +62,7 @@ impl MixIn {
             Self::Threading => "threading",
             Self::Forking => "forking",
             Self::Pool => "pool",
+            Self::Reactor => "reactor",
         }
     }
 }
@@ -76,6 +84,16 @@ impl Kind {
 
     pub fn forks(self) -> bool {
         self.mix_in == MixIn::Forking
+    }
+
+    /// How many threads and descriptors an open server has once it has seen a client, and keeps.
+    pub fn kept(self) -> (usize, usize) {
+        match self.mix_in {
+            // The thread that waits for all connections, and the sentinel; the epoll, what wakes
+            // it, and the state of the thread.
+            MixIn::Reactor => (2, 3),
+            _ => (0, 0),
+        }
     }
 }
 

@@ -89,7 +89,7 @@ fn soak(time: Duration, seed: u64) -> ExitCode {
     match (ran, failures.first()) {
         (Ok([exchanges, bytes]), None) => {
             println!(
-                "soak passed: {} s, 16 servers, {exchanges} good exchanges, {bytes} bytes looked \
+                "soak passed: {} s, 20 servers, {exchanges} good exchanges, {bytes} bytes looked \
                  at, nothing left over",
                 time.as_secs()
             );

@@ -14,8 +14,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use socketserver::{
-    Address, BaseServer, Deadlines, DrainReport, Error, ForkingMixIn, Limits, Serve, Server,
-    ServerHandle, Statistics, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer,
+    Address, BaseServer, Deadlines, DrainReport, Error, ForkingMixIn, Limits, ReactorMixIn, Serve,
+    Server, ServerHandle, Statistics, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer,
     UnixDatagramServer, UnixStreamServer,
 };
 
@@ -137,6 +137,10 @@ fn serve<B: BaseServer>(
         MixIn::Pool => in_loop.run(|place| {
             let pool = bottom(place).mix_in(ThreadPoolMixIn::new);
             pool.workers(WORKERS).bind()
+        }),
+        MixIn::Reactor => in_loop.run(|place| {
+            let reactor = bottom(place).mix_in(ReactorMixIn::new);
+            reactor.keep_alive(KEEP_ALIVE).bind()
         }),
     }
 }
