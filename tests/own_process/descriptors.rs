@@ -16,12 +16,14 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::time::ClockId;
 use socket2::{Domain, SockAddr, Socket, Type};
 use socketserver::{
-    BaseServer, HandlerResult, Limits, Serve, Server, StreamRequest, TcpServer, ThreadingMixIn,
+    BaseServer, ExchangeHandler, HandlerResult, Limits, ReactorTcpServer, Server, StreamRequest,
+    ThreadingTcpServer,
 };
+use support::clients::StreamClient;
 use support::own_process::alone;
 use support::reports::{Reporter, Reports, reports};
 use support::running_server::RunningServer;
-use support::services::{read_line, stream_handler};
+use support::services::read_line;
 use support::waiting::{LIMIT, eventually};
 
 /// The descriptors that the process may have.
@@ -58,22 +60,38 @@ fn next_descriptor() -> usize {
 }
 
 /// Answers lines, and "open" when it has opened a file.
-fn answer_lines(request: &mut StreamRequest) -> HandlerResult {
-    while request.wait()? {
+struct AnswerLines;
+
+impl ExchangeHandler for AnswerLines {
+    fn is_complete(&self, unread: &[u8]) -> bool {
+        unread.contains(&b'\n')
+    }
+
+    fn exchange(&mut self, request: &mut StreamRequest) -> HandlerResult {
         let line = read_line(request)?;
         if line == "open" {
             File::open("/dev/null")?;
         }
-        writeln!(request, "{line}")?;
+        Ok(writeln!(request, "{line}")?)
     }
-    Ok(())
 }
 
-fn server() -> Server<impl BaseServer> {
-    TcpServer::new("127.0.0.1:0", stream_handler(answer_lines))
-        .mix_in(ThreadingMixIn::new)
-        .bind()
-        .unwrap()
+fn threading() -> Server<impl BaseServer> {
+    ThreadingTcpServer::bind("127.0.0.1:0", || AnswerLines).unwrap()
+}
+
+/// A server whose reactor has the descriptors that it needs for itself.
+fn reactor() -> Server<impl BaseServer> {
+    let server = ReactorTcpServer::bind("127.0.0.1:0", || AnswerLines).unwrap();
+    let mut client = StreamClient::connect(&server.server_address());
+    client.send("hello\n");
+    client.finish_sending();
+    server.handle_request().unwrap();
+    assert_eq!(client.rest(), b"hello\n");
+    eventually("the first request has ended", || {
+        server.handle().active_request_count() == 0
+    });
+    server
 }
 
 /// Clients that are made before there is a limit, and connected when there is one.
@@ -147,30 +165,36 @@ fn pauses() -> Reports {
     reports
 }
 
+fn serve_while_descriptors_last<S: BaseServer>(server: Server<S>) {
+    const CLIENTS: usize = 20;
+    server.handle().set_limits(Limits::none());
+    let clients = Clients::new(&server, CLIENTS, 0);
+    let running = RunningServer::start(server);
+    let limit = DescriptorLimit::set(next_descriptor() + 4);
+    for client in 0..CLIENTS {
+        clients.connect(client);
+        clients.say(client, "hello\n");
+    }
+    eventually("the descriptors run out", have_run_out);
+    assert!(running.handle().active_request_count() < CLIENTS);
+    // Connections are accepted in the order in which they were made, and each that ends makes
+    // room.
+    for client in 0..CLIENTS {
+        clients.expect(client, "hello\n");
+        clients.leave(client);
+    }
+    drop(limit);
+    assert_eq!(running.close().running, 0);
+}
+
 #[test]
 fn clients_wait_while_descriptors_have_run_out_and_are_served_when_others_leave() {
-    alone(|| {
-        const CLIENTS: usize = 20;
-        let server = server();
-        server.handle().set_limits(Limits::none());
-        let clients = Clients::new(&server, CLIENTS, 0);
-        let running = RunningServer::start(server);
-        let limit = DescriptorLimit::set(next_descriptor() + 4);
-        for client in 0..CLIENTS {
-            clients.connect(client);
-            clients.say(client, "hello\n");
-        }
-        eventually("the descriptors run out", have_run_out);
-        assert!(running.handle().active_request_count() < CLIENTS);
-        // Connections are accepted in the order in which they were made, and each that ends makes
-        // room.
-        for client in 0..CLIENTS {
-            clients.expect(client, "hello\n");
-            clients.leave(client);
-        }
-        drop(limit);
-        assert_eq!(running.close().running, 0);
-    });
+    alone(|| serve_while_descriptors_last(threading()));
+}
+
+#[test]
+fn under_a_reactor_clients_wait_while_descriptors_have_run_out_and_are_served_when_others_leave() {
+    alone(|| serve_while_descriptors_last(reactor()));
 }
 
 fn cpu_time() -> Duration {
@@ -178,76 +202,88 @@ fn cpu_time() -> Duration {
     clock.now().unwrap().into()
 }
 
+fn pause_without_descriptors<S: BaseServer>(server: Server<S>) {
+    let mut pauses = pauses();
+    server.handle().set_limits(Limits::none());
+    let clients = Clients::new(&server, 2, 0);
+    let running = RunningServer::start(server);
+    let limit = DescriptorLimit::set(next_descriptor() + 1);
+    clients.connect(0);
+    clients.connect(1);
+    assert!(pauses.next_report().starts_with("WARN"));
+    // Until it has tried a few times more. One that does not pause has done so at once, and has
+    // used the processor all the time.
+    let (used, begin) = (cpu_time(), Instant::now());
+    let later = pauses.take(7);
+    let (used, waited) = (cpu_time() - used, begin.elapsed());
+    assert!(used < waited / 4, "{used:?} of {waited:?}");
+    // The log is not flooded either.
+    assert!(
+        later.iter().all(|line| line.starts_with("DEBUG")),
+        "{later:?}"
+    );
+    // Nor does that cost those that are served.
+    clients.say(0, "hello\n");
+    clients.expect(0, "hello\n");
+    drop(limit);
+    clients.say(1, "hello\n");
+    clients.expect(1, "hello\n");
+    clients.leave(0);
+    clients.leave(1);
+    assert_eq!(running.close().running, 0);
+}
+
 #[test]
 fn a_loop_without_descriptors_uses_no_processor_time_to_speak_of() {
-    alone(|| {
-        let mut pauses = pauses();
-        let server = server();
-        server.handle().set_limits(Limits::none());
-        let clients = Clients::new(&server, 2, 0);
-        let running = RunningServer::start(server);
-        let limit = DescriptorLimit::set(next_descriptor() + 1);
-        clients.connect(0);
-        clients.connect(1);
-        assert!(pauses.next_report().starts_with("WARN"));
-        // Until it has tried a few times more. One that does not pause has done so at once, and has
-        // used the processor all the time.
-        let (used, begin) = (cpu_time(), Instant::now());
-        let later = pauses.take(7);
-        let (used, waited) = (cpu_time() - used, begin.elapsed());
-        assert!(used < waited / 4, "{used:?} of {waited:?}");
-        // The log is not flooded either.
-        assert!(
-            later.iter().all(|line| line.starts_with("DEBUG")),
-            "{later:?}"
-        );
-        // Nor does that cost those that are served.
-        clients.say(0, "hello\n");
-        clients.expect(0, "hello\n");
-        drop(limit);
-        clients.say(1, "hello\n");
-        clients.expect(1, "hello\n");
-        clients.leave(0);
-        clients.leave(1);
-        assert_eq!(running.close().running, 0);
-    });
+    alone(|| pause_without_descriptors(threading()));
+}
+
+#[test]
+fn under_a_reactor_a_loop_without_descriptors_uses_no_processor_time_to_speak_of() {
+    alone(|| pause_without_descriptors(reactor()));
+}
+
+fn end_the_pause<S: BaseServer>(server: Server<S>) {
+    // The shortest pause is 10 ms. If each were waited for to its end, these would take longer
+    // than anything may.
+    const TURNS: usize = 3_500;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let needed = TURNS as u64 + 100;
+    if hard < needed {
+        println!("skipped: of {needed} descriptors the process may have {hard}");
+        return;
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(needed), hard).unwrap();
+    let mut pauses = pauses();
+    server.handle().set_limits(Limits::none());
+    let clients = Clients::new(&server, TURNS, 0);
+    let running = RunningServer::start(server);
+    let limit = DescriptorLimit::set(next_descriptor() + 1);
+    let begin = Instant::now();
+    clients.connect(0);
+    for client in 0..TURNS {
+        clients.say(client, "hello\n");
+        clients.expect(client, "hello\n");
+        if client + 1 < TURNS {
+            clients.connect(client + 1);
+            pauses.next_report();
+            pauses.so_far();
+        }
+        clients.leave(client);
+        assert!(begin.elapsed() < LIMIT, "only {client} turns in time");
+    }
+    drop(limit);
+    assert_eq!(running.close().running, 0);
 }
 
 #[test]
 fn a_pause_for_want_of_descriptors_ends_when_a_connection_does() {
-    alone(|| {
-        // The shortest pause is 10 ms. If each were waited for to its end, these would take longer
-        // than anything may.
-        const TURNS: usize = 3_500;
-        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        let needed = TURNS as u64 + 100;
-        if hard < needed {
-            println!("skipped: of {needed} descriptors the process may have {hard}");
-            return;
-        }
-        setrlimit(Resource::RLIMIT_NOFILE, soft.max(needed), hard).unwrap();
-        let mut pauses = pauses();
-        let server = server();
-        server.handle().set_limits(Limits::none());
-        let clients = Clients::new(&server, TURNS, 0);
-        let running = RunningServer::start(server);
-        let limit = DescriptorLimit::set(next_descriptor() + 1);
-        let begin = Instant::now();
-        clients.connect(0);
-        for client in 0..TURNS {
-            clients.say(client, "hello\n");
-            clients.expect(client, "hello\n");
-            if client + 1 < TURNS {
-                clients.connect(client + 1);
-                pauses.next_report();
-                pauses.so_far();
-            }
-            clients.leave(client);
-            assert!(begin.elapsed() < LIMIT, "only {client} turns in time");
-        }
-        drop(limit);
-        assert_eq!(running.close().running, 0);
-    });
+    alone(|| end_the_pause(threading()));
+}
+
+#[test]
+fn under_a_reactor_a_pause_for_want_of_descriptors_ends_when_a_connection_does() {
+    alone(|| end_the_pause(reactor()));
 }
 
 #[test]
@@ -257,7 +293,7 @@ fn unless_its_limits_are_changed_a_flooded_server_leaves_descriptors_to_its_hand
         const MOST_CONNECTIONS: usize = 270;
         const CLIENTS: usize = 350;
         let limit = DescriptorLimit::set(DESCRIPTORS);
-        let server = server();
+        let server = threading();
         drop(limit);
         let clients = Clients::new(&server, CLIENTS, DESCRIPTORS);
         let running = RunningServer::start(server);

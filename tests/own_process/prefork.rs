@@ -4,13 +4,15 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use socketserver::{
-    Address, BaseServer, ForkingMixIn, Limits, ReactorMixIn, Serve, Server, ServerHandle,
-    TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer, UnixDatagramServer, UnixStreamServer,
+    Address, BaseServer, ExchangeHandler, ForkingMixIn, HandlerResult, Limits, ReactorMixIn, Serve,
+    Server, ServerHandle, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer,
+    UnixDatagramServer, UnixStreamServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::own_process::alone;
@@ -18,6 +20,7 @@ use support::processes::children;
 use support::reports::{Reporter, Reports, reports};
 use support::running_server::RunningServer;
 use support::services::EchoLine;
+use support::waiting::eventually;
 
 const LOOPBACK: &str = "127.0.0.1:0";
 
@@ -298,28 +301,54 @@ fn a_worker_has_the_settings_of_its_parent_and_numbers_of_its_own() {
     });
 }
 
+/// The parent has a client that is silent, and serves on, while workers come and go.
+fn fork_while_serving<S: BaseServer>(server: Server<S>) {
+    let address = server.server_address();
+    let serving = Arc::new(server);
+    let thread = std::thread::spawn({
+        let serving = serving.clone();
+        move || serving.serve_forever().unwrap()
+    });
+    let mut silent = StreamClient::connect(&address);
+    let handle = serving.handle();
+    eventually("the silent client is accepted", || {
+        handle.active_request_count() == 1
+    });
+    for _ in 0..10 {
+        assert_serves(&address, false);
+        let worker = fork_shared(&serving);
+        assert_serves(&address, false);
+        worker.stop();
+    }
+    silent.send("hello\n");
+    assert_eq!(silent.rest(), b"hello\n");
+    serving.shutdown();
+    thread.join().unwrap();
+    assert_eq!(Arc::into_inner(serving).unwrap().server_close().running, 0);
+}
+
 #[test]
 fn a_worker_that_is_forked_while_the_parent_serves_is_stopped_alone_too() {
     alone(|| {
-        let server = TcpServer::new(LOOPBACK, EchoLine::default)
-            .mix_in(ThreadingMixIn::new)
-            .bind()
-            .unwrap();
-        let address = server.server_address();
-        let serving = std::sync::Arc::new(server);
-        let thread = std::thread::spawn({
-            let serving = serving.clone();
-            move || serving.serve_forever().unwrap()
-        });
-        for _ in 0..10 {
-            assert_serves(&address, false);
-            let worker = fork_shared(&serving);
-            assert_serves(&address, false);
-            worker.stop();
-        }
-        serving.shutdown();
-        thread.join().unwrap();
+        let server = || TcpServer::new(LOOPBACK, EchoLine::default);
+        fork_while_serving(server().mix_in(ThreadingMixIn::new).bind().unwrap());
+        fork_while_serving(server().mix_in(ReactorMixIn::new).bind().unwrap());
+        let server = TcpServer::new(LOOPBACK, || EchoOnce).mix_in(ReactorMixIn::new);
+        fork_while_serving(server.bind().unwrap());
     });
+}
+
+/// Answers one line, in one exchange.
+struct EchoOnce;
+
+impl ExchangeHandler for EchoOnce {
+    fn exchange(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        if let Some(line) = request.next_line(1000)? {
+            writeln!(request, "{line}")?;
+        }
+        request.close_connection();
+        Ok(())
+    }
 }
 
 /// As [`Worker::fork`], of a server that a thread of the parent serves.
