@@ -235,10 +235,12 @@ impl StreamRequest {
     /// Returns the unread bytes, of which there is one at least, or the error of a message that is
     /// cut short.
     fn fill_within_message(&mut self) -> io::Result<&[u8]> {
-        self.wait_within_message()?;
-        if self.fill_buf()?.is_empty() {
-            let received = self.read_of_message;
-            return Err(self.end_reading(MessageError::Incomplete { received }));
+        if self.read_buffer.is_empty() {
+            self.wait_within_message()?;
+            if self.fill_buf()?.is_empty() {
+                let received = self.read_of_message;
+                return Err(self.end_reading(MessageError::Incomplete { received }));
+            }
         }
         Ok(self.buffer())
     }
