@@ -200,7 +200,7 @@ mod tests {
         handle.shutdown();
         serving.join().unwrap();
 
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::short_paths::directory();
         let path = directory.path().join("socket");
         let server = ThreadingUnixStreamServer::bind(path.as_path(), upper).unwrap();
         let mut client = UnixStream::connect(&path).unwrap();

@@ -19,7 +19,7 @@ struct Lifeline {
 
 impl Lifeline {
     fn new() -> Self {
-        let directory = crate::served::directory();
+        let directory = support::short_paths::directory();
         let made = Command::new("mkfifo")
             .arg(directory.path().join("lifeline"))
             .status();

@@ -130,7 +130,7 @@ fn a_client_does_not_get_more_time_to_answer_than_any_has() {
 #[test]
 fn the_link_goes_before_any_handler_over_a_unix_socket_too() {
     let file = key_file(KEY);
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let socket = directory.path().join("socket");
     let url = format!("unix://{}", socket.display());
     let served = Served::start("time", &url, &["--auth-key-file", path(&file)]);

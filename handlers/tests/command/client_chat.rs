@@ -18,7 +18,7 @@ fn serve(url: &str) -> (Served, PipeWriter) {
 
 #[test]
 fn the_two_sides_take_turns_until_this_side_sends_bye() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let file = format!("unix://{}", directory.path().join("chat").display());
     for url in ["tcp://127.0.0.1:0", &file] {
         let (served, mut operator) = serve(url);
@@ -60,7 +60,7 @@ fn the_end_of_the_input_sends_bye() {
 
 #[test]
 fn friends_are_picked_by_name_and_each_is_sent_their_messages() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let file = format!("unixgram://{}", directory.path().join("chat").display());
     let (jack, mut jacks) = serve("udp://127.0.0.1:0");
     let (jedan, mut jedans) = serve(&file);

@@ -70,7 +70,7 @@ fn what_is_typed_at_the_server_is_run_here() {
 
 #[test]
 fn a_signal_ends_the_command_that_runs_too() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let fifo = directory.path().join("process");
     let made = std::process::Command::new("mkfifo").arg(&fifo).status();
     assert!(made.unwrap().success());

@@ -10,7 +10,7 @@ use crate::served::Served;
 fn a_server_that_is_not_there_is_named_with_what_to_do() {
     let (_tcp, tcp) = refusing_tcp();
     let (_udp, udp) = refusing_udp();
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let file = |scheme| format!("{scheme}://{}", directory.path().join("none").display());
     let (unix, unixgram) = (file("unix"), file("unixgram"));
     for (program, urls) in [
@@ -181,7 +181,7 @@ fn a_command_line_without_sense_has_status_2() {
 
 #[test]
 fn a_unix_server_that_takes_nothing_is_given_up_in_time() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("stream");
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
     let address = socket2::SockAddr::unix(&path).unwrap();

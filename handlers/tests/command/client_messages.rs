@@ -39,7 +39,7 @@ fn upper_sends_the_line_with_its_end_and_reads_until_the_server_closes() {
 
 #[test]
 fn hello_is_answered_over_every_transport() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let file = |scheme| format!("{scheme}://{}", directory.path().join(scheme).display());
     for url in [
         "tcp://127.0.0.1:0",
@@ -77,7 +77,7 @@ fn the_greeting_is_shown() {
 
 #[test]
 fn the_time_is_shown_in_each_format_over_every_transport() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let file = |scheme| format!("{scheme}://{}", directory.path().join(scheme).display());
     for url in [
         "udp://127.0.0.1:0",
@@ -164,7 +164,7 @@ fn the_challenge_is_answered_before_the_first_line() {
         stream.write_all(b"HELLO").unwrap();
         messages.send(message).unwrap();
     });
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let key = directory.path().join("key");
     write_key(&key, "Jedan has a big key!\n");
     let options = [
@@ -180,7 +180,7 @@ fn the_challenge_is_answered_before_the_first_line() {
 
 #[test]
 fn a_link_may_be_before_any_conversation_over_a_stream() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let key = directory.path().join("key");
     write_key(&key, "a key of many bytes");
     let wrong = directory.path().join("wrong");

@@ -41,7 +41,7 @@ fn an_answer_of_any_length_comes_whole_where_there_is_a_frame() {
 
 #[test]
 fn over_datagrams_each_answer_is_one() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let file = format!("unixgram://{}", directory.path().join("shell").display());
     for url in ["udp://127.0.0.1:0", &file] {
         let served = Served::start("shell", url, &[]);

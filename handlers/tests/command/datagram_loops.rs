@@ -57,7 +57,7 @@ fn two_services_that_answer_every_datagram_do_not_answer_each_other_without_end(
 
 #[test]
 fn a_service_over_a_unix_socket_does_not_answer_the_same_datagram_without_end() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("echo");
     let served = Served::start("echo", &format!("unixgram://{}", path.display()), &[]);
     let client = UnixDatagram::bind(directory.path().join("client")).unwrap();

@@ -56,7 +56,7 @@ fn a_health_check_leaves_no_line_with_any_mix_in() {
 
 #[test]
 fn a_health_check_of_an_authenticated_server_leaves_no_line() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let key = directory.path().join("key");
     std::fs::write(&key, "Jedan has a big key!").unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);

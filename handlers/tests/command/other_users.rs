@@ -41,7 +41,7 @@ fn as_another_user(directory: &Path, arguments: &[&str]) -> Command {
 
 /// What a client of another user is answered to `echo hi`.
 fn asked_by_another_user(arguments: &[&str]) -> String {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let mut client = as_another_user(directory.path(), arguments);
     let client = client.args(["--timeout", "2"]).stdin(Stdio::piped());
     let client = client.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -56,7 +56,7 @@ fn a_client_of_another_user_runs_nothing_over_any_transport() {
     if !is_superuser() {
         return;
     }
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = |name| directory.path().join(name).display().to_string();
     for url in [
@@ -98,7 +98,7 @@ fn an_operator_of_another_user_is_not_obeyed() {
     if !is_superuser() {
         return;
     }
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let arguments = [
         "serve",
         "operator",
@@ -135,7 +135,7 @@ fn a_client_that_has_left_is_not_taken_for_the_superuser() {
 
 #[test]
 fn a_browser_s_request_runs_nothing_and_is_logged_as_an_attack() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let ran = directory.path().join("ran");
     let run = format!("touch$IFS{}", ran.display());
     let request = format!("GET /?;{run}; HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n");

@@ -3,7 +3,6 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -22,18 +21,6 @@ pub fn socketserver(arguments: &[&str]) -> Command {
     command.args(arguments).env_remove("RUST_LOG");
     command.stdin(Stdio::null());
     command
-}
-
-/// A new directory. Its path is short enough for the path of a Unix socket, whatever the directory
-/// for temporary files is.
-pub fn directory() -> tempfile::TempDir {
-    const LONGEST: usize = 60;
-    let usual = std::env::temp_dir();
-    let place = match usual.as_os_str().len() {
-        0..=LONGEST => &usual,
-        _ => Path::new("/tmp"),
-    };
-    tempfile::tempdir_in(place).unwrap()
 }
 
 /// Whether this machine has IPv6. Prints that a test skips a part if not.

@@ -151,7 +151,7 @@ fn every_transport_is_served_by_a_pool() {
 
 fn serve_every_transport(mixin: &str) {
     let options = ["--mixin", mixin];
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("server");
 
     let served = Served::start("echo", "tcp://127.0.0.1:0", &options);
@@ -196,7 +196,7 @@ fn serve_every_transport(mixin: &str) {
 
 #[test]
 fn a_socket_that_a_killed_server_has_left_is_replaced() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("server");
     let url = format!("unix://{}", path.display());
     drop(Served::start("upper", &url, &[]));

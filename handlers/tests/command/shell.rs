@@ -113,7 +113,7 @@ fn a_datagram_is_a_command_and_its_output_comes_back_in_one() {
 
 #[test]
 fn it_is_served_over_unix_sockets_too() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("shell");
     let url = format!("unix://{}", path.display());
     let served = Served::start("shell", &url, &["--framing", "raw"]);
@@ -180,7 +180,7 @@ fn commands_leave_no_descriptor_thread_or_process_behind() {
 
 #[test]
 fn a_stopping_server_lets_the_command_end_and_sends_its_answer() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let path = |name: &str| directory.path().join(name);
     let mut served = serve("raw");
     let mut client = served.connect();

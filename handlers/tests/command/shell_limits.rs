@@ -60,7 +60,7 @@ fn a_command_that_writes_too_much_is_ended_and_the_next_one_is_run() {
 #[test]
 fn a_client_that_resets_ends_its_command_and_is_logged() {
     for mixin in ["none", "threading", "forking", "pool"] {
-        let directory = crate::served::directory();
+        let directory = support::short_paths::directory();
         let path = directory.path().join("process");
         make_fifo(&path);
         let mut served = serve(&["--mixin", mixin, "--command-timeout", "3600"]);
@@ -85,7 +85,7 @@ fn a_client_that_resets_ends_its_command_and_is_logged() {
 
 #[test]
 fn a_client_that_has_ended_its_side_reads_its_answer_in_every_framing_over_tcp_and_unix() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let socket = directory.path().join("socket");
     let unix = format!("unix://{}", socket.display());
     for (framing, expected) in [

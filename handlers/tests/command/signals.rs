@@ -178,7 +178,7 @@ fn ended_at_the_start(mut program: Command, signal: Signal, is_there: impl FnOnc
 
 #[test]
 fn the_first_signal_ends_a_server_whose_start_waits() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let fifo = directory.path().join("key");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     for (signal, expected) in [
@@ -199,7 +199,7 @@ fn the_first_signal_ends_a_server_whose_start_waits() {
 
 #[test]
 fn the_first_signal_ends_a_server_whose_standard_output_nobody_reads() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     let (reader, writer) = full_pipe();
     let url = format!("unix://{}", path.display());

@@ -9,8 +9,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::short_paths::directory;
 
-use crate::served::{directory, socketserver};
+use crate::served::socketserver;
 
 /// A server in a directory, which is killed when the test ends.
 struct Server {

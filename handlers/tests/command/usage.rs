@@ -135,7 +135,7 @@ fn an_address_in_use_is_named_together_with_what_to_do() {
 
 #[test]
 fn a_unix_socket_in_use_stays_with_its_server() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("taken");
     let _other = UnixListener::bind(&path).unwrap();
     let url = format!("unix://{}", path.display());
@@ -147,7 +147,7 @@ fn a_unix_socket_in_use_stays_with_its_server() {
 
 #[test]
 fn a_path_in_no_directory_is_a_failure_to_start() {
-    let directory = crate::served::directory();
+    let directory = support::short_paths::directory();
     let path = directory.path().join("missing").join("socket");
     let url = format!("unix://{}", path.display());
     let message = refused(&["serve", "upper", "--listen", &url], 1);
