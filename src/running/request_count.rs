@@ -25,10 +25,13 @@ pub(crate) struct RequestCount {
 const LOOP_WAITS: u64 = 1;
 /// A thread waits until no request runs in this process.
 const DRAIN_WAITS: u64 = 1 << 1;
-/// One request in this process; 31 bits.
+/// One request in this process; 26 bits.
 const HERE: u64 = 1 << 2;
-/// One request in a forked child that has not been collected; 31 bits.
-const IN_CHILD: u64 = 1 << 33;
+/// One request that is in this process and in a forked child: the child has it, and this process
+/// has not dropped its copy yet. 14 bits, since a thread has at most one.
+const IN_BOTH: u64 = 1 << 28;
+/// One request in a forked child that has not been collected; 22 bits, as the number of a process.
+const IN_CHILD: u64 = 1 << 42;
 
 impl RequestCount {
     pub(crate) fn new() -> Self {
@@ -42,7 +45,8 @@ impl RequestCount {
     /// The number of running requests, in this process and in forked children.
     pub(crate) fn total(&self) -> usize {
         let word = self.word.load(Ordering::Acquire);
-        here(word) + in_children(word)
+        // The child may have ended before this process has dropped its copy.
+        (here(word) + in_children(word)).saturating_sub(in_both(word))
     }
 
     /// Whether forked children run, or have ended and not been collected.
@@ -55,15 +59,27 @@ impl RequestCount {
         self.word.fetch_add(HERE, Ordering::AcqRel);
     }
 
-    /// Counts a request that begins in a forked child.
+    /// Counts a request of this process in a forked child too, until
+    /// [`end_copy`](Self::end_copy).
     pub(crate) fn begin_in_child(&self) {
-        self.word.fetch_add(IN_CHILD, Ordering::AcqRel);
+        self.word.fetch_add(IN_CHILD + IN_BOTH, Ordering::AcqRel);
     }
 
     /// Counts the end of a request of this process. Returns whether to wake the loop.
     #[must_use]
     pub(crate) fn end(&self) -> bool {
-        let before = self.word.fetch_sub(HERE, Ordering::AcqRel);
+        self.leave(HERE)
+    }
+
+    /// Counts the end of this process's copy of a request that a forked child has. Returns whether
+    /// to wake the loop.
+    #[must_use]
+    pub(crate) fn end_copy(&self) -> bool {
+        self.leave(HERE + IN_BOTH)
+    }
+
+    fn leave(&self, counted: u64) -> bool {
+        let before = self.word.fetch_sub(counted, Ordering::AcqRel);
         if here(before) == 1 && before & DRAIN_WAITS != 0 {
             drop(lock(&self.none_here));
             self.changed.notify_all();
@@ -104,7 +120,11 @@ impl RequestCount {
 }
 
 fn here(word: u64) -> usize {
-    ((word % IN_CHILD) / HERE) as usize
+    ((word % IN_BOTH) / HERE) as usize
+}
+
+fn in_both(word: u64) -> usize {
+    ((word % IN_CHILD) / IN_BOTH) as usize
 }
 
 fn in_children(word: u64) -> usize {
@@ -118,15 +138,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_here_and_in_children_are_counted_apart() {
+    fn a_request_is_counted_once_while_it_goes_over_to_a_child() {
         let count = RequestCount::new();
         count.begin();
         count.begin();
         count.begin_in_child();
-        assert_eq!((count.total(), count.has_children()), (3, true));
-        assert!(!count.end());
+        assert_eq!((count.total(), count.has_children()), (2, true));
+        assert!(!count.end_copy());
+        assert_eq!((count.total(), count.has_children()), (2, true));
         assert!(!count.end_in_child());
         assert_eq!((count.total(), count.has_children()), (1, false));
+    }
+
+    #[test]
+    fn a_child_may_end_before_the_copy_of_its_request_is_dropped() {
+        let count = RequestCount::new();
+        count.begin();
+        count.begin_in_child();
+        assert!(!count.end_in_child());
+        assert_eq!((count.total(), count.has_children()), (0, false));
+        let now = Deadline::after(Some(Duration::ZERO));
+        assert!(!count.wait_for_none(now), "the copy has a descriptor");
+        assert!(!count.end_copy());
+        assert_eq!(count.total(), 0);
+        assert!(count.wait_for_none(now));
     }
 
     #[test]

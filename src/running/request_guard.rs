@@ -333,7 +333,8 @@ impl RequestGuard {
             self.close_connection(ended.as_ref());
             return;
         }
-        if self.entry.fate != Fate::InChild {
+        let is_in_child = self.entry.fate == Fate::InChild;
+        if !is_in_child {
             let mut place = std::mem::take(&mut self.entry.place);
             self.shared().requests().leave(&mut place, self.traffic());
         }
@@ -355,7 +356,12 @@ impl RequestGuard {
             }
             emit(client_address, &ended.event(*accepted));
         }
-        if shared.requests().count().end() {
+        let count = shared.requests().count();
+        let wakes = match is_in_child {
+            true => count.end_copy(),
+            false => count.end(),
+        };
+        if wakes {
             shared.wake();
         }
     }

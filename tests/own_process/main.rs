@@ -13,6 +13,7 @@ mod deadlines;
 mod descriptors;
 mod fork_failure;
 mod forked_backlog;
+mod forked_counts;
 mod forked_lingering;
 mod forked_preparation;
 mod forking;
