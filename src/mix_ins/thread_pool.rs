@@ -9,7 +9,6 @@ use threadpool::ThreadPool;
 
 use crate::base_server::{BaseServer, guarded, process_request_thread};
 use crate::mix_in::MixIn;
-use crate::running::thread_name::thread_name;
 use crate::support::lock::lock;
 use crate::support::sync::Mutex;
 use crate::transport::per_process::PerProcess;
@@ -98,8 +97,8 @@ impl<S: BaseServer> ThreadPoolMixIn<S> {
 
     /// Starts the workers.
     fn build(&self) -> io::Result<ThreadPool> {
-        let address = self.layer_handle().server().server_address();
-        let name = thread_name(&address, self.socket().ok().as_deref(), "pool");
+        let socket = self.socket().ok();
+        let name = self.layer_handle().thread_name(socket.as_deref(), "pool");
         let build = || {
             let pool = threadpool::Builder::new().num_threads(self.workers);
             pool.thread_name(name).build()

@@ -1,10 +1,14 @@
 //! The handle of a server for its layers.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
+
+use socket2::Type;
 
 use crate::running::request_guard::RequestGuard;
 use crate::running::server_handle::ServerHandle;
 use crate::running::shared::Shared;
+use crate::running::thread_name::{thread_name, thread_name_over};
 use crate::transport::connection::Connection;
 use crate::values::address::Address;
 
@@ -74,6 +78,21 @@ impl LayerHandle {
         connection: Arc<Connection>,
     ) -> RequestGuard {
         RequestGuard::new(self.server.clone(), client_address, Some(connection))
+    }
+
+    /// Notes that the listening sockets are sockets of datagrams.
+    pub(crate) fn note_datagrams(&self) {
+        self.shared().note_datagrams();
+    }
+
+    /// The name of a thread of this server. `socket` is the descriptor that the loop waits on,
+    /// which is no socket if the server has several addresses.
+    pub(crate) fn thread_name(&self, socket: Option<&OwnedFd>, role: &str) -> String {
+        let address = self.server.server_address();
+        match self.shared().serves_datagrams() {
+            true => thread_name_over(Some(Type::DGRAM), &address, role),
+            false => thread_name(&address, socket, role),
+        }
     }
 
     /// Wakes the loop, which asks again whether every layer

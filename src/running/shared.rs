@@ -20,6 +20,7 @@ use crate::running::unparks::Unparks;
 use crate::support::deadline::Deadline;
 use crate::support::lock::lock;
 use crate::support::sync::Mutex;
+use crate::support::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::transport::connection::Connection;
 use crate::transport::lingering_connection::LingeringConnection;
 use crate::transport::per_process::PerProcess;
@@ -43,6 +44,9 @@ pub(crate) struct Shared {
     requested_address: OnceLock<Address>,
     /// At least one.
     bound_addresses: OnceLock<Vec<Address>>,
+    /// Whether the listening sockets are sockets of datagrams. Relaxed: the flag is set before the
+    /// server is shared.
+    serves_datagrams: AtomicBool,
     /// What each process of the program has for itself.
     processes: PerProcess<InProcess>,
     /// The receiver of events: the layers.
@@ -62,6 +66,7 @@ impl Shared {
         Self {
             requested_address: OnceLock::new(),
             bound_addresses: OnceLock::new(),
+            serves_datagrams: AtomicBool::new(false),
             processes,
             events: OnceLock::new(),
             acceptor: Mutex::new(None),
@@ -197,6 +202,14 @@ impl Shared {
 
     pub(crate) fn set_server_addresses(&self, addresses: Vec<Address>) {
         let _ = self.bound_addresses.set(addresses);
+    }
+
+    pub(crate) fn note_datagrams(&self) {
+        self.serves_datagrams.store(true, Relaxed);
+    }
+
+    pub(crate) fn serves_datagrams(&self) -> bool {
+        self.serves_datagrams.load(Relaxed)
     }
 
     /// The loop's waker, which the first call makes.

@@ -13,11 +13,16 @@ const LONGEST_SERVER: usize = 9;
 /// The name of a thread of the server with this address and listening socket: `tcp:9999 serve`,
 /// `udp:53 pool`, `echo.sock serve`. At most 15 bytes if `role` has 5.
 pub(crate) fn thread_name(address: &Address, socket: Option<&OwnedFd>, role: &str) -> String {
+    let kind = socket.map(|socket| SockRef::from(socket).r#type());
+    thread_name_over(kind.and_then(Result::ok), address, role)
+}
+
+/// The name of a thread of the server with this address and kind of listening sockets.
+pub(crate) fn thread_name_over(kind: Option<Type>, address: &Address, role: &str) -> String {
     let server = match address {
         Address::Inet(address) => {
-            let kind = socket.map(|socket| SockRef::from(socket).r#type());
             let transport = match kind {
-                Some(Ok(Type::DGRAM)) => "udp",
+                Some(Type::DGRAM) => "udp",
                 _ => "tcp",
             };
             format!("{transport}:{}", address.port())

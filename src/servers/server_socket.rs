@@ -42,10 +42,11 @@ impl ServerSocket {
     }
 
     fn over(listening: ListeningSocket) -> Self {
-        Self {
-            handle: LayerHandle::new(),
-            listening,
+        let handle = LayerHandle::new();
+        if listening.kind() == Type::DGRAM {
+            handle.note_datagrams();
         }
+        Self { handle, listening }
     }
 
     pub(crate) fn handle(&self) -> &LayerHandle {

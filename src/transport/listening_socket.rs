@@ -76,6 +76,11 @@ impl ListeningSocket {
         }
     }
 
+    /// Whether the sockets are for streams or for datagrams.
+    pub(crate) fn kind(&self) -> Type {
+        self.kind
+    }
+
     /// The descriptor that is readable when a client has come, which the first call creates unless
     /// it is given, and the requested address: of a given socket, its own.
     pub(crate) fn open(&self) -> Result<(Arc<OwnedFd>, Address), SocketError> {

@@ -1,5 +1,6 @@
 //! A server that listens on several addresses.
 
+use std::io::Write;
 use std::net::SocketAddr;
 
 use socketserver::{
@@ -62,6 +63,28 @@ fn a_udp_server_receives_on_each_address_and_answers_from_it() {
         assert_eq!(client.receive(), b"hello");
     }
     running.close();
+}
+
+#[test]
+fn the_threads_of_a_udp_server_are_named_for_udp_with_several_addresses_too() {
+    fn names_its_threads(server: Server<impl BaseServer>, role: &str) {
+        let address = server.server_address();
+        let running = RunningServer::start(server);
+        let client = DatagramClient::connect(&address);
+        client.send(b"who");
+        let name = format!("udp:{} {role}", address.port().unwrap());
+        assert_eq!(client.receive(), name.as_bytes());
+        running.close();
+    }
+    let udp = || {
+        let handler = datagram_handler_fn(|request| {
+            let name = std::thread::current().name().map(str::to_owned);
+            Ok(request.write_all(name.unwrap_or_default().as_bytes())?)
+        });
+        UdpServer::new(both(), handler)
+    };
+    names_its_threads(udp().mix_in(ThreadingMixIn::new).bind().unwrap(), "serve");
+    names_its_threads(udp().mix_in(ThreadPoolMixIn::new).bind().unwrap(), "pool");
 }
 
 #[test]

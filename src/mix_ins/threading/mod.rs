@@ -9,7 +9,6 @@ use std::time::Duration;
 use crate::base_server::{BaseServer, guarded, process_request_thread};
 use crate::mix_in::MixIn;
 use crate::mix_ins::threading::hand_over::HandOver;
-use crate::running::thread_name::thread_name;
 use crate::running::threads::Threads;
 use crate::transport::per_process::PerProcess;
 
@@ -94,8 +93,8 @@ impl<S: BaseServer> ThreadingMixIn<S> {
 
     fn thread_name(&self) -> &str {
         self.thread_name.get_or_init(|| {
-            let address = self.layer_handle().server().server_address();
-            thread_name(&address, self.socket().ok().as_deref(), "serve")
+            let socket = self.socket().ok();
+            self.layer_handle().thread_name(socket.as_deref(), "serve")
         })
     }
 
