@@ -47,8 +47,12 @@ impl InProcess {
     }
 
     /// The state in a process that the program has forked from the process with the state `parent`:
-    /// with the parent's settings, without its requests.
+    /// with the parent's settings, without its requests. Closes this process's copies of the
+    /// descriptors of the parent's waker.
     pub(crate) fn after_fork(parent: &Self) -> Self {
+        if let Some(waker) = parent.made_waker() {
+            waker.close_inherited();
+        }
         let lifecycle = Lifecycle::after_fork(&parent.lifecycle);
         let state = Self::with(lifecycle, Settings::after_fork(&parent.settings));
         if state.settings.limits_addresses() {

@@ -1,7 +1,7 @@
 //! The listening socket of the four bottom layers: its options, its address, its end.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -258,8 +258,8 @@ impl ListeningSocket {
                 file.remove();
             }
             let mut descriptors = Descriptors::hold();
-            for socket in open.sockets() {
-                descriptors.unregister(socket.as_raw_fd());
+            for descriptor in open.descriptors() {
+                descriptors.unregister(descriptor);
             }
             drop(open);
         }
@@ -342,12 +342,12 @@ impl Open {
         &self.groups[0].addresses[0]
     }
 
-    /// The sockets on which the server listens.
-    fn sockets(&self) -> &[Arc<OwnedFd>] {
-        match &self.several {
-            None => std::slice::from_ref(&self.socket),
-            Some(several) => several.sockets(),
-        }
+    /// The sockets on which the server listens, and the descriptor that is readable when one of
+    /// several is.
+    fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        let several = self.several.iter().flat_map(|several| several.sockets());
+        let all = several.chain([&self.socket]);
+        all.map(|descriptor| descriptor.as_raw_fd())
     }
 
     /// Serves on the bound sockets from now on. Returns their addresses.
@@ -365,8 +365,8 @@ impl Open {
             self.socket = several.readable().clone();
             self.several = Some(Arc::new(several));
         }
-        for socket in self.sockets() {
-            descriptors.register(socket.as_raw_fd());
+        for descriptor in self.descriptors() {
+            descriptors.register(descriptor);
         }
         self.is_bound = true;
         Ok(addresses)

@@ -93,6 +93,20 @@ impl Waker {
         [write_end.as_raw_fd(), read_end.as_raw_fd()]
     }
 
+    /// Closes this process's copies of the descriptors of the waker of the process that has forked
+    /// this one. The caller has a waker of its own, and never uses this one again.
+    pub(crate) fn close_inherited(&self) {
+        let mut open = Descriptors::hold();
+        for descriptor in self.descriptors() {
+            open.unregister(descriptor);
+            // No double close: a value of another process is never dropped here.
+            let _ = nix::unistd::close(descriptor);
+        }
+        if let Some(events) = self.pair.events.get() {
+            let _ = nix::unistd::close(events.as_raw_fd());
+        }
+    }
+
     /// Waits until `socket` is readable or shut down, the waker ends the wait, or the deadline is
     /// over. Without a socket, only the waker and the deadline end the wait.
     pub(crate) fn wait(

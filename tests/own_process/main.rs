@@ -12,6 +12,7 @@ mod child_signal;
 mod deadlines;
 mod descriptors;
 mod fork_failure;
+mod forked_addresses;
 mod forked_backlog;
 mod forked_counts;
 mod forked_lingering;

@@ -149,6 +149,11 @@ impl<S: BaseServer> ForkingMixIn<S> {
     fn family(&self) -> &Family {
         self.families.get_or_init(|parent| {
             let is_active = parent.is_some_and(|parent| parent.is_active.load(Ordering::Acquire));
+            // `try_lock`, because a thread that held the lock at the fork does not exist here.
+            if let Some(Ok(mut watch)) = parent.map(|parent| parent.watch.try_lock()) {
+                // Closes this process's copies of the parent's descriptors.
+                *watch = None;
+            }
             Family {
                 is_active: AtomicBool::new(is_active),
                 ..Family::default()
