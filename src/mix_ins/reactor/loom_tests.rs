@@ -23,6 +23,7 @@ struct Client {
     socket: Arc<AtomicUsize>,
     outbox: Option<OutboxReceiver>,
     served: Arc<AtomicUsize>,
+    turns: Arc<AtomicUsize>,
     ended: Arc<AtomicBool>,
     /// Whether the client has a turn, which must not overlap with another.
     in_turn: bool,
@@ -35,6 +36,7 @@ struct Seen {
     socket: Arc<AtomicUsize>,
     outbox: Option<Outbox>,
     served: Arc<AtomicUsize>,
+    turns: Arc<AtomicUsize>,
     ended: Arc<AtomicBool>,
 }
 
@@ -69,13 +71,14 @@ impl Reactor {
     /// A client enters, and has its first turn.
     fn enter(self: &Arc<Self>, with_outbox: bool) -> Seen {
         let connection = Connection::new(None);
-        let [socket, served] = [(), ()].map(|()| Arc::new(AtomicUsize::new(0)));
+        let [socket, served, turns] = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));
         let ended = Arc::new(AtomicBool::new(false));
         let client = Client {
             connection: connection.clone(),
             socket: socket.clone(),
             outbox: None,
             served: served.clone(),
+            turns: turns.clone(),
             ended: ended.clone(),
             in_turn: false,
         };
@@ -101,6 +104,7 @@ impl Reactor {
             socket,
             outbox,
             served,
+            turns,
             ended,
         }
     }
@@ -137,6 +141,7 @@ impl Reactor {
             };
             let client = &mut occupant.request;
             assert!(!std::mem::replace(&mut client.in_turn, true));
+            client.turns.fetch_add(1, Relaxed);
             let mut look = place.readiness.take_edge();
             client.connection.activity().end_wait();
             let mut is_last = false;
@@ -282,11 +287,12 @@ fn a_late_event_reaches_neither_an_ended_connection_nor_the_next_one_in_its_plac
         assert_ne!(first.token, second.token);
         reactor.serve();
         late.join().unwrap();
-        assert!(first.ended.load(Relaxed));
-        // The second is parked, and a byte of its own still reaches it.
         reactor.serve();
+        assert!(first.ended.load(Relaxed));
+        // The second is parked, and a byte of its own gives it its second turn.
         reactor.byte_arrives(&second);
         reactor.serve();
+        assert_eq!(second.turns.load(Relaxed), 2);
         assert_eq!(second.served.load(Relaxed), 1);
         assert!(!second.ended.load(Relaxed));
     });
