@@ -19,6 +19,9 @@ use crate::support::lock::{lock, wait_while};
 use crate::support::sync::{Condvar, Mutex, MutexGuard};
 use crate::transport::sys;
 
+/// How often a member asks for events, without a wait, before it sleeps; about 30 microseconds.
+const ASKS_BEFORE_SLEEP: u32 = 100;
+
 /// How soon a timer fires again whose connection was being served or parked when it fired.
 const TIMER_AGAIN: Duration = Duration::from_millis(100);
 
@@ -183,7 +186,7 @@ impl<R> Crew<R> {
                     return Some(Task::Turn(place));
                 }
             } else if !state.queue.is_empty() {
-                state = self.poll(state, look, Deadline::after(Some(Duration::ZERO)));
+                state = self.poll(state, look, None);
                 continue;
             }
             if state.is_over() {
@@ -200,7 +203,7 @@ impl<R> Crew<R> {
                 }
             } else {
                 let deadline = self.timers.earliest().map_or(Deadline::NEVER, Deadline::at);
-                state = self.poll(state, look, deadline);
+                state = self.poll(state, look, Some(deadline));
             }
         }
     }
@@ -225,27 +228,27 @@ impl<R> Crew<R> {
         (state, is_over)
     }
 
-    /// Waits for connections, and queues those that are ready.
+    /// Queues the connections that are ready, and waits for some until the deadline, if there is
+    /// one.
     fn poll<'a>(
         &'a self,
         mut state: MutexGuard<'a, State<R>>,
         look: &mut Look,
-        deadline: Deadline,
+        wait: Option<Deadline>,
     ) -> MutexGuard<'a, State<R>> {
         look.turns = 0;
         state.members.polling += 1;
         drop(state);
-        // An error is not possible: the descriptors are open, and the buffer is valid.
-        let count = self.poller.wait(&mut look.events, deadline).unwrap_or(0);
+        let count = look.find_events(&self.poller, wait);
         let mut state = lock(&self.state);
         state.members.polling -= 1;
         for event in &look.events[..count] {
             match event.data() {
-                LISTENER => look.has_clients = true,
+                LISTENER => (look.has_clients, look.is_hot) = (true, true),
                 token => state.queue.event(token),
             }
         }
-        if deadline != Deadline::NEVER {
+        if wait != Some(Deadline::NEVER) {
             self.fire_timers(&mut state);
         }
         state
@@ -374,6 +377,8 @@ pub(super) struct Look {
     turns: u32,
     /// Whether the last look has found clients that wait to be accepted.
     has_clients: bool,
+    /// Whether clients have come since this member slept.
+    is_hot: bool,
 }
 
 impl Look {
@@ -382,6 +387,27 @@ impl Look {
             events: vec![EpollEvent::empty(); MOST_EVENTS],
             turns: 0,
             has_clients: false,
+            is_hot: false,
         }
+    }
+
+    /// Finds events, and returns their number: waits until the deadline, or only asks.
+    ///
+    /// While clients come and go, the next event is likely to come sooner than a sleeping thread
+    /// would be woken. So the member asks some more times before it sleeps.
+    fn find_events(&mut self, poller: &Poller, wait: Option<Deadline>) -> usize {
+        let Some(deadline) = wait else {
+            return poller.ask(&mut self.events);
+        };
+        if std::mem::take(&mut self.is_hot) {
+            for _ in 0..ASKS_BEFORE_SLEEP {
+                let count = poller.ask(&mut self.events);
+                if count > 0 {
+                    self.is_hot = true;
+                    return count;
+                }
+            }
+        }
+        poller.wait(&mut self.events, deadline)
     }
 }

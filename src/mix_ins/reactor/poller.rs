@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::support::deadline::Deadline;
@@ -66,10 +66,13 @@ impl Poller {
 
     /// Waits for events, at most until the deadline, and returns their number. A signal ends the
     /// wait.
-    pub fn wait(&self, events: &mut [EpollEvent], deadline: Deadline) -> io::Result<usize> {
-        match self.epoll.wait(events, poll_timeout(deadline)) {
-            Err(Errno::EINTR) => Ok(0),
-            count => Ok(count?),
-        }
+    pub fn wait(&self, events: &mut [EpollEvent], deadline: Deadline) -> usize {
+        // Fails at a signal alone: the descriptors are open, and the buffer is valid.
+        self.epoll.wait(events, poll_timeout(deadline)).unwrap_or(0)
+    }
+
+    /// Returns the number of events that are there, without a wait.
+    pub fn ask(&self, events: &mut [EpollEvent]) -> usize {
+        self.epoll.wait(events, EpollTimeout::ZERO).unwrap_or(0)
     }
 }
