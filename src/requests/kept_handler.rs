@@ -40,6 +40,8 @@ pub(crate) struct Turns<R> {
     pub(crate) token: u64,
     /// The begin of a message has come, and not its end.
     pub(crate) collecting: bool,
+    /// Something has come from the client that no receive has begun after.
+    pub(crate) edge: bool,
     /// Whether the connection counts as idle at present.
     pub(crate) idle: bool,
     /// The server is draining: a silent client is not waited for.

@@ -208,6 +208,32 @@ fn pipelined_messages_are_all_answered_in_their_order() {
 }
 
 #[test]
+fn a_message_that_comes_while_earlier_ones_are_unread_is_answered() {
+    alone(|| {
+        let (key, lines, mut reports) = lines();
+        let running = RunningServer::start(ReactorTcpServer::bind(LOOPBACK, lines).unwrap());
+        let mut client = StreamClient::connect(&running.address());
+        let mut other = StreamClient::connect(&running.address());
+        // From now on the reactor waits for the events of both.
+        exchange(&mut client, "hello");
+        exchange(&mut other, "hello");
+        // More than one turn serves.
+        client.send(&format!("wait\n{}", "early\n".repeat(40)));
+        assert_eq!(reports.next_report(), "waits");
+        client.send("late\n");
+        // The event of the late line has been taken when that of a later line has.
+        exchange(&mut other, "later");
+        key.let_pass(1);
+        assert_eq!(client.line(), "WAIT");
+        for _ in 0..40 {
+            assert_eq!(client.line(), "EARLY");
+        }
+        assert_eq!(client.line(), "LATE");
+        assert_eq!(running.close().running, 0);
+    });
+}
+
+#[test]
 fn the_deadlines_of_a_parked_connection_hold() {
     alone(|| {
         let short = Duration::from_millis(40);

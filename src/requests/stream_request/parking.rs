@@ -46,19 +46,21 @@ impl StreamRequest {
 
     fn exchange_until_silent(
         &mut self,
-        mut look: bool,
+        look: bool,
         handler: &mut dyn KeptHandler<StreamRequest>,
     ) -> Result<Progress, HandlerError> {
+        if let Some(turns) = &mut self.turns {
+            turns.edge |= look;
+        }
         for _ in 0..LONGEST_TURN {
             if self.closes {
                 return Ok(Progress::Ended);
             }
-            match self.arrival(look, handler)? {
+            match self.arrival(handler)? {
                 Arrival::Message => run_step(|| handler.exchange(self))?,
                 Arrival::Nothing => return Ok(Progress::Silent),
                 Arrival::End => return Ok(Progress::Ended),
             }
-            look = false;
         }
         // The answers of a turn leave together.
         self.deliver_outbox()?;
@@ -67,11 +69,7 @@ impl StreamRequest {
     }
 
     /// What has come from the client, without waiting.
-    fn arrival(
-        &mut self,
-        mut look: bool,
-        handler: &mut dyn KeptHandler<StreamRequest>,
-    ) -> io::Result<Arrival> {
+    fn arrival(&mut self, handler: &mut dyn KeptHandler<StreamRequest>) -> io::Result<Arrival> {
         self.ensure_in_time()?;
         if self.has_had_its_turn() {
             return Ok(Arrival::End);
@@ -92,10 +90,13 @@ impl StreamRequest {
                 return Ok(Arrival::End);
             }
             self.send_gathered()?;
-            if !look && !self.stream.may_have_more() {
+            let edge = self
+                .turns
+                .as_mut()
+                .is_some_and(|turns| std::mem::take(&mut turns.edge));
+            if !edge && !self.stream.may_have_more() {
                 return Ok(Arrival::Nothing);
             }
-            look = false;
             if self.read_buffer.is_empty()
                 && let Some(clock) = &mut self.clock
             {
@@ -197,6 +198,7 @@ impl Parking for StreamRequest {
             handler: None,
             token,
             collecting: false,
+            edge: false,
             idle: false,
             draining: false,
             wait: None,
