@@ -25,6 +25,9 @@ struct Client {
     served: Arc<AtomicUsize>,
     turns: Arc<AtomicUsize>,
     ended: Arc<AtomicBool>,
+    /// Whether something has come that no receive has begun after.
+    edge: bool,
+    unread: usize,
     /// Whether the client has a turn, which must not overlap with another.
     in_turn: bool,
 }
@@ -80,6 +83,8 @@ impl Reactor {
             served: served.clone(),
             turns: turns.clone(),
             ended: ended.clone(),
+            edge: false,
+            unread: 0,
             in_turn: false,
         };
         let place = self.queue.lock().unwrap().enter(client);
@@ -142,41 +147,61 @@ impl Reactor {
             let client = &mut occupant.request;
             assert!(!std::mem::replace(&mut client.in_turn, true));
             client.turns.fetch_add(1, Relaxed);
-            let mut look = place.readiness.take_edge();
+            client.edge |= place.readiness.take_edge();
             client.connection.activity().end_wait();
             let mut is_last = false;
-            let ends = loop {
+            let next = loop {
                 while let Some(_message) = client.outbox.as_ref().and_then(|it| it.take()) {
                     client.served.fetch_add(1, Relaxed);
                 }
-                let bytes = if look {
-                    client.socket.swap(0, SeqCst)
-                } else {
-                    0
-                };
-                client.served.fetch_add(bytes, Relaxed);
-                if bytes == 0 && (is_last || client.connection.activity().is_interrupted()) {
-                    break true;
+                if client.unread > 0 {
+                    // A turn serves one message, and receives nothing as long as some are unread.
+                    client.unread -= 1;
+                    client.served.fetch_add(1, Relaxed);
+                    break Next::Again;
+                }
+                if std::mem::take(&mut client.edge) {
+                    client.unread = client.socket.swap(0, SeqCst);
+                    if client.unread > 0 {
+                        continue;
+                    }
+                }
+                if is_last || client.connection.activity().is_interrupted() {
+                    break Next::Ended;
                 }
                 if client.connection.activity().begin_wait(&self.draining) {
-                    break false;
+                    break Next::Park;
                 }
-                (look, is_last) = (true, true);
+                client.edge = true;
+                is_last = true;
             };
             client.in_turn = false;
-            if ends {
-                client.ended.store(true, Relaxed);
-                *guard = None;
-                drop(guard);
-                self.queue.lock().unwrap().leave(place.token);
-            } else {
-                drop(guard);
-                if !place.readiness.park() {
+            match next {
+                Next::Again => {
+                    drop(guard);
                     self.queue.lock().unwrap().push(place);
+                }
+                Next::Park => {
+                    drop(guard);
+                    if !place.readiness.park() {
+                        self.queue.lock().unwrap().push(place);
+                    }
+                }
+                Next::Ended => {
+                    client.ended.store(true, Relaxed);
+                    *guard = None;
+                    drop(guard);
+                    self.queue.lock().unwrap().leave(place.token);
                 }
             }
         }
     }
+}
+
+enum Next {
+    Again,
+    Park,
+    Ended,
 }
 
 /// Runs a model with at most three preemptions, which finds nearly all faults in a short time.
@@ -217,6 +242,23 @@ fn a_byte_that_arrives_during_a_drain_is_served_before_the_end() {
         reactor.serve();
         assert_eq!(client.served.load(Relaxed), 1);
         assert!(client.ended.load(Relaxed));
+    });
+}
+
+#[test]
+fn a_byte_that_arrives_while_earlier_ones_are_unread_is_served() {
+    check(|| {
+        let reactor = Reactor::new();
+        let client = Arc::new(reactor.enter(false));
+        client.socket.store(2, SeqCst);
+        let sender = {
+            let (reactor, client) = (reactor.clone(), client.clone());
+            thread::spawn(move || reactor.byte_arrives(&client))
+        };
+        reactor.serve();
+        sender.join().unwrap();
+        reactor.serve();
+        assert_eq!(client.served.load(Relaxed), 3);
     });
 }
 
@@ -289,10 +331,11 @@ fn a_late_event_reaches_neither_an_ended_connection_nor_the_next_one_in_its_plac
         late.join().unwrap();
         reactor.serve();
         assert!(first.ended.load(Relaxed));
-        // The second is parked, and a byte of its own gives it its second turn.
+        // The second is parked, and a byte of its own gives it its next turns.
         reactor.byte_arrives(&second);
         reactor.serve();
-        assert_eq!(second.turns.load(Relaxed), 2);
+        // One when it entered, one for the byte, and one that finds nothing more.
+        assert_eq!(second.turns.load(Relaxed), 3);
         assert_eq!(second.served.load(Relaxed), 1);
         assert!(!second.ended.load(Relaxed));
     });
