@@ -45,10 +45,15 @@ impl ExchangeClock {
         self.deadlines
     }
 
-    /// Sets other deadlines from now on, and the times that the client has used up to zero.
+    /// Sets other deadlines from now on, and the times that the client has used up to zero. A layer
+    /// that bounds its part of the preparation in this way has that time, whatever the layers
+    /// before it have used.
     pub(crate) fn set_deadlines(&mut self, deadlines: Deadlines) {
         self.deadlines = deadlines;
         self.forget_times();
+        if let Phase::Preparing(since) = &mut self.phase {
+            *since = None;
+        }
     }
 
     /// The bytes that have been sent since the present exchange began.
@@ -321,6 +326,17 @@ mod tests {
         clock.end_write(1, SECOND);
         let exceeded = left(clock.begin_read(now), now).1;
         assert_eq!(exceeded, DeadlineExceeded::FirstByte(FIRST_BYTE));
+    }
+
+    #[test]
+    fn a_layer_that_sets_a_prepare_deadline_has_that_time_from_then_on() {
+        let (mut clock, now) = clock();
+        clock.begin_preparation();
+        assert_eq!(left(clock.begin_read(now), now).0, PREPARE);
+        let later = now + 4 * SECOND;
+        assert_eq!(left(clock.begin_read(later), later).0, PREPARE - 4 * SECOND);
+        clock.set_deadlines(clock.deadlines().with_prepare(PREPARE));
+        assert_eq!(left(clock.begin_read(later), later).0, PREPARE);
     }
 
     #[test]
