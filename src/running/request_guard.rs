@@ -122,6 +122,19 @@ impl RequestGuard {
         self.entry.is_corrected = true;
     }
 
+    /// Counts the request for no address, for a layer that will learn the client's address: behind
+    /// a proxy all connections come from one address, and the
+    /// [limit per address](crate::Limits::max_connections_per_address) is for the clients.
+    ///
+    /// A layer calls this in [`get_request`](crate::BaseServer::get_request), before the server
+    /// checks the limit. [`set_client_address`](Self::set_client_address) counts the request again.
+    pub fn count_for_no_address(&mut self) {
+        if self.is_counted_here() {
+            let requests = self.entry.server.shared().requests();
+            requests.move_to_address(&mut self.entry.place, None);
+        }
+    }
+
     /// The values that layers keep with this request.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
