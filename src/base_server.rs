@@ -369,6 +369,10 @@ pub enum Preparation {
     /// The request is refused: it is closed without a handler. To explain that to the client, a
     /// layer first writes to the request.
     Refused,
+    /// The request has nothing that a handler could serve, and nothing is wrong with it, such as
+    /// the health check of a proxy: it is closed without a handler, and counts as
+    /// [finished](crate::Outcome::Finished).
+    Finished,
 }
 
 /// Carries out steps 4 to 7 of a request's life. Returns whether the handler succeeded.
@@ -434,7 +438,7 @@ pub(crate) fn end_service<T: BaseServer>(
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Prepared {
     ToServe,
-    /// The request was refused, or the server stops.
+    /// The request was refused, or has nothing to serve, or the server stops.
     ToClose,
 }
 
@@ -463,6 +467,10 @@ pub(crate) fn prepare_now<T: BaseServer>(
         Preparation::NeedsMore => return Ok(None),
         Preparation::Refused => {
             request.guard_mut().refuse(Refusal::NotPrepared);
+            return Ok(Some(Prepared::ToClose));
+        }
+        Preparation::Finished => {
+            request.guard_mut().note_result(Ok(()));
             return Ok(Some(Prepared::ToClose));
         }
         Preparation::Ready => request.end_preparation(),
