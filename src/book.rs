@@ -50,6 +50,9 @@ struct GuideUdp;
 #[doc = include_str!("../docs/guide/unix-sockets.md")]
 struct GuideUnixSockets;
 
+#[doc = include_str!("../docs/guide/proxy-protocol.md")]
+struct GuideProxyProtocol;
+
 #[doc = include_str!("../docs/guide/framing.md")]
 struct GuideFraming;
 

@@ -119,6 +119,11 @@ pub use base_server::BaseServer;
 pub use exchange_handler::ExchangeHandler;
 pub use mix_in::MixIn;
 pub use mix_ins::forking::ForkingMixIn;
+#[cfg(feature = "proxy-protocol")]
+pub use mix_ins::proxy_protocol::{
+    InvalidNetwork, ProxyHeader, ProxyHeaderError, ProxyProtocolMixIn, ProxySsl, TrustedNetwork,
+    Untrusted,
+};
 pub use mix_ins::reactor::ReactorMixIn;
 pub use mix_ins::thread_pool::ThreadPoolMixIn;
 pub use mix_ins::threading::ThreadingMixIn;

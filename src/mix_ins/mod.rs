@@ -1,6 +1,9 @@
-//! The layers that decide where a request is served: in a thread, a process, or a pool of threads.
+//! The layers that decide where a request is served: in a thread, a process, or a pool of threads;
+//! and the layers that read or change its bytes before the handler.
 
 pub(crate) mod forking;
+#[cfg(feature = "proxy-protocol")]
+pub(crate) mod proxy_protocol;
 pub(crate) mod reactor;
 pub(crate) mod thread_pool;
 pub(crate) mod threading;

@@ -27,6 +27,7 @@ mod own_bottom_layer;
 mod own_datagram_layer;
 mod preparation;
 mod progress;
+mod proxy_protocol;
 mod relays;
 mod resets;
 mod servers_together;

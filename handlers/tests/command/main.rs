@@ -18,6 +18,8 @@ mod health_checks;
 mod inherited;
 mod listing;
 mod other_users;
+#[cfg(feature = "proxy-protocol")]
+mod proxy_protocol;
 mod served;
 mod serving;
 mod shell;

@@ -9,6 +9,7 @@ pub mod observer;
 pub mod own_process;
 pub mod preamble;
 pub mod processes;
+pub mod proxies;
 pub mod reports;
 pub mod running_server;
 pub mod services;

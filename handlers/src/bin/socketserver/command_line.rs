@@ -28,7 +28,7 @@ pub enum Task {
     /// exits with 0. A signal before that line ends the program at once, with 128 plus the signal's
     /// number. A second signal ends the program at once, with 128 plus the signal's number; the
     /// children of a forking server still finish their requests.
-    Serve(serve::Options),
+    Serve(Box<serve::Options>),
     /// Talks with a server: lines from standard input, answers to standard output
     ///
     /// "quit" or the end of the input ends the conversation. The exit status is 1 if the server is
@@ -110,7 +110,7 @@ mod tests {
 
     fn serve(arguments: &str) -> serve::Options {
         match parse(arguments) {
-            Ok(Task::Serve(options)) => options,
+            Ok(Task::Serve(options)) => *options,
             other => panic!("{arguments}: {other:?}"),
         }
     }

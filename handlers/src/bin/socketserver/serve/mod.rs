@@ -4,16 +4,23 @@ mod access;
 mod bounds;
 mod concurrency;
 mod options;
+#[cfg(feature = "proxy-protocol")]
+mod proxy_protocol;
 mod site;
 mod target;
 
-use socketserver::{Serve, TcpServer, UdpServer, UnixDatagramServer, UnixStreamServer};
+use socketserver::{
+    BaseServer, Serve, StreamRequest, TcpServer, UdpServer, UnixDatagramServer, UnixStreamServer,
+};
 use socketserver_handlers::LoopLimit;
 
 use crate::failure::Failure;
 use crate::stop::StopSignals;
 use crate::url::{DatagramUrl, StreamUrl};
 use concurrency::Concurrency;
+#[cfg(feature = "proxy-protocol")]
+use proxy_protocol::Proxies;
+use site::Site;
 use target::Target;
 
 pub use options::Options;
@@ -31,9 +38,14 @@ pub fn serve(options: &Options) -> Result<(), Failure> {
     let access = options.common.access.over(url)?;
     let (target, site) = Target::new(options, signals)?;
     access.permit(site.audience, url)?;
+    let layers = StreamLayers {
+        #[cfg(feature = "proxy-protocol")]
+        proxies: options.common.proxy.over(url, site.exposure)?,
+        concurrency,
+    };
     match target {
         Target::Stream(StreamUrl::Tcp(place), factory) => {
-            concurrency.serve(TcpServer::new(site.inet_address(&place), factory), site)
+            layers.serve(TcpServer::new(site.inet_address(&place), factory), site)
         }
         Target::Stream(StreamUrl::Unix(path), factory) => {
             let mut server = UnixStreamServer::new(path, factory);
@@ -43,7 +55,7 @@ pub fn serve(options: &Options) -> Result<(), Failure> {
             if let Some(group) = access.group {
                 server = server.group(group);
             }
-            concurrency.serve(server, site)
+            layers.serve(server, site)
         }
         Target::Datagram(DatagramUrl::Udp(place), factory) => {
             let server = UdpServer::new(site.inet_address(&place), factory);
@@ -61,5 +73,25 @@ pub fn serve(options: &Options) -> Result<(), Failure> {
             let server = server.max_packet_size(MAX_PACKET_SIZE);
             concurrency.serve(server.mix_in(LoopLimit::new), site)
         }
+    }
+}
+
+/// The layers around the bottom layer of a server of connections.
+struct StreamLayers {
+    #[cfg(feature = "proxy-protocol")]
+    proxies: Option<Proxies>,
+    concurrency: Concurrency,
+}
+
+impl StreamLayers {
+    fn serve<S>(self, bottom: S, site: Site) -> Result<(), Failure>
+    where
+        S: BaseServer<Request = StreamRequest>,
+    {
+        #[cfg(feature = "proxy-protocol")]
+        if let Some(proxies) = self.proxies {
+            return self.concurrency.serve(proxies.before(bottom), site);
+        }
+        self.concurrency.serve(bottom, site)
     }
 }

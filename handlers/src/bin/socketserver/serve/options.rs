@@ -4,6 +4,8 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 use super::access::AccessOptions;
 use super::bounds::BoundOptions;
+#[cfg(feature = "proxy-protocol")]
+use super::proxy_protocol::ProxyOptions;
 use crate::auth_options::AuthOptions;
 use crate::mix_in::MixIn;
 use crate::registry::{Entry, HANDLERS};
@@ -55,6 +57,10 @@ pub struct CommonOptions {
 
     #[command(flatten)]
     pub bounds: BoundOptions,
+
+    #[cfg(feature = "proxy-protocol")]
+    #[command(flatten)]
+    pub proxy: ProxyOptions,
 
     #[command(flatten)]
     pub auth: AuthOptions,
