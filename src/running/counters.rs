@@ -46,6 +46,7 @@ impl Counters {
             refused: self.refused.load(Relaxed),
             active: 0,
             idle: 0,
+            dropped: 0,
             finished: ended(Outcome::Finished),
             failed: ended(Outcome::Failed),
             timed_out: ended(Outcome::TimedOut),

@@ -3,6 +3,7 @@
 pub(crate) mod acceptor;
 pub(crate) mod client_name;
 pub(crate) mod counters;
+pub(crate) mod dropped;
 pub(crate) mod ended;
 pub(crate) mod events;
 pub(crate) mod extensions;

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::ThreadId;
 
 use crate::running::acceptor::Acceptor;
+use crate::running::dropped::DroppedDatagrams;
 use crate::running::events::Events;
 use crate::running::floods::Floods;
 use crate::running::in_process::InProcess;
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     /// Whether the listening sockets are sockets of datagrams. Relaxed: the flag is set before the
     /// server is shared.
     serves_datagrams: AtomicBool,
+    dropped: DroppedDatagrams,
     /// What each process of the program has for itself.
     processes: PerProcess<InProcess>,
     /// The receiver of events: the layers.
@@ -67,6 +69,7 @@ impl Shared {
             requested_address: OnceLock::new(),
             bound_addresses: OnceLock::new(),
             serves_datagrams: AtomicBool::new(false),
+            dropped: DroppedDatagrams::default(),
             processes,
             events: OnceLock::new(),
             acceptor: Mutex::new(None),
@@ -307,10 +310,19 @@ impl Shared {
 
     pub(crate) fn statistics(&self) -> Statistics {
         if self.is_forked_child() {
+            // The child may have closed its copies of the sockets.
             self.requests().statistics_without_connections()
         } else {
-            self.requests().statistics()
+            Statistics {
+                dropped: self.dropped.count(),
+                ..self.requests().statistics()
+            }
         }
+    }
+
+    /// The datagrams that the kernel has dropped.
+    pub(crate) fn dropped(&self) -> &DroppedDatagrams {
+        &self.dropped
     }
 
     /// Whether a bottom layer may receive more requests than the loop asks for. True in

@@ -112,7 +112,8 @@ impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
     /// * The options of bind(2) are not the server's: after
     ///   [`allow_reuse_address`](Self::allow_reuse_address),
     ///   [`allow_reuse_port`](Self::allow_reuse_port) or [`only_v6`](Self::only_v6), with either
-    ///   value, [`bind`](crate::Serve::bind) fails with [`Error::SetOption`].
+    ///   value, and after [`receive_buffer_size`](Self::receive_buffer_size),
+    ///   [`bind`](crate::Serve::bind) fails with [`Error::SetOption`].
     /// * If the descriptor is not a datagram socket, `bind` fails with [`Error::GivenSocket`].
     ///
     /// In Python a program passes `bind_and_activate=False`, and assigns to `server.socket`.
@@ -168,6 +169,20 @@ impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
         self
     }
 
+    /// Sets `SO_RCVBUF`: how many bytes of datagrams may wait for the server, each counted with a
+    /// few hundred bytes of the kernel's own. Unless set, the system decides: Linux takes
+    /// `net.core.rmem_default`, often 212,992 bytes. Python has no counterpart.
+    ///
+    /// For a server whose clients send in bursts, such as a collector of log lines: the kernel
+    /// drops the datagrams that do not fit, and [`Statistics::dropped`](crate::Statistics::dropped)
+    /// is their number. Linux allows at most `net.core.rmem_max`; the log has a warning if the
+    /// server asks for more.
+    #[doc(alias = "SO_RCVBUF")]
+    pub fn receive_buffer_size(mut self, bytes: usize) -> Self {
+        self.socket.listening.options.receive_buffer = Some(bytes);
+        self
+    }
+
     /// Sets `SO_REUSEADDR`: whether another socket with the option may have the same port, as for
     /// multicast. False unless set, as in Python.
     pub fn allow_reuse_address(mut self, allow: bool) -> Self {
@@ -210,6 +225,9 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
         self.socket.open()?;
         let ready = self.socket.listening.each_socket(prepare_replies);
         self.socket.listening.end_claim();
+        if let Ok(sockets) = self.socket.listening.opened() {
+            self.layer_handle().shared().dropped().watch(sockets.iter());
+        }
         ready.map_err(|(address, source)| Error::activate(address, source))
     }
 
@@ -247,6 +265,8 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
     }
 
     fn server_close(&self) {
+        // Notes the count while there are sockets.
+        self.layer_handle().shared().dropped().count();
         self.socket.listening.close();
         if let Some(inboxes) = self.inboxes.get() {
             lock(inboxes).close();

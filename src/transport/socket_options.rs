@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use socket2::SockRef;
 
+use crate::support::log::{Level, log_line};
 use crate::transport::bound_file::FileAccess;
 use crate::transport::socket_error::SocketError;
 use crate::transport::sys;
@@ -20,6 +21,8 @@ pub(crate) struct SocketOptions {
     pub(crate) reuse_port: Option<bool>,
     /// `IPV6_V6ONLY`, for IPv6 sockets.
     pub(crate) only_v6: Option<bool>,
+    /// `SO_RCVBUF`, in bytes.
+    pub(crate) receive_buffer: Option<usize>,
     /// The mode and the group of a Unix socket's file.
     pub(crate) access: FileAccess,
 }
@@ -52,6 +55,10 @@ impl SocketOptions {
             let set = socket.set_only_v6(self.only_v6.unwrap_or(only_v6));
             set.map_err(failed("IPV6_V6ONLY"))?;
         }
+        if let Some(bytes) = self.receive_buffer {
+            let set = set_receive_buffer(&socket, bytes, address);
+            set.map_err(failed("SO_RCVBUF"))?;
+        }
         self.set_mode(&socket, address)
     }
 
@@ -77,6 +84,7 @@ impl SocketOptions {
             ("SO_REUSEADDR", self.reuse_address.is_some()),
             ("SO_REUSEPORT", self.reuse_port.is_some()),
             ("IPV6_V6ONLY", self.only_v6.is_some()),
+            ("SO_RCVBUF", self.receive_buffer.is_some()),
             (MODE, self.access.mode.is_some()),
             (GROUP, self.access.group.is_some()),
         ];
@@ -90,4 +98,19 @@ impl SocketOptions {
             }
         }
     }
+}
+
+/// Sets `SO_RCVBUF`, and warns if the system gives less.
+fn set_receive_buffer(socket: &SockRef<'_>, bytes: usize, address: &Address) -> io::Result<()> {
+    socket.set_recv_buffer_size(bytes)?;
+    // Linux reports twice the number, since it counts its own bookkeeping in.
+    let given = socket.recv_buffer_size()?;
+    if given < bytes {
+        log_line!(
+            Level::Warn,
+            "{address}: a receive buffer of {bytes} bytes was asked for, and the system gives \
+             {given}, its own bookkeeping included; on Linux, raise net.core.rmem_max"
+        );
+    }
+    Ok(())
 }

@@ -350,6 +350,37 @@ pub(crate) fn take_errors(socket: BorrowedFd<'_>) -> bool {
     matches!(socket2::SockRef::from(&socket).take_error(), Ok(Some(_)))
 }
 
+/// The number of datagrams that the kernel has dropped for want of room in the receive buffer of
+/// this socket, or with a wrong checksum (`SO_MEMINFO`). Begins anew at 2³². 0 if the system does
+/// not count them.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+#[allow(unsafe_code)]
+pub(crate) fn dropped_datagrams(socket: BorrowedFd<'_>) -> u32 {
+    use nix::libc::{SK_MEMINFO_DROPS, SO_MEMINFO, SOL_SOCKET, getsockopt, socklen_t};
+
+    let mut values = [0_u32; SK_MEMINFO_DROPS as usize + 1];
+    let mut length = size_of_val(&values) as socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `values`, which has as many, and every
+    // bit pattern is a value of `u32`. The descriptor is open as long as it is borrowed.
+    let result = unsafe {
+        getsockopt(
+            socket.as_raw_fd(),
+            SOL_SOCKET,
+            SO_MEMINFO,
+            values.as_mut_ptr().cast(),
+            &mut length,
+        )
+    };
+    match Errno::result(result) {
+        Ok(_) => values[SK_MEMINFO_DROPS as usize],
+        Err(_) => 0,
+    }
+}
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+pub(crate) fn dropped_datagrams(_: BorrowedFd<'_>) -> u32 {
+    0
+}
+
 /// The number of forks from the process that called this first to the present process. A value that
 /// was stored with another number was stored by another process. getpid(2) would be a system call.
 #[allow(unsafe_code)]

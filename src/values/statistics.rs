@@ -30,6 +30,11 @@ pub struct Statistics {
     pub panicked: u64,
     /// Requests that were [aborted](crate::Outcome::Aborted) because the server stopped.
     pub aborted: u64,
+    /// Datagrams that the kernel has dropped, because the receive buffer of the server's socket was
+    /// full or because their checksum was wrong (`SO_MEMINFO`, Linux; 0 elsewhere and in a forked
+    /// child). They are none of the `accepted` requests. The sockets of a
+    /// [larger buffer](crate::UdpServer::receive_buffer_size) drop fewer.
+    pub dropped: u64,
     /// Bytes received, by active requests too. The bytes of a datagram or of a forked child count
     /// when the request ends.
     pub received: u64,

@@ -392,3 +392,36 @@ fn one_handler_type_serves_datagrams_and_streams() {
     datagrams.close();
     streams.close();
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn datagrams_that_do_not_fit_into_the_receive_buffer_are_counted_as_dropped() {
+    const SENT: u64 = 100;
+    let server = UdpServer::new(LOOPBACK, measure()).receive_buffer_size(4000);
+    let server = server.bind().unwrap();
+    let handle = server.handle();
+    assert_eq!(SockRef::from(&server).recv_buffer_size().unwrap(), 8000);
+    assert_eq!(handle.statistics().dropped, 0);
+    // Over the loopback a datagram is in the buffer, or dropped, when the send returns.
+    let client = DatagramClient::connect(&server.server_address());
+    for _ in 0..SENT {
+        client.send(&[b'x'; 1000]);
+    }
+    let dropped = handle.statistics().dropped;
+    assert!((1..SENT).contains(&dropped), "{dropped}");
+    let running = RunningServer::start(server);
+    for _ in dropped..SENT {
+        assert_eq!(client.receive(), b"1000 false");
+    }
+    assert_eq!(handle.statistics().accepted, SENT - dropped);
+    running.close();
+    assert_eq!(handle.statistics().dropped, dropped);
+}
+
+#[test]
+fn a_receive_buffer_is_not_set_on_a_socket_that_is_given_to_the_server() {
+    let socket = std::net::UdpSocket::bind(LOOPBACK).unwrap();
+    let server = UdpServer::from_socket(socket, measure()).receive_buffer_size(4000);
+    let error = server.bind().unwrap_err();
+    assert!(error.to_string().contains("SO_RCVBUF"), "{error}");
+}
