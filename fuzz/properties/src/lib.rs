@@ -10,6 +10,7 @@ mod cuts;
 pub mod file_header;
 pub mod framings;
 mod metered;
+pub mod proxy_headers;
 pub mod scripts;
 pub mod time;
 #[expect(
@@ -28,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     ("challenge", challenge::check),
     ("file_header", file_header::check),
     ("framings", framings::check),
+    ("proxy_headers", proxy_headers::check),
     ("scripts", scripts::check),
     ("time", time::check),
 ];
