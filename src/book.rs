@@ -146,6 +146,9 @@ struct DesignReactor;
 #[doc = include_str!("../docs/guide/reactor.md")]
 struct GuideReactor;
 
+#[doc = include_str!("../docs/design/decisions/proxy-header.md")]
+struct DesignDecisionsProxyHeader;
+
 #[doc = include_str!("../docs/design/decisions/lingering.md")]
 struct DesignDecisionsLingering;
 
