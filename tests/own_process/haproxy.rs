@@ -11,7 +11,7 @@ use socketserver::{
     Address, BaseServer, HandlerFactory, ProxyProtocolMixIn, ReactorMixIn, Serve, StreamRequest,
     TcpServer, ThreadingMixIn, UnixStreamServer,
 };
-use support::clients::StreamClient;
+use support::clients::{StreamClient, has_ipv6};
 use support::own_process::alone;
 use support::proxies::address_echo;
 use support::reports::reports;
@@ -31,13 +31,13 @@ struct Haproxy {
 }
 
 impl Haproxy {
-    /// Starts a HAProxy whose server has these options; the listening socket has the options
-    /// `bind`. `{directory}` in both is its directory, in which `prepare` may make files. Returns
-    /// `None`, and prints it, if no HAProxy is installed.
+    /// Starts a HAProxy whose server has these options; the listening socket is at this address,
+    /// and has the options `bind`. `{directory}` in the options is a directory, in which `prepare`
+    /// may make files. Returns `None`, and prints that, if no HAProxy is installed.
     fn start(
         server: &Address,
         options: &str,
-        bind: &str,
+        (at, bind): (&str, &str),
         prepare: impl FnOnce(&Path),
     ) -> Option<Self> {
         match Command::new("haproxy").arg("-v").output() {
@@ -64,7 +64,7 @@ impl Haproxy {
         let configuration = configuration.replace("{directory}", here);
         let file = directory.path().join("haproxy.cfg");
         fs::write(&file, configuration).unwrap();
-        let listener = TcpListener::bind(LOOPBACK).unwrap();
+        let listener = TcpListener::bind(at).unwrap();
         let address = listener.local_addr().unwrap();
         let process = Command::new("haproxy")
             .args(["-db", "-f"])
@@ -107,15 +107,23 @@ fn tcp(
 /// Clients of HAProxy are served with their own addresses.
 fn clients_are_known<S: BaseServer>(running: &RunningServer<S>, options: &str, proxy: &str) {
     let server = running.address();
-    let Some(haproxy) = Haproxy::start(&server, options, "", no_files) else {
-        return;
-    };
-    for _ in 0..3 {
-        let mut client = haproxy.connect();
-        let own = client.socket().local_addr().unwrap().as_socket().unwrap();
-        client.send("hello\n");
-        assert_eq!(client.line(), format!("{own} {proxy} hello"), "{options}");
+    let mut started = None;
+    for at in [LOOPBACK, "[::1]:0"] {
+        if at != LOOPBACK && !has_ipv6() {
+            continue;
+        }
+        let Some(haproxy) = Haproxy::start(&server, options, (at, ""), no_files) else {
+            return;
+        };
+        for _ in 0..3 {
+            let mut client = haproxy.connect();
+            let own = client.socket().local_addr().unwrap().as_socket().unwrap();
+            client.send("hello\n");
+            assert_eq!(client.line(), format!("{own} {proxy} hello"), "{options}");
+        }
+        started = Some(haproxy);
     }
+    let haproxy = started.expect("IPv4 is always there");
     // A client of HAProxy's Unix socket has no address that could be stated.
     let front = Address::Unix(haproxy.directory.path().join("front"));
     eventually("the Unix socket listens", || {
@@ -166,7 +174,8 @@ fn checks_end_well<S: BaseServer<Request = StreamRequest>>(layers: S, options: &
     let layers = layers.mix_in(|next| ErrorReports::new(next, reporter));
     let running = RunningServer::start(layers.bind().unwrap());
     let options = format!("{options} check inter 20");
-    let Some(haproxy) = Haproxy::start(&running.address(), &options, "", no_files) else {
+    let Some(haproxy) = Haproxy::start(&running.address(), &options, (LOOPBACK, ""), no_files)
+    else {
         running.close();
         return;
     };
@@ -272,7 +281,7 @@ fn answer_over_tls(options: &str, client: &[&str]) -> Option<String> {
     openssl(&["version"], here.path())?;
     let running = RunningServer::start(tcp(encryption()).bind().unwrap());
     let bind = "ssl crt {directory}/both.pem ca-file {directory}/grace.pem verify optional alpn h2";
-    let haproxy = Haproxy::start(&running.address(), options, bind, |directory| {
+    let haproxy = Haproxy::start(&running.address(), options, (LOOPBACK, bind), |directory| {
         certify("server", directory);
         certify("grace", directory);
         let both = ["server.pem", "server.key"]

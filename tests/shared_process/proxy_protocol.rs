@@ -1,16 +1,17 @@
 //! The PROXY protocol: who is believed, whose address counts, and what ends a connection.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Duration;
 
-use socketserver::layer::RequestOf;
+use socketserver::layer::{Preparation, RequestOf, Stream};
 use socketserver::mock::MockStream;
 use socketserver::{
-    Address, AnyMixIn, BaseServer, Deadlines, Limits, MixIn, ProxyProtocolMixIn, ReactorMixIn,
-    Request, Serve, Statistics, StreamRequest, TcpServer, ThreadPoolMixIn, ThreadingMixIn,
-    TrustedNetwork, UnixStreamServer, Untrusted,
+    Address, AnyMixIn, BaseServer, Deadlines, HandlerError, Limits, MixIn, ProxyProtocolMixIn,
+    ReactorMixIn, Request, Serve, Statistics, StreamRequest, TcpServer, ThreadPoolMixIn,
+    ThreadingMixIn, TrustedNetwork, UnixStreamServer, Untrusted,
 };
 use support::clients::StreamClient;
+use support::impl_stream_of_inner;
 use support::proxies::{BLOCK, LINE, LOCAL, address_echo, line_for};
 use support::reports::reports;
 use support::running_server::RunningServer;
@@ -261,11 +262,14 @@ fn a_header_of_version_2_may_be_as_long_as_is_set() {
 fn a_health_check_ends_well_without_a_handler() {
     use std::io::ErrorKind::ConnectionReset;
     let own = line_for(&Address::from(([127, 0, 0, 1], 49152)));
+    let mapped: std::net::SocketAddr = "[::ffff:127.0.0.1]:49152".parse().unwrap();
     for client in [
         MockStream::new().chunk(LOCAL),
         MockStream::new().chunk(LOCAL).read_error(ConnectionReset),
         MockStream::new().chunk(&own),
         MockStream::new().chunk(&own).read_error(ConnectionReset),
+        // The proxy's address as a server on [::] sees it.
+        MockStream::new().chunk(&own).client_address(mapped),
         MockStream::new(),
         MockStream::new().read_error(ConnectionReset),
     ] {
@@ -461,4 +465,89 @@ fn a_drain_ends_a_connection_in_its_header_at_once() {
     for client in &mut clients {
         client.wait_for_close();
     }
+}
+
+/// Inverts every bit on its way, in both directions: encryption, for these tests.
+#[derive(Debug)]
+struct Inverted(Box<dyn Stream>);
+
+impl Read for Inverted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        buffer[..count].iter_mut().for_each(|byte| *byte = !*byte);
+        Ok(count)
+    }
+}
+
+impl Write for Inverted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(&inverted(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl_stream_of_inner!(Inverted);
+
+fn inverted(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| !byte).collect()
+}
+
+/// Puts [`Inverted`] around the connection.
+struct Inverting<S>(S);
+
+/// The mark of a connection that is inverted already.
+struct IsInverted;
+
+impl<S: BaseServer<Request = StreamRequest>> MixIn for Inverting<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.0
+    }
+
+    fn prepare_request(&self, request: &mut RequestOf<Self>) -> Result<Preparation, HandlerError> {
+        if request.extensions_mut().insert(IsInverted).is_none() {
+            request.map_stream(|inner| Box::new(Inverted(inner)));
+        }
+        self.0.prepare_request(request)
+    }
+}
+
+/// Sends in pieces of this length, and returns the answer to a line.
+fn inverted_answer<S: BaseServer>(
+    running: &RunningServer<S>,
+    sent: &[u8],
+    length: usize,
+) -> String {
+    let mut client = StreamClient::connect(&running.address());
+    for piece in sent.chunks(length) {
+        client.socket().write_all(piece).unwrap();
+    }
+    let answer = client.receive_exactly("192.0.2.7:1000 127.0.0.1 hello\n".len());
+    String::from_utf8(inverted(&answer)).unwrap()
+}
+
+#[test]
+fn the_header_comes_before_the_encryption_or_inside_of_it_as_the_layers_are_stacked() {
+    let tcp = || TcpServer::new(LOOPBACK, address_echo()).mix_in(ThreadingMixIn::new);
+    let before = tcp().mix_in(Inverting).mix_in(trusting);
+    let before = RunningServer::start(before.bind().unwrap());
+    let inside = tcp().mix_in(trusting).mix_in(Inverting);
+    let inside = RunningServer::start(inside.bind().unwrap());
+    for header in [LINE.as_bytes(), BLOCK] {
+        let behind = inverted(b"hello\n");
+        for length in [1, 1000] {
+            let sent = [header, &behind].concat();
+            let answer = inverted_answer(&before, &sent, length);
+            assert_eq!(answer, "192.0.2.7:1000 127.0.0.1 hello\n");
+            let sent = [&inverted(header)[..], &behind].concat();
+            let answer = inverted_answer(&inside, &sent, length);
+            assert_eq!(answer, "192.0.2.7:1000 127.0.0.1 hello\n");
+        }
+    }
+    before.close();
+    inside.close();
 }
