@@ -563,7 +563,7 @@ impl<T: BaseServer> Guarded<'_, T> {
 }
 
 /// The client of a request, for the log.
-fn name_of<R: Request>(request: &R) -> ClientName<'_> {
+pub(crate) fn name_of<R: Request>(request: &R) -> ClientName<'_> {
     let (client, server) = (request.client_address(), request.guard().server());
     ClientName { client, server }
 }

@@ -26,6 +26,9 @@ struct GuideMixIn;
 #[doc = include_str!("../docs/guide/options.md")]
 struct GuideOptions;
 
+#[doc = include_str!("../docs/guide/tls.md")]
+struct GuideTls;
+
 #[doc = include_str!("../docs/guide/addresses.md")]
 struct GuideAddresses;
 
@@ -163,6 +166,9 @@ struct DesignDecisionsLimits;
 
 #[doc = include_str!("../docs/design/decisions/defaults.md")]
 struct DesignDecisionsDefaults;
+
+#[doc = include_str!("../docs/design/decisions/tls.md")]
+struct DecisionTls;
 
 #[doc = include_str!("../docs/design/decisions/turns.md")]
 struct DesignDecisionsTurns;

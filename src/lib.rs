@@ -79,6 +79,14 @@
 //! client's address, through the [`log`] crate. A program that wants to see the log installs a
 //! logger, such as `env_logger`.
 //!
+//! # Features
+//!
+//! | Feature | Default | Adds |
+//! |---|---|---|
+//! | `proxy-protocol` | no | `ProxyProtocolMixIn`: the real client behind a proxy |
+//! | `tls` | no | `TlsMixIn` and `StreamRequest::start_tls`, with the cryptography of ring |
+//! | `tls-aws-lc` | no | the same, with the cryptography of AWS-LC |
+//!
 //! # Platforms
 //!
 //! Unix. The crate is developed and tested on Linux.
@@ -127,6 +135,10 @@ pub use mix_ins::proxy_protocol::{
 pub use mix_ins::reactor::ReactorMixIn;
 pub use mix_ins::thread_pool::ThreadPoolMixIn;
 pub use mix_ins::threading::ThreadingMixIn;
+#[cfg(feature = "tls")]
+pub use mix_ins::tls::{
+    HandshakeError, TlsConfig, TlsError, TlsMixIn, TlsOptions, TlsSession, TlsStatistics,
+};
 pub use request_handler::{
     HandlerFactory, HandlerFn, RequestHandler, datagram_handler_fn, handler_fn,
 };
@@ -157,7 +169,7 @@ pub use values::error::{Error, HandlerError, HandlerPanic, HandlerResult};
 pub use values::inet_address::InetAddress;
 pub use values::limits::Limits;
 pub use values::lingering::Lingering;
-pub use values::request_event::{Outcome, Refusal, RequestEvent};
+pub use values::request_event::{HandshakeResult, Outcome, Refusal, RequestEvent};
 pub use values::statistics::Statistics;
 
 /// Items for authors of mix-ins, bottom layers and transports.
@@ -174,6 +186,7 @@ pub mod layer {
     pub use crate::running::request_guard::RequestGuard;
     pub use crate::stacks::DefaultStack;
     pub use crate::transport::datagram_socket::DatagramSocket;
+    pub use crate::transport::end_without_notice::EndWithoutNotice;
     pub use crate::transport::get_request_error::GetRequestError;
     pub use crate::transport::relay_end::RelayPeer;
     pub use crate::transport::socket_stream::SocketStream;

@@ -7,3 +7,5 @@ pub(crate) mod proxy_protocol;
 pub(crate) mod reactor;
 pub(crate) mod thread_pool;
 pub(crate) mod threading;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;

@@ -17,7 +17,7 @@ pub(crate) fn log_event(client: ClientName<'_>, event: &RequestEvent) {
         RequestEvent::Refused(why) => {
             log_recurring(Level::Info, &client, &format_args!("refused: {why}"));
         }
-        RequestEvent::Started { .. } => {}
+        RequestEvent::Handshake { .. } | RequestEvent::Started { .. } => {}
         RequestEvent::Ended {
             outcome,
             accepted,

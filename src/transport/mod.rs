@@ -9,6 +9,7 @@ pub(crate) mod datagram_inboxes;
 pub(crate) mod datagram_socket;
 pub(crate) mod descriptors;
 pub(crate) mod destination;
+pub(crate) mod end_without_notice;
 pub(crate) mod get_request_error;
 pub(crate) mod lingering_connection;
 pub(crate) mod listening_socket;

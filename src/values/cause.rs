@@ -8,6 +8,14 @@ pub(crate) fn find_in<T: StdError + Copy + 'static>(error: &(dyn StdError + 'sta
     causes(error).find_map(|cause| cause.downcast_ref().copied())
 }
 
+/// As [`find_in`], of an error that is not copied.
+#[cfg(feature = "tls")]
+pub(crate) fn find<'a, T: StdError + 'static>(
+    error: &'a (dyn StdError + 'static),
+) -> Option<&'a T> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
 /// Whether `error`, or one of its causes, is the error of a read or write whose other side has
 /// ended or broken the connection, or which the network has given up.
 pub(crate) fn is_end_of_connection(error: &(dyn StdError + 'static)) -> bool {

@@ -16,6 +16,16 @@ pub enum RequestEvent {
     Accepted,
     /// The request was closed without a handler, because of a limit or a hook.
     Refused(Refusal),
+    /// A layer that encrypts the connection has ended its handshake with the client. A handshake in
+    /// a forked child has no event.
+    #[non_exhaustive]
+    Handshake {
+        /// How the handshake ended.
+        result: HandshakeResult,
+        /// When the handshake began. The time [elapsed](Instant::elapsed) since then is the time
+        /// that the handshake has lasted.
+        began: Instant,
+    },
     /// A thread, a worker or a process begins with the request. Its preparation and its handler
     /// come next.
     #[non_exhaustive]
@@ -90,6 +100,20 @@ impl fmt::Display for Refusal {
             Self::Stopping => "the server is stopping",
         })
     }
+}
+
+/// How a handshake ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandshakeResult {
+    /// The two sides have agreed on a new session.
+    Full,
+    /// The client has resumed an earlier session.
+    Resumed,
+    /// The two sides did not agree, or the client does not speak the protocol.
+    Failed,
+    /// The client has left, was silent for too long, or the server has stopped.
+    Abandoned,
 }
 
 /// How a request ended.

@@ -105,6 +105,8 @@ pub struct StreamRequest {
     received_in_exchange: u64,
     /// Set while the layers prepare the request.
     preparation: Option<Progress>,
+    /// Whether a refusal sends no message: the client could not read the message yet.
+    refuses_silently: bool,
     /// How many bytes of the present message are read.
     read_of_message: usize,
     /// Why no further message can be read.
@@ -147,6 +149,7 @@ impl StreamRequest {
             client_has_ended: false,
             received_in_exchange: 0,
             preparation: None,
+            refuses_silently: false,
             read_of_message: 0,
             reading_ended: None,
             turn_began: None,
@@ -222,6 +225,12 @@ impl StreamRequest {
     #[must_use]
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         self.guard.extensions_mut()
+    }
+
+    /// Sets whether a refusal sends no message, since the connection is to be encrypted first.
+    #[cfg(feature = "tls")]
+    pub(crate) fn refuse_silently(&mut self, silently: bool) {
+        self.refuses_silently = silently;
     }
 
     /// The received bytes that are still unread. [`consume`](BufRead::consume) removes bytes from
@@ -395,7 +404,16 @@ impl StreamRequest {
             Shutdown::Write | Shutdown::Both => self.flush(),
         };
         // Even after a failed flush, the client learns that nothing follows.
-        sent.and(self.stream.shutdown(how))
+        sent.and(self.end_stream(how))
+    }
+
+    /// Ends one direction of the stream, or both. A layer's notice of the end is sent within the
+    /// deadline of the answer.
+    fn end_stream(&mut self, how: Shutdown) -> io::Result<()> {
+        if self.clock.is_some() && how != Shutdown::Read {
+            return self.send_in_time(|stream, _, _| (0, stream.shutdown(how)));
+        }
+        self.stream.shutdown(how)
     }
 
     /// The handler's own bound of every single read and write.
@@ -643,8 +661,10 @@ impl Request for StreamRequest {
 
     fn refuse(&mut self, message: &[u8]) {
         self.set_deadlines(Deadlines::uniform(Duration::ZERO));
-        // Fails if the client has left, or does not take the message at once.
-        let _ = self.write_all(message).and_then(|()| self.flush());
+        if !self.refuses_silently {
+            // Fails if the client has left, or does not take the message at once.
+            let _ = self.write_all(message).and_then(|()| self.flush());
+        }
         // Unread bytes are read first: the close of a connection with unread bytes is a reset,
         // which destroys the message.
         let mut unread = [0; 4096];
@@ -664,7 +684,7 @@ impl Request for StreamRequest {
         // shutdown(2) before the close, because a process that the handler has started may hold the
         // connection open. Both fail if the client has left.
         let _ = self.flush();
-        if self.stream.shutdown(Shutdown::Write).is_ok() {
+        if self.end_stream(Shutdown::Write).is_ok() {
             self.guard.allow_lingering();
         }
     }

@@ -9,6 +9,7 @@ use crate::requests::parking::{Buffers, Draining, Parking, Turn, WaitForMore};
 use crate::requests::request::Request;
 use crate::requests::stream_request::{StreamRequest, interrupted};
 use crate::running::unparks::Unpark;
+use crate::transport::end_without_notice::EndWithoutNotice;
 use crate::values::error::{HandlerError, run_step};
 
 /// The most exchanges of one turn, so that a client that always has more to send does not hold up
@@ -115,12 +116,14 @@ impl StreamRequest {
     /// Receives without waiting. Returns `None` if nothing is there, and 0 at the end of file.
     fn receive_what_is_there(&mut self) -> io::Result<Option<usize>> {
         let mut nothing = false;
-        let count = self.receive_in_time(|stream, buffer| match buffer.append_now(stream) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                nothing = true;
-                Ok(0)
+        let count = self.receive_in_time(|stream, buffer| {
+            match EndWithoutNotice::as_end(buffer.append_now(stream)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    nothing = true;
+                    Ok(0)
+                }
+                received => received,
             }
-            received => received,
         })?;
         if !nothing {
             self.note_received(count);

@@ -10,6 +10,7 @@ use crate::requests::exchange_clock::Bounds;
 use crate::requests::outbox::{Outbox, OutboxReceiver};
 use crate::requests::stream_request::StreamRequest;
 use crate::support::deadline::Deadline;
+use crate::transport::end_without_notice::EndWithoutNotice;
 use crate::transport::poll::{poll_until, readable_by, readable_now};
 use crate::transport::stream::has_expired;
 use crate::transport::waits::blocking;
@@ -224,7 +225,8 @@ impl StreamRequest {
             self.wait_for_first(other, timeout)
         } else {
             // The read itself waits, which saves the poll(2).
-            let received = self.receive(|stream, buffer| buffer.fill(stream));
+            let received =
+                self.receive(|stream, buffer| EndWithoutNotice::as_end(buffer.fill(stream)));
             received.map(|count| self.waited_for_bytes(count))
         };
         self.guard.end_wait();
@@ -361,7 +363,7 @@ impl StreamRequest {
     fn receive_by(&mut self, end: Option<Instant>, bounds: Bounds) -> io::Result<Option<usize>> {
         self.bound_stream(bounds)?;
         self.stream.set_deadline(end)?;
-        let received = self.read_buffer.fill(&mut *self.stream);
+        let received = EndWithoutNotice::as_end(self.read_buffer.fill(&mut *self.stream));
         if self.clock.is_none() {
             self.stream.set_deadline(None)?;
         }

@@ -3,6 +3,7 @@
 //! A crate and not a module of each program: a program that uses half of a module would have to
 //! allow the other half as dead code.
 
+pub mod certificates;
 pub mod clients;
 pub mod conversation;
 pub mod observer;
@@ -15,5 +16,6 @@ pub mod running_server;
 pub mod services;
 pub mod short_paths;
 pub mod task_limit;
+pub mod tls_clients;
 pub mod waiting;
 pub mod wrapped_stream;

@@ -28,6 +28,37 @@ impl RequestHandler<DatagramRequest> for EchoLine {
     }
 }
 
+/// Answers each line with itself, and the line `who` with what the TLS session knows of the client.
+#[derive(Debug, Default, Clone)]
+pub struct TlsEcho;
+
+impl ExchangeHandler for TlsEcho {
+    fn is_complete(&self, unread: &[u8]) -> bool {
+        unread.contains(&b'\n')
+    }
+
+    fn exchange(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        let Some(line) = request.next_line(1 << 20)? else {
+            return Ok(());
+        };
+        let answer = match (&*line, request.tls_session()) {
+            ("who", Some(session)) => {
+                let alpn = session.alpn().unwrap_or(b"none");
+                format!(
+                    "{} for {}, over {}, {}",
+                    session.peer_subject().unwrap_or("nobody".to_owned()),
+                    session.server_name().unwrap_or("no name"),
+                    session.version(),
+                    String::from_utf8_lossy(alpn),
+                )
+            }
+            ("who", None) => "unencrypted".to_owned(),
+            _ => line,
+        };
+        Ok(writeln!(request, "{answer}")?)
+    }
+}
+
 /// Reads a line, without its end; empty at the end of file.
 pub fn read_line(request: &mut StreamRequest) -> std::io::Result<String> {
     let mut line = String::new();

@@ -1,0 +1,275 @@
+//! What an operator gives to a server with TLS, and what is made of it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use rustls::ServerConfig;
+
+use crate::mix_ins::tls::certificates::{Certificates, Identity};
+use crate::mix_ins::tls::client_verifier::ClientAuthorities;
+use crate::mix_ins::tls::error::TlsError;
+use crate::mix_ins::tls::provider::{provider, ticketer};
+use crate::support::lock::lock;
+use crate::support::sync::Mutex;
+use crate::values::request_event::HandshakeResult;
+
+/// How often the keys of the tickets are looked at. rustls replaces them every six hours.
+const BETWEEN_ROLLS: Duration = Duration::from_secs(60);
+
+/// The files and the choices of which [`load`](Self::load) makes a [`TlsConfig`].
+///
+/// Python's counterpart is `ssl.SSLContext` with `load_cert_chain`, `load_verify_locations`,
+/// `verify_mode` and `set_alpn_protocols`.
+///
+/// ```no_run
+/// use socketserver::TlsOptions;
+///
+/// let config = TlsOptions::new("example.org.pem", "example.org.key")
+///     .identity("example.net.pem", "example.net.key")
+///     .client_ca("employees.pem")
+///     .client_crl("left.pem")
+///     .alpn(["http/1.1"])
+///     .load()?;
+/// # Ok::<(), socketserver::TlsError>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "the options do nothing until `load` makes a configuration of them"]
+#[doc(alias = "load_cert_chain")]
+pub struct TlsOptions {
+    identities: Vec<Identity>,
+    client_ca: Option<PathBuf>,
+    revocation_lists: Vec<PathBuf>,
+    optional: bool,
+    alpn: Vec<Vec<u8>>,
+    tickets: bool,
+}
+
+impl TlsOptions {
+    /// Takes the certificate, with its chain behind it, and its private key from two PEM files,
+    /// which [`load`](Self::load) reads. They may be the same file.
+    pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        let identity = Identity {
+            certificate: certificate.into(),
+            key: key.into(),
+        };
+        Self {
+            identities: vec![identity],
+            client_ca: None,
+            revocation_lists: Vec::new(),
+            optional: false,
+            alpn: Vec::new(),
+            tickets: true,
+        }
+    }
+
+    /// Adds a certificate for other names. A client gets the first certificate that is valid for
+    /// the name that it asks for (SNI), wildcards included, and otherwise that of
+    /// [`new`](Self::new).
+    pub fn identity(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.identities.push(Identity {
+            certificate: certificate.into(),
+            key: key.into(),
+        });
+        self
+    }
+
+    /// Requires a certificate of each client, which an authority in this PEM file has signed.
+    /// Python's `verify_mode = ssl.CERT_REQUIRED`.
+    #[doc(alias = "load_verify_locations")]
+    pub fn client_ca(mut self, authorities: impl Into<PathBuf>) -> Self {
+        self.client_ca = Some(authorities.into());
+        self
+    }
+
+    /// Lets clients without a certificate in, too: the handler looks at
+    /// [`TlsSession::peer_certificates`](crate::TlsSession::peer_certificates). A certificate that
+    /// is shown has to be valid. Python's `ssl.CERT_OPTIONAL`.
+    pub fn client_certificates_are_optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    /// Adds a PEM file of revoked client certificates. Once there is a list, a client certificate
+    /// without a list of its authority is refused.
+    pub fn client_crl(mut self, list: impl Into<PathBuf>) -> Self {
+        self.revocation_lists.push(list.into());
+        self
+    }
+
+    /// Sets the protocols above TLS, the preferred one first (ALPN). A client that offers others
+    /// only is refused; one that offers none is served. Python's `set_alpn_protocols`.
+    #[doc(alias = "set_alpn_protocols")]
+    pub fn alpn<P: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
+        self.alpn = protocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets whether clients get tickets with which they resume their sessions; true unless set.
+    pub fn session_tickets(mut self, tickets: bool) -> Self {
+        self.tickets = tickets;
+        self
+    }
+
+    /// Reads the files.
+    ///
+    /// # Errors
+    ///
+    /// A [`TlsError`], which names the file.
+    pub fn load(self) -> Result<TlsConfig, TlsError> {
+        let current = self.make()?;
+        Ok(TlsConfig(Arc::new(Shared {
+            options: self,
+            current: RwLock::new(current),
+            rolled: Mutex::new(Instant::now()),
+            counters: Counters::default(),
+        })))
+    }
+
+    fn make(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let provider = provider();
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsError::Library(error.into()))?;
+        let builder = match &self.client_ca {
+            Some(file) => {
+                let authorities = ClientAuthorities {
+                    file: file.clone(),
+                    revocation_lists: self.revocation_lists.clone(),
+                    optional: self.optional,
+                };
+                builder.with_client_cert_verifier(authorities.load(provider.clone())?)
+            }
+            None if self.optional || !self.revocation_lists.is_empty() => {
+                return Err(TlsError::NoAuthorities);
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let certificates = Certificates::load(&self.identities, &provider)?;
+        let mut config = builder.with_cert_resolver(Arc::new(certificates));
+        config.alpn_protocols = self.alpn.clone();
+        if self.tickets {
+            config.ticketer = ticketer().map_err(|error| TlsError::Library(error.into()))?;
+            prepare_tickets(&config);
+        } else {
+            config.send_tls13_tickets = 0;
+            config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        }
+        Ok(Arc::new(config))
+    }
+}
+
+/// The configuration of a server with TLS. A clone is the same configuration.
+#[derive(Clone)]
+#[doc(alias = "SSLContext")]
+pub struct TlsConfig(Arc<Shared>);
+
+struct Shared {
+    options: TlsOptions,
+    current: RwLock<Arc<ServerConfig>>,
+    /// When the keys of the tickets were looked at.
+    rolled: Mutex<Instant>,
+    counters: Counters,
+}
+
+impl TlsConfig {
+    /// Reads all files again. The clients that connect from now on get what is in them; sessions
+    /// from before are not resumed.
+    ///
+    /// # Errors
+    ///
+    /// A [`TlsError`], which names the file. Then everything stays as it was.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        let new = self.0.options.make()?;
+        let current = self.0.current.write();
+        let mut current = current.unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *current, new);
+        drop(current);
+        // Without the lock, which the loop waits for.
+        drop(before);
+        Ok(())
+    }
+
+    /// How many handshakes there were, and how they ended.
+    #[must_use]
+    pub fn statistics(&self) -> TlsStatistics {
+        let Counters {
+            full,
+            resumed,
+            failed,
+            abandoned,
+        } = &self.0.counters;
+        TlsStatistics {
+            full: full.load(Relaxed),
+            resumed: resumed.load(Relaxed),
+            failed: failed.load(Relaxed),
+            abandoned: abandoned.load(Relaxed),
+        }
+    }
+
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        let current = self.0.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn count(&self, result: HandshakeResult) {
+        let counters = &self.0.counters;
+        let counter = match result {
+            HandshakeResult::Full => &counters.full,
+            HandshakeResult::Resumed => &counters.resumed,
+            HandshakeResult::Failed => &counters.failed,
+            HandshakeResult::Abandoned => &counters.abandoned,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// Lets rustls replace the keys of the tickets, if it is time. rustls does so when a ticket is
+    /// made, which under `ForkingMixIn` happens in children alone: each would have keys of its own.
+    pub(super) fn roll_ticket_keys(&self) {
+        let mut rolled = lock(&self.0.rolled);
+        if rolled.elapsed() >= BETWEEN_ROLLS {
+            *rolled = Instant::now();
+            drop(rolled);
+            prepare_tickets(&self.current());
+        }
+    }
+}
+
+/// Makes a ticket as large as that of a client with a long chain of certificates. The keys refuse
+/// longer tickets than the longest that they have made, and a forked child would know of none.
+fn prepare_tickets(config: &ServerConfig) {
+    const LONGEST: usize = 16 << 10;
+    let _ = config.ticketer.encrypt(&[0; LONGEST]);
+}
+
+impl fmt::Debug for TlsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TlsConfig").field(&self.0.options).finish()
+    }
+}
+
+#[derive(Default)]
+struct Counters {
+    full: AtomicU64,
+    resumed: AtomicU64,
+    failed: AtomicU64,
+    abandoned: AtomicU64,
+}
+
+/// The handshakes of a [configuration](TlsConfig). Those in forked children are not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsStatistics {
+    /// Complete handshakes.
+    pub full: u64,
+    /// Handshakes that resumed an earlier session.
+    pub resumed: u64,
+    /// Handshakes on which the two sides did not agree, with clients that do not speak TLS among
+    /// them.
+    pub failed: u64,
+    /// Handshakes that the client did not end: it left, or was silent for too long, or the server
+    /// stopped.
+    pub abandoned: u64,
+}

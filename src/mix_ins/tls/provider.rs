@@ -1,0 +1,26 @@
+//! The library of cryptography.
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::server::ProducesTickets;
+
+#[cfg(feature = "tls-aws-lc")]
+use rustls::crypto::aws_lc_rs as library;
+#[cfg(not(feature = "tls-aws-lc"))]
+use rustls::crypto::ring as library;
+
+/// The provider, which every configuration names: with two of them in a program, rustls has no
+/// default.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(library::default_provider())
+}
+
+/// Tickets with which a client resumes its session, in this process or a forked child.
+///
+/// # Errors
+///
+/// If the system has no random bytes.
+pub(super) fn ticketer() -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
+    library::Ticketer::new()
+}

@@ -1,0 +1,104 @@
+//! What client and server have agreed on.
+
+use rustls::{HandshakeKind, ServerConnection};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+
+use crate::requests::stream_request::StreamRequest;
+
+/// What client and server have agreed on in their handshake.
+///
+/// Python's counterparts are `version`, `cipher`, `selected_alpn_protocol` and `getpeercert` of
+/// `ssl.SSLSocket`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[doc(alias = "SSLSocket")]
+pub struct TlsSession {
+    version: &'static str,
+    cipher: &'static str,
+    server_name: Option<String>,
+    alpn: Option<Vec<u8>>,
+    peer_certificates: Vec<Vec<u8>>,
+    is_resumed: bool,
+}
+
+impl TlsSession {
+    pub(super) fn of(connection: &ServerConnection) -> Self {
+        let certificates = connection.peer_certificates().unwrap_or_default();
+        Self {
+            version: connection
+                .protocol_version()
+                .and_then(|version| version.as_str())
+                .map_or("unknown", short_version),
+            cipher: connection
+                .negotiated_cipher_suite()
+                .and_then(|suite| suite.suite().as_str())
+                .unwrap_or("unknown"),
+            server_name: connection.server_name().map(str::to_owned),
+            alpn: connection.alpn_protocol().map(<[u8]>::to_owned),
+            peer_certificates: certificates.iter().map(|it| it.to_vec()).collect(),
+            is_resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        }
+    }
+
+    /// The version, as OpenSSL and Python write it: `TLSv1.2` or `TLSv1.3`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        self.version
+    }
+
+    /// The cipher suite, by its standard name, such as `TLS13_AES_256_GCM_SHA384`.
+    #[must_use]
+    pub fn cipher(&self) -> &str {
+        self.cipher
+    }
+
+    /// The name that the client has asked for (SNI); `None` if it has not.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
+    /// The protocol above TLS (ALPN); `None` if the client has offered none.
+    #[must_use]
+    #[doc(alias = "selected_alpn_protocol")]
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.alpn.as_deref()
+    }
+
+    /// The verified certificates of the client, in DER, its own first; empty if it has shown none.
+    #[must_use]
+    #[doc(alias = "getpeercert")]
+    pub fn peer_certificates(&self) -> &[Vec<u8>] {
+        &self.peer_certificates
+    }
+
+    /// Who the client is: the subject of its verified certificate, as RFC 4514 writes it, such as
+    /// `CN=Grace,O=Navy`. `None` if the client has shown no certificate.
+    #[must_use]
+    pub fn peer_subject(&self) -> Option<String> {
+        let certificate = Certificate::from_der(self.peer_certificates.first()?).ok()?;
+        Some(certificate.tbs_certificate().subject().to_string())
+    }
+
+    /// Whether the client has resumed an earlier session.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+}
+
+fn short_version(name: &'static str) -> &'static str {
+    match name {
+        "TLSv1_2" => "TLSv1.2",
+        "TLSv1_3" => "TLSv1.3",
+        other => other,
+    }
+}
+
+impl StreamRequest {
+    /// What client and server have agreed on; `None` if the connection is not encrypted.
+    #[must_use]
+    pub fn tls_session(&self) -> Option<&TlsSession> {
+        self.extensions().get()
+    }
+}

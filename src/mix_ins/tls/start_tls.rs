@@ -1,0 +1,60 @@
+//! Encryption that begins in the middle of a conversation.
+
+use std::io::{self, ErrorKind, Write};
+
+use crate::mix_ins::tls::config::TlsConfig;
+use crate::mix_ins::tls::handshake::{Handshake, Step, left};
+use crate::requests::stream_request::StreamRequest;
+use crate::values::error::{HandlerError, HandlerResult};
+use crate::values::request_event::{HandshakeResult, RequestEvent};
+
+impl StreamRequest {
+    /// Encrypts the connection from now on, in the middle of its conversation (STARTTLS): sends
+    /// what is written, makes the handshake, and returns when it is complete. The
+    /// [read deadline](crate::Deadlines::read) bounds the handshake.
+    ///
+    /// The handler answers the client's wish before, and that answer is the last that leaves
+    /// unencrypted.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidData`](ErrorKind::InvalidData) if the client has sent something behind its wish,
+    /// unencrypted: somebody between the two may have added it, and it must not be taken for a
+    /// part of the encrypted conversation. A [`HandshakeError`](crate::HandshakeError), and the
+    /// errors of the connection.
+    pub fn start_tls(&mut self, config: &TlsConfig) -> HandlerResult {
+        if self.tls_session().is_some() {
+            let message = "the connection is encrypted already";
+            return Err(io::Error::new(ErrorKind::InvalidInput, message).into());
+        }
+        if !self.buffer().is_empty() {
+            let message = "the client has sent unencrypted bytes behind its wish for encryption";
+            return Err(io::Error::new(ErrorKind::InvalidData, message).into());
+        }
+        self.flush()?;
+        let mut handshake = Handshake::begin(config.current(), None)?;
+        let complete = self.complete(&mut handshake);
+        let result = match complete {
+            Ok(()) => handshake.result(),
+            Err(_) => HandshakeResult::Failed,
+        };
+        config.count(result);
+        let began = handshake.began();
+        let event = RequestEvent::Handshake { result, began };
+        let shared = self.server().shared().clone();
+        shared.emit(self.client_address(), &event);
+        complete?;
+        handshake.install(self);
+        Ok(())
+    }
+
+    fn complete(&mut self, handshake: &mut Handshake) -> Result<(), HandlerError> {
+        while handshake.step(self)? == Step::NeedsMore {
+            // The first byte of a message begins the time of the read deadline.
+            if !self.wait()? {
+                return Err(left().into());
+            }
+        }
+        Ok(())
+    }
+}
