@@ -37,5 +37,7 @@ mod slow_clients;
 mod socket_errors;
 mod started_programs;
 mod thread_creation;
+mod tls;
+mod tls_peers;
 mod twelve_servers;
 mod working_directory;
