@@ -26,5 +26,7 @@ mod shell;
 mod shell_limits;
 mod signals;
 mod standard_streams;
+#[cfg(feature = "tls")]
+mod tls;
 mod unix_sockets;
 mod usage;

@@ -27,13 +27,14 @@ pub enum Task {
     /// server: it accepts no more requests, lets running requests end within --drain-timeout, and
     /// exits with 0. A signal before that line ends the program at once, with 128 plus the signal's
     /// number. A second signal ends the program at once, with 128 plus the signal's number; the
-    /// children of a forking server still finish their requests.
+    /// children of a forking server still finish their requests. With --tls-cert SIGHUP loads the
+    /// files of TLS again, and stops nothing.
     Serve(Box<serve::Options>),
     /// Talks with a server: lines from standard input, answers to standard output
     ///
     /// "quit" or the end of the input ends the conversation. The exit status is 1 if the server is
     /// not there, leaves before the end, or makes no sense.
-    Client(client::Options),
+    Client(Box<client::Options>),
 }
 
 impl CommandLine {

@@ -27,6 +27,10 @@ pub enum Failure {
     Server(#[from] socketserver::Error),
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The files of TLS.
+    #[cfg(feature = "tls")]
+    #[error("{0}")]
+    Tls(String),
     /// A problem on this side: standard input or standard output.
     #[error(transparent)]
     Here(Problem),
@@ -59,6 +63,12 @@ pub enum Problem {
     LeftAfterChallenge,
     #[error("no answer came in time; check that the server runs, or wait longer with --timeout")]
     NoAnswer,
+    #[cfg(feature = "tls")]
+    #[error(
+        "the TLS handshake failed: {0}; check --ca, --cert and the name of the server, and that \
+         the server speaks TLS"
+    )]
+    Handshake(io::Error),
     #[error("{0}")]
     Challenge(io::Error),
     #[error(

@@ -59,7 +59,7 @@ fn main() -> ExitCode {
             Err(failure) => return failure.exit(&mut command),
             served => served,
         },
-        Task::Client(options) => client::run(options),
+        Task::Client(options) => client::run(*options),
     };
     exit(done, &mut command)
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -24,7 +24,16 @@ use signal_hook::low_level;
 /// signal that a terminal sends to the whole process group therefore does not end the requests of
 /// children, and neither does the second signal, which ends their parent.
 #[derive(Debug)]
-pub struct StopSignals(Arc<Mutex<Phase>>);
+pub struct StopSignals(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    phase: Mutex<Phase>,
+    /// What SIGHUP does, if it does not stop the program.
+    hangup: OnceLock<Hangup>,
+}
+
+struct Hangup(Box<dyn Fn() + Send + Sync>);
 
 enum Phase {
     Starting,
@@ -44,11 +53,18 @@ impl StopSignals {
         let kept = [SIGINT, SIGHUP].into_iter().filter(|it| !is_ignored(*it));
         let caught = Vec::from_iter(kept.chain([SIGTERM]));
         let mut signals = Signals::new(caught)?;
-        let phase = Arc::new(Mutex::new(Phase::Starting));
-        let watched = Arc::clone(&phase);
+        let state = Arc::new(State {
+            phase: Mutex::new(Phase::Starting),
+            hangup: OnceLock::new(),
+        });
+        let watched = Arc::clone(&state);
         let wait = move || {
             for signal in signals.forever() {
-                let mut phase = lock(&watched);
+                if let Some(Hangup(act)) = watched.hangup.get().filter(|_| signal == SIGHUP) {
+                    act();
+                    continue;
+                }
+                let mut phase = lock(&watched.phase);
                 match std::mem::replace(&mut *phase, Phase::Stopping) {
                     Phase::Begun(stop) => {
                         drop(phase);
@@ -61,12 +77,18 @@ impl StopSignals {
         };
         let thread = thread::Builder::new().name("signals".to_owned());
         thread.spawn(wait)?;
-        Ok(Self(phase))
+        Ok(Self(state))
+    }
+
+    /// Has SIGHUP call `act` from now on, in the thread of the signals, and stop nothing.
+    pub fn on_hangup(&self, act: impl Fn() + Send + Sync + 'static) {
+        // Called once for a program.
+        let _ = self.0.hangup.set(Hangup(Box::new(act)));
     }
 
     /// Ends the start: the next signal calls `stop` with its number, in the thread of the signals.
     pub fn on_first(self, stop: impl FnOnce(i32) + Send + 'static) {
-        *lock(&self.0) = Phase::Begun(Box::new(stop));
+        *lock(&self.0.phase) = Phase::Begun(Box::new(stop));
     }
 
     /// Returns a connected socket whose other end is closed at the first signal. The second signal
@@ -81,6 +103,12 @@ impl StopSignals {
 fn lock(phase: &Mutex<Phase>) -> MutexGuard<'_, Phase> {
     // No code of others runs under the lock.
     phase.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for Hangup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hangup")
+    }
 }
 
 impl std::fmt::Debug for Phase {

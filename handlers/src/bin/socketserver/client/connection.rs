@@ -7,10 +7,14 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use rustls::ClientConnection;
 use socket2::{Domain, SockAddr, Type};
 use socketserver_handlers::auth::answer_challenge;
 
 use super::time_left::{Exchanges, TimeLeft};
+#[cfg(feature = "tls")]
+use super::tls::ClientTls;
 use crate::auth_options::Link;
 use crate::failure::{Failure, Problem};
 use crate::url::{HostPort, StreamUrl};
@@ -21,17 +25,27 @@ pub struct Connector {
     pub url: StreamUrl,
     /// The key and the digest, for a server that authenticates its clients.
     pub link: Option<Link>,
+    #[cfg(feature = "tls")]
+    pub tls: Option<ClientTls>,
     /// How long an exchange may wait for the server, and how long the connection may take.
     pub timeout: Duration,
 }
 
 impl Connector {
-    /// Connects, and answers the challenge if there is a key. An exchange that
+    /// Connects, encrypts, and answers the challenge if there is a key. An exchange that
     /// [begins](Exchanges::begin_exchange) has the whole time again.
     pub fn connect(&self) -> Result<Connection, Problem> {
         let mut time = TimeLeft::new(self.timeout);
         let socket = Socket::open(&self.url, &mut time).map_err(Problem::NotThere)?;
-        let mut connection = Connection { socket, time };
+        let mut connection = Connection {
+            plain: Plain { socket, time },
+            #[cfg(feature = "tls")]
+            tls: None,
+        };
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            connection.encrypt(tls)?;
+        }
         if let Some(Link { key, digest }) = &self.link {
             answer_challenge(&mut connection, key, *digest).map_err(Problem::Challenge)?;
         }
@@ -52,17 +66,82 @@ impl Connector {
 /// A stream to a server, on which each exchange has its time.
 #[derive(Debug)]
 pub struct Connection {
-    socket: Socket,
-    time: TimeLeft,
+    plain: Plain,
+    /// Set if the connection is encrypted.
+    #[cfg(feature = "tls")]
+    tls: Option<Box<ClientConnection>>,
+}
+
+#[cfg(feature = "tls")]
+impl Connection {
+    fn encrypt(&mut self, tls: &ClientTls) -> Result<(), Problem> {
+        let mut tls = tls.begin().map_err(Problem::Handshake)?;
+        while tls.is_handshaking() {
+            let done = tls.complete_io(&mut self.plain);
+            done.map_err(|error| match error.kind() {
+                ErrorKind::InvalidData | ErrorKind::UnexpectedEof => Problem::Handshake(error),
+                _ => error.into(),
+            })?;
+        }
+        self.tls = Some(Box::new(tls));
+        Ok(())
+    }
 }
 
 impl Exchanges for Connection {
     fn begin_exchange(&mut self) {
-        self.time.begin();
+        self.plain.time.begin();
     }
 }
 
 impl Read for Connection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return rustls::Stream::new(&mut **tls, &mut self.plain).read(buffer);
+        }
+        self.plain.read(buffer)
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return rustls::Stream::new(&mut **tls, &mut self.plain).write(bytes);
+        }
+        self.plain.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return rustls::Stream::new(&mut **tls, &mut self.plain).flush();
+        }
+        self.plain.flush()
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Drop for Connection {
+    /// Gives the server notice of the end.
+    fn drop(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            // It fails if the server has left.
+            let _ = rustls::Stream::new(&mut **tls, &mut self.plain).flush();
+        }
+    }
+}
+
+/// The bytes as they are on the network.
+#[derive(Debug)]
+struct Plain {
+    socket: Socket,
+    time: TimeLeft,
+}
+
+impl Read for Plain {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Self { socket, time } = self;
         time.spend(|left| match socket {
@@ -78,7 +157,7 @@ impl Read for Connection {
     }
 }
 
-impl Write for Connection {
+impl Write for Plain {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Self { socket, time } = self;
         time.spend(|left| match socket {

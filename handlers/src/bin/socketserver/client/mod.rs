@@ -19,6 +19,8 @@ mod session;
 mod shell;
 mod time;
 mod time_left;
+#[cfg(feature = "tls")]
+mod tls;
 mod user;
 
 use std::os::fd::AsFd;
@@ -59,14 +61,14 @@ pub fn run(options: Options) -> Result<(), Failure> {
 
 fn exchanges(options: &Exchanges, program: &Program<'_>) -> Result<(), Failure> {
     let url = options.place.url(program.handler)?;
-    Session::new(url, options.timeout, &options.auth)?.run(program)
+    Session::new(url, options.timeout, &options.link)?.run(program)
 }
 
 /// Runs each line in the server's shell. Over a stream the answers come in the framing that the
 /// user has given; datagrams have none.
 fn shell(options: &Shell) -> Result<(), Failure> {
     let url = options.place.url(programs::SHELL.handler)?;
-    let session = Session::new(url, options.timeout, &options.auth)?;
+    let session = Session::new(url, options.timeout, &options.link)?;
     if let Session::Datagram { .. } = session {
         options.framing.over_datagrams()?;
     }
@@ -87,10 +89,16 @@ fn chat(options: Chat) -> Result<(), Failure> {
     };
     let user = &mut User::here();
     if !options.friends.is_empty() {
+        #[cfg(feature = "tls")]
+        if options.link.tls.is_given() {
+            return Err(Failure::usage(
+                "--tls is for connections, and --friend has none",
+            ));
+        }
         return Friends::try_from(options.friends)?.chat(user, connect);
     }
     let url = options.place.url("chat")?;
-    match Session::new(url, timeout, &options.auth)? {
+    match Session::new(url, timeout, &options.link)? {
         Session::Stream(connector) => {
             let stream = connector.connect();
             let done = stream.and_then(|mut stream| call::call(user, &mut stream));

@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::friends::Friend;
+#[cfg(feature = "tls")]
+use super::tls::TlsArguments;
 use crate::amounts::seconds;
 use crate::auth_options::AuthOptions;
 use crate::failure::Failure;
@@ -67,7 +69,7 @@ pub struct Exchanges {
     pub timeout: Duration,
 
     #[command(flatten)]
-    pub auth: AuthOptions,
+    pub link: LinkOptions,
 }
 
 #[derive(Debug, Args)]
@@ -90,7 +92,7 @@ pub struct Chat {
     pub timeout: Duration,
 
     #[command(flatten)]
-    pub auth: AuthOptions,
+    pub link: LinkOptions,
 }
 
 #[derive(Debug, Args)]
@@ -110,7 +112,7 @@ pub struct Shell {
     pub timeout: Duration,
 
     #[command(flatten)]
-    pub auth: AuthOptions,
+    pub link: LinkOptions,
 }
 
 #[derive(Debug, Args)]
@@ -133,6 +135,17 @@ pub struct CommandRunner {
     /// listen at the address before your server does, and do here whatever you can.
     #[arg(long)]
     pub obey_any_user: bool,
+}
+
+/// What both sides of a connection agree on before the conversation.
+#[derive(Debug, Args)]
+pub struct LinkOptions {
+    #[command(flatten)]
+    pub auth: AuthOptions,
+
+    #[cfg(feature = "tls")]
+    #[command(flatten)]
+    pub tls: TlsArguments,
 }
 
 /// The address of the server.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::connection::Connector;
 use super::conversation::converse;
 use super::datagrams::Datagrams;
+use super::options::LinkOptions;
 use super::programs::{Connections, Program, User};
-use crate::auth_options::AuthOptions;
 use crate::failure::Failure;
 use crate::url::{DatagramUrl, Url};
 
@@ -22,11 +22,19 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// If `auth` asks for a link over datagrams, or its file has no key.
-    pub fn new(url: Url, timeout: Duration, auth: &AuthOptions) -> Result<Self, Failure> {
-        let link = auth.link(&url)?;
+    /// If the options ask for a link over datagrams, or a file has no key.
+    pub fn new(url: Url, timeout: Duration, options: &LinkOptions) -> Result<Self, Failure> {
+        let link = options.auth.link(&url)?;
+        #[cfg(feature = "tls")]
+        let tls = options.tls.load(&url)?;
         Ok(match url {
-            Url::Stream(url) => Self::Stream(Connector { url, link, timeout }),
+            Url::Stream(url) => Self::Stream(Connector {
+                url,
+                link,
+                #[cfg(feature = "tls")]
+                tls,
+                timeout,
+            }),
             Url::Datagram(url) => Self::Datagram { url, timeout },
         })
     }

@@ -6,9 +6,14 @@ mod concurrency;
 mod options;
 #[cfg(feature = "proxy-protocol")]
 mod proxy_protocol;
+mod reload;
 mod site;
 mod target;
+#[cfg(feature = "tls")]
+mod tls;
 
+#[cfg(feature = "tls")]
+use socketserver::TlsConfig;
 use socketserver::{
     BaseServer, Serve, StreamRequest, TcpServer, UdpServer, UnixDatagramServer, UnixStreamServer,
 };
@@ -41,6 +46,8 @@ pub fn serve(options: &Options) -> Result<(), Failure> {
     let layers = StreamLayers {
         #[cfg(feature = "proxy-protocol")]
         proxies: options.common.proxy.over(url, site.exposure)?,
+        #[cfg(feature = "tls")]
+        tls: options.common.tls.load(url)?,
         concurrency,
     };
     match target {
@@ -80,6 +87,8 @@ pub fn serve(options: &Options) -> Result<(), Failure> {
 struct StreamLayers {
     #[cfg(feature = "proxy-protocol")]
     proxies: Option<Proxies>,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsConfig>,
     concurrency: Concurrency,
 }
 
@@ -88,10 +97,25 @@ impl StreamLayers {
     where
         S: BaseServer<Request = StreamRequest>,
     {
+        #[cfg(feature = "tls")]
+        if let Some(config) = &self.tls {
+            let reload = reload::Reload::default();
+            let encrypted = tls::encrypt(bottom, config.clone(), reload.clone());
+            let reload = Some(reload);
+            return self.serve_behind_proxies(encrypted, Site { reload, ..site });
+        }
+        self.serve_behind_proxies(bottom, site)
+    }
+
+    /// A proxy's header comes before the encryption.
+    fn serve_behind_proxies<S>(self, inner: S, site: Site) -> Result<(), Failure>
+    where
+        S: BaseServer<Request = StreamRequest>,
+    {
         #[cfg(feature = "proxy-protocol")]
         if let Some(proxies) = self.proxies {
-            return self.concurrency.serve(proxies.before(bottom), site);
+            return self.concurrency.serve(proxies.before(inner), site);
         }
-        self.concurrency.serve(bottom, site)
+        self.concurrency.serve(inner, site)
     }
 }

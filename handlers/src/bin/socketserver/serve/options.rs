@@ -6,6 +6,8 @@ use super::access::AccessOptions;
 use super::bounds::BoundOptions;
 #[cfg(feature = "proxy-protocol")]
 use super::proxy_protocol::ProxyOptions;
+#[cfg(feature = "tls")]
+use super::tls::TlsArguments;
 use crate::auth_options::AuthOptions;
 use crate::mix_in::MixIn;
 use crate::registry::{Entry, HANDLERS};
@@ -64,6 +66,10 @@ pub struct CommonOptions {
 
     #[command(flatten)]
     pub auth: AuthOptions,
+
+    #[cfg(feature = "tls")]
+    #[command(flatten)]
+    pub tls: TlsArguments,
 }
 
 impl Args for Options {

@@ -9,6 +9,7 @@ use nix::sys::stat::{Mode, umask};
 use socketserver::{Address, BaseServer, InetAddress, Serve, Server};
 
 use super::bounds::Bounds;
+use super::reload::Reload;
 use crate::failure::{Failure, Problem};
 use crate::remote::{Audience, Exposure};
 use crate::stop::StopSignals;
@@ -24,6 +25,8 @@ pub struct Site {
     pub audience: Audience,
     pub bounds: Bounds,
     pub signals: StopSignals,
+    /// The wish to load files again, if SIGHUP does not stop the server.
+    pub reload: Option<Reload>,
 }
 
 /// The permissions that the file of a Unix socket does not get where the owner alone may connect or
@@ -60,6 +63,10 @@ impl Site {
             // user still has the second signal.
             let _ = thread::Builder::new().spawn(move || handle.shutdown());
         };
+        if let Some(reload) = self.reload {
+            let handle = server.handle();
+            self.signals.on_hangup(move || reload.request(&handle));
+        }
         self.signals.on_first(stop);
         // In a thread: a standard output that nobody reads does not hold the program at a signal.
         let announcement = announcement(&self.url, server.server_addresses());

@@ -46,6 +46,7 @@ impl Target {
             exposure: handler.exposure.chosen(own)?,
             audience: handler.exposure.audience(own, link.is_some())?,
             signals,
+            reload: None,
         };
         site.exposure.permit_url(url)?;
         let audience = site.audience;
