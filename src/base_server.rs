@@ -131,8 +131,9 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
 
     /// Returns the next request, without waiting for one.
     ///
-    /// This hook runs in the loop's thread, so it must not wait for a client, not even for the
-    /// first byte of an accepted connection: a silent client would stop all others.
+    /// This hook runs in the loop's thread, or in one that accepts in its place. It must not wait
+    /// for a client, not even for the first byte of an accepted connection: a silent client would
+    /// stop all others.
     /// [`prepare_request`](Self::prepare_request) is the place to read bytes and make handshakes.
     ///
     /// # Errors
@@ -146,8 +147,8 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     fn get_request(&self) -> Result<Self::Request, GetRequestError>;
 
     /// Whether to serve this request; true unless overridden. This hook runs in the loop's thread,
-    /// and must not wait: a hook that reads, flushes or fills the write buffer may hold up all
-    /// clients.
+    /// or in one that accepts in its place, for one request at a time, and must not wait: a hook
+    /// that reads, flushes or fills the write buffer may hold up all clients.
     ///
     /// A hook may write why the request is refused, as Python's may. After false, the loop sends
     /// what the hook has written, as far as that is possible without waiting, and calls
@@ -177,7 +178,7 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     }
 
     /// Serves the request, in the calling thread unless overridden: a mix-in serves it in another
-    /// thread or process. This hook runs in the loop's thread.
+    /// thread or process. This hook runs in the loop's thread, or in one that accepts in its place.
     ///
     /// An override that cannot serve the request, for want of a thread for example, calls
     /// [`handle_error`](Self::handle_error) and [`shutdown_request`](Self::shutdown_request) of
@@ -309,10 +310,10 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// unless overridden.
     ///
     /// This hook runs where the event happens, so it must be quick and must not wait. `Accepted` is
-    /// emitted in the loop's thread; `Refused` there, or in the thread that prepares the request;
-    /// `Started` in the thread that serves the request; `Ended` in the thread that closes it. With
-    /// [`ForkingMixIn`](crate::ForkingMixIn) all events are emitted in the parent. A panic in this
-    /// hook is logged and has no other effect. Python has no counterpart.
+    /// emitted in the thread that accepts; `Refused` there, or in the thread that prepares the
+    /// request; `Started` in the thread that serves the request; `Ended` in the thread that closes
+    /// it. With [`ForkingMixIn`](crate::ForkingMixIn) all events are emitted in the parent. A panic
+    /// in this hook is logged and has no other effect. Python has no counterpart.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};
