@@ -27,6 +27,7 @@ mod own_bottom_layer;
 mod own_datagram_layer;
 mod preparation;
 mod progress;
+mod proxy_and_tls;
 mod proxy_protocol;
 mod relays;
 mod resets;
