@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::values::address::Address;
@@ -152,7 +153,11 @@ pub enum Error {
 
     /// Binding failed for another reason.
     #[non_exhaustive]
-    #[error("cannot bind to {address}: {source}{}", Others(others))]
+    #[error(
+        "cannot bind to {address}: {source}{}{}",
+        zone_hint(address),
+        Others(others)
+    )]
     Bind {
         /// The address that was asked for.
         address: Address,
@@ -381,6 +386,18 @@ pub(crate) fn run_step<T>(
     catch_panic(step).unwrap_or_else(|panic| Err(panic.into()))
 }
 
+/// The remedy for a link-local address, which `EINVAL` does not name.
+fn zone_hint(address: &Address) -> &'static str {
+    match address {
+        Address::Inet(SocketAddr::V6(inet))
+            if inet.ip().is_unicast_link_local() && inet.scope_id() == 0 =>
+        {
+            "; a link-local address needs its zone, as in [fe80::1%eth0]:80"
+        }
+        _ => "",
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -392,6 +409,18 @@ mod tests {
             let error = Error::from(InetAddress::from(text).resolve().unwrap_err()).to_string();
             assert!(error.contains(&format!("{text:?}")), "{error}");
             assert!(error.contains("HOST:PORT"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_link_local_address_without_its_zone_is_an_error_that_names_the_zone() {
+        let failed = |text: &str| {
+            let address = Address::Inet(text.parse().unwrap());
+            Error::bind(address, io::ErrorKind::InvalidInput.into()).to_string()
+        };
+        assert!(failed("[fe80::1]:80").contains("needs its zone, as in [fe80::1%eth0]:80"));
+        for other in ["[fe80::1%3]:80", "[fd00::1]:80", "127.0.0.1:80"] {
+            assert!(!failed(other).contains("zone"), "{other}");
         }
     }
 
