@@ -113,3 +113,12 @@ pub(super) fn left() -> io::Error {
         "the client has left in the TLS handshake",
     )
 }
+
+/// The result of a handshake that this error has ended: the two sides did not agree, or the client
+/// has left or was too late.
+pub(super) fn result_of(error: &HandlerError) -> HandshakeResult {
+    match HandshakeError::find_in(&**error) {
+        Some(_) => HandshakeResult::Failed,
+        None => HandshakeResult::Abandoned,
+    }
+}

@@ -22,7 +22,6 @@ use crate::requests::stream_request::StreamRequest;
 use crate::running::request_log::log_recurring;
 use crate::support::log::Level;
 use crate::transport::get_request_error::GetRequestError;
-use crate::values::cause::is_end_of_connection;
 use crate::values::deadlines::Deadlines;
 use crate::values::error::{HandlerError, WithCauses};
 use crate::values::request_event::{HandshakeResult, RequestEvent};
@@ -126,11 +125,7 @@ impl<S: BaseServer<Request = StreamRequest>> TlsMixIn<S> {
                 handshake.install(request);
             }
             Err(ref error) => {
-                let result = match is_end_of_connection(&**error) {
-                    true => HandshakeResult::Abandoned,
-                    false => HandshakeResult::Failed,
-                };
-                self.note(request, result, &handshake);
+                self.note(request, handshake::result_of(error), &handshake);
             }
         }
         step

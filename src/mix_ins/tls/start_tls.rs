@@ -3,10 +3,10 @@
 use std::io::{self, ErrorKind, Write};
 
 use crate::mix_ins::tls::config::TlsConfig;
-use crate::mix_ins::tls::handshake::{Handshake, Step, left};
+use crate::mix_ins::tls::handshake::{Handshake, Step, left, result_of};
 use crate::requests::stream_request::StreamRequest;
 use crate::values::error::{HandlerError, HandlerResult};
-use crate::values::request_event::{HandshakeResult, RequestEvent};
+use crate::values::request_event::RequestEvent;
 
 impl StreamRequest {
     /// Encrypts the connection from now on, in the middle of its conversation (STARTTLS): sends
@@ -34,9 +34,9 @@ impl StreamRequest {
         self.flush()?;
         let mut handshake = Handshake::begin(config.current(), None)?;
         let complete = self.complete(&mut handshake);
-        let result = match complete {
+        let result = match &complete {
             Ok(()) => handshake.result(),
-            Err(_) => HandshakeResult::Failed,
+            Err(error) => result_of(error),
         };
         config.count(result);
         let began = handshake.began();
