@@ -42,6 +42,8 @@ pub(crate) struct Turns<R> {
     pub(crate) collecting: bool,
     /// Something has come from the client that no receive has begun after.
     pub(crate) edge: bool,
+    /// The client has ended its side, behind what it has sent.
+    pub(crate) end_follows: bool,
     /// Whether the connection counts as idle at present.
     pub(crate) idle: bool,
     /// The server is draining: a silent client is not waited for.

@@ -19,6 +19,10 @@ pub trait Parking {
     /// The descriptor to wait on. `None` for a stream that cannot be waited for.
     fn readiness(&self) -> Option<BorrowedFd<'_>>;
 
+    /// Notes that the client has ended its side, behind what it has sent: the connection is read to
+    /// its end.
+    fn note_end(&mut self);
+
     /// Serves the messages that have arrived, up to the bound of a turn. `look` is true if
     /// something may have arrived since the last read. The connection uses `buffers` instead of its
     /// own.

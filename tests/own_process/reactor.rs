@@ -234,6 +234,24 @@ fn a_message_that_comes_while_earlier_ones_are_unread_is_answered() {
 }
 
 #[test]
+fn a_last_message_that_comes_together_with_the_client_s_end_is_answered_and_the_connection_closed()
+{
+    alone(|| {
+        let (_key, lines, _reports) = lines();
+        let running = RunningServer::start(ReactorTcpServer::bind(LOOPBACK, lines).unwrap());
+        // Whether one event reports both is a matter of microseconds.
+        for _ in 0..100 {
+            let mut client = StreamClient::connect(&running.address());
+            exchange(&mut client, "first");
+            client.send("last\n");
+            client.finish_sending();
+            assert_eq!(client.rest(), b"LAST\n");
+        }
+        assert_eq!(running.close().running, 0);
+    });
+}
+
+#[test]
 fn the_deadlines_of_a_parked_connection_hold() {
     alone(|| {
         let short = Duration::from_millis(40);

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::epoll::EpollEvent;
+use nix::sys::epoll::{EpollEvent, EpollFlags};
 
 use crate::mix_ins::reactor::calls::Calls;
 use crate::mix_ins::reactor::members::{Member, Members, Seen, Stuck};
@@ -245,6 +245,7 @@ impl<R> Crew<R> {
         for event in &look.events[..count] {
             match event.data() {
                 LISTENER => (look.has_clients, look.is_hot) = (true, true),
+                token if is_end(event) => state.queue.end(token),
                 token => state.queue.event(token),
             }
         }
@@ -359,6 +360,12 @@ impl<R> fmt::Debug for Crew<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Crew").finish_non_exhaustive()
     }
+}
+
+/// Whether the client has ended its side, or the connection is broken.
+fn is_end(event: &EpollEvent) -> bool {
+    let ends = EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
+    event.events().intersects(ends)
 }
 
 /// What a member does next.

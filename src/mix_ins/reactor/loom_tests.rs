@@ -147,7 +147,7 @@ impl Reactor {
             let client = &mut occupant.request;
             assert!(!std::mem::replace(&mut client.in_turn, true));
             client.turns.fetch_add(1, Relaxed);
-            client.edge |= place.readiness.take_edge();
+            client.edge |= place.readiness.take_edge().is_something();
             client.connection.activity().end_wait();
             let mut is_last = false;
             let next = loop {

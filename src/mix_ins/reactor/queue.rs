@@ -55,6 +55,15 @@ impl<R> Queue<R> {
         }
     }
 
+    /// As [`event`](Self::event), for the end of the client's side.
+    pub fn end(&mut self, token: u64) {
+        if let Some(place) = self.places.get(token)
+            && place.readiness.end()
+        {
+            self.ready.push_back(place.clone());
+        }
+    }
+
     /// Queues a connection whose turn has ended, and that needs another.
     pub fn push(&mut self, place: Arc<Place<R>>) {
         self.ready.push_back(place);

@@ -6,6 +6,8 @@ use crate::support::sync::atomic::{AtomicU8, Ordering};
 const BUSY: u8 = 1;
 /// Something has happened that no read has begun after.
 const EDGE: u8 = 2;
+/// What has happened is, among others, the end of the client's side.
+const END: u8 = 4;
 
 /// Whether a connection is parked, and whether something has happened to it.
 ///
@@ -38,10 +40,24 @@ impl Readiness {
         self.0.fetch_or(BUSY | EDGE, Ordering::AcqRel) & BUSY == 0
     }
 
-    /// Notes that a read begins. Returns whether something has happened since the last one.
-    pub fn take_edge(&self) -> bool {
+    /// As [`event`](Self::event), for an event with the end of the client's side.
+    #[must_use]
+    pub fn end(&self) -> bool {
+        // AcqRel: as in `event`.
+        self.0.fetch_or(BUSY | EDGE | END, Ordering::AcqRel) & BUSY == 0
+    }
+
+    /// Notes that a read begins. Returns what has happened since the last one.
+    pub fn take_edge(&self) -> Edge {
         // AcqRel: the read comes after this, and sees the bytes of the event.
-        self.0.fetch_and(!EDGE, Ordering::AcqRel) & EDGE != 0
+        let bits = self.0.fetch_and(!(EDGE | END), Ordering::AcqRel);
+        if bits & END != 0 {
+            Edge::End
+        } else if bits & EDGE != 0 {
+            Edge::Something
+        } else {
+            Edge::Nothing
+        }
     }
 
     /// Parks the connection. Returns false if something has happened since the last `take_edge`:
@@ -56,6 +72,22 @@ impl Readiness {
     }
 }
 
+/// What has happened to a connection since its last read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Edge {
+    Nothing,
+    Something,
+    /// The client has ended its side, behind what it has sent. A read that returns less than it has
+    /// room for does not show that, and no further event does.
+    End,
+}
+
+impl Edge {
+    pub fn is_something(self) -> bool {
+        self != Self::Nothing
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -64,7 +96,7 @@ mod tests {
     fn of_several_events_of_a_parked_connection_one_queues_it() {
         let readiness = Readiness::new();
         assert!(!readiness.event());
-        assert!(readiness.take_edge());
+        assert!(readiness.take_edge().is_something());
         assert!(readiness.park());
         assert!(readiness.event());
         assert!(!readiness.event());
@@ -76,8 +108,21 @@ mod tests {
         readiness.take_edge();
         assert!(!readiness.event());
         assert!(!readiness.park());
-        assert!(readiness.take_edge());
+        assert!(readiness.take_edge().is_something());
         assert!(readiness.park());
+    }
+
+    #[test]
+    fn the_end_of_the_client_s_side_is_not_lost_among_other_events_and_is_reported_once() {
+        let readiness = Readiness::new();
+        assert!(!readiness.event());
+        assert!(!readiness.end());
+        assert!(!readiness.event());
+        assert_eq!(readiness.take_edge(), Edge::End);
+        assert_eq!(readiness.take_edge(), Edge::Nothing);
+        assert!(readiness.park());
+        assert!(readiness.end());
+        assert_eq!(readiness.take_edge(), Edge::End);
     }
 
     #[test]
@@ -87,7 +132,7 @@ mod tests {
         readiness.take_edge();
         assert!(!readiness.event());
         // The next turn reads the rest of its buffer, and then looks at the socket.
-        assert!(readiness.take_edge());
+        assert!(readiness.take_edge().is_something());
     }
 }
 
@@ -140,7 +185,7 @@ mod loom_tests {
         fn serve(&self) {
             while self.queue.lock().unwrap().pop_front().is_some() {
                 assert_eq!(self.in_turn.fetch_add(1, Ordering::AcqRel), 0);
-                if self.readiness.take_edge() {
+                if self.readiness.take_edge().is_something() {
                     let bytes = self.socket.swap(0, Ordering::Relaxed);
                     self.served.fetch_add(bytes, Ordering::Relaxed);
                 }

@@ -9,6 +9,7 @@ use crate::base_server::{
 };
 use crate::mix_ins::reactor::core::Core;
 use crate::mix_ins::reactor::places::{Occupant, Place, Stage};
+use crate::mix_ins::reactor::readiness::Edge;
 use crate::requests::parking::{Buffers, Turn, WaitForMore};
 use crate::requests::request::Request;
 use crate::running::stoppers::Serves;
@@ -39,7 +40,7 @@ pub(super) fn take_turn<T: BaseServer>(
     let Some(occupant) = &mut *guard else {
         return;
     };
-    let look = place.readiness.take_edge();
+    let edge = place.readiness.take_edge();
     let _serves = Serves::request_of(top.layer_handle().shared().stoppers());
     if occupant.stage == Stage::New && !may_park(place.token, occupant) {
         // A request that comes whole, or that cannot be waited for.
@@ -55,7 +56,12 @@ pub(super) fn take_turn<T: BaseServer>(
         core.crew.leave(place.token);
         return;
     }
-    let next = run_step_of(|| advance(top, occupant, look, buffers));
+    if edge == Edge::End
+        && let Some(parking) = occupant.request.as_parking()
+    {
+        parking.note_end();
+    }
+    let next = run_step_of(|| advance(top, occupant, edge.is_something(), buffers));
     let next = match next {
         Next::Park(due) => match register(core, place, occupant) {
             Ok(()) => {

@@ -94,7 +94,7 @@ impl StreamRequest {
             let edge = self
                 .turns
                 .as_mut()
-                .is_some_and(|turns| std::mem::take(&mut turns.edge));
+                .is_some_and(|turns| std::mem::take(&mut turns.edge) || turns.end_follows);
             if !edge && !self.stream.may_have_more() {
                 return Ok(Arrival::Nothing);
             }
@@ -202,6 +202,7 @@ impl Parking for StreamRequest {
             token,
             collecting: false,
             edge: false,
+            end_follows: false,
             idle: false,
             draining: false,
             wait: None,
@@ -210,6 +211,12 @@ impl Parking for StreamRequest {
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {
         self.stream.readiness()
+    }
+
+    fn note_end(&mut self) {
+        if let Some(turns) = &mut self.turns {
+            turns.end_follows = true;
+        }
     }
 
     fn turn(&mut self, look: bool, buffers: &mut Buffers) -> Turn {
