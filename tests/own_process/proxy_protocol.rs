@@ -50,10 +50,10 @@ fn with_children_a_health_check_counts_as_finished_and_a_broken_header_as_failed
         let check = StreamClient::connect(&running.address());
         let own = check.socket().local_addr().unwrap().as_socket().unwrap();
         check.send(&line_for(&own.into()));
-        check.reset();
+        drop(check);
         let check = StreamClient::connect(&running.address());
         check.socket().write_all(LOCAL).unwrap();
-        check.reset();
+        drop(check);
         eventually("the children are collected", || {
             handle.statistics().finished == 2
         });
