@@ -25,9 +25,9 @@ impl AtRest {
     /// which is open afterwards.
     pub fn fresh(process: &mut ServerProcess) -> Result<(Self, SockAddr), String> {
         // Before the server: of one that is closed, ended threads may be there for a moment.
-        let closed = process.census()?;
+        let closed = process.census_at_rest()?;
         let address = process.open()?;
-        let open = process.census()?;
+        let open = process.census_at_rest()?;
         Ok((Self { open, closed }, address))
     }
 

@@ -18,6 +18,9 @@ use crate::site::LIMIT;
 /// How often a process is asked again whether everything has ended in it.
 const BETWEEN_QUESTIONS: Duration = Duration::from_millis(20);
 
+/// How many counts in a row have to be the same before a process counts as being at rest.
+const SAME_COUNTS: usize = 5;
+
 /// A process with a server, which ends with this value.
 #[derive(Debug)]
 pub struct ServerProcess {
@@ -92,7 +95,7 @@ impl ServerProcess {
     /// the last census in any case.
     pub fn census_when(
         &mut self,
-        is_as_it_should_be: impl Fn(&Census) -> bool,
+        mut is_as_it_should_be: impl FnMut(&Census) -> bool,
     ) -> Result<Census, String> {
         let begun = Instant::now();
         loop {
@@ -102,6 +105,18 @@ impl ServerProcess {
             }
             std::thread::sleep(BETWEEN_QUESTIONS);
         }
+    }
+
+    /// Waits until several counts in a row are the same, memory aside, and gives the last one. A
+    /// server that opens has threads and descriptors for an instant, and their end is no event.
+    pub fn census_at_rest(&mut self) -> Result<Census, String> {
+        let (mut last, mut same) = (None, 0);
+        self.census_when(move |now| {
+            let is_same = last.is_some_and(|last| now.resembles(&last, (0, 0)));
+            same = if is_same { same + 1 } else { 1 };
+            last = Some(*now);
+            same == SAME_COUNTS
+        })
     }
 
     /// Lets the process end by itself.
