@@ -46,6 +46,8 @@ mod file_header;
 pub mod framing;
 mod greeting;
 mod hello;
+#[cfg(feature = "http")]
+pub mod http;
 mod loop_limit;
 mod one_read;
 pub mod password;

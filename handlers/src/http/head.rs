@@ -1,0 +1,326 @@
+//! The head of a request: its request line and its headers, by RFC 9112.
+
+use std::mem::MaybeUninit;
+
+use ::http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
+use ::http::request::Parts;
+use ::http::{Method, Request, StatusCode, Version};
+use bytes::Bytes;
+use httparse::{Error, Status};
+
+use super::limits::{HttpLimits, MAX_HEADERS};
+use super::refusal::Refusal;
+use super::target;
+
+/// A head that is accepted.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) parts: Parts,
+    pub(super) length: BodyLength,
+    /// Whether the client wants to send further requests.
+    pub(super) keeps_alive: bool,
+    /// Whether the client waits for permission to send its body.
+    pub(super) expects_continue: bool,
+}
+
+/// How the end of a request's body is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyLength {
+    Known(u64),
+    Chunked,
+}
+
+/// The length of the head at the beginning of `bytes`, empty lines before its request line
+/// included; `None` if the head has not arrived whole.
+///
+/// A line feed without a carriage return ends a line here, so that such a head is refused at once.
+pub(super) fn end(bytes: &[u8]) -> Option<usize> {
+    let mut line = leading_lines(bytes);
+    while let Some(length) = bytes[line..].iter().position(|byte| *byte == b'\n') {
+        if matches!(&bytes[line..line + length], b"" | b"\r") {
+            return Some(line + length + 1);
+        }
+        line += length + 1;
+    }
+    None
+}
+
+/// Whether these bytes cannot become a head, so that it is useless to wait for more.
+pub(super) fn begins_wrong(bytes: &[u8]) -> bool {
+    match bytes[leading_lines(bytes)..] {
+        [] | [b'\r'] => false,
+        [first, ..] => !is_token(first),
+    }
+}
+
+/// The request line of a head, without its end; empty if the line has not arrived whole.
+pub(super) fn request_line(bytes: &[u8]) -> &[u8] {
+    let bytes = &bytes[leading_lines(bytes)..];
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+    let line = &bytes[..end];
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Parses a whole head.
+///
+/// # Errors
+///
+/// The refusal of a head that is not valid, is larger than the limits allow, or could be understood
+/// in two ways.
+pub(super) fn parse(bytes: &Bytes, limits: &HttpLimits) -> Result<Head, Refusal> {
+    let bytes = &bytes.slice(leading_lines(bytes)..);
+    check_line_ends(bytes)?;
+    check_target_length(bytes, limits)?;
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut []);
+    let places = &mut headers[..limits.headers()];
+    match parsed.parse_with_uninit_headers(bytes, places) {
+        Ok(Status::Complete(length)) if length == bytes.len() => {}
+        Ok(_) => return Err(Refusal::bad("The head of the request does not end.")),
+        Err(error) => return Err(explain(error, bytes)),
+    }
+    let mut request = Request::new(());
+    *request.method_mut() = parsed
+        .method
+        .and_then(|method| Method::from_bytes(method.as_bytes()).ok())
+        .ok_or(Refusal::bad("The method of the request is not a token."))?;
+    *request.version_mut() = match parsed.version {
+        Some(0) => Version::HTTP_10,
+        _ => Version::HTTP_11,
+    };
+    let path = parsed.path.unwrap_or_default();
+    *request.uri_mut() = target::parse(request.method(), bytes.slice_ref(path.as_bytes()))?;
+    let all = request.headers_mut();
+    all.reserve(parsed.headers.len());
+    for header in parsed.headers.iter() {
+        let (name, value) = header_of(header, bytes)?;
+        all.append(name, value);
+    }
+    let (parts, ()) = request.into_parts();
+    Head::new(parts)
+}
+
+/// Parses the headers behind a chunked body.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub(super) fn parse_trailers(bytes: &Bytes, limits: &HttpLimits) -> Result<HeaderMap, Refusal> {
+    check_line_ends(bytes)?;
+    let mut places = vec![httparse::EMPTY_HEADER; limits.headers()];
+    match httparse::parse_headers(bytes, &mut places) {
+        Ok(Status::Complete((length, headers))) if length == bytes.len() => headers
+            .iter()
+            .map(|header| header_of(header, bytes))
+            .collect(),
+        Ok(_) => Err(Refusal::bad("The trailers of the request do not end.")),
+        Err(error) => Err(explain(error, bytes)),
+    }
+}
+
+impl Head {
+    fn new(mut parts: Parts) -> Result<Self, Refusal> {
+        check_host(&mut parts)?;
+        let is_10 = parts.version == Version::HTTP_10;
+        let length = body_length(&parts.headers, is_10)?;
+        let closes = has_token(&parts.headers, &CONNECTION, "close");
+        let keeps_alive = match is_10 {
+            true => !closes && has_token(&parts.headers, &CONNECTION, "keep-alive"),
+            false => !closes,
+        };
+        let expects_continue = match parts.headers.get(EXPECT) {
+            // A client of HTTP/1.0 does not know the answer.
+            None => false,
+            Some(_) if is_10 => false,
+            Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => true,
+            Some(_) => {
+                return Err(Refusal::new(
+                    StatusCode::EXPECTATION_FAILED,
+                    "The only expectation that the server knows is 100-continue.",
+                ));
+            }
+        };
+        Ok(Self {
+            parts,
+            length,
+            keeps_alive,
+            expects_continue,
+        })
+    }
+}
+
+/// Whether a header that is a list has this token.
+pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    tokens(headers, name).any(|it| it.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// The elements of a header that is a list, which may be in several lines.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    let lines = headers.get_all(name).into_iter();
+    let elements = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    elements.map(<[u8]>::trim_ascii).filter(|it| !it.is_empty())
+}
+
+/// The number of bytes of the empty lines that a client may send before a request.
+fn leading_lines(bytes: &[u8]) -> usize {
+    let (pairs, _) = bytes.as_chunks::<2>();
+    2 * pairs.iter().take_while(|pair| *pair == b"\r\n").count()
+}
+
+/// Refuses a carriage return or a line feed without the other: readers differ on what those mean.
+fn check_line_ends(bytes: &[u8]) -> Result<(), Refusal> {
+    let mut previous = 0;
+    for &byte in bytes {
+        if (byte == b'\n') != (previous == b'\r') {
+            return Err(Refusal::bad("A line does not end with CR and LF."));
+        }
+        previous = byte;
+    }
+    Ok(())
+}
+
+/// The refusal of a head that does not end within the limit.
+pub(super) fn too_large(bytes: &[u8], limits: &HttpLimits) -> Refusal {
+    match check_target_length(bytes, limits) {
+        Ok(()) if request_line(bytes).is_empty() => TARGET_TOO_LONG,
+        Ok(()) => HEAD_TOO_LARGE,
+        Err(refusal) => refusal,
+    }
+}
+
+fn check_target_length(bytes: &[u8], limits: &HttpLimits) -> Result<(), Refusal> {
+    match request_line(bytes).split(|byte| *byte == b' ').nth(1) {
+        Some(target) if target.len() > limits.target() => Err(TARGET_TOO_LONG),
+        _ => Ok(()),
+    }
+}
+
+const TARGET_TOO_LONG: Refusal = Refusal::new(
+    StatusCode::URI_TOO_LONG,
+    "The target of the request is too long.",
+);
+
+const HEAD_TOO_LARGE: Refusal = Refusal::new(
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "The headers of the request are too large, or too many.",
+);
+
+fn explain(error: Error, bytes: &[u8]) -> Refusal {
+    match error {
+        Error::TooManyHeaders => HEAD_TOO_LARGE,
+        Error::Version if has_other_version(bytes) => Refusal::new(
+            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            "The server speaks HTTP/1.1 and HTTP/1.0.",
+        ),
+        Error::Version => Refusal::bad("The request line does not end with a version of HTTP."),
+        Error::Token => Refusal::bad("The request line is not valid."),
+        Error::HeaderName => Refusal::bad("The name of a header is not a token before a colon."),
+        Error::HeaderValue => Refusal::bad("The value of a header has a control character."),
+        _ => Refusal::bad("The head of the request is not valid."),
+    }
+}
+
+/// Whether the request line ends with a version of HTTP, whichever.
+fn has_other_version(bytes: &[u8]) -> bool {
+    let mut parts = request_line(bytes).split(|byte| *byte == b' ');
+    let Some(version) = parts.nth(2).filter(|_| parts.next().is_none()) else {
+        return false;
+    };
+    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+        if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+fn header_of(
+    header: &httparse::Header<'_>,
+    bytes: &Bytes,
+) -> Result<(HeaderName, HeaderValue), Refusal> {
+    let name = HeaderName::from_bytes(header.name.as_bytes())
+        .map_err(|_| Refusal::bad("The name of a header is not a token."))?;
+    // An empty value need not lie within the bytes.
+    let value = match header.value {
+        [] => Bytes::new(),
+        value => bytes.slice_ref(value),
+    };
+    let value = HeaderValue::from_maybe_shared(value)
+        .map_err(|_| Refusal::bad("The value of a header has a control character."))?;
+    Ok((name, value))
+}
+
+/// Checks the header `Host`, which a target with a host replaces.
+fn check_host(parts: &mut Parts) -> Result<(), Refusal> {
+    let mut hosts = parts.headers.get_all(HOST).into_iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Refusal::bad("The request has more than one header Host."));
+    }
+    match host {
+        Some(host) => target::parse_host(host.as_bytes())?,
+        None if parts.version == Version::HTTP_10 => {}
+        None => return Err(Refusal::bad("The request has no header Host.")),
+    }
+    if parts.method != Method::CONNECT
+        && let Some(authority) = parts.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        parts.headers.insert(HOST, host);
+    }
+    Ok(())
+}
+
+/// The length of the body. Of everything that two readers could understand in two ways, nothing is
+/// accepted: a second length, both kinds of length, and another coding than `chunked`.
+fn body_length(headers: &HeaderMap, is_10: bool) -> Result<BodyLength, Refusal> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).into_iter();
+    let length = lengths.next();
+    if lengths.next().is_some() {
+        return Err(Refusal::bad(
+            "The request has more than one Content-Length.",
+        ));
+    }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        if length.is_some() {
+            return Err(Refusal::bad(
+                "The request has a Content-Length and a Transfer-Encoding.",
+            ));
+        }
+        if is_10 {
+            return Err(Refusal::bad("HTTP/1.0 has no Transfer-Encoding."));
+        }
+        return check_codings(headers);
+    }
+    match length {
+        None => Ok(BodyLength::Known(0)),
+        Some(value) => match parse_length(value.as_bytes()) {
+            Some(length) => Ok(BodyLength::Known(length)),
+            None => Err(Refusal::bad("The Content-Length is not a number.")),
+        },
+    }
+}
+
+/// Checks that the codings are `chunked` alone.
+fn check_codings(headers: &HeaderMap) -> Result<BodyLength, Refusal> {
+    let codings = Vec::from_iter(tokens(headers, &TRANSFER_ENCODING));
+    let is_chunked = |coding: &&&[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let ends_chunked = codings.last().is_some_and(|last| is_chunked(&last));
+    match codings.iter().filter(is_chunked).count() {
+        1 if codings.len() == 1 => Ok(BodyLength::Chunked),
+        1 if ends_chunked => Err(Refusal::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "The only Transfer-Encoding that the server knows is chunked.",
+        )),
+        _ => Err(Refusal::bad("The Transfer-Encoding is not chunked.")),
+    }
+}
+
+/// Parses a length in decimal digits and nothing else.
+fn parse_length(value: &[u8]) -> Option<u64> {
+    let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    is_number.then(|| str::from_utf8(value).ok()?.parse().ok())?
+}
+
+/// Whether a byte may be in a token, such as a method.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

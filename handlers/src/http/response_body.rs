@@ -1,0 +1,163 @@
+//! The body of a response, before anything of the response is sent.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+
+use bytes::Bytes;
+use socketserver::ExchangeHandler;
+
+use super::body_writer::BodyWriter;
+
+/// The body of a response: bytes, a file, or what a function writes; or the handler that continues
+/// on the connection after an upgrade.
+///
+/// The server finds the length of the body and sends the headers `Content-Length` or
+/// `Transfer-Encoding`. For a HEAD request the server sends the same headers and no body.
+///
+/// Python's handlers write to `self.wfile` after `end_headers`, and find the length themselves.
+///
+/// ```
+/// use std::io::Write;
+/// use socketserver_handlers::http::{Response, ResponseBody};
+///
+/// let bytes: Response<ResponseBody> = Response::new("hello\n".into());
+/// let nothing = Response::new(ResponseBody::empty());
+/// let stream = Response::new(ResponseBody::writer(|out| {
+///     for number in 0..1_000_000 {
+///         writeln!(out, "{number}")?;
+///     }
+///     Ok(())
+/// }));
+/// ```
+#[derive(Default)]
+#[doc(alias = "wfile")]
+pub struct ResponseBody(pub(super) Kind);
+
+/// What a body is.
+#[derive(Default)]
+pub(super) enum Kind {
+    #[default]
+    Empty,
+    Bytes(Bytes),
+    File {
+        file: File,
+        offset: u64,
+        length: u64,
+    },
+    Writer(Box<WriteBody>),
+    Upgrade(Box<dyn ExchangeHandler>),
+}
+
+type WriteBody = dyn FnOnce(&mut BodyWriter<'_>) -> io::Result<()> + Send;
+
+impl ResponseBody {
+    /// A body without a byte.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self(Kind::Empty)
+    }
+
+    /// A whole file, from its first byte, whatever its position is. The length is that which the
+    /// file has now.
+    ///
+    /// Over plain TCP and Unix sockets the file is sent with sendfile(2). Python's counterpart is
+    /// `shutil.copyfileobj(file, self.wfile)`.
+    ///
+    /// # Errors
+    ///
+    /// Those of a look at the file's metadata.
+    pub fn file(file: File) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        Ok(Self::part_of_file(file, 0, length))
+    }
+
+    /// `length` bytes of a file from `offset`. If the file ends before them, the connection is
+    /// closed in the middle of the body, which is how a client learns of the failure.
+    #[must_use]
+    pub fn part_of_file(file: File, offset: u64, length: u64) -> Self {
+        Self(Kind::File {
+            file,
+            offset,
+            length,
+        })
+    }
+
+    /// A body that `write` writes while the response is sent, in chunks; for a client that speaks
+    /// HTTP/1.0, the end of the connection ends the body. If the response has a `Content-Length`,
+    /// exactly so many bytes have to be written.
+    ///
+    /// `write` does not run for a HEAD request. An error of `write` closes the connection in the
+    /// middle of the body, which is how a client learns of the failure.
+    #[must_use]
+    pub fn writer(
+        write: impl FnOnce(&mut BodyWriter<'_>) -> io::Result<()> + Send + 'static,
+    ) -> Self {
+        Self(Kind::Writer(Box::new(write)))
+    }
+
+    /// Hands the connection to `handler` after the response, which is the status 101, or a success
+    /// for CONNECT: for WebSocket, or a tunnel.
+    ///
+    /// `handler` is an [`ExchangeHandler`], so that under a reactor its connection holds no thread
+    /// while its client is silent. A [`handler_fn`](socketserver::handler_fn) is one, too: its one
+    /// call is the rest of the conversation. The deadlines are those of the server again.
+    ///
+    /// Python's counterpart is a `do_GET` that goes on with `self.rfile` and `self.wfile`.
+    #[must_use]
+    pub fn upgrade(handler: impl ExchangeHandler + 'static) -> Self {
+        Self(Kind::Upgrade(Box::new(handler)))
+    }
+
+    /// The number of bytes; `None` if that is not known before the body is written.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        match &self.0 {
+            Kind::Empty => Some(0),
+            Kind::Bytes(bytes) => Some(bytes.len() as u64),
+            Kind::File { length, .. } => Some(*length),
+            Kind::Writer(_) | Kind::Upgrade(_) => None,
+        }
+    }
+}
+
+impl From<&'static str> for ResponseBody {
+    fn from(text: &'static str) -> Self {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+}
+
+impl From<&'static [u8]> for ResponseBody {
+    fn from(bytes: &'static [u8]) -> Self {
+        Bytes::from_static(bytes).into()
+    }
+}
+
+impl From<String> for ResponseBody {
+    fn from(text: String) -> Self {
+        Bytes::from(text).into()
+    }
+}
+
+impl From<Vec<u8>> for ResponseBody {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+/// Bytes that several responses share.
+impl From<Bytes> for ResponseBody {
+    fn from(bytes: Bytes) -> Self {
+        Self(Kind::Bytes(bytes))
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.0, self.length()) {
+            (Kind::Upgrade(_), _) => f.write_str("the handler after an upgrade"),
+            (_, Some(length)) => write!(f, "a body of {length} bytes"),
+            (_, None) => f.write_str("a body that a function writes"),
+        }
+    }
+}
