@@ -11,6 +11,7 @@
 //! | [`auth::Authenticated`] | streams | runs a handler only for clients that know a key |
 //! | [`shell::Shell`] | streams, datagrams | runs commands, and answers with their output |
 //! | [`shell::CommandSource`] | datagrams | sends commands that a person types, to run there |
+//! | [`files::FileSession`] | streams | logs users in, and keeps their files |
 //! | [`chat::Chat`] | streams, datagrams | passes messages to and from a person |
 //!
 //! The `socketserver` command of this package serves any of them, and so does your own program:
@@ -43,6 +44,8 @@ pub mod auth;
 pub mod chat;
 mod echo;
 mod file_header;
+#[cfg(feature = "files")]
+pub mod files;
 pub mod framing;
 mod greeting;
 mod hello;

@@ -1,0 +1,45 @@
+//! A file service: users with passwords, a home for each, and transfers that resume.
+//!
+//! It is the tutorial's closing exercise. [`FileService`] makes the handlers of a server, and
+//! [`Accounts`] and [`AccountFile`] are the file of its users. The page `file-protocol.md` of the
+//! guide has the protocol; [`Request`] and [`Answer`] are its messages, for clients in Rust.
+//!
+//! A file has its name only when all of its content is on the disk and has the right hash:
+//! [`Partial`] is the file before that, on both sides. What was sent before a connection broke is
+//! not sent again.
+//!
+//! The files have one job each: `accounts` and `account_file` who may come, `home` what a user
+//! sees, `upload`, `receive` and
+//! `download` the transfers over `partial` and `digest`, `quota` and `walk` the
+//! bytes in use, `locks` the exclusion of sessions, `protocol`, `names` and `refusal` the messages,
+//! `session` and `user` the conversation, and `service` what all conversations share.
+
+mod account_file;
+mod accounts;
+mod digest;
+mod download;
+mod home;
+mod locks;
+mod names;
+mod partial;
+mod protocol;
+mod quota;
+mod receive;
+mod refusal;
+mod service;
+mod session;
+mod upload;
+mod user;
+mod walk;
+
+pub use account_file::AccountFile;
+pub use accounts::{Account, Accounts, AccountsError, LineError, Table};
+pub use digest::{ContentDigest, ContentHasher};
+pub use names::{escape, unescape};
+pub use partial::{FinishError, Partial, is_partial_name, partial_name};
+pub use protocol::{
+    Answer, Entry, Greeting, HEADER_SIZE, IfExists, Kind, PART_SIZE, Request, VERSION,
+};
+pub use refusal::{Code, Refusal};
+pub use service::{FileService, ServiceError};
+pub use session::FileSession;

@@ -1,0 +1,117 @@
+//! The bytes of an upload, from the connection into the partial file: [`receive`].
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use socketserver::StreamRequest;
+
+use crate::files::protocol::{PART_SIZE, Request, bad};
+use crate::files::refusal::{Code, Interrupted, Refusal};
+use crate::files::upload::Upload;
+use crate::framing::FramingError;
+
+/// The bytes that are in memory.
+const PIECE: usize = 128 * 1024;
+
+/// The client has ended its upload before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cancelled;
+
+/// Asks for the content, and receives its parts. Returns `None` when the content is complete.
+pub(super) fn receive(
+    client: &mut StreamRequest,
+    upload: &mut Upload,
+) -> Result<Option<Cancelled>, Interrupted> {
+    upload.answer().write(client)?;
+    client.flush().map_err(Interrupted::lost)?;
+    let mut is_first = true;
+    loop {
+        let request = match Request::read(client) {
+            Ok(Some(request)) => request,
+            Ok(None) => return Err(ended()),
+            Err(error @ (FramingError::Io(_) | FramingError::Truncated { .. })) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                return Err(Refusal::because(Code::BadMessage, error.to_string()).into());
+            }
+        };
+        let size = request.data_size;
+        if size > PART_SIZE {
+            let why = format!("a body of {size} bytes is above {PART_SIZE}");
+            return Err(Refusal::because(Code::BadMessage, why).into());
+        }
+        if request.command != "part" {
+            skip(client, size)?;
+            return match &*request.command {
+                "cancel" => Ok(Some(Cancelled)),
+                _ => Err(bad("the upload has ended before its end, with another command").into()),
+            };
+        }
+        let wrong = match request.offset {
+            Some(0) if is_first => {
+                upload.restart()?;
+                None
+            }
+            Some(offset) if offset == upload.offset() => None,
+            _ => Some("the part does not begin where the part before has ended"),
+        };
+        let wrong = wrong.or_else(|| {
+            let is_empty = size == 0 && upload.missing() > 0;
+            let is_long = size > upload.missing();
+            match (is_empty, is_long) {
+                (true, _) => Some("a part has no bytes, and is not the last"),
+                (_, true) => Some("the part goes beyond the end of the file"),
+                _ => None,
+            }
+        });
+        if let Some(wrong) = wrong {
+            skip(client, size)?;
+            return Err(bad(wrong).into());
+        }
+        is_first = false;
+        receive_body(client, size, upload)?;
+        if upload.missing() == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+/// Receives the body of a part. A body whose bytes cannot be written is still read to its end.
+pub(super) fn receive_body(
+    client: &mut StreamRequest,
+    size: u64,
+    upload: &mut Upload,
+) -> Result<(), Interrupted> {
+    let mut left = size;
+    let mut buffer = vec![0; usize::try_from(size).unwrap_or(PIECE).min(PIECE)];
+    while left > 0 {
+        let wanted = usize::try_from(left).unwrap_or(PIECE).min(buffer.len());
+        let count = match client.read(&mut buffer[..wanted]) {
+            Ok(0) => return Err(ended()),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Interrupted::lost(error)),
+        };
+        left -= count as u64;
+        if let Err(refusal) = upload.write(&buffer[..count]) {
+            skip(client, left)?;
+            return Err(refusal.into());
+        }
+    }
+    Ok(())
+}
+
+/// Reads a body that nobody wants.
+pub(super) fn skip(client: &mut StreamRequest, size: u64) -> Result<(), Interrupted> {
+    let skipped = io::copy(&mut Read::take(client, size), &mut io::sink());
+    match skipped.map_err(Interrupted::lost)? == size {
+        true => Ok(()),
+        false => Err(ended()),
+    }
+}
+
+/// The client has left in the middle of a message.
+fn ended() -> Interrupted {
+    let why = "the client has left in the middle of a transfer; what has come is kept";
+    Interrupted::lost(io::Error::new(ErrorKind::UnexpectedEof, why))
+}

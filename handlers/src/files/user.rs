@@ -1,0 +1,259 @@
+//! What a user may do after the login: [`User`].
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::fs::{FileType, Stat, fstatvfs};
+use socketserver::{Deadlines, StreamRequest};
+
+use crate::files::accounts::{Account, Table};
+use crate::files::download;
+use crate::files::home::{self, Home};
+use crate::files::protocol::{Answer, Request, bad};
+use crate::files::quota::Ledger;
+use crate::files::receive::{Cancelled, receive, receive_body, skip};
+use crate::files::refusal::{Code, Interrupted, Refusal};
+use crate::files::service::FileService;
+use crate::files::upload::{Begun, Upload};
+use crate::files::walk::Usage;
+
+/// How long a transfer may stand still, unless the server has another bound.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The bytes of entries in a message of a list, roughly: an entry is added while there are fewer.
+const LIST_PIECE: usize = 16 * 1024;
+
+/// The bytes of an entry's message beside its name, roughly.
+const ENTRY_SIZE: usize = 150;
+
+/// A user who has logged in.
+#[derive(Debug)]
+pub(super) struct User {
+    name: String,
+    /// The entry of the password at the time of the login.
+    entry: String,
+    home: Home,
+    ledger: Option<Ledger>,
+}
+
+impl User {
+    /// Opens the home of a user who has given the right password.
+    pub(super) fn enter(
+        service: &FileService,
+        name: &str,
+        account: &Account,
+    ) -> Result<Self, Refusal> {
+        let home = Home::open(service.root(), name)?;
+        let quota = account.quota.or(service.default_quota());
+        let ledger = quota
+            .map(|quota| Ledger::open(service.state(), name, home.root(), quota))
+            .transpose()?;
+        Ok(Self {
+            name: name.to_owned(),
+            entry: account.password.to_string(),
+            home,
+            ledger,
+        })
+    }
+
+    /// The answer to the login.
+    pub(super) fn welcome(&self) -> Answer {
+        Answer::Welcome {
+            user: self.name.clone(),
+            path: self.home.current(),
+            quota: self.ledger.as_ref().map(Ledger::limit),
+        }
+    }
+
+    /// Whether the user has the account and the password of the login.
+    pub(super) fn has_account(&self, table: &Table) -> bool {
+        let account = table.get(&self.name);
+        account.is_some_and(|account| account.password.to_string() == self.entry)
+    }
+
+    /// Receives a content: the body of the `put`, or the parts that the client sends then.
+    pub(super) fn put(
+        &self,
+        client: &mut StreamRequest,
+        service: &FileService,
+        request: &Request,
+    ) -> Result<Answer, Interrupted> {
+        let (ledger, body) = (self.ledger.as_ref(), request.data_size);
+        let is_whole = request.size == Some(body);
+        let begun = match is_whole || body == 0 {
+            true => Upload::begin(request, &self.home, service.locks(), ledger, is_whole),
+            false => Err(bad(
+                "the body of put is the whole content, or there is none",
+            )),
+        };
+        let mut upload = match begun {
+            Ok(Begun::Upload(upload)) => upload,
+            Ok(Begun::Stored(answer)) => {
+                skip(client, body)?;
+                return Ok(answer);
+            }
+            Err(refusal) => {
+                skip(client, body)?;
+                return Err(refusal.into());
+            }
+        };
+        let received = in_its_time(client, |client| match is_whole {
+            true => receive_body(client, body, &mut upload).map(|()| None),
+            false => receive(client, &mut upload),
+        });
+        match received {
+            Ok(None) => Ok(upload.finish(ledger)?),
+            Ok(Some(Cancelled)) => {
+                let offset = Some(upload.keep(ledger));
+                Ok(Answer::Cancelled { offset })
+            }
+            Err(Interrupted::Refused(refusal)) => {
+                Err(refusal.with_offset(upload.keep(ledger)).into())
+            }
+            Err(lost) => {
+                upload.keep(ledger);
+                Err(lost)
+            }
+        }
+    }
+
+    /// Sends a file, and returns the last message.
+    pub(super) fn get(
+        &self,
+        client: &mut StreamRequest,
+        request: &Request,
+    ) -> Result<Answer, Interrupted> {
+        in_its_time(client, |client| download::send(request, &self.home, client))
+    }
+
+    /// Sends the entries of a directory, piece by piece, and returns the last message.
+    pub(super) fn list(
+        &self,
+        client: &mut StreamRequest,
+        request: &Request,
+    ) -> Result<Answer, Interrupted> {
+        let directory = self.home.directory(path_or_current(request))?;
+        in_its_time(client, |client| list(client, &directory))
+    }
+
+    /// Carries out a command that has one short answer.
+    pub(super) fn answer(&mut self, command: &str, request: &Request) -> Result<Answer, Refusal> {
+        let path = || {
+            let path = request.path.as_deref();
+            path.ok_or_else(|| bad(&format!("{command} lacks its path")))
+        };
+        match command {
+            "pwd" => {}
+            "cd" => self.home.change(path()?)?,
+            "stat" => {
+                let entry = self.home.entry(path()?)?;
+                return Ok(Answer::Entry { entry });
+            }
+            "mkdir" => {
+                self.home.place(path()?)?.make_directory()?;
+                return Ok(Answer::Made);
+            }
+            "remove" => return self.remove(path()?),
+            "rename" => return self.rename(request),
+            "du" => return self.usage(path_or_current(request)),
+            _ => return Err(Refusal::new(Code::UnknownCommand)),
+        }
+        let path = self.home.current();
+        Ok(Answer::Directory { path })
+    }
+
+    fn remove(&self, path: &str) -> Result<Answer, Refusal> {
+        let removed = self.home.place(path)?.remove()?;
+        self.release(&removed)?;
+        Ok(Answer::Removed)
+    }
+
+    fn rename(&self, request: &Request) -> Result<Answer, Refusal> {
+        let (Some(from), Some(to)) = (&request.from, &request.to) else {
+            return Err(bad("rename lacks from or to"));
+        };
+        let if_exists = request.if_exists()?;
+        let (from, to) = (self.home.place(from)?, self.home.place(to)?);
+        let (moved, replaced) = (from.stat()?, to.stat()?);
+        from.rename(&to, if_exists)?;
+        let is_same = |stat: &Stat| {
+            moved.is_some_and(|it| (it.st_dev, it.st_ino) == (stat.st_dev, stat.st_ino))
+        };
+        if let Some(replaced) = replaced.filter(|stat| !is_same(stat)) {
+            self.release(&replaced)?;
+        }
+        Ok(Answer::Renamed)
+    }
+
+    /// Gives the bytes of a file back that is no more.
+    fn release(&self, stat: &Stat) -> Result<(), Refusal> {
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        match &self.ledger {
+            Some(ledger) if is_file && stat.st_nlink == 1 => ledger.release(home::size(stat)),
+            _ => Ok(()),
+        }
+    }
+
+    fn usage(&self, path: &str) -> Result<Answer, Refusal> {
+        let directory = self.home.directory(path)?;
+        let Usage {
+            bytes,
+            files,
+            directories,
+        } = Usage::of(directory.as_fd())?;
+        let system = fstatvfs(&directory)?;
+        Ok(Answer::Usage {
+            bytes,
+            files,
+            directories,
+            quota: self.ledger.as_ref().map(Ledger::limit),
+            used: self.ledger.as_ref().map(Ledger::used).transpose()?,
+            free: system.f_bavail.saturating_mul(system.f_frsize),
+        })
+    }
+}
+
+/// The path of a command that may come without one.
+fn path_or_current(request: &Request) -> &str {
+    request.path.as_deref().unwrap_or(".")
+}
+
+/// Runs a transfer, which may take as long as bytes move.
+fn in_its_time<T>(
+    client: &mut StreamRequest,
+    transfer: impl FnOnce(&mut StreamRequest) -> Result<T, Interrupted>,
+) -> Result<T, Interrupted> {
+    let own = client.deadlines();
+    let at_most = |limit: Option<Duration>| limit.map_or(PATIENCE, |limit| limit.min(PATIENCE));
+    let progress = own.progress().unwrap_or_else(|| at_most(own.read()));
+    let mut deadlines = Deadlines::none()
+        .with_progress(progress)
+        .with_idle(progress);
+    if let Some(lifetime) = own.lifetime() {
+        deadlines = deadlines.with_lifetime(lifetime);
+    }
+    client.set_deadlines(deadlines);
+    let done = transfer(client);
+    client.set_deadlines(own);
+    done
+}
+
+fn list(client: &mut StreamRequest, directory: &OwnedFd) -> Result<Answer, Interrupted> {
+    let (mut count, mut bytes) = (0, 0);
+    let mut piece = Vec::new();
+    for entry in home::entries(directory)? {
+        let entry = entry?;
+        bytes += entry.name.len() + ENTRY_SIZE;
+        piece.push(entry);
+        count += 1;
+        if bytes > LIST_PIECE {
+            bytes = 0;
+            let entries = std::mem::take(&mut piece);
+            Answer::Entries { entries }.write(client)?;
+        }
+    }
+    if !piece.is_empty() {
+        Answer::Entries { entries: piece }.write(client)?;
+    }
+    Ok(Answer::End { count })
+}
