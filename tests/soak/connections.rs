@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{SockAddr, Socket, Type};
 
+use crate::channel::Channel;
 use crate::port_history;
 use crate::site::{Count, LIMIT, Site};
 use crate::wire::{HEADER, Kind, Question, REFUSAL};
@@ -19,7 +20,7 @@ const PIECE: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Connection<'a> {
     site: &'a Site<'a>,
-    socket: Socket,
+    channel: Channel,
     /// Nothing has come yet.
     untouched: bool,
 }
@@ -43,6 +44,25 @@ impl<'a> Connection<'a> {
 
     /// A connection from this address, which means nothing over Unix sockets.
     pub fn open_from(site: &'a Site<'a>, from: Ipv4Addr) -> Option<Self> {
+        let socket = Self::connect(site, from)?;
+        Some(Self {
+            channel: Channel::over(socket, site),
+            site,
+            untouched: true,
+        })
+    }
+
+    /// A connection whose client sends nothing of what has to come before the first question.
+    pub fn open_bare(site: &'a Site<'a>, from: Ipv4Addr) -> Option<Self> {
+        let socket = Self::connect(site, from)?;
+        Some(Self {
+            channel: Channel::Plain(socket),
+            site,
+            untouched: true,
+        })
+    }
+
+    fn connect(site: &Site<'_>, from: Ipv4Addr) -> Option<Socket> {
         let address = site.address()?;
         let socket = Socket::new(address.domain(), Type::STREAM, None).ok()?;
         if !address.is_unix() && from != Ipv4Addr::LOCALHOST {
@@ -61,28 +81,23 @@ impl<'a> Connection<'a> {
             false => socket.connect_timeout(&address, LIMIT),
         };
         match connected {
-            Ok(()) if is_connected_to_itself(&socket) => return None,
-            Ok(()) => {}
+            Ok(()) => (!is_connected_to_itself(&socket)).then_some(socket),
             Err(error) => {
                 if is_timeout(&error) {
                     site.fail(format_args!("took no connection for {LIMIT:?}: {error}"));
                 }
-                return None;
+                None
             }
         }
-        Some(Self {
-            site,
-            socket,
-            untouched: true,
-        })
     }
 
-    pub fn send(&self, bytes: &[u8]) -> Result<(), Ending> {
-        match (&self.socket).write_all(bytes) {
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Ending> {
+        let channel = &mut self.channel;
+        match channel.write_all(bytes).and_then(|()| channel.flush()) {
             Err(error) if is_timeout(&error) => {
                 Err(Ending::Wrong(format!("took nothing for {LIMIT:?}")))
             }
-            sent => sent.map_err(|_| Ending::Early),
+            sent => sent.map_err(ended),
         }
     }
 
@@ -141,6 +156,18 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// The server is to close, whatever it sends before: an alert, or a refusal.
+    pub fn expect_end(&mut self) -> Result<(), Ending> {
+        let mut piece = [0; 1024];
+        loop {
+            match self.receive(&mut piece) {
+                Ok(_) => {}
+                Err(Ending::Early) => return Ok(()),
+                Err(ending) => return Err(ending),
+            }
+        }
+    }
+
     fn rest_of_refusal(&mut self, begin: &[u8]) -> Ending {
         let mut refusal = begin.to_owned();
         let mut piece = [0; REFUSAL.len()];
@@ -158,26 +185,29 @@ impl<'a> Connection<'a> {
 
     /// Reads at least a byte.
     fn receive(&mut self, piece: &mut [u8]) -> Result<usize, Ending> {
-        match (&self.socket).read(piece) {
+        match self.channel.read(piece) {
             Ok(0) => Err(Ending::Early),
             Ok(count) => Ok(count),
             Err(error) if is_timeout(&error) => {
                 let what = format!("has neither answered nor closed for {LIMIT:?}");
                 Err(Ending::Wrong(what))
             }
-            Err(_) => Err(Ending::Early),
+            Err(error) => Err(ended(error)),
         }
     }
 
     /// Ends one direction or both.
-    pub fn shut_down(&self, how: Shutdown) {
+    pub fn shut_down(&mut self, how: Shutdown) {
+        if how == Shutdown::Write {
+            self.channel.end();
+        }
         // It fails if the server was faster.
-        let _ = self.socket.shutdown(how);
+        let _ = self.channel.socket().shutdown(how);
     }
 
     /// Ends the connection with a reset, where the family has such.
     pub fn reset(self) {
-        let _ = self.socket.set_linger(Some(Duration::ZERO));
+        let _ = self.channel.socket().set_linger(Some(Duration::ZERO));
     }
 }
 
@@ -274,6 +304,15 @@ impl Drop for DatagramSocket<'_> {
 fn is_connected_to_itself(socket: &Socket) -> bool {
     let addresses = (socket.local_addr(), socket.peer_addr());
     matches!(addresses, (Ok(local), Ok(peer)) if !local.is_unix() && local == peer)
+}
+
+/// How a connection has ended: one whose encryption is broken should not have ended so.
+fn ended(error: io::Error) -> Ending {
+    let broken = error.get_ref().and_then(|it| it.downcast_ref());
+    match broken {
+        None | Some(rustls::Error::AlertReceived(_)) => Ending::Early,
+        Some(broken) => Ending::Wrong(format!("the encryption is broken: {broken}")),
+    }
 }
 
 fn is_timeout(error: &io::Error) -> bool {

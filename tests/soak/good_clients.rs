@@ -52,7 +52,7 @@ fn conversation(
     for round in 0..rounds {
         let questions = questions(rng);
         for question in &questions {
-            send_in_pieces(&connection, &question.to_bytes(), rng)?;
+            send_in_pieces(&mut connection, &question.to_bytes(), rng)?;
         }
         let is_last = round + 1 == rounds;
         if is_last && rng.bool() {
@@ -110,7 +110,7 @@ fn questions(rng: &mut fastrand::Rng) -> Vec<Question> {
 }
 
 fn send_in_pieces(
-    connection: &Connection<'_>,
+    connection: &mut Connection<'_>,
     mut bytes: &[u8],
     rng: &mut fastrand::Rng,
 ) -> Result<(), Ending> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::channel::VERSION_2;
 use crate::connections::{Connection, DatagramSocket, Ending, question};
 use crate::site::{Count, Site};
 use crate::wire::{Kind, LONGEST_BODY, LONGEST_PACKET, MOST_GIVEN};
@@ -18,9 +19,13 @@ const ORDERS: [Kind; 3] = [Kind::Fail, Kind::Panic, Kind::Die];
 /// One connection at a time, each of which the server has to get rid of.
 pub fn streams(site: &Site<'_>, mut rng: fastrand::Rng) {
     while !site.stop.is_set() {
-        if let Some(connection) = Connection::open_from(site, FROM) {
+        let harmed = match site.kind.transport.has_preamble() && rng.bool() {
+            true => Connection::open_bare(site, FROM).map(|it| harm_preamble(site, it, &mut rng)),
+            false => Connection::open_from(site, FROM).map(|it| harm(site, it, &mut rng)),
+        };
+        if let Some(harmed) = harmed {
             site.count(Count::Hostile, 1);
-            if let Err(Ending::Wrong(what)) = harm(site, connection, &mut rng) {
+            if let Err(Ending::Wrong(what)) = harmed {
                 site.fail(format_args!("a hostile client: {what}"));
             }
         }
@@ -70,6 +75,41 @@ fn harm(
     connection.expect_close()
 }
 
+/// Sends something else than the handshake or the header that has to come first, or a part of it.
+fn harm_preamble(
+    site: &Site<'_>,
+    mut connection: Connection<'_>,
+    rng: &mut fastrand::Rng,
+) -> Result<(), Ending> {
+    let begins: [&[u8]; 4] = [
+        b"PROXY TCP4 127.0.0.1 ",
+        VERSION_2,
+        // A handshake record of TLS, which holds a longer message than it does.
+        &[0x16, 3, 1, 0, 5, 1, 0, 1, 0, 3],
+        // A handshake record with the largest length there is.
+        &[0x16, 3, 1, 0xff, 0xff],
+    ];
+    match rng.u8(0..4) {
+        // It says nothing.
+        0 => {}
+        1 => connection.send(begins[rng.usize(..begins.len())])?,
+        // It sends a byte now and then.
+        2 => {
+            for byte in begins[rng.usize(..begins.len())] {
+                connection.send(&[*byte])?;
+                site.pause(rng.u64(1..200));
+            }
+        }
+        // It leaves as a health check does.
+        _ => {
+            connection.send(begins[rng.usize(..begins.len())])?;
+            connection.reset();
+            return Ok(());
+        }
+    }
+    connection.expect_end()
+}
+
 fn count_order(site: &Site<'_>, order: Kind) {
     match order {
         Kind::Panic => site.count(Count::Panics, 1),
@@ -99,9 +139,10 @@ fn kill_from_outside(
 pub fn floods(site: &Site<'_>, mut rng: fastrand::Rng) {
     while !site.stop.is_set() {
         let size = rng.usize(5..40);
-        let flood = Vec::from_iter((0..size).filter_map(|_| Connection::open_from(site, FROM)));
+        let open = |_| Connection::open_bare(site, FROM);
+        let mut flood = Vec::from_iter((0..size).filter_map(open));
         site.count(Count::Hostile, flood.len() as u64);
-        for connection in &flood {
+        for connection in &mut flood {
             if rng.u8(..) < 64 {
                 // It fails if the server has closed it.
                 let _ = connection.send(b"rubbish");

@@ -5,6 +5,10 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     Tcp,
+    /// TCP, encrypted.
+    Tls,
+    /// TCP, with the header of a proxy first.
+    Proxied,
     Udp,
     UnixStream,
     UnixDatagram,
@@ -27,10 +31,22 @@ pub struct Kind {
 }
 
 impl Transport {
-    const ALL: [Self; 4] = [Self::Tcp, Self::Udp, Self::UnixStream, Self::UnixDatagram];
+    const ALL: [Self; 6] = [
+        Self::Tcp,
+        Self::Tls,
+        Self::Proxied,
+        Self::Udp,
+        Self::UnixStream,
+        Self::UnixDatagram,
+    ];
 
     pub fn is_stream(self) -> bool {
-        matches!(self, Self::Tcp | Self::UnixStream)
+        !matches!(self, Self::Udp | Self::UnixDatagram)
+    }
+
+    /// Whether something comes before the first question: a handshake, or the header of a proxy.
+    pub fn has_preamble(self) -> bool {
+        matches!(self, Self::Tls | Self::Proxied)
     }
 
     pub fn is_unix(self) -> bool {
@@ -40,6 +56,8 @@ impl Transport {
     fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Proxied => "proxied",
             Self::Udp => "udp",
             Self::UnixStream => "unix-stream",
             Self::UnixDatagram => "unix-datagram",

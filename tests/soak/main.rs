@@ -7,6 +7,7 @@ mod arguments;
 mod at_rest;
 mod broken_clients;
 mod census;
+mod channel;
 mod closing;
 mod connections;
 mod consistency;
@@ -27,6 +28,9 @@ mod wire;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
+
+use support::certificates::Authority;
+use support::tls_clients::TlsClients;
 
 use crate::arguments::Task;
 use crate::at_rest::AtRest;
@@ -64,10 +68,15 @@ fn soak(time: Duration, seed: u64) -> ExitCode {
     end_after(warm_up + time + BESIDES);
     println!("soak: {} s, --seed {seed}", time.as_secs());
     let (stop, failures) = (Stop::default(), Failures::default());
+    let authority = Authority::new();
+    let tls_clients = TlsClients::new(&authority);
     let ran = tempfile::tempdir()
         .map_err(|error| format!("there is no temporary directory: {error}"))
         .and_then(|directory| {
-            let (mut servers, fresh) = start(directory.path(), &stop, &failures)?;
+            let directory = directory.path();
+            let [certificate, key] = servers::IDENTITY.map(|name| directory.join(name));
+            authority.server(&["localhost"]).copy_to(&certificate, &key);
+            let (mut servers, fresh) = start(directory, &tls_clients, &stop, &failures)?;
             let mut rng = fastrand::Rng::with_seed(seed);
             phase::run(&mut servers, &stop, warm_up, &mut rng);
             let before = at_rest(&mut servers, &fresh, AtRest::after_warm_up)?;
@@ -78,19 +87,20 @@ fn soak(time: Duration, seed: u64) -> ExitCode {
             consistency::check(&servers);
             let sum = |count| servers.iter().map(|it| it.site.counted(count)).sum();
             let sums: [u64; 2] = [site::Count::Exchanges, site::Count::Bytes].map(sum);
+            let count = servers.len();
             for server in servers {
                 server.process.end()?;
             }
-            Ok(sums)
+            Ok((count, sums))
         });
     if let Err(what) = &ran {
         failures.add(what.clone());
     }
     match (ran, failures.first()) {
-        (Ok([exchanges, bytes]), None) => {
+        (Ok((servers, [exchanges, bytes])), None) => {
             println!(
-                "soak passed: {} s, 20 servers, {exchanges} good exchanges, {bytes} bytes looked \
-                 at, nothing left over",
+                "soak passed: {} s, {servers} servers, {exchanges} good exchanges, {bytes} bytes \
+                 looked at, nothing left over",
                 time.as_secs()
             );
             ExitCode::SUCCESS
@@ -117,6 +127,7 @@ fn end_after(time: Duration) {
 /// Starts the servers. Gives also what their processes have at first.
 fn start<'a>(
     directory: &Path,
+    tls_clients: &'a TlsClients,
     stop: &'a Stop,
     failures: &'a Failures,
 ) -> Result<(Vec<Server<'a>>, Vec<AtRest>), String> {
@@ -127,6 +138,7 @@ fn start<'a>(
             kind,
             directory: directory.to_owned(),
             address: Some(address).into(),
+            tls_clients,
             tally: Tally::default(),
             stop,
             failures,

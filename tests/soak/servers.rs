@@ -14,9 +14,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use socketserver::{
-    Address, BaseServer, Deadlines, DrainReport, Error, ForkingMixIn, Limits, ReactorMixIn, Serve,
-    Server, ServerHandle, Statistics, TcpServer, ThreadPoolMixIn, ThreadingMixIn, UdpServer,
-    UnixDatagramServer, UnixStreamServer,
+    Address, BaseServer, Deadlines, DrainReport, Error, ForkingMixIn, Limits, ProxyProtocolMixIn,
+    ReactorMixIn, Serve, Server, ServerHandle, Statistics, TcpServer, ThreadPoolMixIn,
+    ThreadingMixIn, TlsMixIn, TlsOptions, UdpServer, UnixDatagramServer, UnixStreamServer,
 };
 
 use crate::census::Census;
@@ -41,6 +41,9 @@ const DRAIN_TIMEOUT_OF_DATAGRAMS: Duration = Duration::from_secs(4);
 
 /// Short, so that threads are started anew all the time.
 const KEEP_ALIVE: Duration = Duration::from_millis(100);
+
+/// The files of the certificate and of its key, in the directory of the servers.
+pub const IDENTITY: [&str; 2] = ["certificate.pem", "key.pem"];
 
 const MAX_CHILDREN: usize = 12;
 const WORKERS: usize = 4;
@@ -103,6 +106,20 @@ pub fn run(kind: Kind, directory: &Path) -> ExitCode {
     let make = move || Service { in_child };
     let ended = match kind.transport {
         Transport::Tcp => serve(kind, &in_loop, |place| TcpServer::new(place, make)),
+        Transport::Tls => {
+            let [certificate, key] = IDENTITY.map(|name| directory.join(name));
+            let config = TlsOptions::new(certificate, key).load();
+            let config = config.unwrap_or_else(|error| fail(kind, error));
+            serve(kind, &in_loop, |place| {
+                TlsMixIn::new(TcpServer::new(place, make), config.clone())
+                    .handshake_timeout(Some(DEADLINE))
+            })
+        }
+        Transport::Proxied => serve(kind, &in_loop, |place| {
+            ProxyProtocolMixIn::new(TcpServer::new(place, make))
+                .trust("127.0.0.0/8".parse().expect("it is a network"))
+                .header_timeout(Some(DEADLINE))
+        }),
         Transport::Udp => serve(kind, &in_loop, |place| {
             UdpServer::new(place, make).max_packet_size(LONGEST_PACKET)
         }),

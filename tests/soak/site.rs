@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use socket2::SockAddr;
 
+use support::tls_clients::TlsClients;
+
 use crate::kinds::Kind;
 
 /// The longest that anything may take which is expected to happen; what exceeds it is a failure.
@@ -21,6 +23,8 @@ pub struct Site<'a> {
     pub directory: PathBuf,
     /// Where the server is. `None` while it is closed and somebody else may get its port.
     pub address: Mutex<Option<SockAddr>>,
+    /// The clients of servers with TLS, which know the certificate.
+    pub tls_clients: &'a TlsClients,
     pub tally: Tally,
     pub stop: &'a Stop,
     pub failures: &'a Failures,
