@@ -4,7 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::load::{Exchanges, Limits, Load};
+use crate::load::{Limits, Load};
+use crate::memory::resident;
 use crate::process::{ServerKind, ServerProcess};
 use crate::processor::GeneratorKept;
 use crate::table::{Better, Row};
@@ -85,14 +86,17 @@ pub fn exchanges(
 }
 
 /// Resident memory per connection that has done an exchange and is idle. Prints a row.
-pub fn memory(load: &str, pair: Pair, rounds: usize, connections: usize) -> io::Result<()> {
+pub fn memory(
+    load: &str,
+    pair: Pair,
+    rounds: usize,
+    connections: usize,
+    clients: impl Fn(SocketAddr) -> io::Result<Box<dyn Load>>,
+) -> io::Result<()> {
+    let growth = |kind| Ok(growth(kind, &clients)? as f64 / connections as f64);
     let mut bytes = Vec::new();
     for round in 0..rounds {
-        bytes.push(in_turn(
-            round,
-            || memory_of(pair.ours, connections),
-            || memory_of(pair.peer, connections),
-        )?);
+        bytes.push(in_turn(round, || growth(pair.ours), || growth(pair.peer))?);
     }
     println!(
         "{}",
@@ -101,15 +105,19 @@ pub fn memory(load: &str, pair: Pair, rounds: usize, connections: usize) -> io::
     Ok(())
 }
 
-fn memory_of(kind: &ServerKind, connections: usize) -> io::Result<f64> {
+/// By how many bytes the server's memory has grown when the clients are idle.
+fn growth(
+    kind: &ServerKind,
+    clients: impl Fn(SocketAddr) -> io::Result<Box<dyn Load>>,
+) -> io::Result<u64> {
     let server = ServerProcess::start(kind)?;
     server.settle()?;
-    let before = server.resident_memory()?;
-    let clients = Exchanges::over_tcp(server.address(), connections)?;
+    let before = resident(&server)?;
+    let clients = clients(server.address())?;
     server.settle()?;
-    let after = server.resident_memory()?;
+    let after = resident(&server)?;
     drop(clients);
-    Ok((after.saturating_sub(before)) as f64 / connections as f64)
+    Ok(after.saturating_sub(before))
 }
 
 /// Both, the peer first in every other round. The results are ours and the peer's.

@@ -4,12 +4,14 @@
 
 mod comparison;
 mod load;
+mod memory;
 mod peers;
 mod process;
 mod processor;
 mod servers;
 mod shutdown;
 mod table;
+mod tls;
 
 use std::io;
 use std::process::ExitCode;
@@ -19,13 +21,15 @@ use crate::comparison::Pair;
 use crate::load::{Connects, Exchanges, Limits};
 use crate::process::{SERVER_ARGUMENT, ServerKind};
 
-static SERVERS: [&ServerKind; 6] = [
+static SERVERS: [&ServerKind; 8] = [
     &peers::THREAD_LOOP,
     &peers::UDP_LOOP,
     &servers::THREADING,
     &servers::THREAD_POOL,
     &servers::FORKING,
     &servers::UDP,
+    &tls::THREADING,
+    &tls::THREAD_LOOP,
 ];
 
 const THREADING: Pair = Pair {
@@ -45,6 +49,11 @@ const UDP: Pair = Pair {
     peer: &peers::UDP_LOOP,
 };
 
+const TLS: Pair = Pair {
+    ours: &tls::THREADING,
+    peer: &tls::THREAD_LOOP,
+};
+
 /// How much is measured.
 #[derive(Debug)]
 struct Sizes {
@@ -55,6 +64,7 @@ struct Sizes {
     connects: Limits,
     many_connections: usize,
     idle_connections: usize,
+    idle_tls_connections: usize,
     shutdowns: usize,
 }
 
@@ -72,6 +82,7 @@ const FULL: Sizes = Sizes {
     },
     many_connections: 1000,
     idle_connections: 5000,
+    idle_tls_connections: 1000,
     shutdowns: 100,
 };
 
@@ -89,13 +100,14 @@ const TRIAL: Sizes = Sizes {
     },
     many_connections: 20,
     idle_connections: 20,
+    idle_tls_connections: 20,
     shutdowns: 2,
 };
 
 /// A part of the table: its name for the filter, and what prints its rows.
 type Part = (&'static str, fn(&Sizes) -> io::Result<()>);
 
-static PARTS: [Part; 10] = [
+static PARTS: [Part; 13] = [
     ("tcp-1", |sizes| tcp("1 connection", sizes, 1)),
     ("tcp-64", |sizes| tcp("64 connections", sizes, 64)),
     ("tcp-1000", |sizes| {
@@ -119,6 +131,9 @@ static PARTS: [Part; 10] = [
     ("udp-1", |sizes| udp("UDP, 1 client", sizes, 1)),
     ("udp-32", |sizes| udp("UDP, 32 clients", sizes, 32)),
     ("memory", memory),
+    ("tls-handshake", tls_handshakes),
+    ("tls-bulk", tls_bulk),
+    ("tls-memory", tls_memory),
     ("shutdown", shutdown),
 ];
 
@@ -196,7 +211,34 @@ fn udp(load: &str, sizes: &Sizes, clients: usize) -> io::Result<()> {
 fn memory(sizes: &Sizes) -> io::Result<()> {
     let connections = sizes.idle_connections;
     let load = format!("{connections} idle connections");
-    comparison::memory(&load, THREADING, sizes.few_rounds, connections)
+    comparison::memory(&load, THREADING, sizes.few_rounds, connections, |server| {
+        Ok(Box::new(Exchanges::over_tcp(server, connections)?))
+    })
+}
+
+fn tls_handshakes(sizes: &Sizes) -> io::Result<()> {
+    let clients = tls::Clients::new()?;
+    let load = "TLS: connect, exchange, close";
+    comparison::exchanges(load, TLS, sizes.rounds, sizes.connects, |server| {
+        Ok(Box::new(clients.visits(server)))
+    })
+}
+
+fn tls_bulk(sizes: &Sizes) -> io::Result<()> {
+    let clients = tls::Clients::new()?;
+    let load = "TLS: 256 KiB to and fro";
+    comparison::exchanges(load, TLS, sizes.rounds, sizes.exchanges, |server| {
+        Ok(Box::new(clients.connected(server, 1)?))
+    })
+}
+
+fn tls_memory(sizes: &Sizes) -> io::Result<()> {
+    let clients = tls::Clients::new()?;
+    let connections = sizes.idle_tls_connections;
+    let load = format!("TLS: {connections} idle connections");
+    comparison::memory(&load, TLS, sizes.few_rounds, connections, |server| {
+        Ok(Box::new(clients.connected(server, connections)?))
+    })
 }
 
 fn shutdown(sizes: &Sizes) -> io::Result<()> {

@@ -89,6 +89,11 @@ impl ServerProcess {
         line.trim_end().parse().map_err(io::Error::other)
     }
 
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -101,7 +106,7 @@ impl ServerProcess {
     }
 
     fn cpu_time_of_children(&self) -> io::Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
         // The name, in parentheses, may hold spaces; cutime and cstime are fields 16 and 17.
         let after_name = stat.rsplit(')').next().unwrap_or_default();
         let ticks = after_name
@@ -124,17 +129,6 @@ impl ServerProcess {
             }
         }
         Err(io::Error::other("an idle server does not come to rest"))
-    }
-
-    /// The bytes of its memory that are resident.
-    pub fn resident_memory(&self) -> io::Result<u64> {
-        let memory = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
-        let kilobytes = memory
-            .lines()
-            .find_map(|line| line.strip_prefix("Rss:")?.strip_suffix("kB"))
-            .ok_or_else(|| io::Error::other("the system does not tell the resident memory"))?;
-        let kilobytes: u64 = kilobytes.trim().parse().map_err(io::Error::other)?;
-        Ok(kilobytes * 1024)
     }
 }
 

@@ -3,8 +3,7 @@
 //! `benches/README.md` tells how to run it and how to read the table.
 
 mod ordinary;
-// The two benchmarks share how servers and processors are kept apart; each uses its own part of it.
-#[allow(dead_code)]
+// The two benchmarks share how servers and processors are kept apart.
 #[path = "../against_peers/process.rs"]
 mod process;
 #[path = "../against_peers/processor.rs"]

@@ -74,6 +74,15 @@ impl TlsClients {
         Self { config, name }
     }
 
+    /// The same clients, each of which makes a full handshake.
+    pub fn without_resumption(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::disabled();
+        let config = Arc::new(config);
+        let name = self.name.clone();
+        Self { config, name }
+    }
+
     /// The same clients, which offer these protocols.
     pub fn offering(&self, protocols: &[&str]) -> Self {
         let mut config = ClientConfig::clone(&self.config);
