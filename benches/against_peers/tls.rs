@@ -60,11 +60,13 @@ struct Echo;
 impl RequestHandler for Echo {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
         let mut buffer = [0; BUFFER];
-        while request.wait()? {
+        loop {
             let count = request.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(());
+            }
             request.write_all(&buffer[..count])?;
         }
-        Ok(())
     }
 }
 
