@@ -1,12 +1,14 @@
 //! TLS where a whole process counts: forked children, threads, descriptors, the log.
 
+use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use socketserver::{
-    ForkingMixIn, ReactorMixIn, Serve, TcpServer, ThreadingMixIn, TlsConfig, TlsMixIn, TlsOptions,
+    ForkingMixIn, ReactorMixIn, Serve, StreamRequest, TcpServer, ThreadingMixIn, TlsConfig,
+    TlsMixIn, TlsOptions, handler_fn,
 };
 use support::certificates::Authority;
 use support::clients::StreamClient;
@@ -57,6 +59,44 @@ fn children_make_handshakes_and_resume_the_sessions_of_other_children() {
             assert_eq!(client.exchange("hello"), "hello");
             assert_eq!(client.is_resumed(), number > 0);
         }
+        running.close();
+        assert_eq!(children(), []);
+    });
+}
+
+#[test]
+fn a_child_begins_the_encryption_in_the_middle_of_a_conversation() {
+    alone(|| {
+        let authority = Authority::new();
+        let config = localhost(&authority);
+        let factory = handler_fn(move |request: &mut StreamRequest| {
+            while let Some(line) = request.next_line(100)? {
+                if line == "STARTTLS" {
+                    request.write_all(b"go ahead\n")?;
+                    request.start_tls(&config)?;
+                } else {
+                    let version = request.tls_session().map_or("plain", |it| it.version());
+                    let answer = format!("{line} over {version}\n");
+                    request.write_all(answer.as_bytes())?;
+                }
+            }
+            Ok(())
+        });
+        let server = TcpServer::new(LOOPBACK, factory).mix_in(ForkingMixIn::new);
+        let running = RunningServer::start(server.bind().unwrap());
+        for (version, name) in VERSIONS {
+            let mut plain = StreamClient::connect(&running.address());
+            plain.send("hello\n");
+            assert_eq!(plain.line(), "hello over plain");
+            plain.send("STARTTLS\n");
+            assert_eq!(plain.line(), "go ahead");
+            let mut client = TlsClients::with(&authority, &[version], None).over(plain);
+            assert_eq!(client.exchange("hello"), format!("hello over {name}"));
+            client.finish_sending();
+            assert_eq!(client.rest().unwrap(), b"");
+        }
+        let handle = running.handle();
+        eventually("both have ended", || handle.statistics().finished == 2);
         running.close();
         assert_eq!(children(), []);
     });

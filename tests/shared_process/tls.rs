@@ -124,6 +124,28 @@ fn a_client_chooses_the_certificate_by_the_name_that_it_asks_for() {
 }
 
 #[test]
+fn a_client_that_knows_the_highest_authority_alone_is_sent_the_one_between() {
+    let authority = Authority::new();
+    let identity = authority.server_by_an_authority_below(&["localhost"]);
+    let running = serve(&options(&identity).load().unwrap());
+    let clients = TlsClients::new(&authority);
+    let mut client = clients.connect(&running.address());
+    assert_eq!(client.exchange("hello"), "hello");
+    assert_eq!(client.tls().peer_certificates().unwrap().len(), 2);
+    running.close();
+
+    // Without it, the client does not trust the server.
+    let chain = fs::read_to_string(&identity.certificate).unwrap();
+    let (_, second) = chain.match_indices("-----BEGIN").nth(1).unwrap();
+    let first = chain.rsplit_once(second).unwrap().0;
+    fs::write(&identity.certificate, first).unwrap();
+    let running = serve(&options(&identity).load().unwrap());
+    let refused = clients.try_connect(&running.address()).unwrap_err();
+    assert!(refused.to_string().contains("UnknownIssuer"), "{refused}");
+    running.close();
+}
+
+#[test]
 fn required_client_certificates_are_verified_and_the_handler_knows_the_client() {
     let authority = Authority::new();
     let server = authority.server(&["localhost"]);

@@ -1,6 +1,7 @@
 //! Certificates for the servers and clients of a test, made anew each time.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -64,6 +65,37 @@ impl Authority {
             .push(DnType::CommonName, &*names[0]);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.sign(params)
+    }
+
+    /// As [`server`](Self::server), but signed by an authority below this one, whose certificate is
+    /// the second in the file.
+    pub fn server_by_an_authority_below(&self, names: &[&str]) -> Identity {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "An authority below");
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let below = Self {
+            directory: tempfile::tempdir().unwrap(),
+            issuer: Issuer::new(params, key),
+        };
+        let signed = below.server(names);
+        let serial = signed.serial;
+        let identity = Identity {
+            certificate: self.path(&format!("{serial}.pem")),
+            key: self.path(&format!("{serial}.key")),
+            serial,
+        };
+        signed.copy_to(&identity.certificate, &identity.key);
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .open(&identity.certificate)
+            .unwrap();
+        file.write_all(certificate.pem().as_bytes()).unwrap();
+        identity
     }
 
     /// A certificate for a client of this name, in the organization `Navy`.
