@@ -1,13 +1,14 @@
 //! A content that is not whole yet: [`Partial`].
 
 use std::fmt::Write;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, openat, renameat, renameat_with, unlinkat,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, openat, renameat, renameat_with, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
@@ -104,6 +105,26 @@ impl Partial {
             (partial.hasher, partial.length) = digest.of_file(&partial.file, length, seen)?;
         }
         Ok(partial)
+    }
+
+    /// Excludes other programs that have this partial file open (flock). Returns false if one of
+    /// them was here first, and has perhaps given the file its name.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn try_lock(&self) -> io::Result<bool> {
+        match self.file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let own = fstat(&self.file)?;
+        match statat(&self.directory, &*self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(named) => Ok((named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The number of bytes that are there.

@@ -17,6 +17,8 @@ fn the_list_has_a_line_per_handler_in_aligned_columns() {
         "hello",
         "chat",
         "shell",
+        #[cfg(feature = "files")]
+        "files",
         "operator",
     ];
     assert_eq!(list.lines().count(), names.len());

@@ -14,6 +14,8 @@ mod client_shell;
 mod command_source;
 mod datagram_loops;
 mod exposure;
+#[cfg(feature = "files")]
+mod files;
 mod health_checks;
 mod inherited;
 mod listing;

@@ -43,6 +43,45 @@ pub fn size(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Parses a size in bytes, with the units of [`size`] and `TiB`: whatever a disk may have.
+///
+/// # Errors
+///
+/// Why the text is no such size.
+#[cfg(feature = "files")]
+pub fn large_size(text: &str) -> Result<u64, String> {
+    let in_unit = |&(unit, bytes)| Some((text.strip_suffix(unit)?, bytes));
+    let (number, unit) = LARGE_UNITS.iter().find_map(in_unit).unwrap_or((text, 1));
+    if number.is_empty() || !number.bytes().all(|digit| digit.is_ascii_digit()) {
+        let units = "KiB, MiB, GiB or TiB";
+        return Err(format!(
+            "write a number of bytes, or of {units}, such as 2GiB"
+        ));
+    }
+    let bytes = number.parse().ok().and_then(|it: u64| it.checked_mul(unit));
+    bytes
+        .filter(|bytes| i64::try_from(*bytes).is_ok())
+        .ok_or_else(|| "no disk has as much".to_owned())
+}
+
+/// A size as [`large_size`] reads it.
+#[cfg(feature = "files")]
+pub fn shown_size(bytes: u64) -> String {
+    let fits = |&&(_, unit): &&(&str, u64)| bytes >= unit && bytes.is_multiple_of(unit);
+    match LARGE_UNITS.iter().rev().find(fits) {
+        Some((name, unit)) => format!("{}{name}", bytes / unit),
+        None => bytes.to_string(),
+    }
+}
+
+#[cfg(feature = "files")]
+const LARGE_UNITS: [(&str, u64); 4] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -107,6 +146,32 @@ mod tests {
         ] {
             let error = size(text).unwrap_err();
             assert!(error.contains(reason), "{text:?}: {error}");
+        }
+    }
+
+    #[cfg(feature = "files")]
+    #[test]
+    fn a_large_size_is_read_as_it_is_shown() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1000", 1000),
+            ("1KiB", 1 << 10),
+            ("1536KiB", 3 << 19),
+            ("500MiB", 500 << 20),
+            ("8388607TiB", 8_388_607 << 40),
+        ] {
+            assert_eq!(large_size(text), Ok(bytes));
+            assert_eq!(shown_size(bytes), text);
+        }
+        for text in [
+            "",
+            "-1",
+            "1.5GiB",
+            "1 KiB",
+            "8388608TiB",
+            "99999999999999999999",
+        ] {
+            large_size(text).unwrap_err();
         }
     }
 

@@ -35,6 +35,11 @@ pub enum Task {
     /// "quit" or the end of the input ends the conversation. The exit status is 1 if the server is
     /// not there, leaves before the end, or makes no sense.
     Client(Box<client::Options>),
+    /// Changes or lists the accounts of the file service
+    ///
+    /// A password is asked for without an echo, or else is the first line of standard input.
+    #[cfg(feature = "files")]
+    Users(crate::users::Options),
 }
 
 impl CommandLine {

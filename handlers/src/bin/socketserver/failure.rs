@@ -31,6 +31,10 @@ pub enum Failure {
     #[cfg(feature = "tls")]
     #[error("{0}")]
     Tls(String),
+    /// The accounts, the homes or the password of the file service.
+    #[cfg(feature = "files")]
+    #[error("{0}")]
+    Files(String),
     /// A problem on this side: standard input or standard output.
     #[error(transparent)]
     Here(Problem),
@@ -80,6 +84,14 @@ pub enum Problem {
     Nonsense(String),
     #[error("the answer makes no sense: {0}; check what runs there, and its --framing")]
     NoFrame(FramingError),
+    /// The file service does not do what it is asked for.
+    #[cfg(feature = "files")]
+    #[error("{0}")]
+    Refused(socketserver_handlers::files::Refusal),
+    /// A file on this side.
+    #[cfg(feature = "files")]
+    #[error("{0}")]
+    LocalFile(String),
     #[error("the conversation failed: {0}")]
     Io(io::Error),
 }
@@ -145,6 +157,8 @@ impl Problem {
     pub fn at(self, url: &Url) -> Failure {
         match self {
             Self::Input(_) | Self::Output(_) | Self::LineTooLong(_) => Failure::Here(self),
+            #[cfg(feature = "files")]
+            Self::LocalFile(_) => Failure::Here(self),
             problem => Failure::There(url.clone(), problem),
         }
     }

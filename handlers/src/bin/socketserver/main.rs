@@ -24,8 +24,12 @@ mod command_line;
 mod console;
 mod factory;
 mod failure;
+#[cfg(feature = "files")]
+mod files_options;
 mod inherited;
 mod mix_in;
+#[cfg(feature = "files")]
+mod passwords;
 mod registry;
 mod remote;
 mod serve;
@@ -34,6 +38,8 @@ mod standard_error;
 mod standard_streams;
 mod stop;
 mod url;
+#[cfg(feature = "files")]
+mod users;
 
 use std::env;
 use std::io;
@@ -60,6 +66,8 @@ fn main() -> ExitCode {
             served => served,
         },
         Task::Client(options) => client::run(*options),
+        #[cfg(feature = "files")]
+        Task::Users(options) => users::run(&options),
     };
     exit(done, &mut command)
 }

@@ -11,6 +11,8 @@ use socketserver_handlers::{Echo, Greeting, Hello, Time, Upper, UpperLoop};
 use crate::console;
 use crate::factory::Factory;
 use crate::failure::Failure;
+#[cfg(feature = "files")]
+use crate::files_options::FilesOptions;
 use crate::mix_in::MixIn;
 use crate::remote::Exposure;
 use crate::shell_options::{FramingOption, LimitOptions};
@@ -61,8 +63,8 @@ pub enum Service {
     Datagram(DatagramUrl, MakeFactory<DatagramRequest>),
 }
 
-/// Every handler. The ports are the tutorial's, but for `echo`, which the tutorial lacks: the
-/// well-known port 7 is for privileged programs.
+/// Every handler. The ports are the tutorial's, but for `echo`, which the tutorial lacks, and
+/// `files`, for which it has none: the well-known ports 7 and 21 are for privileged programs.
 pub static HANDLERS: &[Entry] = &[
     Entry {
         name: "echo",
@@ -143,6 +145,17 @@ pub static HANDLERS: &[Entry] = &[
         options: shell_options,
         mixins: ANY_MIX_IN,
         exposure: Exposure::ThisMachine("whoever reaches it can run every command that you can"),
+    },
+    #[cfg(feature = "files")]
+    Entry {
+        name: "files",
+        summary: "logs users in, and keeps their files in homes",
+        default_address: Url::local_tcp(8021),
+        stream: Some(FilesOptions::factory),
+        datagram: None,
+        options: FilesOptions::augment_args,
+        mixins: ANY_MIX_IN,
+        exposure: Exposure::Anywhere,
     },
     Entry {
         name: "operator",

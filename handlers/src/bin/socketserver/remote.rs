@@ -140,6 +140,32 @@ pub fn permit_server(ip: IpAddr) -> Result<(), Failure> {
     }
 }
 
+/// Refuses a URL to which passwords would come from other machines, over connections that are not
+/// encrypted.
+///
+/// # Errors
+///
+/// Why the URL is refused, and what to do.
+#[cfg(feature = "files")]
+pub fn permit_passwords(url: &Url) -> Result<(), Failure> {
+    let place = url.host_port();
+    let addresses = place
+        .and_then(|place| place.addresses().ok())
+        .unwrap_or_default();
+    match addresses
+        .into_iter()
+        .find_map(|address| remote(address.ip()))
+    {
+        Some(ip) => Err(Failure::usage(format!(
+            "{url} is not served: {}, and everybody between could read the passwords; encrypt with \
+             --tls-cert, listen on 127.0.0.1, on [::1] or on a Unix socket, or give \
+             --allow-plain-passwords if that is what you want",
+            reachable(ip)
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// The rule: an address is remote unless it is a loopback address. Returns an IPv4 address in an
 /// IPv6 one (`::ffff:127.0.0.1`) as IPv4.
 fn remote(ip: IpAddr) -> Option<IpAddr> {

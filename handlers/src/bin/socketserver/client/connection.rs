@@ -3,10 +3,14 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
+#[cfg(feature = "files")]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+#[cfg(feature = "files")]
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 #[cfg(feature = "tls")]
 use rustls::ClientConnection;
 use socket2::{Domain, SockAddr, Type};
@@ -70,6 +74,34 @@ pub struct Connection {
     /// Set if the connection is encrypted.
     #[cfg(feature = "tls")]
     tls: Option<Box<ClientConnection>>,
+}
+
+#[cfg(feature = "files")]
+impl Connection {
+    /// Whether something has arrived, or the server has ended the connection.
+    pub fn has_arrived(&self) -> bool {
+        let mut sockets = [PollFd::new(
+            self.plain.socket.descriptor(),
+            PollFlags::POLLIN,
+        )];
+        poll(&mut sockets, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Whether nobody between here and the server can listen: the connection is encrypted, or does
+    /// not leave this machine.
+    pub fn is_private(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return true;
+        }
+        match &self.plain.socket {
+            Socket::Tcp(stream) => {
+                let peer = stream.peer_addr();
+                peer.is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
+            }
+            Socket::Unix(_) => true,
+        }
+    }
 }
 
 #[cfg(feature = "tls")]
@@ -184,6 +216,14 @@ enum Socket {
 }
 
 impl Socket {
+    #[cfg(feature = "files")]
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+
     fn open(url: &StreamUrl, time: &mut TimeLeft) -> io::Result<Self> {
         match url {
             StreamUrl::Tcp(place) => connect_tcp(place, time).map(Self::Tcp),

@@ -11,7 +11,10 @@ mod connection;
 mod conversation;
 mod datagrams;
 mod echoed;
+#[cfg(feature = "files")]
+mod files;
 mod friends;
+mod link_options;
 mod one_reply;
 mod options;
 mod programs;
@@ -56,6 +59,8 @@ pub fn run(options: Options) -> Result<(), Failure> {
         Program::Chat(options) => chat(options),
         Program::Shell(options) => shell(&options),
         Program::CommandRunner(options) => run_commands(&options),
+        #[cfg(feature = "files")]
+        Program::Files(options) => files::run(&options),
     }
 }
 

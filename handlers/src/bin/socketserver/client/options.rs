@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+#[cfg(feature = "files")]
+use super::files::options::Files;
 use super::friends::Friend;
-#[cfg(feature = "tls")]
-use super::tls::TlsArguments;
+use super::link_options::LinkOptions;
 use crate::amounts::seconds;
-use crate::auth_options::AuthOptions;
 use crate::failure::Failure;
 use crate::registry::Entry;
 use crate::shell_options::{FramingOption, LimitOptions};
@@ -53,6 +53,14 @@ pub enum Program {
     /// The counterpart of "serve operator". The log shows the commands.
     #[command(name = "operated")]
     CommandRunner(CommandRunner),
+    /// Logs in to a file service: lists, gets and puts files, with a prompt or by commands
+    ///
+    /// Without a command on the command line, the commands come from standard input, a line each.
+    /// In a terminal there is a prompt, with history and completion. Elsewhere the first command
+    /// that fails ends the session. A transfer that was broken off goes on where it was, when it is
+    /// asked for again.
+    #[cfg(feature = "files")]
+    Files(Box<Files>),
 }
 
 #[derive(Debug, Args)]
@@ -135,17 +143,6 @@ pub struct CommandRunner {
     /// listen at the address before your server does, and do here whatever you can.
     #[arg(long)]
     pub obey_any_user: bool,
-}
-
-/// What both sides of a connection agree on before the conversation.
-#[derive(Debug, Args)]
-pub struct LinkOptions {
-    #[command(flatten)]
-    pub auth: AuthOptions,
-
-    #[cfg(feature = "tls")]
-    #[command(flatten)]
-    pub tls: TlsArguments,
 }
 
 /// The address of the server.

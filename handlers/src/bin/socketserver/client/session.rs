@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::connection::Connector;
 use super::conversation::converse;
 use super::datagrams::Datagrams;
-use super::options::LinkOptions;
+use super::link_options::LinkOptions;
 use super::programs::{Connections, Program, User};
 use crate::failure::Failure;
 use crate::url::{DatagramUrl, Url};

@@ -1,0 +1,71 @@
+//! The options of the file service.
+
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args, FromArgMatches};
+use socketserver::StreamRequest;
+use socketserver_handlers::files::{FileService, FileSession};
+
+use crate::amounts::large_size;
+use crate::factory::Factory;
+use crate::failure::Failure;
+use crate::remote;
+use crate::url::Url;
+
+/// The options that only the file service has.
+#[derive(Debug, Args)]
+pub struct FilesOptions {
+    /// The directory of the homes: a directory for each user, which is made at the first login
+    #[arg(long, value_name = "DIR")]
+    root: PathBuf,
+
+    /// The file of the accounts, which "socketserver users" makes; a change is in force at once
+    #[arg(long, value_name = "FILE")]
+    users: PathBuf,
+
+    /// The most bytes that the files of a user may have, such as 2GiB, unless the account has more
+    ///
+    /// "socketserver users quota" sets the quota of a single account, which goes before this one.
+    #[arg(long, value_name = "SIZE", value_parser = large_size)]
+    quota: Option<u64>,
+
+    /// Take passwords also from other machines over connections that are not encrypted
+    ///
+    /// Whoever is between client and server can read the passwords and all files. With --tls-cert
+    /// this option has no use.
+    #[arg(long)]
+    allow_plain_passwords: bool,
+}
+
+impl FilesOptions {
+    /// The handlers of a service with these options.
+    ///
+    /// # Errors
+    ///
+    /// If a password could be read on its way, or the service cannot use its files.
+    pub fn factory(matches: &ArgMatches) -> Result<Factory<StreamRequest>, Failure> {
+        let options = Self::from_arg_matches(matches)?;
+        if !options.allow_plain_passwords && !is_encrypted(matches) {
+            for url in matches.get_many::<Url>("listen").into_iter().flatten() {
+                remote::permit_passwords(url)?;
+            }
+        }
+        let service = FileService::new(&options.root, &options.users);
+        let mut service = service.map_err(|error| Failure::Files(error.to_string()))?;
+        if let Some(bytes) = options.quota {
+            service = service.quota(bytes);
+        }
+        if options.allow_plain_passwords {
+            service = service.allow_plain_passwords();
+        }
+        Ok(Box::new(move || {
+            Box::new(FileSession::new(service.clone()))
+        }))
+    }
+}
+
+/// Whether the server has a certificate.
+fn is_encrypted(matches: &ArgMatches) -> bool {
+    let certificate = matches.try_contains_id("tls_cert");
+    certificate.unwrap_or(false)
+}

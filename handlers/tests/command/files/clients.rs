@@ -1,0 +1,223 @@
+//! Clients beside one another, and clients that do not do their part.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use socketserver_handlers::files::{Answer, Code, ContentDigest, Greeting, Refusal, Request};
+
+use super::site::{Site, content};
+use crate::served::Served;
+
+/// A client that does what a test wants, byte for byte.
+pub struct Raw(pub TcpStream);
+
+impl Raw {
+    /// A client whose user has logged in.
+    pub fn log_in(served: &Served) -> Self {
+        let mut raw = Self(served.connect());
+        Greeting::read(&mut raw.0).unwrap().unwrap();
+        let login = Request {
+            user: Some("ada".to_owned()),
+            password: Some("sesame".to_owned()),
+            ..Request::new("login")
+        };
+        raw.ask(&login).unwrap();
+        raw
+    }
+
+    pub fn ask(&mut self, request: &Request) -> Result<Answer, Refusal> {
+        request.write(&mut self.0).unwrap();
+        self.read()
+    }
+
+    pub fn read(&mut self) -> Result<Answer, Refusal> {
+        Answer::read(&mut self.0).unwrap()
+    }
+
+    /// Announces a content.
+    pub fn put(&mut self, path: &str, content: &[u8]) -> Result<Answer, Refusal> {
+        let mut hasher = ContentDigest::Sha256.hasher();
+        hasher.update(content);
+        self.ask(&Request {
+            path: Some(path.to_owned()),
+            size: Some(content.len() as u64),
+            hash: Some(hasher.hex()),
+            ..Request::new("put")
+        })
+    }
+
+    pub fn part(&mut self, offset: u64, body: &[u8]) {
+        let part = Request {
+            offset: Some(offset),
+            data_size: body.len() as u64,
+            ..Request::new("part")
+        };
+        let mut message = Vec::new();
+        part.write(&mut message).unwrap();
+        message.extend(body);
+        self.0.write_all(&message).unwrap();
+    }
+
+    pub fn get(&mut self, path: &str) -> Result<Answer, Refusal> {
+        let path = Some(path.to_owned());
+        self.ask(&Request {
+            path,
+            ..Request::new("get")
+        })
+    }
+}
+
+#[test]
+fn of_two_sessions_that_write_one_name_one_is_refused() {
+    let site = Site::new();
+    for mixin in ["threading", "forking", "reactor"] {
+        let served = site.serve(&["--mixin", mixin]);
+        let mut one = Raw::log_in(&served);
+        let mut other = Raw::log_in(&served);
+        one.put("a", b"hello").unwrap();
+        // Another content, and another path to the same name.
+        for path in ["a", "./a", "/a"] {
+            let refusal = other.put(path, b"other").unwrap_err();
+            assert_eq!(refusal.code(), Code::Busy, "{mixin}");
+        }
+        other.put("b", b"other").unwrap();
+        other.part(0, b"other");
+        other.read().unwrap();
+        // The first is gone, and its name is free.
+        drop(one);
+        let refused = Some(Code::Busy);
+        while other.put("a", b"other").map_err(|it| it.code()).err() == refused {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        other.part(0, b"other");
+        other.read().unwrap();
+        assert_eq!(fs::read(site.home("a")).unwrap(), b"other");
+        fs::remove_file(site.home("a")).unwrap();
+        fs::remove_file(site.home("b")).unwrap();
+        drop(other);
+        served.stop();
+    }
+}
+
+#[test]
+fn a_client_that_stands_still_is_ended_and_its_bytes_are_kept() {
+    let site = Site::new();
+    let content = content(3_000_000);
+    fs::write(site.home("big"), &content).unwrap();
+    for mixin in ["threading", "reactor"] {
+        let mut served = site.serve(&["--mixin", mixin, "--progress-timeout", "0.3"]);
+        let mut silent = Raw::log_in(&served);
+        silent.put("a", &content).unwrap();
+        silent.part(0, &content[..100_000]);
+        // Reads nothing, so that the server cannot send.
+        let mut deaf = Raw::log_in(&served);
+        for _ in 0..20 {
+            let get = Request {
+                path: Some("big".to_owned()),
+                ..Request::new("get")
+            };
+            get.write(&mut deaf.0).unwrap();
+        }
+        let begin = Instant::now();
+        assert_eq!(silent.0.read(&mut [0]).unwrap_or(0), 0);
+        assert!(begin.elapsed() >= Duration::from_millis(250));
+        let mut next = Raw::log_in(&served);
+        match next.put("a", &content).unwrap() {
+            Answer::Send { offset, .. } => assert_eq!(offset, 100_000),
+            other => panic!("{other:?}"),
+        }
+        fs::remove_file(partial(&site)).unwrap();
+        drop((next, silent));
+        for _ in ["silent", "deaf"] {
+            served.wait_for_log("progress deadline");
+        }
+        // Whoever reads late finds the end of the connection.
+        let mut received = Vec::new();
+        let _ = deaf.0.read_to_end(&mut received);
+        assert!(received.len() < 20 * content.len());
+        served.stop();
+    }
+}
+
+/// The partial file in the home.
+fn partial(site: &Site) -> std::path::PathBuf {
+    let mut names = super::site::names(&site.home("")).into_iter();
+    site.home(&names.find(|name| name.ends_with(".part")).unwrap())
+}
+
+#[test]
+fn a_slow_client_has_as_long_as_it_needs_while_bytes_move() {
+    let site = Site::new();
+    // Together much longer than the bound.
+    let served = site.serve(&["--idle-timeout", "0.5", "--progress-timeout", "0.5"]);
+    let mut slow = Raw::log_in(&served);
+    let content = content(1000);
+    slow.put("a", &content).unwrap();
+    let begin = Instant::now();
+    for (number, piece) in content.chunks(100).enumerate() {
+        slow.part(100 * number as u64, piece);
+        std::thread::sleep(Duration::from_millis(80));
+    }
+    assert!(begin.elapsed() > Duration::from_millis(500));
+    slow.read().unwrap();
+    assert_eq!(fs::read(site.home("a")).unwrap(), content);
+    served.stop();
+}
+
+#[test]
+fn a_server_that_stops_lets_a_transfer_end() {
+    let site = Site::new();
+    for mixin in ["threading", "reactor", "forking"] {
+        let served = site.serve(&["--mixin", mixin]);
+        let mut client = Raw::log_in(&served);
+        let mut idle = Raw::log_in(&served);
+        client.put("a", b"hello").unwrap();
+        client.part(0, b"he");
+        served.signal(nix::sys::signal::Signal::SIGTERM);
+        // The idle connection is closed at once.
+        assert_eq!(idle.0.read(&mut [0]).unwrap(), 0);
+        client.part(2, b"llo");
+        assert!(
+            matches!(client.read(), Ok(Answer::Stored { .. })),
+            "{mixin}"
+        );
+        assert_eq!(client.0.read(&mut [0]).unwrap(), 0);
+        let (status, _, log) = served.exit();
+        assert_eq!(status, Some(0), "{log}");
+        assert_eq!(fs::read(site.home("a")).unwrap(), b"hello");
+        fs::remove_file(site.home("a")).unwrap();
+    }
+}
+
+#[test]
+fn a_refusal_in_the_middle_is_read_although_the_client_goes_on_sending() {
+    let site = Site::new();
+    let served = site.serve(&[]);
+    let mut client = Raw::log_in(&served);
+    let content = content(2_000_000);
+    client.put("a", &content).unwrap();
+    client.part(0, &content[..1_000_000]);
+    // A part that does not fit; the rest is sent before the refusal is read.
+    client.part(5, &content[..1_000_000]);
+    client.part(1_000_000, &content[1_000_000..]);
+    let refusal = client.read().unwrap_err();
+    assert_eq!(
+        (refusal.code(), refusal.offset()),
+        (Code::BadRequest, Some(1_000_000))
+    );
+    match client.put("a", &content).unwrap() {
+        Answer::Send { offset, .. } => assert_eq!(offset, 1_000_000),
+        other => panic!("{other:?}"),
+    }
+    client.part(1_000_000, &content[1_000_000..]);
+    client.read().unwrap();
+    assert!(fs::read(site.home("a")).unwrap() == content);
+    // A download for the eye of this test, whose answer is whole.
+    assert!(matches!(
+        client.get("a"),
+        Ok(Answer::Begin { offset: 0, .. })
+    ));
+    served.stop();
+}

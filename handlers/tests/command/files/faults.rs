@@ -1,0 +1,257 @@
+//! Servers that do not do their part: whatever they send, nothing wrong has a name here.
+
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
+use std::thread;
+
+use socketserver_handlers::files::{Answer, Entry, Greeting, Kind, Request};
+
+use super::site::{Site, names, stderr};
+
+/// A server that answers commands after the login with the messages of `answer`, or closes.
+fn serve(answer: impl Fn(&Request) -> Vec<u8> + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            // A client that leaves ends its conversation alone.
+            let _ = talk(client.unwrap(), &answer);
+        }
+    });
+    url
+}
+
+fn talk(mut client: TcpStream, answer: &impl Fn(&Request) -> Vec<u8>) -> std::io::Result<()> {
+    Greeting::new().write(&mut client)?;
+    while let Some(request) = Request::read(&mut client)? {
+        let bytes = match &*request.command {
+            "login" => message(&Answer::Welcome {
+                user: "ada".to_owned(),
+                path: "/".to_owned(),
+                quota: None,
+            }),
+            _ => answer(&request),
+        };
+        if bytes.is_empty() {
+            break;
+        }
+        client.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
+fn message(answer: &Answer) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    answer.write(&mut bytes).unwrap();
+    bytes
+}
+
+fn entry(name: &str, kind: Kind) -> Entry {
+    Entry {
+        name: name.to_owned(),
+        kind,
+        size: 5,
+        modified: 0,
+        version: Some("1".to_owned()),
+    }
+}
+
+/// A server with one file of five bytes, whose download is `download`.
+fn with_download(download: Vec<u8>) -> String {
+    serve(move |request| match &*request.command {
+        "stat" => message(&Answer::Entry {
+            entry: entry("a", Kind::File),
+        }),
+        _ => download.clone(),
+    })
+}
+
+const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+
+/// The messages of a download.
+fn download(begin: u64, offset: u64, body: &[u8], hash: &str) -> Vec<u8> {
+    let version = "1".to_owned();
+    let (size, data_size) = (5, body.len() as u64);
+    let hash = hash.to_owned();
+    [
+        message(&Answer::Begin {
+            size,
+            version,
+            offset: begin,
+        }),
+        message(&Answer::Part { offset, data_size }),
+        body.to_vec(),
+        message(&Answer::Sent { size, hash }),
+    ]
+    .concat()
+}
+
+#[test]
+fn a_download_that_is_wrong_in_any_way_never_has_its_name() {
+    let site = Site::new();
+    let good = with_download(download(0, 0, b"hello", HELLO));
+    site.succeed(&good, &["get", "a", "good"]);
+    let whole = download(0, 0, b"hello", HELLO);
+    let cases = [
+        download(0, 0, b"jello", HELLO),
+        download(0, 0, b"hello", &"0".repeat(64)),
+        download(0, 0, b"hello", "nonsense"),
+        download(0, 0, b"hell", HELLO),
+        download(0, 0, b"hello, world", HELLO),
+        download(0, 3, b"hello", HELLO),
+        download(3, 3, b"lo", HELLO),
+        whole[..whole.len() - 30].to_vec(),
+        b"\xff\xff\xff\x7f".to_vec(),
+        b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
+        message(&Answer::Bye),
+        Vec::new(),
+    ];
+    for (number, wrong) in cases.into_iter().enumerate() {
+        let url = with_download(wrong);
+        // One of the servers waits, as the client does.
+        let options = ["--retries", "0", "--timeout", "1", "get", "a"];
+        let output = site.run(&url, &options);
+        assert_eq!(output.status.code(), Some(1), "{number}");
+        assert!(!site.local("a").exists(), "{number}");
+        for name in names(&site.local("")) {
+            if name.ends_with(".part") {
+                fs::remove_file(site.local(&name)).unwrap();
+            }
+        }
+    }
+    assert_eq!(names(&site.local("")), ["good"]);
+}
+
+#[test]
+fn whatever_names_a_server_sends_nothing_is_written_elsewhere() {
+    let site = Site::new();
+    fs::create_dir(site.local("target")).unwrap();
+    symlink("..", site.local("target/link")).unwrap();
+    for name in [
+        "../evil",
+        "..",
+        ".",
+        "",
+        "/tmp/evil",
+        "x/../../evil",
+        "%2e%2e%2fevil",
+        "a%00",
+        "a%",
+    ] {
+        for kind in [Kind::File, Kind::Directory] {
+            let name = name.to_owned();
+            let url = serve(move |request| match &*request.command {
+                "stat" if request.path.as_deref() == Some("/") => message(&Answer::Entry {
+                    entry: entry("", Kind::Directory),
+                }),
+                "stat" => message(&Answer::Entry {
+                    entry: entry("a", Kind::File),
+                }),
+                "list" => [
+                    message(&Answer::Entries {
+                        entries: vec![entry(&name, kind)],
+                    }),
+                    message(&Answer::End { count: 1 }),
+                ]
+                .concat(),
+                _ => download(0, 0, b"hello", HELLO),
+            });
+            let output = site.run(&url, &["--retries", "0", "get", "-r", "/", "target"]);
+            assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        }
+    }
+    // A directory of the server, where a link is here.
+    let url = serve(
+        |request| match (&*request.command, request.path.as_deref()) {
+            ("stat", Some("/")) => message(&Answer::Entry {
+                entry: entry("", Kind::Directory),
+            }),
+            ("stat", _) => message(&Answer::Entry {
+                entry: entry("a", Kind::File),
+            }),
+            ("list", Some("/")) => [
+                message(&Answer::Entries {
+                    entries: vec![entry("link", Kind::Directory)],
+                }),
+                message(&Answer::End { count: 1 }),
+            ]
+            .concat(),
+            ("list", _) => [
+                message(&Answer::Entries {
+                    entries: vec![entry("a", Kind::File)],
+                }),
+                message(&Answer::End { count: 1 }),
+            ]
+            .concat(),
+            _ => download(0, 0, b"hello", HELLO),
+        },
+    );
+    let output = site.run(&url, &["--retries", "0", "get", "-f", "-r", "/", "target"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert_eq!(names(&site.local("")), ["target"]);
+    assert_eq!(names(&site.local("target")), ["link"]);
+}
+
+#[test]
+fn a_tree_without_end_has_an_end_here() {
+    let site = Site::new();
+    let url = serve(|request| match &*request.command {
+        "stat" => message(&Answer::Entry {
+            entry: entry("", Kind::Directory),
+        }),
+        _ => [
+            message(&Answer::Entries {
+                entries: vec![entry("d", Kind::Directory)],
+            }),
+            message(&Answer::End { count: 1 }),
+        ]
+        .concat(),
+    });
+    let output = site.run(&url, &["get", "-r", "/"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("too deep"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_upload_that_the_server_has_not_stored_is_a_failure() {
+    let site = Site::new();
+    fs::write(site.local("a"), "hello").unwrap();
+    let stored = |size: u64, hash: &str| {
+        let hash = hash.to_owned();
+        message(&Answer::Stored { size, hash })
+    };
+    for (answer, is_stored) in [
+        (stored(5, HELLO), true),
+        (stored(4, HELLO), false),
+        (stored(5, &"0".repeat(64)), false),
+        (message(&Answer::Bye), false),
+        (Vec::new(), false),
+    ] {
+        // The body of the put is not read: the conversation has no more messages.
+        let url = serve(move |_| answer.clone());
+        let output = site.run(&url, &["--retries", "0", "put", "a"]);
+        assert_eq!(output.status.success(), is_stored, "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_is_made_again_as_often_as_the_user_wants() {
+    let site = Site::new();
+    let url = serve(|_| Vec::new());
+    let output = site.run(&url, &["--retries", "1", "ls"]);
+    assert_eq!(output.status.code(), Some(1));
+    let url = serve(|_| Vec::new());
+    let output = site.run(&url, &["--retries", "1", "du"]);
+    assert!(
+        stderr(&output).contains("try 1 of 1 in 1 s"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(
+        stderr(&output).contains("the server left"),
+        "{}",
+        stderr(&output)
+    );
+}
