@@ -59,6 +59,9 @@ struct GuideProxyProtocol;
 #[doc = include_str!("../docs/guide/framing.md")]
 struct GuideFraming;
 
+#[doc = include_str!("../docs/guide/files.md")]
+struct GuideFiles;
+
 #[doc = include_str!("../docs/guide/file-protocol.md")]
 struct GuideFileProtocol;
 
