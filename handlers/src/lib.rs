@@ -27,7 +27,8 @@
 //! # Ok::<(), socketserver::Error>(())
 //! ```
 //!
-//! [`framing`] is for your own protocols: a length, or a JSON header, before each message.
+//! The module `http` is for services over HTTP, and serves the files of a directory. [`framing`] is
+//! for your own protocols: a length, or a JSON header, before each message.
 //! [`FileHeader`] goes before a file, and detects errors of the transfer. [`password`] stores
 //! passwords.
 //!

@@ -45,9 +45,11 @@
 //! The types of requests and responses are those of the crate `http`, which most programs
 //! in Rust use, and which this module exports again.
 
+mod access_log;
 mod body_error;
 mod body_writer;
 mod exchange;
+mod files;
 mod handler;
 mod head;
 mod limits;
@@ -63,9 +65,11 @@ pub use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
 };
 
+pub use access_log::{AccessLog, Logged};
 pub use body_error::BodyError;
 pub use body_writer::BodyWriter;
 pub use exchange::Http;
+pub use files::StaticFiles;
 pub use handler::{HttpHandler, HttpResult, RespondFn, respond_fn};
 pub use limits::HttpLimits;
 pub use log_entry::LogEntry;

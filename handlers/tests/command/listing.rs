@@ -15,6 +15,8 @@ fn the_list_has_a_line_per_handler_in_aligned_columns() {
         "time",
         "greeting",
         "hello",
+        #[cfg(feature = "http")]
+        "http",
         "chat",
         "shell",
         #[cfg(feature = "files")]
@@ -48,6 +50,8 @@ fn the_list_shows_the_tutorial_s_ports_and_what_each_handler_speaks() {
         ("time", "tcp unix udp unixgram", "udp://127.0.0.1:9000"),
         ("greeting", "tcp unix", "tcp://127.0.0.1:8090"),
         ("hello", "tcp unix udp unixgram", "tcp://127.0.0.1:8898"),
+        #[cfg(feature = "http")]
+        ("http", "tcp unix", "tcp://127.0.0.1:8000"),
         ("chat", "tcp unix udp unixgram", "tcp://127.0.0.1:8090"),
         ("shell", "tcp unix udp unixgram", "tcp://127.0.0.1:8080"),
         ("operator", "udp unixgram", "udp://127.0.0.1:8090"),

@@ -17,6 +17,8 @@ mod exposure;
 #[cfg(feature = "files")]
 mod files;
 mod health_checks;
+#[cfg(feature = "http")]
+mod http;
 mod inherited;
 mod listing;
 mod other_users;

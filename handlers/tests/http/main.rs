@@ -5,11 +5,14 @@
 
 mod bodies;
 mod conversation;
+mod files;
 mod heads;
+mod outside;
 mod peers;
 mod replies;
 mod responses;
 mod services;
+mod site;
 mod sockets;
 mod times;
 mod upgrades;

@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
+#[cfg(feature = "http")]
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use socketserver_handlers::auth::{KeyError, SameUserError};
@@ -35,6 +37,14 @@ pub enum Failure {
     #[cfg(feature = "files")]
     #[error("{0}")]
     Files(String),
+    /// A file or a directory that cannot be opened, and for what.
+    #[cfg(feature = "http")]
+    #[error("cannot {purpose} {}: {source}", path.display())]
+    File {
+        purpose: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     /// A problem on this side: standard input or standard output.
     #[error(transparent)]
     Here(Problem),

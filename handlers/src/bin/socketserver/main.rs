@@ -26,6 +26,8 @@ mod factory;
 mod failure;
 #[cfg(feature = "files")]
 mod files_options;
+#[cfg(feature = "http")]
+mod http_options;
 mod inherited;
 mod mix_in;
 #[cfg(feature = "files")]

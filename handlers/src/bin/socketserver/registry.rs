@@ -1,6 +1,7 @@
 //! The handlers that can be served, each under its name.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use socketserver::{DatagramRequest, RequestHandler, StreamRequest};
@@ -13,6 +14,8 @@ use crate::factory::Factory;
 use crate::failure::Failure;
 #[cfg(feature = "files")]
 use crate::files_options::FilesOptions;
+#[cfg(feature = "http")]
+use crate::http_options::HttpOptions;
 use crate::mix_in::MixIn;
 use crate::remote::Exposure;
 use crate::shell_options::{FramingOption, LimitOptions};
@@ -25,6 +28,16 @@ const ANY_MIX_IN: &[MixIn] = &[
     MixIn::Forking,
     MixIn::Pool,
     MixIn::Reactor,
+];
+
+/// The same, for a handler whose connections are kept alive between two requests.
+#[cfg(feature = "http")]
+const ANY_MIX_IN_FOR_KEPT_CONNECTIONS: &[MixIn] = &[
+    MixIn::Reactor,
+    MixIn::Threading,
+    MixIn::None,
+    MixIn::Forking,
+    MixIn::Pool,
 ];
 
 /// The mix-ins of a handler whose requests share an operator, which child processes cannot share.
@@ -50,6 +63,8 @@ pub struct Entry {
     /// How requests may run beside one another; the first mix-in is the default.
     pub mixins: &'static [MixIn],
     pub exposure: Exposure,
+    /// The --progress-timeout unless the user gives another: the messages or answers may be long.
+    pub progress_timeout: Option<Duration>,
 }
 
 /// Makes the factory of a server from the handler's [options](Entry::options), once per server. All
@@ -75,6 +90,7 @@ pub static HANDLERS: &[Entry] = &[
         options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
+        progress_timeout: None,
     },
     Entry {
         name: "upper",
@@ -85,6 +101,7 @@ pub static HANDLERS: &[Entry] = &[
         options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
+        progress_timeout: None,
     },
     Entry {
         name: "upper-loop",
@@ -95,6 +112,7 @@ pub static HANDLERS: &[Entry] = &[
         options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
+        progress_timeout: None,
     },
     Entry {
         name: "time",
@@ -105,6 +123,7 @@ pub static HANDLERS: &[Entry] = &[
         options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
+        progress_timeout: None,
     },
     Entry {
         name: "greeting",
@@ -115,6 +134,7 @@ pub static HANDLERS: &[Entry] = &[
         options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
+        progress_timeout: None,
     },
     Entry {
         name: "hello",
@@ -125,6 +145,19 @@ pub static HANDLERS: &[Entry] = &[
         options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
+        progress_timeout: None,
+    },
+    #[cfg(feature = "http")]
+    Entry {
+        name: "http",
+        summary: "serves the files of a directory over HTTP",
+        default_address: Url::local_tcp(8000),
+        stream: Some(http),
+        datagram: None,
+        options: http_options,
+        mixins: ANY_MIX_IN_FOR_KEPT_CONNECTIONS,
+        exposure: Exposure::Anywhere,
+        progress_timeout: Some(Duration::from_secs(60)),
     },
     Entry {
         name: "chat",
@@ -135,6 +168,7 @@ pub static HANDLERS: &[Entry] = &[
         options: none,
         mixins: ONE_PROCESS,
         exposure: Exposure::Anywhere,
+        progress_timeout: None,
     },
     Entry {
         name: "shell",
@@ -145,6 +179,7 @@ pub static HANDLERS: &[Entry] = &[
         options: shell_options,
         mixins: ANY_MIX_IN,
         exposure: Exposure::ThisMachine("whoever reaches it can run every command that you can"),
+        progress_timeout: None,
     },
     #[cfg(feature = "files")]
     Entry {
@@ -156,6 +191,7 @@ pub static HANDLERS: &[Entry] = &[
         options: FilesOptions::augment_args,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
+        progress_timeout: None,
     },
     Entry {
         name: "operator",
@@ -166,6 +202,7 @@ pub static HANDLERS: &[Entry] = &[
         options: none,
         mixins: ONE_AT_A_TIME,
         exposure: Exposure::ThisMachine("whoever reaches it is sent the commands that you type"),
+        progress_timeout: None,
     },
 ];
 
@@ -175,6 +212,11 @@ where
     H: RequestHandler<R> + Default + 'static,
 {
     Ok(Box::new(|| Box::new(H::default())))
+}
+
+#[cfg(feature = "http")]
+fn http(options: &ArgMatches) -> Result<Factory<StreamRequest>, Failure> {
+    HttpOptions::from_arg_matches(options)?.factory()
 }
 
 fn chat<R>(_: &ArgMatches) -> Result<Factory<R>, Failure>
@@ -206,6 +248,11 @@ fn command_source(_: &ArgMatches) -> Result<Factory<DatagramRequest>, Failure> {
 
 fn none(command: Command) -> Command {
     command
+}
+
+#[cfg(feature = "http")]
+fn http_options(command: Command) -> Command {
+    HttpOptions::augment_args(command)
 }
 
 fn shell_options(command: Command) -> Command {

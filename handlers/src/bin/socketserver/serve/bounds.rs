@@ -45,7 +45,7 @@ pub struct BoundOptions {
     ///
     /// For large files and slow networks: a connection is closed if for so long no byte of the
     /// message or the answer under way has moved. Without this option each message, and each
-    /// answer, has the time of --idle-timeout as a whole.
+    /// answer, has the time of --idle-timeout as a whole; for http this option is 60 unless set.
     #[arg(long, value_name = "SECONDS", value_parser = amounts::seconds)]
     progress_timeout: Option<Duration>,
 
@@ -110,12 +110,13 @@ fn patience(text: &str) -> Result<Patience, String> {
 }
 
 impl BoundOptions {
-    /// The bounds of a server on `url`.
+    /// The bounds of a server on `url`, whose handler has this time without progress unless the
+    /// user gives another.
     ///
     /// # Errors
     ///
     /// If one of the options is for another transport.
-    pub fn over(&self, url: &Url) -> Result<Bounds, Failure> {
+    pub fn over(&self, url: &Url, progress: Option<Duration>) -> Result<Bounds, Failure> {
         let for_connections = [
             ("--idle-timeout", self.idle_timeout.is_some()),
             ("--progress-timeout", self.progress_timeout.is_some()),
@@ -131,7 +132,7 @@ impl BoundOptions {
         }
         Ok(Bounds {
             limits: self.limits(),
-            deadlines: self.deadlines(),
+            deadlines: self.deadlines(self.progress_timeout.or(progress)),
             drain_timeout: self.drain_timeout,
             drain_backlog: self.drain_backlog,
         })
@@ -155,9 +156,9 @@ impl BoundOptions {
         }
     }
 
-    fn deadlines(&self) -> Deadlines {
+    fn deadlines(&self, progress: Option<Duration>) -> Deadlines {
         let idle_timeout = self.idle_timeout.unwrap_or(Patience::For(IDLE_TIMEOUT));
-        let deadlines = match (idle_timeout, self.progress_timeout) {
+        let deadlines = match (idle_timeout, progress) {
             (Patience::WithoutEnd, None) => Deadlines::none(),
             (Patience::For(limit), None) => Deadlines::uniform(limit),
             (Patience::WithoutEnd, Some(progress)) => Deadlines::none().with_progress(progress),

@@ -43,7 +43,7 @@ pub struct CommonOptions {
 
     /// How requests run beside one another
     ///
-    /// The default is threading, or none for a handler that allows nothing else.
+    /// The default is threading, reactor for http, and none for a handler that allows nothing else.
     #[arg(long, value_enum)]
     pub mixin: Option<MixIn>,
 

@@ -42,7 +42,7 @@ impl Target {
         let site = Site {
             url: url.clone(),
             all_addresses: common.all_addresses,
-            bounds: common.bounds.over(url)?,
+            bounds: common.bounds.over(url, handler.progress_timeout)?,
             exposure: handler.exposure.chosen(own)?,
             audience: handler.exposure.audience(own, link.is_some())?,
             signals,

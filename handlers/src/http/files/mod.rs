@@ -1,0 +1,13 @@
+//! The files of a directory over HTTP: what `python3 -m http.server` serves, and what its users
+//! miss there.
+
+mod conditions;
+mod encodings;
+mod entries;
+mod listing_page;
+mod range;
+mod request_path;
+mod root;
+mod static_files;
+
+pub use static_files::StaticFiles;
