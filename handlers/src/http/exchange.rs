@@ -89,7 +89,8 @@ impl<H: HttpHandler> Http<H> {
         let buffer = connection.buffer();
         if let Some(end) = head::end(buffer) {
             if end > self.limits.head() {
-                return Err(head::too_large(buffer, &self.limits).into());
+                let begin = &buffer[..self.limits.head()];
+                return Err(head::too_large(begin, &self.limits).into());
             }
             let bytes = Bytes::copy_from_slice(&buffer[..end]);
             connection.consume(end);
@@ -154,6 +155,11 @@ impl<H: HttpHandler> Http<H> {
             Ok(response) => response,
             Err(error) => return self.explain(connection, asked, error, line),
         };
+        // Behind an upgrade, the rest of a body would be taken for what the other handler reads.
+        if response.body().is_upgrade() && !transfer.discard(connection) {
+            let refusal = Refusal::bad("A request with a body of this size cannot be an upgrade.");
+            return self.refuse(connection, asked, refusal, line);
+        }
         let keeps_alive = asked.keeps_alive && transfer.may_be_discarded();
         let asked = Asked {
             keeps_alive,

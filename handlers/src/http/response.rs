@@ -44,11 +44,11 @@ pub(super) fn begin(
     asked: Asked,
     response: Response<ResponseBody>,
 ) -> io::Result<Begun> {
+    let is_upgrade = response.body().is_upgrade();
     let (mut parts, ResponseBody(kind)) = response.into_parts();
     let (status, headers) = (parts.status, &mut parts.headers);
     let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
     let hands_on = is_switch || asked.is_connect && status.is_success();
-    let is_upgrade = matches!(kind, Kind::Upgrade(_));
     if hands_on != is_upgrade || status.is_informational() && !is_switch {
         let body = ResponseBody(kind);
         let message =

@@ -109,6 +109,10 @@ impl ResponseBody {
         Self(Kind::Upgrade(Box::new(handler)))
     }
 
+    pub(super) fn is_upgrade(&self) -> bool {
+        matches!(self.0, Kind::Upgrade(_))
+    }
+
     /// The number of bytes; `None` if that is not known before the body is written.
     #[must_use]
     pub fn length(&self) -> Option<u64> {

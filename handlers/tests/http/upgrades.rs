@@ -109,3 +109,15 @@ fn an_upgrade_with_another_status_is_a_failure_of_the_handler() {
     assert!(recording.result().is_err());
     assert_eq!(Reply::only(&recording.written()).status, 500);
 }
+
+#[test]
+fn the_body_of_a_request_is_not_read_by_the_other_handler() {
+    let head =
+        |length: usize| UPGRADE.replace("Host: a", &format!("Host: a\r\nContent-Length: {length}"));
+    let client = MockStream::new().chunk(format!("{}abcdef", head(3)));
+    let written = client.run(Http::new(respond_fn(upgrade))).written();
+    assert_eq!(Reply::first(&written, "GET").1, b"def");
+    let client = MockStream::new().chunk(format!("{}abcdef", head(100_000)));
+    let written = client.run(Http::new(respond_fn(upgrade))).written();
+    assert_eq!(Reply::only(&written).status, 400);
+}
