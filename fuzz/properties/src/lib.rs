@@ -9,6 +9,7 @@ pub mod challenge;
 mod cuts;
 pub mod file_header;
 pub mod framings;
+pub mod http;
 mod metered;
 pub mod proxy_headers;
 pub mod scripts;
@@ -29,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     ("challenge", challenge::check),
     ("file_header", file_header::check),
     ("framings", framings::check),
+    ("http", http::check),
     ("proxy_headers", proxy_headers::check),
     ("scripts", scripts::check),
     ("time", time::check),
