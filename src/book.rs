@@ -29,6 +29,9 @@ struct GuideOptions;
 #[doc = include_str!("../docs/guide/tls.md")]
 struct GuideTls;
 
+#[doc = include_str!("../docs/guide/http.md")]
+struct GuideHttp;
+
 #[doc = include_str!("../docs/guide/addresses.md")]
 struct GuideAddresses;
 
@@ -184,6 +187,9 @@ struct DesignDecisionsDeadlines;
 
 #[doc = include_str!("../docs/design/decisions/events.md")]
 struct DesignDecisionsEvents;
+
+#[doc = include_str!("../docs/design/decisions/http.md")]
+struct DecisionHttp;
 
 #[doc = include_str!("../docs/design/decisions/nagle.md")]
 struct DesignDecisionsNagle;

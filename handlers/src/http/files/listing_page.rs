@@ -22,7 +22,8 @@ td:first-child{width:100%;overflow-wrap:anywhere}\
 .size,.time{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums;\
 padding-left:1rem}\
 td.size,td.time,p{opacity:.75;font-size:.9rem}\
-@media(max-width:34rem){.clock{display:none}th,td{padding:.6rem .15rem}.size,.time{padding-left:.75rem}}";
+@media(max-width:34rem){.clock{display:none}th,td{padding:.6rem .15rem}\
+.size,.time{padding-left:.75rem}}";
 
 /// The page of the directory at `path`.
 pub(super) fn page(path: &RequestPath, listed: &Entries, order: Order) -> String {

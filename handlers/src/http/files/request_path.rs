@@ -229,7 +229,8 @@ mod tests {
         #[test]
         fn no_path_has_a_segment_that_leads_upward(path in "[a./%2efF\\\\]{0,30}") {
             if let Ok(path) = RequestPath::parse(&path) {
-                let leads_upward = |name: &OsString| name == ".." || name.as_bytes().contains(&b'/');
+                let leads_upward =
+                    |name: &OsString| name == ".." || name.as_bytes().contains(&b'/');
                 prop_assert!(!path.segments().iter().any(leads_upward));
             }
         }

@@ -41,9 +41,9 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 ///   client that has the file already. The conditions are those of RFC 9110, in its order. Several
 ///   ranges are answered with the whole file.
 /// * A file leaves with sendfile(2).
-/// * A file is found below the root alone: openat2(2) with `RESOLVE_BENEATH` refuses links that lead
-///   out of the root, absolute links among them. Names that begin with a dot are not served and not
-///   listed.
+/// * A file is found below the root alone: openat2(2) with `RESOLVE_BENEATH` refuses links that
+///   lead out of the root, absolute links among them. Names that begin with a dot are not served
+///   and not listed.
 ///
 /// Python's counterpart is `http.server.SimpleHTTPRequestHandler`, which follows every link, serves
 /// hidden files, and knows neither ranges nor `ETag`.
