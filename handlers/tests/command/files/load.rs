@@ -4,7 +4,8 @@ use std::fs;
 use std::process::Command;
 use std::thread;
 
-use socketserver_handlers::files::{Answer, Code, Request};
+use socketserver_handlers::files::{AccountFile, Answer, Code, Request};
+use socketserver_handlers::password::StoredPassword;
 
 use super::clients::Raw;
 use super::site::{Site, content, names};
@@ -55,6 +56,36 @@ fn idle_sessions_have_no_threads_under_a_reactor() {
         client.ask(&Request::new("pwd")).unwrap();
     }
     served.stop();
+}
+
+/// The memory of a process that is in use, in KiB.
+fn resident(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// A check takes 19 MiB, which would stay with each session if the heap kept them.
+#[test]
+fn a_session_keeps_nothing_of_the_memory_for_its_password() {
+    let site = Site::new();
+    fs::remove_file(site.path("users")).unwrap();
+    let password = StoredPassword::new("sesame").unwrap();
+    let users = AccountFile::new(site.path("users"));
+    users.add("ada", &password, None).unwrap();
+    for mixin in ["threading", "reactor"] {
+        let served = site.serve(&["--mixin", mixin]);
+        let first = Raw::log_in(&served);
+        let before = resident(served.process_id());
+        let others = Vec::from_iter((0..20).map(|_| Raw::log_in(&served)));
+        let grown = resident(served.process_id()).saturating_sub(before);
+        assert!(grown < 20 * 1024, "{mixin}: {grown} KiB for 20 sessions");
+        drop((first, others));
+        served.stop();
+    }
 }
 
 /// A file system of 4 MiB, which is gone when the value is dropped.
