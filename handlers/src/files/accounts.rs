@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::password::{PasswordError, StoredPassword};
@@ -18,6 +19,9 @@ use crate::password::{PasswordError, StoredPassword};
 pub struct Accounts {
     path: PathBuf,
     read: Mutex<Option<(Stamp, Arc<Table>)>>,
+    /// Whether the log has that the file is broken. Relaxed: a bound of the log, which orders
+    /// nothing.
+    is_reported: AtomicBool,
 }
 
 /// The accounts of a file by their names.
@@ -57,10 +61,30 @@ impl Accounts {
                 path.display()
             );
         }
-        let read = Mutex::new(None);
-        let accounts = Self { path, read };
+        let accounts = Self {
+            path,
+            read: Mutex::new(None),
+            is_reported: AtomicBool::new(false),
+        };
         accounts.table()?;
         Ok(accounts)
+    }
+
+    /// The accounts as they are in the file now. `None` if the file is missing or broken, which is
+    /// logged once.
+    pub(super) fn table_or_log(&self) -> Option<Arc<Table>> {
+        match self.table() {
+            Ok(table) => {
+                self.is_reported.store(false, Ordering::Relaxed);
+                Some(table)
+            }
+            Err(error) => {
+                if !self.is_reported.swap(true, Ordering::Relaxed) {
+                    log::error!("{error}");
+                }
+                None
+            }
+        }
     }
 
     /// The accounts as they are in the file now.

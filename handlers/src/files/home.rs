@@ -71,7 +71,8 @@ impl Home {
 
     /// Changes the current directory.
     pub(super) fn change(&mut self, path: &str) -> Result<(), Refusal> {
-        let directory = self.directory(path)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let directory = self.open_beneath(&self.resolve(path)?, flags)?;
         let (root, path) = (path_of(self.root.as_fd())?, path_of(directory.as_fd())?);
         let below = path.strip_prefix(root.as_slice());
         self.current = match below {

@@ -66,8 +66,9 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// Opens the partial file in `directory`, or makes it, for a content of `size` bytes. What is
-    /// there already is read and hashed; a file that is longer than the content is emptied.
+    /// Opens the partial file in `directory`, or makes it with these permissions, for a content of
+    /// `size` bytes. What is there already is read and hashed; a file that is longer than the
+    /// content is emptied.
     ///
     /// # Errors
     ///
@@ -78,11 +79,13 @@ impl Partial {
         identity: &[&[u8]],
         size: u64,
         digest: ContentDigest,
+        permissions: u32,
     ) -> io::Result<Self> {
         let name = partial_name(target, identity);
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(openat(&directory, &*name, flags, Mode::RUSR | Mode::WUSR)?);
+        let mode = Mode::from_raw_mode(permissions);
+        let file = File::from(openat(&directory, &*name, flags, mode)?);
         let stat = fstat(&file)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Errno::NODEV.into());
@@ -188,7 +191,8 @@ impl Partial {
     ///
     /// # Errors
     ///
-    /// [`FinishError`]; after [`WrongHash`](FinishError::WrongHash) nothing is kept.
+    /// [`FinishError`]; after [`WrongHash`](FinishError::WrongHash) and
+    /// [`NotFlushed`](FinishError::NotFlushed) nothing is kept.
     pub fn finish(
         mut self,
         target: &[u8],
@@ -202,7 +206,12 @@ impl Partial {
             self.remove();
             return Err(FinishError::WrongHash);
         }
-        self.file.sync_all()?;
+        if let Err(error) = self.file.sync_all() {
+            // What the system could not write is gone from its memory too, perhaps: the next try
+            // must not go on with bytes that only seem to be there.
+            self.remove();
+            return Err(FinishError::NotFlushed(error));
+        }
         let (directory, name) = (&self.directory, &*self.name);
         match if_exists {
             IfExists::Replace => renameat(directory, name, directory, target)?,
@@ -244,6 +253,9 @@ pub enum FinishError {
     /// The content is another one.
     #[error("the content has another hash than it should have; nothing of it was kept")]
     WrongHash,
+    /// The content cannot be written to the disk: nothing is kept.
+    #[error("the content does not reach the disk: {0}")]
+    NotFlushed(#[source] io::Error),
     /// The operating system refuses: the partial file stays.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -266,7 +278,15 @@ mod tests {
 
     fn open(directory: &Path, identity: &[u8]) -> Partial {
         let directory = File::open(directory).unwrap().into();
-        Partial::open(directory, b"a", &[identity], 5, ContentDigest::Sha256).unwrap()
+        Partial::open(
+            directory,
+            b"a",
+            &[identity],
+            5,
+            ContentDigest::Sha256,
+            0o600,
+        )
+        .unwrap()
     }
 
     fn names(directory: &Path) -> Vec<String> {

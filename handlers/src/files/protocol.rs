@@ -34,33 +34,46 @@ pub enum IfExists {
 
 /// A message of a client: a command and its fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the protocol's page describes each field")]
 pub struct Request {
+    /// Its name.
     pub command: String,
+    /// The bytes of the body behind the header.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub data_size: u64,
+    /// Of a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// Of a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
+    /// The path that the command is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// The old name of a rename.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// The new name of a rename.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
+    /// `refuse` or `replace`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_exists: Option<String>,
+    /// The bytes of the whole content of an upload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// The hash function of a transfer: `sha256` or `md5`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// The hash of the whole content of an upload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
+    /// Where a part begins, or a download is to go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
+    /// The hash of what the client of a download has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix_hash: Option<String>,
+    /// The version of what the client of a download has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -159,63 +172,103 @@ pub enum Kind {
 /// An answer of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "lowercase")]
-#[allow(missing_docs, reason = "the protocol's page describes each field")]
 pub enum Answer {
+    /// To `login`: the user, the current directory, and the quota in bytes.
     Welcome {
+        /// The name.
         user: String,
+        /// The path.
         path: String,
+        /// In bytes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         quota: Option<u64>,
     },
+    /// To `quit`.
     Bye,
+    /// To `pwd` and `cd`: the current directory.
     Directory {
+        /// The path.
         path: String,
     },
+    /// To `list`: some of the entries.
     Entries {
+        /// In the order of the file system.
         entries: Vec<Entry>,
     },
+    /// To `list`, at its end: how many entries there were.
     End {
+        /// Of all messages.
         count: u64,
     },
+    /// To `stat`.
     Entry {
+        /// What the path means.
         entry: Entry,
     },
+    /// To `mkdir`.
     Made,
+    /// To `remove`.
     Removed,
+    /// To `rename`.
     Renamed,
+    /// To `du`: the sums of a tree; quota and use of the home; the free bytes of the disk.
     Usage {
+        /// Of all files.
         bytes: u64,
+        /// Their number.
         files: u64,
+        /// Their number.
         directories: u64,
+        /// In bytes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         quota: Option<u64>,
+        /// In bytes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         used: Option<u64>,
+        /// In bytes.
         free: u64,
     },
+    /// To `put`: what the server has of the content, and its hash.
     Send {
+        /// In bytes.
         offset: u64,
+        /// In hexadecimal digits.
         prefix_hash: String,
     },
+    /// To `put`, at its end: the content has its name.
     Stored {
+        /// In bytes.
         size: u64,
+        /// In hexadecimal digits.
         hash: String,
     },
+    /// To `cancel`: how many bytes are kept.
     Cancelled {
+        /// In bytes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         offset: Option<u64>,
     },
+    /// To `get`: the size and version of the file, and where the parts begin.
     Begin {
+        /// In bytes.
         size: u64,
+        /// Changes with the file.
         version: String,
+        /// In bytes.
         offset: u64,
     },
+    /// To `get`: the body has bytes of the file.
     Part {
+        /// In bytes.
         offset: u64,
+        /// In bytes.
         data_size: u64,
     },
+    /// To `get`, at its end: the hash of the whole file.
     Sent {
+        /// In bytes.
         size: u64,
+        /// In hexadecimal digits.
         hash: String,
     },
 }
@@ -295,13 +348,18 @@ impl Refusal {
 
 /// The first message of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the protocol's page describes each field")]
 pub struct Greeting {
+    /// True.
     pub ok: bool,
+    /// `files`.
     pub service: String,
+    /// The [`VERSION`] of the protocol.
     pub version: u32,
+    /// The digests that a client may ask for.
     pub digests: Vec<ContentDigest>,
+    /// Whether transfers resume.
     pub resume: bool,
+    /// The most bytes of a body.
     pub part_size: u64,
 }
 

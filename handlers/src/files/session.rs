@@ -75,10 +75,8 @@ impl FileSession {
         let (Some(name), Some(password)) = (&request.user, &request.password) else {
             return Err(bad("login lacks user or password"));
         };
-        let table = self.service.accounts().table().map_err(|error| {
-            log::error!("{error}");
-            Refusal::new(Code::Unavailable)
-        })?;
+        let table = self.service.accounts().table_or_log();
+        let table = table.ok_or_else(|| Refusal::new(Code::Unavailable))?;
         let account = table.get(name);
         let stored = account.map_or(self.service.nobody(), |account| &account.password);
         let place = self.service.locks().wait_for_check()?;
@@ -105,11 +103,8 @@ impl FileSession {
         let Some(user) = &self.user else {
             return Ok(());
         };
-        let table = self.service.accounts().table().map_err(|error| {
-            log::error!("{error}");
-            Refusal::new(Code::AccountChanged)
-        })?;
-        match user.has_account(&table) {
+        let table = self.service.accounts().table_or_log();
+        match table.is_some_and(|table| user.has_account(&table)) {
             true => Ok(()),
             false => Err(Refusal::new(Code::AccountChanged)),
         }

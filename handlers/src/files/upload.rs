@@ -13,10 +13,13 @@ use crate::files::protocol::{Answer, IfExists, Request, bad};
 use crate::files::quota::Ledger;
 use crate::files::refusal::{Code, Refusal};
 
+/// The permissions of a stored file.
+const OWNER_ONLY: u32 = 0o600;
+
 /// An upload that has begun: its partial file, its reservation, and the lock of its name.
 #[derive(Debug)]
 pub(super) struct Upload {
-    place: Place,
+    name: Vec<u8>,
     partial: Partial,
     hash: String,
     if_exists: IfExists,
@@ -83,17 +86,28 @@ impl Upload {
                 return Err(Refusal::new(Code::Exists));
             }
         }
-        let directory = place.directory.try_clone()?;
+        let free = free_bytes(&place)?;
+        let Place {
+            directory, name, ..
+        } = place;
         let identity = [
             content_size.to_string().into_bytes(),
             digest.name().into(),
             hash.clone().into_bytes(),
         ];
         let identity = identity.each_ref().map(Vec::as_slice);
-        let mut partial = Partial::open(directory, &place.name, &identity, content_size, digest)?;
+        let opened = Partial::open(
+            directory,
+            &name,
+            &identity,
+            content_size,
+            digest,
+            OWNER_ONLY,
+        );
+        let mut partial = opened?;
         // The ledger counts what is there already, as a file.
         let missing = content_size - partial.length();
-        if free_bytes(&place)? < missing {
+        if free < missing {
             return Err(Refusal::new(Code::NoSpace).with_offset(partial.length()));
         }
         if let Some(ledger) = ledger {
@@ -104,7 +118,7 @@ impl Upload {
             partial.restart()?;
         }
         Ok(Begun::Upload(Self {
-            place,
+            name,
             partial,
             hash: hash.clone(),
             if_exists,
@@ -152,7 +166,7 @@ impl Upload {
     /// Gives the content its name. The refusal has the number of bytes that were kept.
     pub(super) fn finish(self, ledger: Option<&Ledger>) -> Result<Answer, Refusal> {
         let (size, hash) = (self.partial.size(), self.hash);
-        let finished = self.partial.finish(&self.place.name, &hash, self.if_exists);
+        let finished = self.partial.finish(&self.name, &hash, self.if_exists);
         match finished {
             Ok(()) => {
                 release(ledger, self.replaced);
@@ -161,6 +175,10 @@ impl Upload {
             Err(FinishError::WrongHash) => {
                 release(ledger, self.reserved);
                 Err(Refusal::new(Code::WrongHash))
+            }
+            Err(FinishError::NotFlushed(error)) => {
+                release(ledger, self.reserved);
+                Err(error.into())
             }
             Err(FinishError::Incomplete) => Err(bad("the content is not complete")),
             Err(FinishError::Io(error)) => Err(Refusal::from(error).with_offset(size)),

@@ -15,6 +15,9 @@ use super::remote::Remote;
 use super::trouble::{Trouble, exists, not_finished};
 use crate::failure::Problem;
 
+/// The permissions of a new file before the umask.
+const BEFORE_THE_UMASK: u32 = 0o666;
+
 /// The bytes that are in memory.
 const PIECE: usize = 128 * 1024;
 
@@ -73,7 +76,14 @@ fn receive(
     let digest = server.digest;
     let directory = target.directory.try_clone().map_err(failed)?;
     let identity = [version.as_bytes(), digest.name().as_bytes()];
-    let partial = Partial::open(directory, name, &identity, entry.size, digest);
+    let partial = Partial::open(
+        directory,
+        name,
+        &identity,
+        entry.size,
+        digest,
+        BEFORE_THE_UMASK,
+    );
     let mut partial = partial.map_err(failed)?;
     if !partial.try_lock().map_err(failed)? {
         let name = super::words::quoted(name);
