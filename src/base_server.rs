@@ -416,7 +416,7 @@ pub(crate) fn begin_service<T: BaseServer>(top: &Arc<T>, request: &mut T::Reques
             request.guard_mut().abort();
             return false;
         }
-        guarded(top).observe_start(&*request);
+        guarded(top).observe_start(request);
     }
     request.begin_preparation();
     true
@@ -556,7 +556,8 @@ impl<T: BaseServer> Guarded<'_, T> {
     }
 
     /// Emits `Started`.
-    pub(crate) fn observe_start(&self, request: &T::Request) {
+    pub(crate) fn observe_start(&self, request: &mut T::Request) {
+        request.guard_mut().note_start();
         let accepted = request.guard().accepted();
         let started = RequestEvent::Started { accepted };
         self.observe(request.client_address(), &started);

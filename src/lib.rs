@@ -169,7 +169,7 @@ pub use values::error::{Error, HandlerError, HandlerPanic, HandlerResult};
 pub use values::inet_address::InetAddress;
 pub use values::limits::Limits;
 pub use values::lingering::Lingering;
-pub use values::request_event::{HandshakeResult, Outcome, Refusal, RequestEvent};
+pub use values::request_event::{HandshakeResult, Outcome, Refusal, RequestEvent, TlsVersion};
 pub use values::statistics::Statistics;
 
 /// Items for authors of mix-ins, bottom layers and transports.

@@ -1,8 +1,8 @@
-//! The end of a request, and its bytes.
+//! The end of a request, and its bytes; the end of a handshake.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::values::request_event::{Outcome, Refusal, RequestEvent};
+use crate::values::request_event::{HandshakeResult, Outcome, Refusal, RequestEvent, TlsVersion};
 
 /// How a request was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,15 +37,35 @@ impl Ended {
     }
 
     /// The event for the layers.
-    pub(crate) fn event(&self, accepted: Instant) -> RequestEvent {
+    pub(crate) fn event(&self, accepted: Instant, started: Option<Instant>) -> RequestEvent {
         match self.closed {
             Closed::Refused(why) => RequestEvent::Refused(why),
             Closed::Ended(outcome) => RequestEvent::Ended {
                 outcome,
                 accepted,
+                started,
                 received: self.received,
                 sent: self.sent,
             },
+        }
+    }
+}
+
+/// The end of a handshake, which a forked child reports to its parent too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EndedHandshake {
+    pub result: HandshakeResult,
+    pub version: Option<TlsVersion>,
+    pub lasted: Duration,
+}
+
+impl EndedHandshake {
+    /// The event for the layers.
+    pub(crate) fn event(&self) -> RequestEvent {
+        RequestEvent::Handshake {
+            result: self.result,
+            version: self.version,
+            lasted: self.lasted,
         }
     }
 }

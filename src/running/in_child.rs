@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::running::ended::Ended;
+use crate::running::ended::{Ended, EndedHandshake};
 use crate::running::per_address::Ticket;
 use crate::running::shared::Shared;
 use crate::transport::connection::Connection;
@@ -16,6 +16,8 @@ pub(crate) struct RequestInChild {
     shared: Arc<Shared>,
     client_address: Address,
     accepted: Instant,
+    /// When the request was started, if a layer wants to know.
+    started: Option<Instant>,
     /// Whether the child was asked to give its place to another client.
     was_asked_to_end: bool,
     /// Counts the request for its address.
@@ -27,12 +29,14 @@ impl RequestInChild {
         shared: Arc<Shared>,
         client_address: Address,
         accepted: Instant,
+        started: Option<Instant>,
         ticket: Option<Ticket>,
     ) -> Self {
         Self {
             shared,
             client_address,
             accepted,
+            started,
             was_asked_to_end: false,
             _ticket: ticket,
         }
@@ -52,13 +56,20 @@ impl RequestInChild {
         self.was_asked_to_end = true;
     }
 
+    /// Emits the event of a handshake that the child has reported.
+    pub(crate) fn emit_handshake(&self, handshake: &EndedHandshake) {
+        self.shared.emit(&self.client_address, &handshake.event());
+    }
+
     /// Counts the end of the request, and emits the event, when the parent has collected the child.
     pub(crate) fn end(self, ended: &Ended) {
         let requests = self.shared.requests();
         requests.count_traffic_of_child(ended);
         requests.count_end(ended, self.shared.lifecycle().is_draining());
-        self.shared
-            .emit(&self.client_address, &ended.event(self.accepted));
+        self.shared.emit(
+            &self.client_address,
+            &ended.event(self.accepted, self.started),
+        );
     }
 }
 

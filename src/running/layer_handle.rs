@@ -2,15 +2,18 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use socket2::Type;
 
+use crate::running::ended::EndedHandshake;
 use crate::running::request_guard::RequestGuard;
 use crate::running::server_handle::ServerHandle;
 use crate::running::shared::Shared;
 use crate::running::thread_name::{thread_name, thread_name_over};
 use crate::transport::connection::Connection;
 use crate::values::address::Address;
+use crate::values::request_event::{HandshakeResult, TlsVersion};
 
 /// The handle of a server for its layers: a bottom layer registers requests with it, and a mix-in
 /// wakes the loop with it.
@@ -83,6 +86,31 @@ impl LayerHandle {
     /// Notes that the listening sockets are sockets of datagrams.
     pub(crate) fn note_datagrams(&self) {
         self.shared().note_datagrams();
+    }
+
+    /// Makes the server note when each request is started, for
+    /// [`RequestEvent::Ended`](crate::RequestEvent::Ended). A layer that measures the time of
+    /// service calls this when it is made: a server that nobody measures does not read the clock.
+    pub fn note_start_times(&self) {
+        self.shared().note_start_times();
+    }
+
+    /// Emits [`RequestEvent::Handshake`](crate::RequestEvent::Handshake) to the layers, for a layer
+    /// that encrypts connections. In a forked child, reports the handshake to the parent, which
+    /// emits the event.
+    pub fn emit_handshake(
+        &self,
+        client: &Address,
+        result: HandshakeResult,
+        version: Option<TlsVersion>,
+        lasted: Duration,
+    ) {
+        let handshake = EndedHandshake {
+            result,
+            version,
+            lasted,
+        };
+        self.shared().emit_handshake(client, &handshake);
     }
 
     /// The name of a thread of this server. `socket` is the descriptor that the loop waits on,

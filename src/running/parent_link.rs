@@ -3,12 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::running::ended::Ended;
+use crate::running::ended::{Ended, EndedHandshake};
 
-/// Reports the end of a forked child's request to the parent.
+/// Reports what a forked child has done to the parent. The methods send a report without waiting
+/// for the parent.
 pub(crate) trait ParentLink: fmt::Debug + Send + Sync {
-    /// Sends the report without waiting for the parent.
+    /// Reports the end of the child's request.
     fn report(&self, ended: &Ended);
+
+    /// Reports a handshake of the child's request.
+    fn report_handshake(&self, handshake: &EndedHandshake);
 }
 
 /// The identity of a process that [`ForkingMixIn`](crate::ForkingMixIn) has forked.
@@ -31,6 +35,13 @@ impl ForkedChild {
     pub(crate) fn report(&self, ended: &Ended) {
         if self.pid == std::process::id() {
             self.parent.report(ended);
+        }
+    }
+
+    /// Reports a handshake of this child's request, as [`report`](Self::report) does its end.
+    pub(crate) fn report_handshake(&self, handshake: &EndedHandshake) {
+        if self.pid == std::process::id() {
+            self.parent.report_handshake(handshake);
         }
     }
 }

@@ -43,6 +43,8 @@ struct Entry {
     /// The process that has registered the request: see [`forks`].
     forks: u32,
     accepted: Instant,
+    /// When the request was started, if a layer wants to know.
+    started: Option<Instant>,
     /// The bytes of a request without a connection.
     traffic: Traffic,
     extensions: Extensions,
@@ -79,6 +81,7 @@ impl RequestGuard {
             place,
             forks: forks(),
             accepted: Instant::now(),
+            started: None,
             traffic: Traffic::default(),
             extensions: Extensions::default(),
             fate: Fate::Open,
@@ -160,6 +163,13 @@ impl RequestGuard {
     /// When the request was accepted.
     pub(crate) fn accepted(&self) -> Instant {
         self.entry.accepted
+    }
+
+    /// Notes that the request is started now, if a layer wants to know.
+    pub(crate) fn note_start(&mut self) {
+        if self.shared().notes_start_times() {
+            self.entry.started = Some(Instant::now());
+        }
     }
 
     pub(crate) fn traffic(&self) -> &Traffic {
@@ -285,6 +295,7 @@ impl RequestGuard {
             shared,
             self.entry.client_address.clone(),
             self.entry.accepted,
+            self.entry.started,
             ticket,
         )
     }
@@ -356,6 +367,7 @@ impl RequestGuard {
             server,
             client_address,
             accepted,
+            started,
             announced,
             ..
         } = &mut *self.entry;
@@ -367,7 +379,7 @@ impl RequestGuard {
                 // A layer dropped the request before `get_request` returned.
                 emit(client_address, &RequestEvent::Accepted);
             }
-            emit(client_address, &ended.event(*accepted));
+            emit(client_address, &ended.event(*accepted, *started));
         }
         let count = shared.requests().count();
         let wakes = match is_in_child {

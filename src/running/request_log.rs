@@ -23,6 +23,7 @@ pub(crate) fn log_event(client: ClientName<'_>, event: &RequestEvent) {
             accepted,
             received,
             sent,
+            ..
         } => {
             let lasted = ElapsedSince(*accepted);
             log_line!(

@@ -6,6 +6,7 @@ use std::thread::ThreadId;
 
 use crate::running::acceptor::Acceptor;
 use crate::running::dropped::DroppedDatagrams;
+use crate::running::ended::EndedHandshake;
 use crate::running::events::Events;
 use crate::running::floods::Floods;
 use crate::running::in_process::InProcess;
@@ -48,6 +49,9 @@ pub(crate) struct Shared {
     /// Whether the listening sockets are sockets of datagrams. Relaxed: the flag is set before the
     /// server is shared.
     serves_datagrams: AtomicBool,
+    /// Whether a layer wants to know when requests are started. Relaxed: the flag is set before the
+    /// server is shared.
+    notes_start_times: AtomicBool,
     dropped: DroppedDatagrams,
     /// What each process of the program has for itself.
     processes: PerProcess<InProcess>,
@@ -69,6 +73,7 @@ impl Shared {
             requested_address: OnceLock::new(),
             bound_addresses: OnceLock::new(),
             serves_datagrams: AtomicBool::new(false),
+            notes_start_times: AtomicBool::new(false),
             dropped: DroppedDatagrams::default(),
             processes,
             events: OnceLock::new(),
@@ -213,6 +218,14 @@ impl Shared {
 
     pub(crate) fn serves_datagrams(&self) -> bool {
         self.serves_datagrams.load(Relaxed)
+    }
+
+    pub(crate) fn note_start_times(&self) {
+        self.notes_start_times.store(true, Relaxed);
+    }
+
+    pub(crate) fn notes_start_times(&self) -> bool {
+        self.notes_start_times.load(Relaxed)
     }
 
     /// The loop's waker, which the first call makes.
@@ -374,6 +387,15 @@ impl Shared {
         }
         if let Some(events) = self.events.get() {
             events.emit(client, event);
+        }
+    }
+
+    /// Emits the event of a handshake; in a forked child, reports the handshake to the parent,
+    /// which emits the event.
+    pub(crate) fn emit_handshake(&self, client: &Address, handshake: &EndedHandshake) {
+        match self.child() {
+            Some(child) => child.report_handshake(handshake),
+            None => self.emit(client, &handshake.event()),
         }
     }
 

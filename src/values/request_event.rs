@@ -1,7 +1,7 @@
 //! The steps in a request's life, for a layer that counts, measures or traces.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A step in the life of a connection or datagram, as [`observe`](crate::BaseServer::observe)
 /// receives it.
@@ -16,15 +16,18 @@ pub enum RequestEvent {
     Accepted,
     /// The request was closed without a handler, because of a limit or a hook.
     Refused(Refusal),
-    /// A layer that encrypts the connection has ended its handshake with the client. A handshake in
-    /// a forked child has no event.
+    /// A layer that encrypts the connection has ended its handshake with the client. The event of a
+    /// handshake in a forked child comes when the parent has collected the child, before the event
+    /// of its end.
     #[non_exhaustive]
     Handshake {
         /// How the handshake ended.
         result: HandshakeResult,
-        /// When the handshake began. The time [elapsed](Instant::elapsed) since then is the time
-        /// that the handshake has lasted.
-        began: Instant,
+        /// The version of the protocol that the two sides have agreed on; `None` if the handshake
+        /// has ended before.
+        version: Option<TlsVersion>,
+        /// The time from the begin of the handshake to its end.
+        lasted: Duration,
     },
     /// A thread, a worker or a process begins with the request. Its preparation and its handler
     /// come next.
@@ -42,6 +45,10 @@ pub enum RequestEvent {
         /// When the request was accepted. The time [elapsed](Instant::elapsed) since then is the
         /// time that the request has lasted.
         accepted: Instant,
+        /// When the request was started: the time that the event `Started` came. `None` if the
+        /// request was not started, and in a server without a layer that has called
+        /// [`note_start_times`](crate::layer::LayerHandle::note_start_times).
+        started: Option<Instant>,
         /// The bytes that were received, as the transport carried them.
         received: u64,
         /// The bytes that were sent, as the transport carried them.
@@ -105,6 +112,7 @@ impl fmt::Display for Refusal {
 /// How a handshake ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(u8)]
 pub enum HandshakeResult {
     /// The two sides have agreed on a new session.
     Full,
@@ -114,6 +122,52 @@ pub enum HandshakeResult {
     Failed,
     /// The client has left, was silent for too long, or the server has stopped.
     Abandoned,
+}
+
+impl HandshakeResult {
+    /// Every result, at the index of its discriminant.
+    pub(crate) const ALL: [Self; 4] = [Self::Full, Self::Resumed, Self::Failed, Self::Abandoned];
+
+    /// The result with this discriminant.
+    pub(crate) fn from_u8(byte: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(byte)).copied()
+    }
+}
+
+/// A version of TLS. Python's `ssl.TLSVersion`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[repr(u8)]
+#[doc(alias = "TLSVersion")]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+impl TlsVersion {
+    /// Every version, at the index of its discriminant.
+    pub(crate) const ALL: [Self; 2] = [Self::Tls12, Self::Tls13];
+
+    /// The version with this discriminant.
+    pub(crate) fn from_u8(byte: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(byte)).copied()
+    }
+
+    /// The name, as OpenSSL and Python write it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Tls12 => "TLSv1.2",
+            Self::Tls13 => "TLSv1.3",
+        }
+    }
+}
+
+impl fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// How a request ended.
@@ -171,7 +225,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Checks that both lists have the order of the discriminants: a discriminant is the index of a
+/// Checks that the lists have the order of the discriminants: a discriminant is the index of a
 /// counter, and a byte in the report of a forked child.
 const _: () = {
     let mut index = 0;
@@ -182,6 +236,16 @@ const _: () = {
     let mut index = 0;
     while index < Refusal::ALL.len() {
         assert!(Refusal::ALL[index] as usize == index);
+        index += 1;
+    }
+    let mut index = 0;
+    while index < HandshakeResult::ALL.len() {
+        assert!(HandshakeResult::ALL[index] as usize == index);
+        index += 1;
+    }
+    let mut index = 0;
+    while index < TlsVersion::ALL.len() {
+        assert!(TlsVersion::ALL[index] as usize == index);
         index += 1;
     }
 };

@@ -41,3 +41,78 @@ pub struct Statistics {
     /// Bytes sent, counted in the same way.
     pub sent: u64,
 }
+
+/// The numbers of several servers together.
+impl std::iter::Sum for Statistics {
+    fn sum<I: Iterator<Item = Self>>(statistics: I) -> Self {
+        statistics.fold(Self::default(), |sum, one| {
+            // Named, so that no number is forgotten.
+            let Self {
+                accepted,
+                refused,
+                active,
+                idle,
+                finished,
+                failed,
+                timed_out,
+                panicked,
+                aborted,
+                dropped,
+                received,
+                sent,
+            } = one;
+            Self {
+                accepted: sum.accepted + accepted,
+                refused: sum.refused + refused,
+                active: sum.active + active,
+                idle: sum.idle + idle,
+                finished: sum.finished + finished,
+                failed: sum.failed + failed,
+                timed_out: sum.timed_out + timed_out,
+                panicked: sum.panicked + panicked,
+                aborted: sum.aborted + aborted,
+                dropped: sum.dropped + dropped,
+                received: sum.received + received,
+                sent: sum.sent + sent,
+            }
+        })
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_of_statistics_has_the_sum_of_each_number() {
+        let one = Statistics {
+            accepted: 1,
+            refused: 2,
+            active: 3,
+            idle: 4,
+            finished: 5,
+            failed: 6,
+            timed_out: 7,
+            panicked: 8,
+            aborted: 9,
+            dropped: 10,
+            received: 11,
+            sent: 12,
+        };
+        let expected = Statistics {
+            accepted: 2,
+            refused: 4,
+            active: 6,
+            idle: 8,
+            finished: 10,
+            failed: 12,
+            timed_out: 14,
+            panicked: 16,
+            aborted: 18,
+            dropped: 20,
+            received: 22,
+            sent: 24,
+        };
+        assert_eq!([one, one].into_iter().sum::<Statistics>(), expected);
+    }
+}

@@ -42,8 +42,8 @@ impl<S: BaseServer> MixIn for Events<S> {
 
     fn observe(&self, client: &Address, event: &RequestEvent) {
         match event {
-            RequestEvent::Handshake { result, began, .. } => {
-                assert!(began.elapsed() > Duration::ZERO);
+            RequestEvent::Handshake { result, lasted, .. } => {
+                assert!(*lasted > Duration::ZERO);
                 assert!(matches!(client, Address::Inet(_)));
                 self.reporter.say(format_args!("{result:?}"));
             }

@@ -20,7 +20,7 @@ use crate::base_server::{BaseServer, guarded};
 use crate::mix_in::MixIn;
 use crate::mix_ins::forking::child::live_as_child;
 use crate::mix_ins::forking::ends::{Child, ChildEnds};
-use crate::mix_ins::forking::reports::{ReportReceiver, ReportSender, reports};
+use crate::mix_ins::forking::reports::{ChildReport, ReportReceiver, ReportSender, reports};
 use crate::requests::request::Request;
 use crate::running::ended::Ended;
 use crate::running::in_child::RequestInChild;
@@ -224,11 +224,14 @@ impl<S: BaseServer> ForkingMixIn<S> {
                     watch.ends.remove(&child);
                     watch.receiver.take(pid.as_raw() as u32)
                 }
-                None => None,
+                None => ChildReport::default(),
             };
             drop(child);
+            for handshake in report.handshakes {
+                request.emit_handshake(&handshake);
+            }
             let without_report = || Ended::without_report(outcome(&status, if_killed));
-            request.end(&report.unwrap_or_else(without_report));
+            request.end(&report.ended.unwrap_or_else(without_report));
         }
     }
 
@@ -349,7 +352,7 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
             Ok(ForkResult::Child) => live_as_child(top, request, parent, mask),
             Ok(ForkResult::Parent { child }) => {
                 unmask();
-                guarded(top).observe_start(&request);
+                guarded(top).observe_start(&mut request);
                 let in_child = request.guard_mut().hand_to_child();
                 self.enter(child, in_child);
                 top.close_request(top, request);

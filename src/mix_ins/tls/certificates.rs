@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
@@ -11,6 +12,7 @@ use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::mix_ins::tls::error::TlsError;
+use crate::mix_ins::tls::expiry::expiry_of;
 
 /// The files of a certificate with its chain, and of its private key.
 #[derive(Debug, Clone)]
@@ -64,6 +66,12 @@ impl Certificates {
     pub fn load(identities: &[Identity], provider: &CryptoProvider) -> Result<Self, TlsError> {
         let loaded = identities.iter().map(|identity| identity.load(provider));
         loaded.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The name and the end of each certificate that can be read.
+    pub fn expiries(&self) -> Vec<(String, SystemTime)> {
+        let own = self.0.iter().filter_map(|it| it.cert.first());
+        own.filter_map(expiry_of).collect()
     }
 
     /// The certificate for this name: the first that is valid for it, wildcards included, or the

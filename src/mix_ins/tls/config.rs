@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::ServerConfig;
 
@@ -128,7 +128,7 @@ impl TlsOptions {
         })))
     }
 
-    fn make(&self) -> Result<Arc<ServerConfig>, TlsError> {
+    fn make(&self) -> Result<Current, TlsError> {
         let provider = provider();
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -148,6 +148,7 @@ impl TlsOptions {
             None => builder.with_no_client_auth(),
         };
         let certificates = Certificates::load(&self.identities, &provider)?;
+        let expiries = certificates.expiries();
         let mut config = builder.with_cert_resolver(Arc::new(certificates));
         config.alpn_protocols = self.alpn.clone();
         if self.tickets {
@@ -157,7 +158,8 @@ impl TlsOptions {
             config.send_tls13_tickets = 0;
             config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         }
-        Ok(Arc::new(config))
+        let config = Arc::new(config);
+        Ok(Current { config, expiries })
     }
 }
 
@@ -168,10 +170,17 @@ pub struct TlsConfig(Arc<Shared>);
 
 struct Shared {
     options: TlsOptions,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<Current>,
     /// When the keys of the tickets were looked at.
     rolled: Mutex<Instant>,
     counters: Counters,
+}
+
+/// What was made of the files when they were read last.
+struct Current {
+    config: Arc<ServerConfig>,
+    /// The name and the end of each certificate.
+    expiries: Vec<(String, SystemTime)>,
 }
 
 impl TlsConfig {
@@ -190,6 +199,16 @@ impl TlsConfig {
         // Without the lock, which the loop waits for.
         drop(before);
         Ok(())
+    }
+
+    /// When each certificate of the server ends, with the first name of a host that is in the
+    /// certificate, or its subject. The authorities in its chain are not looked at. Python's
+    /// `notAfter` of `ssl.SSLSocket.getpeercert`, which only the client has.
+    #[must_use]
+    pub fn expiries(&self) -> Vec<(String, SystemTime)> {
+        let current = self.0.current.read();
+        let current = current.unwrap_or_else(PoisonError::into_inner);
+        current.expiries.clone()
     }
 
     /// How many handshakes there were, and how they ended.
@@ -211,7 +230,8 @@ impl TlsConfig {
 
     pub(super) fn current(&self) -> Arc<ServerConfig> {
         let current = self.0.current.read();
-        current.unwrap_or_else(PoisonError::into_inner).clone()
+        let current = current.unwrap_or_else(PoisonError::into_inner);
+        current.config.clone()
     }
 
     pub(super) fn count(&self, result: HandshakeResult) {

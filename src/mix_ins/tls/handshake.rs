@@ -7,9 +7,10 @@ use std::time::Instant;
 use rustls::{HandshakeKind, ServerConfig, ServerConnection};
 
 use crate::mix_ins::tls::error::{HandshakeError, TlsError};
-use crate::mix_ins::tls::session::TlsSession;
+use crate::mix_ins::tls::session::{self, TlsSession};
 use crate::mix_ins::tls::stream::TlsStream;
 use crate::requests::stream_request::{Received, StreamRequest};
+use crate::running::ended::EndedHandshake;
 use crate::values::deadlines::Deadlines;
 use crate::values::error::HandlerError;
 use crate::values::request_event::HandshakeResult;
@@ -44,8 +45,18 @@ impl Handshake {
         })
     }
 
-    pub fn began(&self) -> Instant {
-        self.began
+    /// Emits the event of the handshake's end, which is now.
+    pub fn emit_end(&self, request: &StreamRequest, result: HandshakeResult) {
+        let version = session::version_of(&self.connection);
+        let shared = request.server().shared();
+        shared.emit_handshake(
+            request.client_address(),
+            &EndedHandshake {
+                result,
+                version,
+                lasted: self.began.elapsed(),
+            },
+        );
     }
 
     pub fn deadlines_after(&self) -> Option<Deadlines> {

@@ -4,6 +4,7 @@ mod certificates;
 mod client_verifier;
 mod config;
 mod error;
+mod expiry;
 mod handshake;
 mod provider;
 mod session;
@@ -24,7 +25,7 @@ use crate::support::log::Level;
 use crate::transport::get_request_error::GetRequestError;
 use crate::values::deadlines::Deadlines;
 use crate::values::error::{HandlerError, WithCauses};
-use crate::values::request_event::{HandshakeResult, RequestEvent};
+use crate::values::request_event::HandshakeResult;
 use handshake::{Handshake, Step};
 
 pub use config::{TlsConfig, TlsOptions, TlsStatistics};
@@ -146,10 +147,7 @@ impl<S: BaseServer<Request = StreamRequest>> TlsMixIn<S> {
     /// Counts the end of a handshake, and emits its event.
     fn note(&self, request: &StreamRequest, result: HandshakeResult, handshake: &Handshake) {
         self.config.count(result);
-        let began = handshake.began();
-        let event = RequestEvent::Handshake { result, began };
-        let shared = self.layer_handle().shared();
-        shared.emit(request.client_address(), &event);
+        handshake.emit_end(request, result);
     }
 }
 

@@ -1,10 +1,11 @@
 //! What client and server have agreed on.
 
-use rustls::{HandshakeKind, ServerConnection};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
 use crate::requests::stream_request::StreamRequest;
+use crate::values::request_event::TlsVersion;
 
 /// What client and server have agreed on in their handshake.
 ///
@@ -25,10 +26,7 @@ impl TlsSession {
     pub(super) fn of(connection: &ServerConnection) -> Self {
         let certificates = connection.peer_certificates().unwrap_or_default();
         Self {
-            version: connection
-                .protocol_version()
-                .and_then(|version| version.as_str())
-                .map_or("unknown", short_version),
+            version: version_of(connection).map_or("unknown", TlsVersion::name),
             cipher: connection
                 .negotiated_cipher_suite()
                 .and_then(|suite| suite.suite().as_str())
@@ -87,11 +85,12 @@ impl TlsSession {
     }
 }
 
-fn short_version(name: &'static str) -> &'static str {
-    match name {
-        "TLSv1_2" => "TLSv1.2",
-        "TLSv1_3" => "TLSv1.3",
-        other => other,
+/// The version that the two sides have agreed on; `None` before.
+pub(super) fn version_of(connection: &ServerConnection) -> Option<TlsVersion> {
+    match connection.protocol_version()? {
+        ProtocolVersion::TLSv1_2 => Some(TlsVersion::Tls12),
+        ProtocolVersion::TLSv1_3 => Some(TlsVersion::Tls13),
+        _ => None,
     }
 }
 

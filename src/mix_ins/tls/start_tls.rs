@@ -6,7 +6,6 @@ use crate::mix_ins::tls::config::TlsConfig;
 use crate::mix_ins::tls::handshake::{Handshake, Step, left, result_of};
 use crate::requests::stream_request::StreamRequest;
 use crate::values::error::{HandlerError, HandlerResult};
-use crate::values::request_event::RequestEvent;
 
 impl StreamRequest {
     /// Encrypts the connection from now on, in the middle of its conversation (STARTTLS): sends
@@ -39,10 +38,7 @@ impl StreamRequest {
             Err(error) => result_of(error),
         };
         config.count(result);
-        let began = handshake.began();
-        let event = RequestEvent::Handshake { result, began };
-        let shared = self.server().shared().clone();
-        shared.emit(self.client_address(), &event);
+        handshake.emit_end(self, result);
         complete?;
         handshake.install(self);
         Ok(())
