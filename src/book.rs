@@ -35,6 +35,9 @@ struct GuideHttp;
 #[doc = include_str!("../docs/guide/addresses.md")]
 struct GuideAddresses;
 
+#[doc = include_str!("../docs/guide/metrics.md")]
+struct GuideMetrics;
+
 #[doc = include_str!("../docs/guide/limits.md")]
 struct GuideLimits;
 

@@ -83,6 +83,7 @@
 //!
 //! | Feature | Default | Adds |
 //! |---|---|---|
+//! | `metrics` | no | `MetricsMixIn` and `Metrics`: the numbers of servers for Prometheus |
 //! | `proxy-protocol` | no | `ProxyProtocolMixIn`: the real client behind a proxy |
 //! | `tls` | no | `TlsMixIn` and `StreamRequest::start_tls`, with the cryptography of ring |
 //! | `tls-aws-lc` | no | the same, with the cryptography of AWS-LC |
@@ -127,6 +128,8 @@ pub use base_server::BaseServer;
 pub use exchange_handler::ExchangeHandler;
 pub use mix_in::MixIn;
 pub use mix_ins::forking::ForkingMixIn;
+#[cfg(feature = "metrics")]
+pub use mix_ins::metrics::{Metrics, MetricsFormat, MetricsHandler, MetricsMixIn};
 #[cfg(feature = "proxy-protocol")]
 pub use mix_ins::proxy_protocol::{
     InvalidNetwork, ProxyHeader, ProxyHeaderError, ProxyProtocolMixIn, ProxySsl, TrustedNetwork,
@@ -139,6 +142,10 @@ pub use mix_ins::threading::ThreadingMixIn;
 pub use mix_ins::tls::{
     HandshakeError, TlsConfig, TlsError, TlsMixIn, TlsOptions, TlsSession, TlsStatistics,
 };
+/// The crate in whose registry a program registers numbers of its own: see [`Metrics::register`].
+/// Python has no counterpart.
+#[cfg(feature = "metrics")]
+pub use prometheus_client;
 pub use request_handler::{
     HandlerFactory, HandlerFn, RequestHandler, datagram_handler_fn, handler_fn,
 };

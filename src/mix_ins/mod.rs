@@ -1,7 +1,9 @@
 //! The layers that decide where a request is served: in a thread, a process, or a pool of threads;
-//! and the layers that read or change its bytes before the handler.
+//! the layers that read or change its bytes before the handler; and the layer that measures.
 
 pub(crate) mod forking;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
 #[cfg(feature = "proxy-protocol")]
 pub(crate) mod proxy_protocol;
 pub(crate) mod reactor;

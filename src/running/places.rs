@@ -46,8 +46,14 @@ impl Places {
 
     /// Whether accepted requests wait for a thread.
     pub(crate) fn have_queue(&self) -> bool {
+        self.queue_length() > 0
+    }
+
+    /// How many accepted requests wait for a thread.
+    pub(crate) fn queue_length(&self) -> usize {
         let (queued, dequeued) = (self.queued.load(Relaxed), self.dequeued.load(Relaxed));
-        queued.wrapping_sub(dequeued).cast_signed() > 0
+        let length = queued.wrapping_sub(dequeued).cast_signed();
+        usize::try_from(length).unwrap_or(0)
     }
 }
 

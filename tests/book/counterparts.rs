@@ -41,7 +41,9 @@ struct Exports(BTreeSet<String>);
 
 impl<'ast> Visit<'ast> for Exports {
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        if matches!(item.vis, Visibility::Public(_)) {
+        // A name alone is another crate, whose items are not ours.
+        let is_crate = matches!(item.tree, UseTree::Name(_));
+        if matches!(item.vis, Visibility::Public(_)) && !is_crate {
             self.add(&item.tree);
         }
     }

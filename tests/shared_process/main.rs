@@ -21,6 +21,7 @@ mod handle_request;
 mod lifetimes;
 mod lingering;
 mod messages;
+mod metrics;
 mod mix_ins;
 mod outboxes;
 mod own_bottom_layer;

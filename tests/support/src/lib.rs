@@ -13,6 +13,7 @@ pub mod processes;
 pub mod proxies;
 pub mod reports;
 pub mod running_server;
+pub mod scrapes;
 pub mod services;
 pub mod short_paths;
 pub mod task_limit;
