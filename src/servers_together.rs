@@ -21,6 +21,9 @@ use crate::values::error::Error;
 /// A server is added when it is bound, so that a program whose second server cannot be bound ends
 /// with `?` before the first has served a client. The drop of the value closes every server.
 ///
+/// Several servers may share one address, each with its own loop and socket: see
+/// [`allow_reuse_port`](crate::TcpServer::allow_reuse_port).
+///
 /// A [`ForkingMixIn`](crate::ForkingMixIn) among the servers forks a program with other threads,
 /// namely the loops of the others: its documentation has the conditions.
 ///

@@ -125,3 +125,30 @@ fn no_servers_end_at_once_and_a_stop_before_the_loops_ends_them() {
     servers.handle().shutdown();
     within_limit("all have ended", move || servers.serve_forever()).unwrap();
 }
+
+#[test]
+fn the_shards_of_an_address_divide_its_clients_and_their_report_is_the_sum() {
+    let shard = |address| {
+        let server = TcpServer::new(address, EchoLine::default).allow_reuse_port(true);
+        server.mix_in(ThreadingMixIn::new).bind().unwrap()
+    };
+    let first = shard(([127, 0, 0, 1], 0).into());
+    let address = first.local_addr().unwrap();
+    let servers = (1..4).fold(Servers::new().with(first), |servers, _| {
+        servers.with(shard(address))
+    });
+    let handle = servers.handle();
+    let serving = std::thread::spawn(move || {
+        servers.serve_forever().unwrap();
+        servers.server_close()
+    });
+    for _ in 0..40 {
+        let mut client = StreamClient::connect(&address.into());
+        client.send("hello\n");
+        assert_eq!(client.rest(), b"hello\n");
+    }
+    let served = handle.each().iter().map(|it| it.statistics().accepted);
+    assert_eq!(served.sum::<u64>(), 40);
+    handle.shutdown();
+    assert_eq!(serving.join().unwrap().running, 0);
+}
