@@ -6,14 +6,18 @@ use std::net::{TcpStream, ToSocketAddrs};
 use crate::served::{Served, rest, socketserver};
 
 #[test]
-fn every_address_of_a_name_is_announced_and_served() {
-    let mut served = Served::start("upper", "tcp://localhost:0", &["--all-addresses"]);
-    let mut urls = vec![served.url().to_owned()];
+fn every_address_of_localhost_is_announced_and_served() {
     let count = ("localhost", 0).to_socket_addrs().unwrap().count();
+    for options in [&[][..], &["--all-addresses"]] {
+        let served = Served::start("upper", "tcp://localhost:0", options);
+        every_address_is_served(served, count);
+    }
+}
+
+fn every_address_is_served(mut served: Served, count: usize) {
+    let mut urls = vec![served.url().to_owned()];
     for _ in 1..count {
-        let line = served.shown();
-        let url = line.trim_end().strip_prefix("listening on ").unwrap();
-        urls.push(url.to_owned());
+        urls.push(served.next_url());
     }
     for url in urls {
         let address = url.strip_prefix("tcp://").unwrap();

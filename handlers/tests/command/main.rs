@@ -26,6 +26,7 @@ mod other_users;
 mod proxy_protocol;
 mod served;
 mod serving;
+mod several_listeners;
 mod shell;
 mod shell_limits;
 mod signals;

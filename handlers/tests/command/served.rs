@@ -101,6 +101,14 @@ impl Served {
         kill(self.pid(), signal).unwrap();
     }
 
+    /// The URL in the next line `listening on`, for a server with several addresses.
+    pub fn next_url(&mut self) -> String {
+        let line = self.shown();
+        let url = line.trim_end().strip_prefix("listening on ");
+        url.unwrap_or_else(|| panic!("{line:?}, {}", self.log()))
+            .to_owned()
+    }
+
     /// The next line on standard output.
     pub fn shown(&mut self) -> String {
         let mut line = String::new();

@@ -168,6 +168,85 @@ fn sighup_loads_the_files_again_and_a_broken_file_changes_nothing() {
 }
 
 #[test]
+fn beside_a_tls_url_the_others_stay_plain_and_all_share_the_certificates() {
+    let authority = Authority::new();
+    let [server, next] = [(); 2].map(|()| authority.server(&["localhost", "127.0.0.1"]));
+    let [certificate, key] = ["live.pem", "live.key"].map(|name| authority.path(name));
+    server.copy_to(&certificate, &key);
+    let clients = TlsClients::new(&authority);
+    let file = authority.file();
+    let mut command = socketserver(&["serve", "echo", "--shards", "2"]);
+    for url in [
+        "tls://127.0.0.1:0",
+        LOOPBACK,
+        "udp://127.0.0.1:0",
+        "tls://127.0.0.1:0",
+    ] {
+        command.args(["--listen", url]);
+    }
+    command.args(["--tls-cert", text(&certificate), "--tls-key", text(&key)]);
+    let mut served = Served::run(command);
+    let urls = [
+        served.url().to_owned(),
+        served.next_url(),
+        served.next_url(),
+        served.next_url(),
+    ];
+    for url in [&urls[0], &urls[3]] {
+        assert!(url.starts_with("tls://"), "{url}");
+        let ended = Client::run(&["echo", url, "--ca", text(&file)], "hello\n");
+        assert_eq!(
+            (ended.status, &*ended.screen),
+            (Some(0), "hello\n"),
+            "{}",
+            ended.stderr
+        );
+    }
+    for url in [&urls[1], &urls[2]] {
+        let ended = Client::run(&["echo", url], "hello\n");
+        assert_eq!(
+            (ended.status, &*ended.screen),
+            (Some(0), "hello\n"),
+            "{}",
+            ended.stderr
+        );
+    }
+    next.copy_to(&certificate, &key);
+    served.signal(Signal::SIGHUP);
+    served.wait_for_log("were loaded again");
+    let shown = [&urls[0], &urls[3]].map(|url| {
+        let address: std::net::SocketAddr = url.split_once("://").unwrap().1.parse().unwrap();
+        clients.connect(&address.into()).server_certificate()
+    });
+    assert_eq!(shown[0], shown[1]);
+    served.signal(Signal::SIGTERM);
+    let (status, _, log) = served.exit();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(!log.contains("were loaded again"), "{log}");
+}
+
+#[test]
+fn an_encryption_that_would_leave_an_address_plain_by_mistake_is_refused() {
+    let options = ["--tls-cert", "a.pem", "--tls-key", "a.key"];
+    let tcp = ["serve", "echo", "--listen", LOOPBACK];
+    let udp = ["--listen", "udp://127.0.0.1:0"];
+    for (arguments, expected) in [
+        ([&tcp[..], &udp, &options].concat(), "write tls://"),
+        (
+            vec!["serve", "echo", "--listen", "tls://127.0.0.1:0"],
+            "--tls-cert",
+        ),
+        (vec!["client", "echo", "tls://127.0.0.1:9"], "--ca"),
+        (vec!["client", "echo", LOOPBACK, "--insecure"], "--tls"),
+    ] {
+        let output = socketserver(&arguments).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
+        assert!(errors.contains(expected), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
 fn options_that_cannot_be_meant_are_refused_and_a_missing_file_is_named() {
     let authority = Authority::new();
     let server = authority.server(&["localhost"]);

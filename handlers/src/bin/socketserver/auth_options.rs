@@ -46,25 +46,36 @@ pub struct Link {
 }
 
 impl AuthOptions {
+    /// Whether the user gives a key.
+    pub fn has_key(&self) -> bool {
+        self.auth_key_file.is_some()
+    }
+
     /// Reads the key for a link over `url`; `None` if the user asks for no link.
     ///
     /// # Errors
     ///
     /// If `url` has no connections, or the file has no key.
     pub fn link(&self, url: &Url) -> Result<Option<Link>, Failure> {
+        self.link_over(std::slice::from_ref(url))
+    }
+
+    /// Reads the key for a link over each of `urls`, once.
+    ///
+    /// # Errors
+    ///
+    /// If one of `urls` has no connections, or the file has no key.
+    pub fn link_over(&self, urls: &[Url]) -> Result<Option<Link>, Failure> {
         let Some(file) = &self.auth_key_file else {
             return Ok(None);
         };
-        match url {
-            Url::Stream(_) => Ok(Some(Link {
-                key: Key::from_file(file)?,
-                digest: self.auth_digest,
-            })),
-            Url::Datagram(_) => Err(Failure::usage(format!(
-                "--auth-key-file is for connections, and {} has none",
-                url.scheme()
-            ))),
+        if let Some(url) = urls.iter().find(|url| !url.has_connections()) {
+            return Err(Failure::no_connections("--auth-key-file", url));
         }
+        Ok(Some(Link {
+            key: Key::from_file(file)?,
+            digest: self.auth_digest,
+        }))
     }
 }
 

@@ -1,13 +1,20 @@
 //! The operator at standard input and output.
 
 use std::io::{self, BufReader, IsTerminal};
+use std::sync::OnceLock;
 
 use socketserver_handlers::chat::Operator;
 
 use crate::standard_streams;
 
-/// The person at the keyboard. The prompt and colours are for a terminal only.
+/// The person at the keyboard, who is one for all servers of the program. The prompt, that of the
+/// first call, and colours are for a terminal only.
 pub fn operator(prompt: &'static str) -> Operator {
+    static OPERATOR: OnceLock<Operator> = OnceLock::new();
+    OPERATOR.get_or_init(|| at_standard_streams(prompt)).clone()
+}
+
+fn at_standard_streams(prompt: &'static str) -> Operator {
     let (stdin, stdout) = (io::stdin(), io::stdout());
     let at_terminal = stdin.is_terminal() && stdout.is_terminal();
     let highlight = stdout.is_terminal();

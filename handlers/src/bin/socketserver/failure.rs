@@ -113,6 +113,14 @@ impl Failure {
         Self::Usage(clap::Error::raw(kind, message))
     }
 
+    /// A mistake on the command line: an option for connections at a URL that has none.
+    pub fn no_connections(option: &str, url: &Url) -> Self {
+        let scheme = url.scheme();
+        Self::usage(format!(
+            "{option} is for connections, and {scheme} has none"
+        ))
+    }
+
     /// Prints the failure to standard error, and returns the exit status: 2 for a mistake on the
     /// command line, which is printed with the usage of `task`, 128 plus the number of the signal
     /// that has stopped the start, and 1 for all others.

@@ -1,9 +1,9 @@
 //! The `socketserver` command: lists the handlers of this package, serves any of them, and is the
 //! client of most.
 //!
-//! Standard output has the result only: the list, the one line `listening on URL`, or the answers
-//! to a client. Everything else goes to standard error, through the log: `RUST_LOG` sets its level,
-//! which is `info` by default.
+//! Standard output has the result only: the list, a line `listening on URL` for each address, or
+//! the answers to a client. Everything else goes to standard error, through the log: `RUST_LOG`
+//! sets its level, which is `info` by default.
 //!
 //! The exit status is
 //!
@@ -15,7 +15,7 @@
 //!   second and ended a program that was still stopping.
 //!
 //! Imports run one way: `command_line`; `serve`, `client`; `registry`; the options and rules that
-//! they share; `failure`; `url`, `mix_in`, `amounts`, `standard_error`.
+//! they share; `failure`; `url`, `mix_in`, `amounts`, `standard_error`; `fork_gate`.
 
 mod amounts;
 mod auth_options;
@@ -26,6 +26,7 @@ mod factory;
 mod failure;
 #[cfg(feature = "files")]
 mod files_options;
+mod fork_gate;
 #[cfg(feature = "http")]
 mod http_options;
 mod inherited;

@@ -8,8 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use env_logger::{Target, WriteStyle};
+use log::Log;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::fork_gate;
 
 /// How long a line waits for a reader who has read so far.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -30,11 +33,36 @@ pub fn start_log() {
             false => WriteStyle::Never,
         });
     }
-    log.target(Target::Pipe(Box::new(StandardError))).init();
+    log.target(Target::Pipe(Box::new(StandardError)));
+    let log = Gated(log.build());
+    log::set_max_level(log.0.filter());
+    // Called once for the program.
+    let _ = log::set_boxed_logger(Box::new(log));
+}
+
+/// A log that no thread writes to while another thread forks.
+struct Gated(env_logger::Logger);
+
+impl Log for Gated {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.0.matches(record) {
+            let _no_fork = fork_gate::hold();
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
 }
 
 /// Writes a line that is printed at every log level.
 pub fn print_line(line: impl AsRef<[u8]>) {
+    let _no_fork = fork_gate::hold();
     // Ignored: nothing is there to write the error to.
     let _ = StandardError.write_all(&[line.as_ref(), b"\n"].concat());
 }
@@ -66,7 +94,7 @@ impl Write for StandardError {
 
 fn outlet() -> MutexGuard<'static, Option<Outlet>> {
     // A panic under the lock leaves a line half written, and nothing worse. A forked child finds
-    // the lock free: in a forking server, the thread that forks is the only one that logs.
+    // the lock free: see `fork_gate`.
     OUTLET.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -19,8 +19,8 @@ use socketserver::InetAddress;
 const LONGEST_PATH: usize =
     size_of::<sockaddr_un>() - std::mem::offset_of!(sockaddr_un, sun_path) - 1;
 
-/// The transport and the address of a server: `tcp://HOST:PORT`, `udp://HOST:PORT`, `unix:///PATH`
-/// or `unixgram:///PATH`.
+/// The transport and the address of a server: `tcp://HOST:PORT`, `tls://HOST:PORT`,
+/// `udp://HOST:PORT`, `unix:///PATH` or `unixgram:///PATH`.
 ///
 /// A path may be relative (`unix://run/socket`), the two slashes may be missing
 /// (`unix:/run/socket`, as an address prints in the log), and `@` begins a name in Linux's abstract
@@ -41,6 +41,8 @@ pub enum Url {
 pub enum StreamUrl {
     /// `tcp://HOST:PORT`.
     Tcp(HostPort),
+    /// `tls://HOST:PORT`: TCP, encrypted.
+    Tls(HostPort),
     /// `unix:///PATH`; an abstract name has a NUL byte in front, as in the framework.
     Unix(PathBuf),
 }
@@ -73,10 +75,11 @@ enum Host {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     #[error(
-        "it has no scheme; write tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unixgram:///PATH"
+        "it has no scheme; write tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, unix:///PATH \
+         or unixgram:///PATH"
     )]
     NoScheme,
-    #[error("the scheme {0:?} is unknown; the known ones are tcp, udp, unix and unixgram")]
+    #[error("the scheme {0:?} is unknown; the known ones are tcp, tls, udp, unix and unixgram")]
     UnknownScheme(String),
     #[error(
         "the host is missing before the port; write 0.0.0.0 for every IPv4 address of this \
@@ -168,6 +171,7 @@ impl Url {
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
         match scheme {
             "tcp" => Ok(StreamUrl::Tcp(rest.parse()?).into()),
+            "tls" => Ok(StreamUrl::Tls(rest.parse()?).into()),
             "udp" => Ok(DatagramUrl::Udp(rest.parse()?).into()),
             "" => Err(UrlError::NoScheme),
             _ => Err(UrlError::UnknownScheme(scheme.to_owned())),
@@ -186,12 +190,16 @@ impl Url {
         }
     }
 
+    /// Whether the server accepts connections, and does not receive datagrams.
+    pub fn has_connections(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
     /// The host and the port; `None` for a Unix socket.
     pub fn host_port(&self) -> Option<&HostPort> {
         match self {
-            Self::Stream(StreamUrl::Tcp(place)) | Self::Datagram(DatagramUrl::Udp(place)) => {
-                Some(place)
-            }
+            Self::Stream(StreamUrl::Tcp(place) | StreamUrl::Tls(place))
+            | Self::Datagram(DatagramUrl::Udp(place)) => Some(place),
             Self::Stream(StreamUrl::Unix(_)) | Self::Datagram(DatagramUrl::Unix(_)) => None,
         }
     }
@@ -201,6 +209,7 @@ impl StreamUrl {
     fn scheme(&self) -> &'static str {
         match self {
             Self::Tcp(_) => "tcp",
+            Self::Tls(_) => "tls",
             Self::Unix(_) => "unix",
         }
     }
@@ -221,6 +230,19 @@ impl HostPort {
             host: Host::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             port,
         }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether the host is the name `localhost`, which means this machine over IPv4 and IPv6.
+    pub fn is_localhost(&self) -> bool {
+        let Host::Name(name) = &self.host else {
+            return false;
+        };
+        let name = name.strip_suffix('.').unwrap_or(name);
+        name.eq_ignore_ascii_case("localhost")
     }
 
     /// Looks the host up, and returns its addresses: at least one.
@@ -424,7 +446,7 @@ impl fmt::Display for StreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://", self.scheme())?;
         match self {
-            Self::Tcp(place) => place.fmt(f),
+            Self::Tcp(place) | Self::Tls(place) => place.fmt(f),
             Self::Unix(path) => String::from_utf8_lossy(&shown_path(path)).fmt(f),
         }
     }
@@ -473,6 +495,7 @@ mod tests {
             "tcp://localhost:0",
             "tcp://[::1]:65535",
             "tcp://[::]:80",
+            "tls://localhost:443",
             "udp://0.0.0.0:9000",
             "udp://time-server.example_1.org:9000",
             "unix:///run/upper.sock",
@@ -530,6 +553,8 @@ mod tests {
             ("tcp://[]:1", UrlError::BadIpv6(quoted(""))),
             ("tcp://::1", UrlError::BareIpv6(Ipv6Addr::LOCALHOST)),
             ("tcp://", UrlError::NoPort),
+            ("tls://", UrlError::NoPort),
+            ("tls:localhost:443", UrlError::NoScheme),
             ("tcp://localhost", UrlError::NoPort),
             ("tcp://localhost:", UrlError::NoPort),
             ("tcp://[::1]", UrlError::NoPort),
@@ -566,6 +591,17 @@ mod tests {
         ];
         for (text, error) in table {
             assert_eq!(parse(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn localhost_is_a_name_and_not_an_address() {
+        let is_localhost = |text: &str| text.parse::<HostPort>().unwrap().is_localhost();
+        for text in ["localhost:0", "LocalHost:1", "localhost.:2"] {
+            assert!(is_localhost(text), "{text}");
+        }
+        for text in ["127.0.0.1:0", "[::1]:0", "localhost.localdomain:0", "a:0"] {
+            assert!(!is_localhost(text), "{text}");
         }
     }
 
@@ -658,6 +694,7 @@ mod tests {
         let path = "(/[^/\\pC]{1,5}){1,4}".prop_map(PathBuf::from);
         prop_oneof![
             place.clone().prop_map(|it| StreamUrl::Tcp(it).into()),
+            place.clone().prop_map(|it| StreamUrl::Tls(it).into()),
             place.prop_map(|it| DatagramUrl::Udp(it).into()),
             path.clone().prop_map(|it| StreamUrl::Unix(it).into()),
             path.prop_map(|it| DatagramUrl::Unix(it).into()),
@@ -674,7 +711,7 @@ mod tests {
 
         #[test]
         fn any_text_after_a_scheme_is_a_url_that_prints_and_parses_back_or_an_error(
-            text in "(tcp|udp|unix|unixgram|http):?/{0,4}[\\[]?[a-z0-9.:é%@ \n]{0,12}\
+            text in "(tcp|tls|udp|unix|unixgram|http):?/{0,4}[\\[]?[a-z0-9.:é%@ \n]{0,12}\
                 [\\]]?[:/]{0,2}[0-9a]{0,6}",
         ) {
             if let Ok(url) = parse(&text) {

@@ -226,7 +226,9 @@ impl Socket {
 
     fn open(url: &StreamUrl, time: &mut TimeLeft) -> io::Result<Self> {
         match url {
-            StreamUrl::Tcp(place) => connect_tcp(place, time).map(Self::Tcp),
+            StreamUrl::Tcp(place) | StreamUrl::Tls(place) => {
+                connect_tcp(place, time).map(Self::Tcp)
+            }
             StreamUrl::Unix(path) => connect_unix(path, time).map(Self::Unix),
         }
     }

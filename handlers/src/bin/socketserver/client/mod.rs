@@ -95,10 +95,10 @@ fn chat(options: Chat) -> Result<(), Failure> {
     let user = &mut User::here();
     if !options.friends.is_empty() {
         #[cfg(feature = "tls")]
-        if options.link.tls.is_given() {
-            return Err(Failure::usage(
-                "--tls is for connections, and --friend has none",
-            ));
+        if let Some(option) = options.link.tls.given() {
+            return Err(Failure::usage(format!(
+                "{option} is for connections, and --friend has none"
+            )));
         }
         return Friends::try_from(options.friends)?.chat(user, connect);
     }

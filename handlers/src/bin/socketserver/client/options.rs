@@ -150,8 +150,9 @@ pub struct CommandRunner {
 pub struct Place {
     /// Where the server is: tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unixgram:///PATH
     ///
-    /// A path may be relative; unix://@NAME is a name in Linux's abstract namespace. The default is
-    /// the handler's own address, which "socketserver list" shows.
+    /// tls://HOST:PORT is TCP with --tls. A path may be relative; unix://@NAME is a name in Linux's
+    /// abstract namespace. The default is the handler's own address, which "socketserver list"
+    /// shows.
     url: Option<Url>,
 }
 

@@ -20,7 +20,7 @@ use crate::url::{HostPort, StreamUrl, Url};
 /// The options of a client with TLS.
 #[derive(Debug, Args)]
 pub struct TlsArguments {
-    /// Encrypt the connection with TLS
+    /// Encrypt the connection with TLS; tls:// means the same
     ///
     /// The server has to show a certificate for the host of the URL, or for --server-name, that an
     /// authority in the file of --ca has signed.
@@ -28,16 +28,11 @@ pub struct TlsArguments {
     tls: bool,
 
     /// The PEM file of the authorities that may have signed the server's certificate
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "tls",
-        conflicts_with = "insecure"
-    )]
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     ca: Option<PathBuf>,
 
     /// The PEM file of this client's certificate, with its chain, for a server that asks for one
-    #[arg(long, value_name = "FILE", requires_all = ["tls", "key"])]
+    #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
 
     /// The PEM file of the private key of --cert
@@ -45,13 +40,13 @@ pub struct TlsArguments {
     key: Option<PathBuf>,
 
     /// Accept whatever certificate the server shows: anybody between can read and change all
-    #[arg(long, requires = "tls")]
+    #[arg(long)]
     insecure: bool,
 
     /// The name in the server's certificate: the host of the URL unless set
     ///
     /// Over a Unix socket it is "localhost" unless set.
-    #[arg(long, value_name = "NAME", requires = "tls")]
+    #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
 }
 
@@ -63,9 +58,21 @@ pub struct ClientTls {
 }
 
 impl TlsArguments {
-    /// Whether the user asks for encryption.
-    pub fn is_given(&self) -> bool {
-        self.tls
+    /// The first given option that is for encryption alone.
+    pub fn given(&self) -> Option<&'static str> {
+        self.tls.then_some("--tls").or_else(|| self.detail())
+    }
+
+    /// The first given option about the details of the encryption.
+    fn detail(&self) -> Option<&'static str> {
+        let details = [
+            ("--ca", self.ca.is_some()),
+            ("--cert", self.cert.is_some()),
+            ("--insecure", self.insecure),
+            ("--server-name", self.server_name.is_some()),
+        ];
+        let given = details.into_iter().find(|(_, is_given)| *is_given);
+        given.map(|(option, _)| option)
     }
 
     /// Loads the files for a connection to `url`; `None` if the user asks for no encryption.
@@ -74,14 +81,16 @@ impl TlsArguments {
     ///
     /// If `url` has no connections, the user has not stated whom to trust, or a file is broken.
     pub fn load(&self, url: &Url) -> Result<Option<ClientTls>, Failure> {
-        if !self.tls {
-            return Ok(None);
+        if !self.tls && !matches!(url, Url::Stream(StreamUrl::Tls(_))) {
+            return match self.detail() {
+                None => Ok(None),
+                Some(option) => Err(Failure::usage(format!(
+                    "{option} is for an encrypted connection; give --tls too, or a tls:// URL"
+                ))),
+            };
         }
         let Url::Stream(url) = url else {
-            return Err(Failure::usage(format!(
-                "--tls is for connections, and {} has none",
-                url.scheme()
-            )));
+            return Err(Failure::no_connections("--tls", url));
         };
         let provider = Arc::new(ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider.clone())
@@ -94,7 +103,7 @@ impl TlsArguments {
                 .with_custom_certificate_verifier(Arc::new(AnyServer(provider))),
             (None, false) => {
                 return Err(Failure::usage(
-                    "--tls needs the authorities of the server's certificate: give --ca, or \
+                    "TLS needs the authorities of the server's certificate: give --ca, or \
                      --insecure if anybody may be the server",
                 ));
             }
@@ -111,7 +120,7 @@ impl TlsArguments {
         };
         let name = match (&self.server_name, url) {
             (Some(name), _) => name.clone(),
-            (None, StreamUrl::Tcp(place)) => host_of(place),
+            (None, StreamUrl::Tcp(place) | StreamUrl::Tls(place)) => host_of(place),
             (None, StreamUrl::Unix(_)) => "localhost".to_owned(),
         };
         let name = ServerName::try_from(name)

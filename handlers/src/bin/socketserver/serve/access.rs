@@ -33,35 +33,45 @@ pub struct Access {
 }
 
 impl AccessOptions {
-    /// The access to a server on `url`.
+    /// The access to those servers on `urls` whose sockets have a file.
     ///
     /// # Errors
     ///
-    /// If one of the options is given, and the socket has no file.
-    pub fn over(&self, url: &Url) -> Result<Access, Failure> {
+    /// If one of the options is given, and no socket has a file.
+    pub fn over(&self, urls: &[Url]) -> Result<Access, Failure> {
         let option = match (self.socket_mode, self.socket_group) {
             (Some(_), _) => "--socket-mode",
             (None, Some(_)) => "--socket-group",
             (None, None) => "",
         };
-        let why_not = match url.unix_path() {
-            None => Some("tcp:// and udp:// have none"),
-            Some(path) if is_abstract(path) => Some("a name in the abstract namespace has none"),
-            Some(_) => None,
-        };
-        match why_not {
-            Some(why_not) if !option.is_empty() => Err(Failure::usage(format!(
+        if !option.is_empty() && !urls.iter().any(has_file) {
+            let why_not = match urls.iter().any(|url| url.unix_path().is_some()) {
+                true => "a name in the abstract namespace has none",
+                false => "tcp://, tls:// and udp:// have none",
+            };
+            return Err(Failure::usage(format!(
                 "{option} is for the file of a Unix socket, and {why_not}"
-            ))),
-            _ => Ok(Access {
-                mode: self.socket_mode,
-                group: self.socket_group,
-            }),
+            )));
         }
+        Ok(Access {
+            mode: self.socket_mode,
+            group: self.socket_group,
+        })
     }
 }
 
 impl Access {
+    /// The access to a server on `url`: nothing for a socket without a file.
+    pub fn at(self, url: &Url) -> Self {
+        match has_file(url) {
+            true => self,
+            false => Self {
+                mode: None,
+                group: None,
+            },
+        }
+    }
+
     /// Refuses an address at which users other than the server's could send datagrams, if the
     /// server serves its own user alone: of a datagram's sender, the operating system knows no more
     /// than that the sender may write the socket's file.
@@ -90,6 +100,10 @@ impl Access {
 
 /// The bits of a mode that let the group and others write.
 const OTHERS_WRITE: u32 = 0o022;
+
+fn has_file(url: &Url) -> bool {
+    url.unix_path().is_some_and(|path| !is_abstract(path))
+}
 
 fn is_abstract(path: &Path) -> bool {
     path.as_os_str().as_encoded_bytes().starts_with(b"\0")

@@ -91,7 +91,7 @@ enum Patience {
 }
 
 /// The bounds of one server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Bounds {
     limits: Limits,
     deadlines: Deadlines,
@@ -110,13 +110,13 @@ fn patience(text: &str) -> Result<Patience, String> {
 }
 
 impl BoundOptions {
-    /// The bounds of a server on `url`, whose handler has this time without progress unless the
-    /// user gives another.
+    /// The bounds of each server on one of `urls`, whose handler has this time without progress
+    /// unless the user gives another.
     ///
     /// # Errors
     ///
-    /// If one of the options is for another transport.
-    pub fn over(&self, url: &Url, progress: Option<Duration>) -> Result<Bounds, Failure> {
+    /// If one of the options is for another transport than that of every URL.
+    pub fn over(&self, urls: &[Url], progress: Option<Duration>) -> Result<Bounds, Failure> {
         let for_connections = [
             ("--idle-timeout", self.idle_timeout.is_some()),
             ("--progress-timeout", self.progress_timeout.is_some()),
@@ -124,11 +124,10 @@ impl BoundOptions {
             ("--turn", self.turn.is_some()),
         ];
         let given = for_connections.iter().find(|(_, is_given)| *is_given);
-        if let (Url::Datagram(_), Some((option, _))) = (url, given) {
-            return Err(Failure::usage(format!(
-                "{option} is for connections, and {} has none",
-                url.scheme()
-            )));
+        if let (Some((option, _)), Some(url)) = (given, urls.first())
+            && !urls.iter().any(Url::has_connections)
+        {
+            return Err(Failure::no_connections(option, url));
         }
         Ok(Bounds {
             limits: self.limits(),

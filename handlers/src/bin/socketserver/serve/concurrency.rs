@@ -5,7 +5,6 @@ use socketserver::{
 };
 
 use super::options::Options;
-use super::site::Site;
 use crate::failure::Failure;
 use crate::mix_in::MixIn;
 use crate::registry::Entry;
@@ -44,9 +43,9 @@ impl Concurrency {
         }
     }
 
-    /// Puts the mix-in around the bottom layer, and serves.
-    pub fn serve<S: BaseServer>(self, bottom: S, site: Site) -> Result<(), Failure> {
-        site.serve(match self {
+    /// Puts the mix-in around the inner layers.
+    pub fn around<S: BaseServer>(self, bottom: S) -> AnyMixIn<S> {
+        match self {
             Self::None => AnyMixIn::None(bottom),
             Self::Threading => AnyMixIn::Threading(ThreadingMixIn::new(bottom)),
             Self::Forking(children) => {
@@ -64,7 +63,7 @@ impl Concurrency {
                     None => layer,
                 })
             }
-        })
+        }
     }
 }
 

@@ -27,19 +27,32 @@ pub struct Options {
 pub struct CommonOptions {
     /// Where to listen: tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unixgram:///PATH
     ///
-    /// An IPv6 address is written in brackets. Port 0 is any free port. A path may be relative, and
-    /// is taken byte for byte; unix://@NAME is a name in Linux's abstract namespace. The default is
-    /// the handler's own address, which "socketserver list" shows.
+    /// May be given several times: all addresses are served at once, and the server is ready when
+    /// every one of them is. tls://HOST:PORT is TCP, encrypted, for which --tls-cert has the
+    /// certificate. An IPv6 address is written in brackets. "localhost" means both 127.0.0.1 and
+    /// [::1]. Port 0 is any free port. A path may be relative, and is taken byte for byte;
+    /// unix://@NAME is a name in Linux's abstract namespace. The default is the handler's own
+    /// address, which "socketserver list" shows.
+    ///
+    /// Each address has a loop, a mix-in and limits of its own. An option for connections, or for
+    /// files, holds for those addresses that have them.
     #[arg(long, value_name = "URL")]
-    pub listen: Option<Url>,
+    listen: Vec<Url>,
 
     /// Listen on every address of the host name, and not only on the first that can be bound
     ///
-    /// With "tcp://localhost:0" the server listens on 127.0.0.1 and on [::1], at one free port. An
-    /// address of a family that this machine does not have is left out. There is one line
-    /// "listening on" for each address.
+    /// With port 0 the server listens at one free port on each. An address of a family that this
+    /// machine does not have is left out. There is one line "listening on" for each address.
+    /// "localhost" has every address without this option.
     #[arg(long)]
     pub all_addresses: bool,
+
+    /// How many loops accept clients at each tcp://, tls:// and udp:// address
+    ///
+    /// The loops have a socket each, between which the kernel divides the clients (SO_REUSEPORT).
+    /// Each has a mix-in and limits of its own. One loop unless set.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub shards: Option<u16>,
 
     /// How requests run beside one another
     ///
@@ -70,6 +83,16 @@ pub struct CommonOptions {
     #[cfg(feature = "tls")]
     #[command(flatten)]
     pub tls: TlsArguments,
+}
+
+impl Options {
+    /// Where to listen: at least one URL.
+    pub fn urls(&self) -> Vec<Url> {
+        match &*self.common.listen {
+            [] => vec![self.handler.default_address.clone()],
+            listen => listen.to_vec(),
+        }
+    }
 }
 
 impl Args for Options {

@@ -49,13 +49,14 @@ fn trusted(text: &str) -> Result<Trusted, String> {
 }
 
 impl ProxyOptions {
-    /// The proxies before a server on `url`; `None` if the clients connect themselves.
+    /// The proxies before the servers of connections among `urls`; `None` if the clients connect
+    /// themselves.
     ///
     /// # Errors
     ///
-    /// If one of the two options is given without the other, if no trusted proxy can connect to
-    /// `url`, or if the handler is for clients of this machine alone.
-    pub fn over(&self, url: &Url, exposure: Exposure) -> Result<Option<Proxies>, Failure> {
+    /// If one of the two options is given without the other, if no trusted proxy can connect to one
+    /// of `urls`, or if the handler is for clients of this machine alone.
+    pub fn over(&self, urls: &[Url], exposure: Exposure) -> Result<Option<Proxies>, Failure> {
         if !self.proxy_protocol {
             return match self.trust.is_empty() {
                 true => Ok(None),
@@ -64,15 +65,18 @@ impl ProxyOptions {
                 )),
             };
         }
-        if let Url::Datagram(_) = url {
-            return Err(Failure::usage(format!(
-                "--proxy-protocol is for connections, and {} has none",
-                url.scheme()
-            )));
+        let with_connections = Vec::from_iter(urls.iter().filter(|url| url.has_connections()));
+        if let (true, Some(url)) = (with_connections.is_empty(), urls.first()) {
+            return Err(Failure::no_connections("--proxy-protocol", url));
         }
-        let is_unix = url.unix_path().is_some();
-        let may_connect = |trusted: &Trusted| (*trusted == Trusted::Unix) == is_unix;
-        if !self.trust.iter().any(may_connect) {
+        let is_trusted = |is_unix| {
+            let may_connect = |trusted: &Trusted| (*trusted == Trusted::Unix) == is_unix;
+            self.trust.iter().any(may_connect)
+        };
+        let mut kinds = with_connections
+            .into_iter()
+            .map(|url| url.unix_path().is_some());
+        if let Some(is_unix) = kinds.find(|is_unix| !is_trusted(*is_unix)) {
             return Err(Failure::usage(match is_unix {
                 true => {
                     "--proxy-protocol over a Unix socket needs --trust unix, without which \

@@ -3,19 +3,21 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use socketserver::ServerHandle;
+use socketserver::ServersHandle;
 
 /// Whether files are to be loaded again. A clone is the same wish.
 #[derive(Debug, Clone, Default)]
 pub struct Reload(Arc<AtomicBool>);
 
 impl Reload {
-    /// Has the loop of the server load its files again.
-    pub fn request(&self, server: &ServerHandle) {
+    /// Has one loop of the servers load the files again, which all of them share.
+    pub fn request(&self, servers: &ServersHandle) {
         // Relaxed: the files are read after the flag, and the wake orders the two.
         self.0.store(true, Relaxed);
-        // Wakes the loop, which then calls `service_actions`.
-        server.set_service_interval(server.service_interval());
+        for server in servers.each() {
+            // Wakes the loop, which then calls `service_actions`.
+            server.set_service_interval(server.service_interval());
+        }
     }
 
     /// Whether the files are to be loaded, which is asked once for each request.

@@ -7,12 +7,16 @@ use socketserver::{BaseServer, MixIn, StreamRequest, TlsConfig, TlsMixIn, TlsOpt
 
 use super::reload::Reload;
 use crate::failure::Failure;
-use crate::url::Url;
+use crate::fork_gate;
+use crate::url::{StreamUrl, Url};
 
 /// The options of a server with TLS.
 #[derive(Debug, Args)]
 pub struct TlsArguments {
     /// Encrypt the connections with TLS, and show this PEM file's certificate, with its chain
+    ///
+    /// Encrypted are the tls:// URLs of --listen. If there is none, every URL is: then none of them
+    /// may be for datagrams.
     ///
     /// Given several times, each with its --tls-key, a client gets the first certificate that is
     /// valid for the name that it asks for, or else the first. SIGHUP loads all files of TLS again,
@@ -38,22 +42,34 @@ pub struct TlsArguments {
 }
 
 impl TlsArguments {
-    /// Loads the files for a server on `url`; `None` if the user asks for no encryption.
+    /// Loads the files for servers on `urls`; `None` if the user asks for no encryption.
     ///
     /// # Errors
     ///
-    /// If `url` has no connections, the numbers of certificates and keys differ, or a file is
-    /// broken.
-    pub fn load(&self, url: &Url) -> Result<Option<TlsConfig>, Failure> {
+    /// If it is not clear which of `urls` are to be encrypted, the numbers of certificates and keys
+    /// differ, or a file is broken.
+    pub fn load(&self, urls: &[Url]) -> Result<Option<Encryption>, Failure> {
+        let is_chosen = urls.iter().any(is_tls);
         let mut pairs = self.tls_cert.iter().zip(&self.tls_key);
         let Some((certificate, key)) = pairs.next() else {
-            return Ok(None);
+            return match is_chosen {
+                true => Err(Failure::usage(
+                    "tls:// needs a certificate and its key; give --tls-cert and --tls-key",
+                )),
+                false => Ok(None),
+            };
         };
-        if let Url::Datagram(_) = url {
-            return Err(Failure::usage(format!(
-                "--tls-cert is for connections, and {} has none",
-                url.scheme()
-            )));
+        match urls.iter().find(|url| !url.has_connections()) {
+            Some(url) if !is_chosen && urls.len() == 1 => {
+                return Err(Failure::no_connections("--tls-cert", url));
+            }
+            Some(url) if !is_chosen => {
+                return Err(Failure::usage(format!(
+                    "--tls-cert does not encrypt {url}; write tls:// for the URLs that are to be \
+                     encrypted"
+                )));
+            }
+            _ => {}
         }
         if self.tls_cert.len() != self.tls_key.len() {
             return Err(Failure::usage("each --tls-cert needs a --tls-key"));
@@ -72,10 +88,28 @@ impl TlsArguments {
             options = options.client_crl(file);
         }
         let config = options.load();
-        config
-            .map(Some)
-            .map_err(|error| Failure::Tls(error.to_string()))
+        let config = config.map_err(|error| Failure::Tls(error.to_string()))?;
+        Ok(Some(Encryption { config, is_chosen }))
     }
+}
+
+/// The encryption of some servers.
+#[derive(Debug)]
+pub struct Encryption {
+    config: TlsConfig,
+    /// Whether the user has chosen the encrypted servers by `tls://`. Otherwise all are.
+    is_chosen: bool,
+}
+
+impl Encryption {
+    /// The encryption of the connections at `url`, if they are encrypted.
+    pub fn at(&self, url: &Url) -> Option<&TlsConfig> {
+        (is_tls(url) || !self.is_chosen).then_some(&self.config)
+    }
+}
+
+fn is_tls(url: &Url) -> bool {
+    matches!(url, Url::Stream(StreamUrl::Tls(_)))
 }
 
 /// Puts the encryption around the bottom layer, whose files `reload` loads again.
@@ -109,6 +143,8 @@ impl<S: BaseServer> MixIn for Reloading<S> {
 
     fn service_actions(&self) {
         if self.reload.take() {
+            // A child that another loop forks now would find the files locked for ever.
+            let _no_fork = fork_gate::hold();
             match self.config.reload() {
                 Ok(()) => log::info!("the files of TLS were loaded again"),
                 Err(error) => log::error!("{error}; the files from before stay in use"),

@@ -1,0 +1,101 @@
+//! The layers around each bottom layer, by the user's options.
+
+use socketserver::{Address, BaseServer, DatagramRequest, Serve, StreamRequest};
+use socketserver_handlers::LoopLimit;
+
+use super::concurrency::Concurrency;
+use super::options::Options;
+#[cfg(feature = "proxy-protocol")]
+use super::proxy_protocol::Proxies;
+use super::server_group::ServerGroup;
+#[cfg(feature = "tls")]
+use super::tls::{self, Encryption};
+use crate::failure::Failure;
+use crate::remote::Exposure;
+use crate::url::Url;
+
+/// The layers around the bottom layer of every server of the program.
+pub struct Layers {
+    #[cfg(feature = "proxy-protocol")]
+    proxies: Option<Proxies>,
+    #[cfg(feature = "tls")]
+    encryption: Option<Encryption>,
+    concurrency: Concurrency,
+}
+
+impl Layers {
+    /// The layers that these options ask for.
+    ///
+    /// # Errors
+    ///
+    /// If the options contradict one another, the handler or the URLs, or a file is broken.
+    #[cfg_attr(
+        not(feature = "proxy-protocol"),
+        expect(unused_variables, reason = "the exposure matters behind a proxy")
+    )]
+    pub fn new(options: &Options, urls: &[Url], exposure: Exposure) -> Result<Self, Failure> {
+        Ok(Self {
+            concurrency: Concurrency::new(options)?,
+            #[cfg(feature = "proxy-protocol")]
+            proxies: options.common.proxy.over(urls, exposure)?,
+            #[cfg(feature = "tls")]
+            encryption: options.common.tls.load(urls)?,
+        })
+    }
+
+    /// Whether each request is served in a child process.
+    pub fn fork(&self) -> bool {
+        matches!(self.concurrency, Concurrency::Forking(_))
+    }
+
+    /// Puts the layers around a bottom layer of connections, binds the server, and has it join the
+    /// group. Returns its addresses.
+    pub fn over_stream<S>(
+        &self,
+        bottom: S,
+        url: &Url,
+        group: &mut ServerGroup,
+    ) -> Result<Vec<Address>, Failure>
+    where
+        S: BaseServer<Request = StreamRequest>,
+    {
+        #[cfg(feature = "tls")]
+        if let Some(config) = self.encryption.as_ref().and_then(|it| it.at(url)) {
+            let encrypted = tls::encrypt(bottom, config.clone(), group.reload());
+            return self.behind_proxies(encrypted, url, group);
+        }
+        self.behind_proxies(bottom, url, group)
+    }
+
+    /// As [`over_stream`](Self::over_stream), around a bottom layer of datagrams.
+    pub fn over_datagrams<S>(
+        &self,
+        bottom: S,
+        url: &Url,
+        group: &mut ServerGroup,
+    ) -> Result<Vec<Address>, Failure>
+    where
+        S: BaseServer<Request = DatagramRequest>,
+    {
+        let stack = self.concurrency.around(bottom.mix_in(LoopLimit::new));
+        group.join(stack, url)
+    }
+
+    /// A proxy's header comes before the encryption.
+    fn behind_proxies<S>(
+        &self,
+        inner: S,
+        url: &Url,
+        group: &mut ServerGroup,
+    ) -> Result<Vec<Address>, Failure>
+    where
+        S: BaseServer<Request = StreamRequest>,
+    {
+        #[cfg(feature = "proxy-protocol")]
+        if let Some(proxies) = &self.proxies {
+            let stack = self.concurrency.around(proxies.clone().before(inner));
+            return group.join(stack, url);
+        }
+        group.join(self.concurrency.around(inner), url)
+    }
+}

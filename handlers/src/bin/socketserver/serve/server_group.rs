@@ -1,0 +1,216 @@
+//! The servers of the program, which are bound, announced and stopped together.
+
+use std::io;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::stat::{Mode, umask};
+use socketserver::layer::RequestOf;
+use socketserver::{Address, BaseServer, MixIn, Serve, Server, Servers, ServersHandle};
+
+use super::reload::Reload;
+use super::site::Site;
+use crate::failure::{Failure, Problem};
+use crate::fork_gate;
+use crate::remote::Audience;
+use crate::stop::StopSignals;
+use crate::url::{HostPort, Url};
+use crate::{standard_error, standard_streams};
+
+/// The servers of the program, each with its own loop.
+#[derive(Debug)]
+pub struct ServerGroup {
+    site: Site,
+    /// Whether the loops fork.
+    forks: bool,
+    servers: Servers,
+    /// The handle of all servers, for each of them, once they are complete.
+    together: Arc<OnceLock<ServersHandle>>,
+    /// The lines `listening on URL`.
+    announcement: Vec<u8>,
+    /// The wish to load files again, if SIGHUP does not stop the program.
+    reload: Option<Reload>,
+}
+
+/// The permissions that the file of a Unix socket does not get where the owner alone may connect or
+/// send.
+const OTHERS: Mode = Mode::S_IXUSR.union(Mode::S_IRWXG).union(Mode::S_IRWXO);
+
+/// How long an announcement that has begun may take after a signal.
+const ANNOUNCING: Duration = Duration::from_millis(500);
+
+/// What ends the wait for the announcement.
+enum Event {
+    Announced(io::Result<()>),
+    Signal(i32),
+}
+
+impl ServerGroup {
+    /// No servers yet.
+    pub fn new(site: Site, forks: bool) -> Self {
+        Self {
+            site,
+            forks,
+            servers: Servers::new(),
+            together: Arc::default(),
+            announcement: Vec::new(),
+            reload: None,
+        }
+    }
+
+    /// The wish to load files again, which is one for all servers. From now on SIGHUP has this
+    /// meaning.
+    #[cfg(feature = "tls")]
+    pub fn reload(&mut self) -> Reload {
+        self.reload.get_or_insert_default().clone()
+    }
+
+    /// Binds a server at `url`. Returns its addresses.
+    pub fn join<S: BaseServer>(&mut self, stack: S, url: &Url) -> Result<Vec<Address>, Failure> {
+        let member = Member {
+            next: stack,
+            forks: self.forks,
+            together: self.together.clone(),
+        };
+        let server = self.bind(member, url)?;
+        let addresses = server.server_addresses();
+        // A name may have another address than before, when the options were checked.
+        for address in &addresses {
+            self.site.exposure.permit(address)?;
+        }
+        self.site.bounds.apply(&server);
+        self.servers = std::mem::take(&mut self.servers).with(server);
+        self.announce(url, &addresses);
+        Ok(addresses)
+    }
+
+    /// Serves until a signal arrives and the running requests have ended.
+    pub fn serve(self, signals: StopSignals) -> Result<(), Failure> {
+        let Self {
+            servers,
+            together,
+            announcement,
+            reload,
+            ..
+        } = self;
+        let handle = servers.handle();
+        // Set once, here.
+        let _ = together.set(handle.clone());
+        let (events, event) = mpsc::channel();
+        let signalled = events.clone();
+        if let Some(reload) = reload {
+            let handle = handle.clone();
+            signals.on_hangup(move || reload.request(&handle));
+        }
+        signals.on_first(move |signal| {
+            // An error is ignored: the servers have been announced.
+            let _ = signalled.send(Event::Signal(signal));
+            handle.request_shutdown();
+            // `shutdown` waits, and aborts the requests that run at the drain timeout: a server
+            // without a mix-in has no other thread for that. If the thread cannot be started, the
+            // user still has the second signal.
+            let _ = thread::Builder::new().spawn(move || handle.shutdown());
+        });
+        // In a thread: a standard output that nobody reads does not hold the program at a signal.
+        let announcing = thread::Builder::new().name("announcement".to_owned());
+        let announcing = announcing
+            .spawn(move || events.send(Event::Announced(standard_streams::print(announcement))));
+        let announcing = announcing.map_err(Failure::Thread)?;
+        let announced = match event.recv() {
+            // Who has read the line may send the signal before the thread has sent its event.
+            Ok(Event::Signal(signal)) => match event.recv_timeout(ANNOUNCING) {
+                Ok(Event::Announced(announced)) => announced,
+                _ => {
+                    servers.server_close();
+                    return Err(Failure::Interrupted(signal));
+                }
+            },
+            Ok(Event::Announced(announced)) => announced,
+            Err(mpsc::RecvError) => Ok(()),
+        };
+        announced.map_err(|error| Failure::Here(Problem::Output(error)))?;
+        // Ended before the first fork: a child has no lock of another thread.
+        let _ = announcing.join();
+        let served = servers.serve_forever();
+        if served.is_ok() {
+            log::info!("stopping; a second signal does not wait for running requests");
+        }
+        let report = servers.server_close();
+        standard_error::print_line(format!("stopped; requests: {report}"));
+        Ok(served?)
+    }
+
+    /// Binds the server. Over a Unix socket whose clients have to be the same user, the owner alone
+    /// may write the file: of a datagram's sender, the operating system knows no more.
+    fn bind<S: BaseServer>(&self, stack: S, url: &Url) -> Result<Server<S>, Failure> {
+        if self.site.audience == Audience::Everybody || url.host_port().is_some() {
+            return Ok(stack.bind()?);
+        }
+        // No other thread makes a file now.
+        let mask = umask(OTHERS);
+        let bound = stack.bind();
+        umask(mask);
+        Ok(bound?)
+    }
+
+    /// Adds a line `listening on URL` for each new address, with the port that the system has
+    /// chosen for port 0. A path has the bytes that were typed, so that the line can be typed
+    /// again.
+    fn announce(&mut self, url: &Url, addresses: &[Address]) {
+        for address in addresses {
+            let url = match address {
+                Address::Inet(address) => {
+                    format!("{}://{}", url.scheme(), HostPort::from(*address)).into_bytes()
+                }
+                _ => url.to_bytes(),
+            };
+            let line = [b"listening on ", &*url, b"\n"].concat();
+            // Shards have one address.
+            let lines = self.announcement.split_inclusive(|byte| *byte == b'\n');
+            if !lines.into_iter().any(|it| it == line) {
+                self.announcement.extend(line);
+            }
+        }
+    }
+}
+
+/// The outermost layer of each server: the end of one is the end of all, and a loop forks while no
+/// other thread holds a lock that the child may need.
+#[derive(Debug)]
+struct Member<S> {
+    next: S,
+    forks: bool,
+    together: Arc<OnceLock<ServersHandle>>,
+}
+
+impl<S: BaseServer> MixIn for Member<S> {
+    type Next = S;
+
+    fn next(&self) -> &S {
+        &self.next
+    }
+
+    fn process_request<T>(&self, top: &Arc<T>, request: RequestOf<Self>)
+    where
+        T: BaseServer<Request = RequestOf<Self>>,
+    {
+        let _forking = self.forks.then(fork_gate::hold);
+        self.next.process_request(top, request);
+    }
+
+    fn after_fork_in_child(&self) {
+        fork_gate::open_in_child();
+        self.next.after_fork_in_child();
+    }
+
+    fn service_actions(&self) {
+        // A handler may stop its server, as that of an operator does.
+        if self.layer_handle().server().is_draining()
+            && let Some(servers) = self.together.get()
+        {
+            servers.request_shutdown();
+        }
+        self.next.service_actions();
+    }
+}
