@@ -87,9 +87,11 @@ impl<S: BaseServer> Server<S> {
         let Some(serving) = begun.map_err(|_| Error::AlreadyServing { address: address() })? else {
             return Ok(());
         };
-        serving.drain_waker();
-        if until == Until::Stopped {
-            serving.receive_ahead();
+        // A wake from before the loop stays, for the first wait of a loop that calls
+        // `service_actions`: a layer may have been asked to act.
+        match until {
+            Until::Stopped => serving.receive_ahead(),
+            Until::OneRequest(_) => serving.drain_waker(),
         }
         let mut pacing = Pacing::new();
         while !serving.is_stop_requested() {

@@ -227,6 +227,15 @@ fn a_service_interval_set_through_the_handle_wakes_the_sleeping_loop() {
     running.close();
 }
 
+#[test]
+fn a_wake_from_before_the_loop_runs_service_actions() {
+    let (server, mut reports) = clocked(None);
+    server.set_service_interval(None);
+    let running = RunningServer::start(server);
+    assert_eq!(reports.next_report(), "service_actions");
+    running.close();
+}
+
 /// Notes when its actions run.
 struct Timed<S>(S, Arc<Mutex<Vec<Instant>>>);
 
