@@ -74,6 +74,9 @@ struct GuideFileProtocol;
 #[doc = include_str!("../docs/guide/deployment.md")]
 struct GuideDeployment;
 
+#[doc = include_str!("../docs/guide/systemd.md")]
+struct GuideSystemd;
+
 #[doc = include_str!("../docs/guide/from-python.md")]
 struct GuideFromPython;
 

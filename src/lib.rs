@@ -88,6 +88,10 @@
 //! | `tls` | no | `TlsMixIn` and `StreamRequest::start_tls`, with the cryptography of ring |
 //! | `tls-aws-lc` | no | the same, with the cryptography of AWS-LC |
 //!
+//! The package of the command, `socketserver-handlers`, has features of its own, which are on by
+//! default: `proxy-protocol`, `tls`, and `systemd` for sockets of a service manager and messages to
+//! it.
+//!
 //! # Platforms
 //!
 //! Unix. The crate is developed and tested on Linux.

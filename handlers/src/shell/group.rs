@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::shell::environment::leave_service_manager;
+
 /// The leader's script: wait for the end of the input, then kill the group. The leader ignores
 /// other signals, which a command may send to its group to end a part of it.
 const SCRIPT: &str = "trap '' HUP INT QUIT TERM USR1 USR2; read -r _; kill -s KILL 0";
@@ -26,7 +28,9 @@ pub(super) struct Group {
 impl Group {
     /// Starts a group that has no process but its leader.
     pub(super) fn new() -> io::Result<Self> {
-        let leader = Command::new("/bin/sh")
+        let mut leader = Command::new("/bin/sh");
+        leave_service_manager(&mut leader);
+        let leader = leader
             .args(["-c", SCRIPT])
             .process_group(0)
             .stdin(Stdio::piped())

@@ -6,6 +6,7 @@
 mod command_source;
 mod conversation_error;
 mod datagram;
+mod environment;
 mod foreign;
 mod framing;
 mod group;

@@ -15,6 +15,7 @@ use nix::sys::signal::SigSet;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
+use crate::shell::environment::leave_service_manager;
 use crate::shell::group::Group;
 use crate::shell::outputs::{Outputs, TooMuch};
 use crate::shell::{Ending, Limits, Output, Refusal};
@@ -117,6 +118,7 @@ impl Running {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        leave_service_manager(&mut shell);
         block_no_signal(&mut shell);
         let mut shell = shell.spawn().map_err(explain)?;
         let [stderr, stdout] = [

@@ -22,6 +22,7 @@ mod http;
 mod inherited;
 mod listing;
 mod other_users;
+mod privileges;
 #[cfg(feature = "proxy-protocol")]
 mod proxy_protocol;
 mod served;
@@ -31,6 +32,8 @@ mod shell;
 mod shell_limits;
 mod signals;
 mod standard_streams;
+#[cfg(feature = "systemd")]
+mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 mod unix_sockets;

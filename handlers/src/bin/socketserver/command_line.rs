@@ -132,10 +132,6 @@ mod tests {
         assert_eq!(options.handler.name, "upper");
         assert_eq!(options.common.mixin, None);
         assert_eq!(options.handler.mixins[0], MixIn::Threading);
-        assert_eq!(
-            options.urls(),
-            std::slice::from_ref(&options.handler.default_address)
-        );
         assert_eq!(options.common.workers, None);
     }
 

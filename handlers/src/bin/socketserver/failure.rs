@@ -25,6 +25,12 @@ pub enum Failure {
     /// A signal has stopped the server before it was announced.
     #[error("stopped by signal {0} before the server was announced")]
     Interrupted(i32),
+    /// A socket that was opened by somebody else, or should have been.
+    #[error("{0}: {1}")]
+    Passed(String, String),
+    /// The user that the program should become.
+    #[error("{0}")]
+    Privileges(String),
     #[error(transparent)]
     Server(#[from] socketserver::Error),
     #[error(transparent)]

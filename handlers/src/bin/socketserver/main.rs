@@ -15,7 +15,8 @@
 //!   second and ended a program that was still stopping.
 //!
 //! Imports run one way: `command_line`; `serve`, `client`; `registry`; the options and rules that
-//! they share; `failure`; `url`, `mix_in`, `amounts`, `standard_error`; `fork_gate`.
+//! they share; `passed_sockets`, `privileges`; `failure`; `url`, `mix_in`, `amounts`,
+//! `service_manager`, `standard_error`; `fork_gate`.
 
 mod amounts;
 mod auth_options;
@@ -31,11 +32,16 @@ mod fork_gate;
 mod http_options;
 mod inherited;
 mod mix_in;
+#[cfg(feature = "systemd")]
+mod passed_sockets;
 #[cfg(feature = "files")]
 mod passwords;
+mod privileges;
 mod registry;
 mod remote;
 mod serve;
+#[cfg(feature = "systemd")]
+mod service_manager;
 mod shell_options;
 mod standard_error;
 mod standard_streams;
@@ -53,6 +59,9 @@ use command_line::{CommandLine, Task};
 use failure::{Failure, Problem};
 
 fn main() -> ExitCode {
+    // First: see there.
+    #[cfg(feature = "systemd")]
+    let passed = passed_sockets::PassedSockets::take_over();
     inherited::unblock_stop_signals();
     let parsed = CommandLine::parse_from_arguments(env::args_os());
     let (line, mut command) = match parsed {
@@ -64,7 +73,11 @@ fn main() -> ExitCode {
     let done = match line.task {
         Task::List => list().map_err(|error| Failure::Here(Problem::Output(error))),
         // Not quiet about a closed standard output: nobody knows the address then.
-        Task::Serve(options) => match serve::serve(&options) {
+        Task::Serve(options) => match serve::serve(
+            &options,
+            #[cfg(feature = "systemd")]
+            passed,
+        ) {
             Err(failure) => return failure.exit(&mut command),
             served => served,
         },

@@ -273,6 +273,11 @@ impl Entry {
         command.about(self.summary).long_about(None)
     }
 
+    /// Whether the handler has an operator at standard input.
+    pub fn has_operator(&self) -> bool {
+        !self.mixins.contains(&MixIn::Forking)
+    }
+
     /// The schemes of the URLs on which the handler can be served.
     pub fn transports(&self) -> String {
         let stream = self.stream.is_some().then_some("tcp unix");

@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -113,7 +113,10 @@ struct Outlet {
 
 impl Outlet {
     fn standard_error() -> Self {
-        let file = open_standard_error();
+        let file = match is_client() {
+            true => Err(ErrorKind::Unsupported.into()),
+            false => open_standard_error(),
+        };
         Self::new(file.unwrap_or_else(|_| File::open("/dev/null").expect("/dev/null is there")))
     }
 
@@ -195,6 +198,17 @@ impl Outlet {
     }
 }
 
+/// Whether standard error is the connection of a client: inetd makes it all three standard streams.
+fn is_client() -> bool {
+    let identity = |stream: io::Result<OwnedFd>| {
+        let metadata = File::from(stream.ok()?).metadata().ok()?;
+        let is_socket = metadata.file_type().is_socket();
+        is_socket.then(|| (metadata.dev(), metadata.ino()))
+    };
+    let input = identity(io::stdin().as_fd().try_clone_to_owned());
+    input.is_some() && input == identity(io::stderr().as_fd().try_clone_to_owned())
+}
+
 /// Opens the pipe or the terminal of standard error anew, without blocking writes: the flag of a
 /// descriptor that other programs share stays as it is. Where that is not possible, and for files
 /// and sockets, the file is standard error itself, written in pieces for which poll(2) finds room.
@@ -216,7 +230,6 @@ fn open_standard_error() -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use std::io::{PipeReader, Read, pipe};
-    use std::os::fd::OwnedFd;
 
     use super::*;
 

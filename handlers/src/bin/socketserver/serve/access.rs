@@ -1,5 +1,6 @@
 //! Who may connect to a server's Unix socket.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use clap::Args;
@@ -69,6 +70,16 @@ impl Access {
                 mode: None,
                 group: None,
             },
+        }
+    }
+
+    /// The access to a socket that somebody else has made: the mode of its file now.
+    pub fn of_file(url: &Url) -> Self {
+        let file = url.unix_path().filter(|path| !is_abstract(path));
+        let mode = file.and_then(|path| Some(path.metadata().ok()?.permissions().mode()));
+        Self {
+            mode: mode.map(|mode| mode & 0o777),
+            group: None,
         }
     }
 

@@ -7,12 +7,27 @@ use super::concurrency::Concurrency;
 use super::options::Options;
 #[cfg(feature = "proxy-protocol")]
 use super::proxy_protocol::Proxies;
-use super::server_group::ServerGroup;
+#[cfg(feature = "tls")]
+use super::reload::Reload;
 #[cfg(feature = "tls")]
 use super::tls::{self, Encryption};
 use crate::failure::Failure;
 use crate::remote::Exposure;
 use crate::url::Url;
+
+/// Who makes servers of the stacks for requests of type `R`.
+pub trait Host<R> {
+    /// The wish to load files again, which is one for all servers.
+    #[cfg(feature = "tls")]
+    fn reload(&mut self) -> Reload;
+
+    /// Binds a server at `url`, and returns its addresses.
+    fn join<S: BaseServer<Request = R>>(
+        &mut self,
+        stack: S,
+        url: &Url,
+    ) -> Result<Vec<Address>, Failure>;
+}
 
 /// The layers around the bottom layer of every server of the program.
 pub struct Layers {
@@ -43,28 +58,36 @@ impl Layers {
         })
     }
 
+    /// The same layers without a mix-in.
+    pub fn one_at_a_time(self) -> Self {
+        Self {
+            concurrency: Concurrency::None,
+            ..self
+        }
+    }
+
     /// Whether each request is served in a child process.
     pub fn fork(&self) -> bool {
         matches!(self.concurrency, Concurrency::Forking(_))
     }
 
     /// Puts the layers around a bottom layer of connections, binds the server, and has it join the
-    /// group. Returns its addresses.
+    /// host. Returns its addresses.
     pub fn over_stream<S>(
         &self,
         bottom: S,
         url: &Url,
-        group: &mut ServerGroup,
+        host: &mut impl Host<StreamRequest>,
     ) -> Result<Vec<Address>, Failure>
     where
         S: BaseServer<Request = StreamRequest>,
     {
         #[cfg(feature = "tls")]
         if let Some(config) = self.encryption.as_ref().and_then(|it| it.at(url)) {
-            let encrypted = tls::encrypt(bottom, config.clone(), group.reload());
-            return self.behind_proxies(encrypted, url, group);
+            let encrypted = tls::encrypt(bottom, config.clone(), host.reload());
+            return self.behind_proxies(encrypted, url, host);
         }
-        self.behind_proxies(bottom, url, group)
+        self.behind_proxies(bottom, url, host)
     }
 
     /// As [`over_stream`](Self::over_stream), around a bottom layer of datagrams.
@@ -72,13 +95,13 @@ impl Layers {
         &self,
         bottom: S,
         url: &Url,
-        group: &mut ServerGroup,
+        host: &mut impl Host<DatagramRequest>,
     ) -> Result<Vec<Address>, Failure>
     where
         S: BaseServer<Request = DatagramRequest>,
     {
         let stack = self.concurrency.around(bottom.mix_in(LoopLimit::new));
-        group.join(stack, url)
+        host.join(stack, url)
     }
 
     /// A proxy's header comes before the encryption.
@@ -86,7 +109,7 @@ impl Layers {
         &self,
         inner: S,
         url: &Url,
-        group: &mut ServerGroup,
+        host: &mut impl Host<StreamRequest>,
     ) -> Result<Vec<Address>, Failure>
     where
         S: BaseServer<Request = StreamRequest>,
@@ -94,8 +117,8 @@ impl Layers {
         #[cfg(feature = "proxy-protocol")]
         if let Some(proxies) = &self.proxies {
             let stack = self.concurrency.around(proxies.clone().before(inner));
-            return group.join(stack, url);
+            return host.join(stack, url);
         }
-        group.join(self.concurrency.around(inner), url)
+        host.join(self.concurrency.around(inner), url)
     }
 }

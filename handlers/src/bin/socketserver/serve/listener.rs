@@ -1,9 +1,12 @@
 //! One URL on which the handler is served.
 
+use std::os::fd::OwnedFd;
+
 use socketserver::{TcpServer, UdpServer, UnixDatagramServer, UnixStreamServer};
 
 use super::access::Access;
 use super::layers::Layers;
+use super::listen::Place;
 use super::options::{CommonOptions, Options};
 use super::server_group::ServerGroup;
 use super::shards::Shards;
@@ -13,11 +16,13 @@ use crate::remote::Audience;
 use crate::url::{DatagramUrl, StreamUrl, Url};
 
 /// Datagrams are received up to this size, in bytes, which is more than UDP can carry.
-const MAX_PACKET_SIZE: usize = 65_535;
+pub const MAX_PACKET_SIZE: usize = 65_535;
 
 /// A URL, and the handlers for each server there.
 pub struct Listener {
     url: Url,
+    /// The socket, if it is open already.
+    socket: Option<OwnedFd>,
     /// The handlers of each server: several with `--shards`.
     targets: Vec<Target>,
     access: Access,
@@ -31,7 +36,11 @@ impl Listener {
     /// # Errors
     ///
     /// If the options contradict one another or the handler, or the key file has no key.
-    pub fn of(options: &Options, urls: &[Url], audience: Audience) -> Result<Vec<Self>, Failure> {
+    pub fn of(
+        options: &Options,
+        places: Vec<Place>,
+        audience: Audience,
+    ) -> Result<Vec<Self>, Failure> {
         let CommonOptions {
             access,
             auth,
@@ -39,30 +48,46 @@ impl Listener {
             shards,
             ..
         } = &options.common;
-        let has_host = |url: &Url| url.host_port().is_some();
-        if shards.is_some() && !urls.iter().any(has_host) {
+        let can_share = |place: &Place| place.socket.is_none() && place.url.host_port().is_some();
+        if shards.is_some() && !places.iter().any(can_share) {
             return Err(Failure::usage(
-                "--shards is for tcp://, tls:// and udp://; a Unix socket cannot be shared",
+                "--shards is for tcp://, tls:// and udp://; a Unix socket, or a socket that is \
+                 open already, cannot be shared",
             ));
         }
-        let link = auth.link_over(urls)?;
-        let access = access.over(urls)?;
-        let listener = |url: &Url| {
-            access.permit(audience, url)?;
-            let count = shards.filter(|_| has_host(url)).unwrap_or(1);
-            let target = |_| Target::new(options, url, link.as_ref(), audience);
+        let urls = |places: &mut dyn Iterator<Item = &Place>| {
+            Vec::from_iter(places.map(|place| place.url.clone()))
+        };
+        let link = auth.link_over(&urls(&mut places.iter()))?;
+        let unbound = &mut places.iter().filter(|place| place.socket.is_none());
+        let access = access.over(&urls(unbound))?;
+        let listener = |place: Place| {
+            let access = match &place.socket {
+                None => access.at(&place.url),
+                Some(_) => Access::of_file(&place.url),
+            };
+            access.permit(audience, &place.url)?;
+            let count = shards.filter(|_| can_share(&place)).unwrap_or(1);
+            let target = |_| Target::new(options, &place.url, link.as_ref(), audience);
             Ok(Self {
-                url: url.clone(),
                 targets: (0..count).map(target).collect::<Result<_, Failure>>()?,
-                access: access.at(url),
+                url: place.url,
+                socket: place.socket,
+                access,
                 every_address: *all_addresses,
             })
         };
-        urls.iter().map(listener).collect()
+        places.into_iter().map(listener).collect()
     }
 
     /// Binds each server, which joins the group.
     pub fn bind(self, layers: &Layers, group: &mut ServerGroup) -> Result<(), Failure> {
+        if let Some(socket) = self.socket {
+            let mut each = self.targets.into_iter().zip([socket]);
+            return each.try_for_each(|(target, socket)| {
+                serve_on(socket, target, &self.url, layers, group)
+            });
+        }
         let (url, access) = (&self.url, self.access);
         let mut shards = match url.host_port() {
             None => None,
@@ -113,4 +138,35 @@ impl Listener {
         }
         Ok(())
     }
+}
+
+/// Serves on a socket that is open already.
+fn serve_on(
+    socket: OwnedFd,
+    target: Target,
+    url: &Url,
+    layers: &Layers,
+    group: &mut ServerGroup,
+) -> Result<(), Failure> {
+    match target {
+        Target::Stream(StreamUrl::Tcp(_) | StreamUrl::Tls(_), factory) => {
+            let server = TcpServer::from_listener(socket.into(), factory);
+            layers.over_stream(server, url, group)
+        }
+        Target::Stream(StreamUrl::Unix(_), factory) => {
+            let server = UnixStreamServer::from_listener(socket.into(), factory);
+            layers.over_stream(server, url, group)
+        }
+        Target::Datagram(DatagramUrl::Udp(_), factory) => {
+            let server = UdpServer::from_socket(socket.into(), factory);
+            let server = server.max_packet_size(MAX_PACKET_SIZE);
+            layers.over_datagrams(server, url, group)
+        }
+        Target::Datagram(DatagramUrl::Unix(_), factory) => {
+            let server = UnixDatagramServer::from_socket(socket.into(), factory);
+            let server = server.max_packet_size(MAX_PACKET_SIZE);
+            layers.over_datagrams(server, url, group)
+        }
+    }?;
+    Ok(())
 }

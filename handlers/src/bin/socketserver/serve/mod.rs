@@ -3,7 +3,9 @@
 mod access;
 mod bounds;
 mod concurrency;
+mod inetd;
 mod layers;
+mod listen;
 mod listener;
 mod options;
 #[cfg(feature = "proxy-protocol")]
@@ -17,6 +19,10 @@ mod target;
 mod tls;
 
 use crate::failure::Failure;
+#[cfg(feature = "systemd")]
+use crate::passed_sockets::PassedSockets;
+#[cfg(feature = "systemd")]
+use crate::service_manager::ServiceManager;
 use crate::stop::StopSignals;
 use layers::Layers;
 use listener::Listener;
@@ -26,16 +32,46 @@ use site::Site;
 pub use options::Options;
 
 /// Serves until a signal arrives and the running requests have ended.
-pub fn serve(options: &Options) -> Result<(), Failure> {
+pub fn serve(
+    options: &Options,
+    #[cfg(feature = "systemd")] mut passed: PassedSockets,
+) -> Result<(), Failure> {
     // First: a step that waits, such as a name look-up, does not hold the program at a signal.
     let signals = StopSignals::catch().map_err(Failure::Signals)?;
-    let urls = options.urls();
+    if options.common.inetd {
+        return inetd::serve(
+            options,
+            #[cfg(feature = "systemd")]
+            passed,
+            signals,
+        );
+    }
+    if let Some(user) = &options.common.user {
+        user.permit()?;
+    }
+    let places = options.places(
+        #[cfg(feature = "systemd")]
+        &mut passed,
+    )?;
+    #[cfg(feature = "systemd")]
+    if let Some(left) = passed.left() {
+        log::warn!("sockets were passed that no --listen names, and are closed: {left}");
+    }
+    let urls = Vec::from_iter(places.iter().map(|place| place.url.clone()));
     let site = Site::new(options, &urls)?;
     let layers = Layers::new(options, &urls, site.exposure)?;
-    let listeners = Listener::of(options, &urls, site.audience)?;
-    let mut group = ServerGroup::new(site, layers.fork());
+    let listeners = Listener::of(options, places, site.audience)?;
+    let mut group = ServerGroup::new(
+        site,
+        layers.fork(),
+        #[cfg(feature = "systemd")]
+        ServiceManager::connect().map_err(Failure::Thread)?,
+    );
     for listener in listeners {
         listener.bind(&layers, &mut group)?;
+    }
+    if let Some(user) = &options.common.user {
+        user.assume()?;
     }
     group.serve(signals)
 }

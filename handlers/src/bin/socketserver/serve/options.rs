@@ -4,14 +4,18 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 use super::access::AccessOptions;
 use super::bounds::BoundOptions;
+use super::listen::{Listen, Place};
 #[cfg(feature = "proxy-protocol")]
 use super::proxy_protocol::ProxyOptions;
 #[cfg(feature = "tls")]
 use super::tls::TlsArguments;
 use crate::auth_options::AuthOptions;
+use crate::failure::Failure;
 use crate::mix_in::MixIn;
+#[cfg(feature = "systemd")]
+use crate::passed_sockets::PassedSockets;
+use crate::privileges::{Identity, identity};
 use crate::registry::{Entry, HANDLERS};
-use crate::url::Url;
 
 /// A handler and its options.
 #[derive(Debug)]
@@ -36,8 +40,29 @@ pub struct CommonOptions {
     ///
     /// Each address has a loop, a mix-in and limits of its own. An option for connections, or for
     /// files, holds for those addresses that have them.
+    ///
+    /// fd://NAME means the sockets of this name that a socket unit of systemd has opened for this
+    /// program, fd://3 the first socket, fd://4 the second. tls+fd://NAME is a TCP socket whose
+    /// connections are encrypted.
     #[arg(long, value_name = "URL")]
-    listen: Vec<Url>,
+    listen: Vec<Listen>,
+
+    /// Serve the client at standard input, and exit
+    ///
+    /// For a program that inetd starts for each client, or systemd for a unit with Accept=yes. The
+    /// socket may also be the only one that systemd has passed. A socket of datagrams is served
+    /// until none has come for ten seconds.
+    #[arg(long, conflicts_with_all = ["listen", "all_addresses", "shards", "mixin", "workers",
+        "user"])]
+    pub inetd: bool,
+
+    /// Become this user once every address is bound, by name or number
+    ///
+    /// For a server that root starts: all rights of root are given up, in all threads. The groups
+    /// are those of the user; GROUP replaces the first of them. Files are loaded before that, and a
+    /// reload reads them as the user.
+    #[arg(long, value_name = "USER[:GROUP]", value_parser = identity)]
+    pub user: Option<Identity>,
 
     /// Listen on every address of the host name, and not only on the first that can be bound
     ///
@@ -86,12 +111,29 @@ pub struct CommonOptions {
 }
 
 impl Options {
-    /// Where to listen: at least one URL.
-    pub fn urls(&self) -> Vec<Url> {
-        match &*self.common.listen {
-            [] => vec![self.handler.default_address.clone()],
-            listen => listen.to_vec(),
+    /// Where to listen: at least one place.
+    ///
+    /// # Errors
+    ///
+    /// If a socket was not passed to this program, or cannot be served.
+    pub fn places(
+        &self,
+        #[cfg(feature = "systemd")] passed: &mut PassedSockets,
+    ) -> Result<Vec<Place>, Failure> {
+        if self.common.listen.is_empty() {
+            return Ok(vec![Place::at(self.handler.default_address.clone())]);
         }
+        let mut places = Vec::new();
+        for listen in &self.common.listen {
+            match listen {
+                Listen::Url(url) => places.push(Place::at(url.clone())),
+                #[cfg(feature = "systemd")]
+                Listen::Passed { name, is_tls } => {
+                    places.extend(Place::passed(passed, name, *is_tls)?);
+                }
+            }
+        }
+        Ok(places)
     }
 }
 

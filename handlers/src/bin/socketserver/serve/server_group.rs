@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use nix::sys::stat::{Mode, umask};
 use socketserver::layer::RequestOf;
-use socketserver::{Address, BaseServer, MixIn, Serve, Server, Servers, ServersHandle};
+use socketserver::{Address, BaseServer, MixIn, Request, Serve, Server, Servers, ServersHandle};
 
+use super::layers::Host;
 use super::reload::Reload;
 use super::site::Site;
 use crate::failure::{Failure, Problem};
 use crate::fork_gate;
 use crate::remote::Audience;
+#[cfg(feature = "systemd")]
+use crate::service_manager::{Pulse, ServiceManager};
 use crate::stop::StopSignals;
 use crate::url::{HostPort, Url};
 use crate::{standard_error, standard_streams};
@@ -31,6 +34,8 @@ pub struct ServerGroup {
     announcement: Vec<u8>,
     /// The wish to load files again, if SIGHUP does not stop the program.
     reload: Option<Reload>,
+    #[cfg(feature = "systemd")]
+    manager: ServiceManager,
 }
 
 /// The permissions that the file of a Unix socket does not get where the owner alone may connect or
@@ -48,7 +53,11 @@ enum Event {
 
 impl ServerGroup {
     /// No servers yet.
-    pub fn new(site: Site, forks: bool) -> Self {
+    pub fn new(
+        site: Site,
+        forks: bool,
+        #[cfg(feature = "systemd")] manager: ServiceManager,
+    ) -> Self {
         Self {
             site,
             forks,
@@ -56,22 +65,19 @@ impl ServerGroup {
             together: Arc::default(),
             announcement: Vec::new(),
             reload: None,
+            #[cfg(feature = "systemd")]
+            manager,
         }
     }
 
-    /// The wish to load files again, which is one for all servers. From now on SIGHUP has this
-    /// meaning.
-    #[cfg(feature = "tls")]
-    pub fn reload(&mut self) -> Reload {
-        self.reload.get_or_insert_default().clone()
-    }
-
     /// Binds a server at `url`. Returns its addresses.
-    pub fn join<S: BaseServer>(&mut self, stack: S, url: &Url) -> Result<Vec<Address>, Failure> {
+    fn add<S: BaseServer>(&mut self, stack: S, url: &Url) -> Result<Vec<Address>, Failure> {
         let member = Member {
             next: stack,
             forks: self.forks,
             together: self.together.clone(),
+            #[cfg(feature = "systemd")]
+            pulse: self.manager.pulse(),
         };
         let server = self.bind(member, url)?;
         let addresses = server.server_addresses();
@@ -80,6 +86,10 @@ impl ServerGroup {
             self.site.exposure.permit(address)?;
         }
         self.site.bounds.apply(&server);
+        #[cfg(feature = "systemd")]
+        if let Some(interval) = self.manager.service_interval() {
+            server.set_service_interval(Some(interval));
+        }
         self.servers = std::mem::take(&mut self.servers).with(server);
         self.announce(url, &addresses);
         Ok(addresses)
@@ -92,6 +102,8 @@ impl ServerGroup {
             together,
             announcement,
             reload,
+            #[cfg(feature = "systemd")]
+            manager,
             ..
         } = self;
         let handle = servers.handle();
@@ -103,10 +115,14 @@ impl ServerGroup {
             let handle = handle.clone();
             signals.on_hangup(move || reload.request(&handle));
         }
+        #[cfg(feature = "systemd")]
+        let stopping = (manager.clone(), handle.clone());
         signals.on_first(move |signal| {
             // An error is ignored: the servers have been announced.
             let _ = signalled.send(Event::Signal(signal));
             handle.request_shutdown();
+            #[cfg(feature = "systemd")]
+            stopping.0.stopping(stopping.1);
             // `shutdown` waits, and aborts the requests that run at the drain timeout: a server
             // without a mix-in has no other thread for that. If the thread cannot be started, the
             // user still has the second signal.
@@ -132,11 +148,17 @@ impl ServerGroup {
         announced.map_err(|error| Failure::Here(Problem::Output(error)))?;
         // Ended before the first fork: a child has no lock of another thread.
         let _ = announcing.join();
+        #[cfg(feature = "systemd")]
+        manager.ready();
         let served = servers.serve_forever();
+        #[cfg(feature = "systemd")]
+        manager.stopping(servers.handle());
         if served.is_ok() {
             log::info!("stopping; a second signal does not wait for running requests");
         }
         let report = servers.server_close();
+        #[cfg(feature = "systemd")]
+        manager.finish();
         standard_error::print_line(format!("stopped; requests: {report}"));
         Ok(served?)
     }
@@ -175,6 +197,26 @@ impl ServerGroup {
     }
 }
 
+impl<R: Request> Host<R> for ServerGroup {
+    /// From now on SIGHUP is the wish to load files again.
+    #[cfg(feature = "tls")]
+    fn reload(&mut self) -> Reload {
+        #[cfg(feature = "systemd")]
+        let wish = || Reload::new(self.manager.clone());
+        #[cfg(not(feature = "systemd"))]
+        let wish = Reload::default;
+        self.reload.get_or_insert_with(wish).clone()
+    }
+
+    fn join<S: BaseServer<Request = R>>(
+        &mut self,
+        stack: S,
+        url: &Url,
+    ) -> Result<Vec<Address>, Failure> {
+        self.add(stack, url)
+    }
+}
+
 /// The outermost layer of each server: the end of one is the end of all, and a loop forks while no
 /// other thread holds a lock that the child may need.
 #[derive(Debug)]
@@ -182,6 +224,9 @@ struct Member<S> {
     next: S,
     forks: bool,
     together: Arc<OnceLock<ServersHandle>>,
+    /// The sign for a watchdog that the loop runs.
+    #[cfg(feature = "systemd")]
+    pulse: Pulse,
 }
 
 impl<S: BaseServer> MixIn for Member<S> {
@@ -205,6 +250,8 @@ impl<S: BaseServer> MixIn for Member<S> {
     }
 
     fn service_actions(&self) {
+        #[cfg(feature = "systemd")]
+        self.pulse.beat();
         // A handler may stop its server, as that of an operator does.
         if self.layer_handle().server().is_draining()
             && let Some(servers) = self.together.get()

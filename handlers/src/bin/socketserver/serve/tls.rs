@@ -146,8 +146,16 @@ impl<S: BaseServer> MixIn for Reloading<S> {
             // A child that another loop forks now would find the files locked for ever.
             let _no_fork = fork_gate::hold();
             match self.config.reload() {
-                Ok(()) => log::info!("the files of TLS were loaded again"),
-                Err(error) => log::error!("{error}; the files from before stay in use"),
+                Ok(()) => {
+                    log::info!("the files of TLS were loaded again");
+                    #[cfg(feature = "systemd")]
+                    self.reload.done("serving");
+                }
+                Err(error) => {
+                    log::error!("{error}; the files from before stay in use");
+                    #[cfg(feature = "systemd")]
+                    self.reload.done("serving, but the last reload failed");
+                }
             }
         }
         self.next.service_actions();

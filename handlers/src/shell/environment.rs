@@ -1,0 +1,22 @@
+//! What a program that is started here does not inherit.
+
+use std::process::Command;
+
+/// The variables by which a service manager speaks to this process alone: sd_listen_fds(3),
+/// sd_notify(3), sd_watchdog_enabled(3). A program that inherited them would speak for the service.
+const OF_A_SERVICE_MANAGER: [&str; 7] = [
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS_FIRST_FD",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+];
+
+/// Removes the variables of a service manager from the environment of a program.
+pub(super) fn leave_service_manager(program: &mut Command) {
+    for name in OF_A_SERVICE_MANAGER {
+        program.env_remove(name);
+    }
+}
