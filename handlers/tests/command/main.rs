@@ -21,9 +21,10 @@ mod health_checks;
 mod http;
 mod inherited;
 mod listing;
+#[cfg(feature = "proxy-protocol")]
+mod metrics;
 mod other_users;
 mod privileges;
-#[cfg(feature = "proxy-protocol")]
 mod proxy_protocol;
 mod served;
 mod serving;

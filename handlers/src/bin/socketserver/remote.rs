@@ -166,6 +166,24 @@ pub fn permit_passwords(url: &Url) -> Result<(), Failure> {
     }
 }
 
+/// Refuses to show metrics at an address that other machines may reach.
+///
+/// # Errors
+///
+/// Why the address is refused, and what to do.
+#[cfg(feature = "metrics")]
+pub fn permit_metrics(address: &Address) -> Result<(), Failure> {
+    match address.ip().and_then(remote) {
+        Some(ip) => Err(Failure::usage(format!(
+            "{address} shows no metrics: {}, and whoever reaches the metrics may read them; choose \
+             127.0.0.1, [::1] or a Unix socket, or give --metrics-allow-remote if that is what you \
+             want",
+            reachable(ip)
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// The rule: an address is remote unless it is a loopback address. Returns an IPv4 address in an
 /// IPv6 one (`::ffff:127.0.0.1`) as IPv4.
 fn remote(ip: IpAddr) -> Option<IpAddr> {

@@ -1,5 +1,7 @@
 //! The layers around each bottom layer, by the user's options.
 
+#[cfg(all(feature = "metrics", feature = "tls"))]
+use socketserver::TlsConfig;
 use socketserver::{Address, BaseServer, DatagramRequest, Serve, StreamRequest};
 use socketserver_handlers::LoopLimit;
 
@@ -20,6 +22,12 @@ pub trait Host<R> {
     /// The wish to load files again, which is one for all servers.
     #[cfg(feature = "tls")]
     fn reload(&mut self) -> Reload;
+
+    /// Shows in the metrics when the certificates of the server end that joins next.
+    #[cfg(all(feature = "metrics", feature = "tls"))]
+    fn show_certificates(&mut self, config: &TlsConfig) {
+        let _ = config;
+    }
 
     /// Binds a server at `url`, and returns its addresses.
     fn join<S: BaseServer<Request = R>>(
@@ -84,6 +92,8 @@ impl Layers {
     {
         #[cfg(feature = "tls")]
         if let Some(config) = self.encryption.as_ref().and_then(|it| it.at(url)) {
+            #[cfg(feature = "metrics")]
+            host.show_certificates(config);
             let encrypted = tls::encrypt(bottom, config.clone(), host.reload());
             return self.behind_proxies(encrypted, url, host);
         }

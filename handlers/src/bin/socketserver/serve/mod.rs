@@ -7,6 +7,8 @@ mod inetd;
 mod layers;
 mod listen;
 mod listener;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod options;
 #[cfg(feature = "proxy-protocol")]
 mod proxy_protocol;
@@ -67,6 +69,11 @@ pub fn serve(
         #[cfg(feature = "systemd")]
         ServiceManager::connect().map_err(Failure::Thread)?,
     );
+    // When all options have been checked.
+    #[cfg(feature = "metrics")]
+    if let Some(metrics) = options.common.metrics.serve()? {
+        group.show(metrics);
+    }
     for listener in listeners {
         listener.bind(&layers, &mut group)?;
     }

@@ -5,6 +5,8 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use super::access::AccessOptions;
 use super::bounds::BoundOptions;
 use super::listen::{Listen, Place};
+#[cfg(feature = "metrics")]
+use super::metrics::MetricsOptions;
 #[cfg(feature = "proxy-protocol")]
 use super::proxy_protocol::ProxyOptions;
 #[cfg(feature = "tls")]
@@ -97,6 +99,10 @@ pub struct CommonOptions {
 
     #[command(flatten)]
     pub bounds: BoundOptions,
+
+    #[cfg(feature = "metrics")]
+    #[command(flatten)]
+    pub metrics: MetricsOptions,
 
     #[cfg(feature = "proxy-protocol")]
     #[command(flatten)]

@@ -6,10 +6,16 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::stat::{Mode, umask};
+#[cfg(feature = "metrics")]
+use socketserver::MetricsMixIn;
+#[cfg(all(feature = "metrics", feature = "tls"))]
+use socketserver::TlsConfig;
 use socketserver::layer::RequestOf;
 use socketserver::{Address, BaseServer, MixIn, Request, Serve, Server, Servers, ServersHandle};
 
 use super::layers::Host;
+#[cfg(feature = "metrics")]
+use super::metrics::MetricsServer;
 use super::reload::Reload;
 use super::site::Site;
 use crate::failure::{Failure, Problem};
@@ -32,6 +38,11 @@ pub struct ServerGroup {
     together: Arc<OnceLock<ServersHandle>>,
     /// The lines `listening on URL`.
     announcement: Vec<u8>,
+    #[cfg(feature = "metrics")]
+    metrics: Option<MetricsServer>,
+    /// Those of the server that joins next.
+    #[cfg(all(feature = "metrics", feature = "tls"))]
+    certificates: Option<TlsConfig>,
     /// The wish to load files again, if SIGHUP does not stop the program.
     reload: Option<Reload>,
     #[cfg(feature = "systemd")]
@@ -64,14 +75,38 @@ impl ServerGroup {
             servers: Servers::new(),
             together: Arc::default(),
             announcement: Vec::new(),
+            #[cfg(feature = "metrics")]
+            metrics: None,
+            #[cfg(all(feature = "metrics", feature = "tls"))]
+            certificates: None,
             reload: None,
             #[cfg(feature = "systemd")]
             manager,
         }
     }
 
+    /// Shows the numbers of the servers that join from now on, until the last request has ended.
+    #[cfg(feature = "metrics")]
+    pub fn show(&mut self, metrics: MetricsServer) {
+        self.metrics = Some(metrics);
+    }
+
+    /// Puts the layer around a stack that counts for the metrics, if there are any.
+    #[cfg(feature = "metrics")]
+    fn measured<S: BaseServer>(&mut self, stack: S) -> MetricsMixIn<S> {
+        let metrics = self.metrics.as_ref().map(|server| &server.metrics);
+        let layer = MetricsMixIn::optional(stack, metrics);
+        #[cfg(feature = "tls")]
+        if let Some(config) = self.certificates.take() {
+            return layer.certificates(move || config.expiries());
+        }
+        layer
+    }
+
     /// Binds a server at `url`. Returns its addresses.
     fn add<S: BaseServer>(&mut self, stack: S, url: &Url) -> Result<Vec<Address>, Failure> {
+        #[cfg(feature = "metrics")]
+        let stack = self.measured(stack);
         let member = Member {
             next: stack,
             forks: self.forks,
@@ -90,6 +125,11 @@ impl ServerGroup {
         if let Some(interval) = self.manager.service_interval() {
             server.set_service_interval(Some(interval));
         }
+        #[cfg(feature = "metrics")]
+        if let Some(address) = addresses.first() {
+            let label = String::from_utf8_lossy(&shown(url, address)).into_owned();
+            server.stack().next.set_listener(label);
+        }
         self.servers = std::mem::take(&mut self.servers).with(server);
         self.announce(url, &addresses);
         Ok(addresses)
@@ -101,11 +141,18 @@ impl ServerGroup {
             servers,
             together,
             announcement,
+            #[cfg(feature = "metrics")]
+            metrics,
             reload,
             #[cfg(feature = "systemd")]
             manager,
             ..
         } = self;
+        #[cfg(feature = "metrics")]
+        let announcement = match &metrics {
+            Some(metrics) => [announcement, metrics.line.clone()].concat(),
+            None => announcement,
+        };
         let handle = servers.handle();
         // Set once, here.
         let _ = together.set(handle.clone());
@@ -157,6 +204,9 @@ impl ServerGroup {
             log::info!("stopping; a second signal does not wait for running requests");
         }
         let report = servers.server_close();
+        // Not before: they have shown the drain.
+        #[cfg(feature = "metrics")]
+        drop(metrics);
         #[cfg(feature = "systemd")]
         manager.finish();
         standard_error::print_line(format!("stopped; requests: {report}"));
@@ -176,18 +226,10 @@ impl ServerGroup {
         Ok(bound?)
     }
 
-    /// Adds a line `listening on URL` for each new address, with the port that the system has
-    /// chosen for port 0. A path has the bytes that were typed, so that the line can be typed
-    /// again.
+    /// Adds a line `listening on URL` for each new address.
     fn announce(&mut self, url: &Url, addresses: &[Address]) {
         for address in addresses {
-            let url = match address {
-                Address::Inet(address) => {
-                    format!("{}://{}", url.scheme(), HostPort::from(*address)).into_bytes()
-                }
-                _ => url.to_bytes(),
-            };
-            let line = [b"listening on ", &*url, b"\n"].concat();
+            let line = [b"listening on ", &*shown(url, address), b"\n"].concat();
             // Shards have one address.
             let lines = self.announcement.split_inclusive(|byte| *byte == b'\n');
             if !lines.into_iter().any(|it| it == line) {
@@ -208,12 +250,28 @@ impl<R: Request> Host<R> for ServerGroup {
         self.reload.get_or_insert_with(wish).clone()
     }
 
+    #[cfg(all(feature = "metrics", feature = "tls"))]
+    fn show_certificates(&mut self, config: &TlsConfig) {
+        self.certificates = Some(config.clone());
+    }
+
     fn join<S: BaseServer<Request = R>>(
         &mut self,
         stack: S,
         url: &Url,
     ) -> Result<Vec<Address>, Failure> {
         self.add(stack, url)
+    }
+}
+
+/// The URL of a server with the port that the system has chosen for port 0. A path has the bytes
+/// that were typed, so that the URL can be typed again.
+fn shown(url: &Url, address: &Address) -> Vec<u8> {
+    match address {
+        Address::Inet(address) => {
+            format!("{}://{}", url.scheme(), HostPort::from(*address)).into_bytes()
+        }
+        _ => url.to_bytes(),
     }
 }
 

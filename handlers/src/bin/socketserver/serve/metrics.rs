@@ -1,0 +1,130 @@
+//! The metrics of the servers, which a small server answers on an address of its own.
+
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use clap::Args;
+use socketserver::{
+    Address, BaseServer, Metrics, Serve, ServerHandle, StreamRequest, TcpServer, ThreadPoolMixIn,
+    UnixStreamServer,
+};
+
+use crate::failure::Failure;
+use crate::remote::permit_metrics;
+use crate::url::{HostPort, StreamUrl, Url};
+
+/// How many clients have the metrics at a time. The threads are there from the start: the metrics
+/// answer when the system has none left.
+const WORKERS: usize = 16;
+
+/// How long the last answers have when the program ends.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The options of the metrics.
+#[derive(Debug, Args)]
+pub struct MetricsOptions {
+    /// Answer "GET /metrics" at this address, for Prometheus: tcp://HOST:PORT or unix:///PATH
+    ///
+    /// The numbers of each server, and of the process, as OpenMetrics. The answers come also while
+    /// the servers are full, and until the last request has ended. Their address is a loopback
+    /// address or a Unix socket, unless --metrics-allow-remote is given. Port 0 is any free port,
+    /// which the line "metrics at" shows.
+    #[arg(long, value_name = "URL", conflicts_with = "inetd")]
+    metrics: Option<Url>,
+
+    /// Answer at an address of --metrics that other machines can reach
+    #[arg(long, requires = "metrics")]
+    metrics_allow_remote: bool,
+}
+
+/// A server of metrics, in threads of its own until it is dropped.
+#[derive(Debug)]
+pub struct MetricsServer {
+    pub metrics: Metrics,
+    /// Where the metrics are.
+    pub line: Vec<u8>,
+    server: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl MetricsOptions {
+    /// Starts the server of the metrics; `None` if the user asks for none.
+    ///
+    /// # Errors
+    ///
+    /// If the address is of another kind, is not permitted, or cannot be bound.
+    pub fn serve(&self) -> Result<Option<MetricsServer>, Failure> {
+        let Some(url) = &self.metrics else {
+            return Ok(None);
+        };
+        let metrics = Metrics::new();
+        let server = match url {
+            Url::Stream(StreamUrl::Tcp(place)) => {
+                // An unknown name passes, since the server reports it.
+                for address in place.addresses().unwrap_or_default() {
+                    self.permit(&address.into())?;
+                }
+                let bottom = TcpServer::new(place.inet_address(), metrics.clone());
+                self.start(bottom, metrics, url)
+            }
+            Url::Stream(StreamUrl::Unix(path)) => {
+                let bottom = UnixStreamServer::new(path, metrics.clone());
+                self.start(bottom, metrics, url)
+            }
+            _ => Err(Failure::usage(format!(
+                "--metrics is for tcp:// and unix://, and not for {}://",
+                url.scheme()
+            ))),
+        };
+        server.map(Some)
+    }
+
+    fn permit(&self, address: &Address) -> Result<(), Failure> {
+        match self.metrics_allow_remote {
+            true => Ok(()),
+            false => permit_metrics(address),
+        }
+    }
+
+    fn start<S>(&self, bottom: S, metrics: Metrics, url: &Url) -> Result<MetricsServer, Failure>
+    where
+        S: BaseServer<Request = StreamRequest>,
+    {
+        let server = bottom.mix_in(ThreadPoolMixIn::new).workers(WORKERS);
+        let server = server.bind()?;
+        // A name may have another address than before, when the URL was checked.
+        let address = server.server_address();
+        self.permit(&address)?;
+        server.set_drain_timeout(Some(DRAIN_TIMEOUT));
+        let handle = server.handle();
+        let thread = thread::Builder::new().name("metrics".to_owned());
+        let thread = thread.spawn(move || {
+            // The service goes on without its metrics, whose absence Prometheus reports.
+            if let Err(error) = server.serve_forever() {
+                log::error!("the metrics have ended: {error}");
+            }
+            server.server_close();
+        });
+        let place = match address {
+            Address::Inet(address) => {
+                format!("http://{}/metrics", HostPort::from(address)).into_bytes()
+            }
+            _ => url.to_bytes(),
+        };
+        Ok(MetricsServer {
+            metrics,
+            line: [b"metrics at ", &*place, b"\n"].concat(),
+            server: handle,
+            thread: Some(thread.map_err(Failure::Thread)?),
+        })
+    }
+}
+
+impl Drop for MetricsServer {
+    fn drop(&mut self) {
+        self.server.request_shutdown();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
