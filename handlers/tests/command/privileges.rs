@@ -22,14 +22,12 @@ fn is_superuser() -> bool {
 fn of_each_thread(process: u32, name: &str) -> Vec<String> {
     let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
     let line = |thread: std::io::Result<fs::DirEntry>| {
-        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.unwrap()
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ")
+        // A thread of the start may end meanwhile.
+        let status = fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(Vec::from_iter(line.split_whitespace()).join(" "))
     };
-    threads.map(line).collect()
+    threads.filter_map(line).collect()
 }
 
 #[test]

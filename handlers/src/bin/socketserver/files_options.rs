@@ -38,17 +38,19 @@ pub struct FilesOptions {
 }
 
 impl FilesOptions {
-    /// The handlers of a service with these options.
+    /// The handlers of a service with these options. `plain` is the URL of the server if what
+    /// clients send there is not encrypted.
     ///
     /// # Errors
     ///
     /// If a password could be read on its way, or the service cannot use its files.
-    pub fn factory(matches: &ArgMatches) -> Result<Factory<StreamRequest>, Failure> {
+    pub fn factory(
+        matches: &ArgMatches,
+        plain: Option<&Url>,
+    ) -> Result<Factory<StreamRequest>, Failure> {
         let options = Self::from_arg_matches(matches)?;
-        if !options.allow_plain_passwords && !is_encrypted(matches) {
-            for url in matches.get_many::<Url>("listen").into_iter().flatten() {
-                remote::permit_passwords(url)?;
-            }
+        if let Some(url) = plain.filter(|_| !options.allow_plain_passwords) {
+            remote::permit_passwords(url)?;
         }
         let service = FileService::new(&options.root, &options.users);
         let mut service = service.map_err(|error| Failure::Files(error.to_string()))?;
@@ -62,10 +64,4 @@ impl FilesOptions {
             Box::new(FileSession::new(service.clone()))
         }))
     }
-}
-
-/// Whether the server has a certificate.
-fn is_encrypted(matches: &ArgMatches) -> bool {
-    let certificate = matches.try_contains_id("tls_cert");
-    certificate.unwrap_or(false)
 }

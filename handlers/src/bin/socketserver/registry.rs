@@ -69,7 +69,9 @@ pub struct Entry {
 
 /// Makes the factory of a server from the handler's [options](Entry::options), once per server. All
 /// requests share what is made here, such as the operator at standard input.
-type MakeFactory<R> = fn(&ArgMatches) -> Result<Factory<R>, Failure>;
+///
+/// The second argument is the URL of the server if what clients send there is not encrypted.
+type MakeFactory<R> = fn(&ArgMatches, Option<&Url>) -> Result<Factory<R>, Failure>;
 
 /// A handler at a URL of a transport that it serves.
 #[derive(Debug)]
@@ -207,7 +209,7 @@ pub static HANDLERS: &[Entry] = &[
 ];
 
 /// A handler without options, made anew for each request.
-fn default<H, R>(_: &ArgMatches) -> Result<Factory<R>, Failure>
+fn default<H, R>(_: &ArgMatches, _: Option<&Url>) -> Result<Factory<R>, Failure>
 where
     H: RequestHandler<R> + Default + 'static,
 {
@@ -215,11 +217,11 @@ where
 }
 
 #[cfg(feature = "http")]
-fn http(options: &ArgMatches) -> Result<Factory<StreamRequest>, Failure> {
+fn http(options: &ArgMatches, _: Option<&Url>) -> Result<Factory<StreamRequest>, Failure> {
     HttpOptions::from_arg_matches(options)?.factory()
 }
 
-fn chat<R>(_: &ArgMatches) -> Result<Factory<R>, Failure>
+fn chat<R>(_: &ArgMatches, _: Option<&Url>) -> Result<Factory<R>, Failure>
 where
     Chat: RequestHandler<R>,
 {
@@ -227,21 +229,27 @@ where
     Ok(Box::new(move || Box::new(chat.clone())))
 }
 
-fn shell_over_streams(options: &ArgMatches) -> Result<Factory<StreamRequest>, Failure> {
+fn shell_over_streams(
+    options: &ArgMatches,
+    _: Option<&Url>,
+) -> Result<Factory<StreamRequest>, Failure> {
     let limits = LimitOptions::from_arg_matches(options)?.limits();
     let framing = FramingOption::from_arg_matches(options)?.over_streams();
     let shell = Shell::default().limits(limits).framing(framing);
     Ok(Box::new(move || Box::new(shell)))
 }
 
-fn shell_over_datagrams(options: &ArgMatches) -> Result<Factory<DatagramRequest>, Failure> {
+fn shell_over_datagrams(
+    options: &ArgMatches,
+    _: Option<&Url>,
+) -> Result<Factory<DatagramRequest>, Failure> {
     FramingOption::from_arg_matches(options)?.over_datagrams()?;
     let limits = LimitOptions::from_arg_matches(options)?.limits();
     let shell = Shell::default().limits(limits);
     Ok(Box::new(move || Box::new(shell)))
 }
 
-fn command_source(_: &ArgMatches) -> Result<Factory<DatagramRequest>, Failure> {
+fn command_source(_: &ArgMatches, _: Option<&Url>) -> Result<Factory<DatagramRequest>, Failure> {
     let command_source = CommandSource::new(console::operator("command> "));
     Ok(Box::new(move || Box::new(command_source.clone())))
 }

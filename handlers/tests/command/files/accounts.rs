@@ -110,6 +110,20 @@ fn passwords_from_other_machines_have_to_be_encrypted_or_allowed() {
 
 #[cfg(feature = "tls")]
 #[test]
+fn a_plain_address_beside_an_encrypted_one_takes_no_passwords_from_other_machines() {
+    let site = Site::new();
+    let authority = support::certificates::Authority::new();
+    let server = authority.server(&["localhost"]);
+    let [certificate, key] = [&server.certificate, &server.key].map(|it| it.to_str().unwrap());
+    let tls = ["--tls-cert", certificate, "--tls-key", key];
+    let listen = ["--listen", "tls://0.0.0.0:0", "--listen", "tcp://0.0.0.0:0"];
+    let (status, why) = refusal(&site, &[&listen[..], &tls].concat());
+    assert_eq!(status, Some(2), "{why}");
+    assert!(why.contains("could read the passwords"), "{why}");
+}
+
+#[cfg(feature = "tls")]
+#[test]
 fn an_encrypted_service_listens_everywhere() {
     let site = Site::new();
     let authority = Authority::new();

@@ -66,7 +66,11 @@ pub fn serve(
     let site = Site::new(options, urls)?;
     let layers = Layers::new(options, urls, site.exposure)?.one_at_a_time();
     let link = options.common.auth.link(&url)?;
-    match Target::new(options, &url, link.as_ref(), site.audience)? {
+    #[cfg(feature = "tls")]
+    let plain = Some(&url).filter(|url| !layers.encrypt(url));
+    #[cfg(not(feature = "tls"))]
+    let plain = Some(&url);
+    match Target::new(options, &url, plain, link.as_ref(), site.audience)? {
         Target::Stream(_, factory) => {
             let bottom = TcpServer::without_listener(factory);
             let mut client = Started {

@@ -74,6 +74,13 @@ impl Layers {
         }
     }
 
+    /// Whether what clients send to this URL is encrypted.
+    #[cfg(feature = "tls")]
+    pub fn encrypt(&self, url: &Url) -> bool {
+        let encryption = self.encryption.as_ref();
+        encryption.is_some_and(|it| it.at(url).is_some())
+    }
+
     /// Whether each request is served in a child process.
     pub fn fork(&self) -> bool {
         matches!(self.concurrency, Concurrency::Forking(_))

@@ -40,6 +40,7 @@ impl Listener {
         options: &Options,
         places: Vec<Place>,
         audience: Audience,
+        layers: &Layers,
     ) -> Result<Vec<Self>, Failure> {
         let CommonOptions {
             access,
@@ -68,7 +69,11 @@ impl Listener {
             };
             access.permit(audience, &place.url)?;
             let count = shards.filter(|_| can_share(&place)).unwrap_or(1);
-            let target = |_| Target::new(options, &place.url, link.as_ref(), audience);
+            #[cfg(feature = "tls")]
+            let plain = Some(&place.url).filter(|url| !layers.encrypt(url));
+            #[cfg(not(feature = "tls"))]
+            let plain = Some(&place.url);
+            let target = |_| Target::new(options, &place.url, plain, link.as_ref(), audience);
             Ok(Self {
                 targets: (0..count).map(target).collect::<Result<_, Failure>>()?,
                 url: place.url,

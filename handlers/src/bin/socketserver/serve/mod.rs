@@ -62,7 +62,7 @@ pub fn serve(
     let urls = Vec::from_iter(places.iter().map(|place| place.url.clone()));
     let site = Site::new(options, &urls)?;
     let layers = Layers::new(options, &urls, site.exposure)?;
-    let listeners = Listener::of(options, places, site.audience)?;
+    let listeners = Listener::of(options, places, site.audience, &layers)?;
     let mut group = ServerGroup::new(
         site,
         layers.fork(),

@@ -18,7 +18,8 @@ pub enum Target {
 }
 
 impl Target {
-    /// The target of these options at one URL.
+    /// The target of these options at one URL. `plain` is the same URL if what clients send there is
+    /// not encrypted.
     ///
     /// # Errors
     ///
@@ -26,13 +27,14 @@ impl Target {
     pub fn new(
         options: &Options,
         url: &Url,
+        plain: Option<&Url>,
         link: Option<&Link>,
         audience: Audience,
     ) -> Result<Self, Failure> {
         let Options { handler, own, .. } = options;
         match handler.at(url.clone())? {
             Service::Stream(url, make_factory) => {
-                let factory = make_factory(own)?;
+                let factory = make_factory(own, plain)?;
                 let guarded = match (link, audience) {
                     (Some(link), _) => link.clone().guard(factory),
                     (None, Audience::Everybody) => factory,
@@ -41,7 +43,7 @@ impl Target {
                 Ok(Self::Stream(url, guarded))
             }
             Service::Datagram(url, make_factory) => {
-                let factory = make_factory(own)?;
+                let factory = make_factory(own, plain)?;
                 let guarded = match audience {
                     Audience::Everybody => factory,
                     Audience::SameUser => same_user(factory),
