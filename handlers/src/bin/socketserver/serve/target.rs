@@ -18,8 +18,8 @@ pub enum Target {
 }
 
 impl Target {
-    /// The target of these options at one URL. `plain` is the same URL if what clients send there is
-    /// not encrypted.
+    /// The target of these options at one URL. `plain` is the same URL if what clients send there
+    /// is not encrypted.
     ///
     /// # Errors
     ///
