@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -315,17 +316,7 @@ impl Answer {
     /// Those of [`LengthPrefix::read_json_header`]; an end of the stream is
     /// [`Truncated`](FramingError::Truncated).
     pub fn read(stream: &mut impl Read) -> Result<Result<Self, Refusal>, FramingError> {
-        let fields = read_fields(stream)?;
-        if is_refusal(&fields) {
-            return parse(fields).map(
-                |RefusedFields {
-                     code,
-                     message,
-                     offset,
-                 }| { Err(Refusal::received(code, message, offset)) },
-            );
-        }
-        parse(fields).map(Ok)
+        read_or_refused(stream)
     }
 }
 
@@ -392,17 +383,7 @@ impl Greeting {
     ///
     /// As [`Answer::read`].
     pub fn read(stream: &mut impl Read) -> Result<Result<Self, Refusal>, FramingError> {
-        let fields = read_fields(stream)?;
-        if is_refusal(&fields) {
-            return parse(fields).map(
-                |RefusedFields {
-                     code,
-                     message,
-                     offset,
-                 }| { Err(Refusal::received(code, message, offset)) },
-            );
-        }
-        parse(fields).map(Ok)
+        read_or_refused(stream)
     }
 }
 
@@ -410,6 +391,22 @@ impl Default for Greeting {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Reads the header of a message of the server, which may be a refusal.
+fn read_or_refused<T: DeserializeOwned>(
+    stream: &mut impl Read,
+) -> Result<Result<T, Refusal>, FramingError> {
+    let fields = read_fields(stream)?;
+    if !is_refusal(&fields) {
+        return parse(fields).map(Ok);
+    }
+    let RefusedFields {
+        code,
+        message,
+        offset,
+    } = parse(fields)?;
+    Ok(Err(Refusal::received(code, message, offset)))
 }
 
 fn read_fields(stream: &mut impl Read) -> Result<Map<String, Value>, FramingError> {
@@ -425,7 +422,7 @@ fn is_refusal(fields: &Map<String, Value>) -> bool {
     fields.get("ok") == Some(&Value::Bool(false))
 }
 
-fn parse<T: serde::de::DeserializeOwned>(fields: Map<String, Value>) -> Result<T, FramingError> {
+fn parse<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, FramingError> {
     serde_json::from_value(Value::Object(fields)).map_err(FramingError::WrongFields)
 }
 
