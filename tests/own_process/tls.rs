@@ -1,21 +1,20 @@
 //! TLS where a whole process counts: forked children, threads, descriptors, the log.
 
-use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use socketserver::{
-    ForkingMixIn, ReactorMixIn, Serve, StreamRequest, TcpServer, ThreadingMixIn, TlsConfig,
-    TlsMixIn, TlsOptions, handler_fn,
+    BaseServer, ForkingMixIn, ReactorMixIn, Serve, StreamRequest, TcpServer, ThreadingMixIn,
+    TlsConfig, TlsMixIn, TlsOptions,
 };
 use support::certificates::Authority;
 use support::clients::StreamClient;
 use support::own_process::alone;
 use support::processes::{children, descriptors, threads};
 use support::running_server::RunningServer;
-use support::services::TlsEcho;
+use support::services::{StartTls, TlsEcho};
 use support::tls_clients::{TlsClients, VERSIONS};
 use support::waiting::eventually;
 
@@ -28,13 +27,18 @@ fn localhost(authority: &Authority) -> TlsConfig {
     options.load().unwrap()
 }
 
+/// Echoes in children.
+fn forking(config: &TlsConfig) -> TlsMixIn<impl BaseServer<Request = StreamRequest>> {
+    let layers = TcpServer::new(LOOPBACK, || TlsEcho).mix_in(ForkingMixIn::new);
+    layers.mix_in(|next| TlsMixIn::new(next, config.clone()))
+}
+
 #[test]
 fn children_make_handshakes_and_resume_the_sessions_of_other_children() {
     alone(|| {
         let authority = Authority::new();
         let config = localhost(&authority);
-        let layers = TcpServer::new(LOOPBACK, || TlsEcho).mix_in(ForkingMixIn::new);
-        let layers = layers.mix_in(|next| TlsMixIn::new(next, config.clone()));
+        let layers = forking(&config);
         let running = RunningServer::start(layers.bind().unwrap());
         for (version, name) in VERSIONS {
             let clients = TlsClients::with(&authority, &[version], None);
@@ -68,21 +72,8 @@ fn children_make_handshakes_and_resume_the_sessions_of_other_children() {
 fn a_child_begins_the_encryption_in_the_middle_of_a_conversation() {
     alone(|| {
         let authority = Authority::new();
-        let config = localhost(&authority);
-        let factory = handler_fn(move |request: &mut StreamRequest| {
-            while let Some(line) = request.next_line(100)? {
-                if line == "STARTTLS" {
-                    request.write_all(b"go ahead\n")?;
-                    request.start_tls(&config)?;
-                } else {
-                    let version = request.tls_session().map_or("plain", |it| it.version());
-                    let answer = format!("{line} over {version}\n");
-                    request.write_all(answer.as_bytes())?;
-                }
-            }
-            Ok(())
-        });
-        let server = TcpServer::new(LOOPBACK, factory).mix_in(ForkingMixIn::new);
+        let handler = StartTls(localhost(&authority));
+        let server = TcpServer::new(LOOPBACK, move || handler.clone()).mix_in(ForkingMixIn::new);
         let running = RunningServer::start(server.bind().unwrap());
         for (version, name) in VERSIONS {
             let mut plain = StreamClient::connect(&running.address());
@@ -107,8 +98,7 @@ fn slow_handshakes_in_children_hold_up_nobody_and_end_in_time() {
     alone(|| {
         let authority = Authority::new();
         let config = localhost(&authority);
-        let layers = TcpServer::new(LOOPBACK, || TlsEcho).mix_in(ForkingMixIn::new);
-        let layers = layers.mix_in(|next| TlsMixIn::new(next, config.clone()));
+        let layers = forking(&config);
         let server = layers.handshake_timeout(Some(SHORT)).bind().unwrap();
         let running = RunningServer::start(server);
         let mut silent = StreamClient::connect(&running.address());
@@ -129,8 +119,7 @@ fn files_are_loaded_again_in_another_thread_while_the_server_forks() {
     alone(|| {
         let authority = Authority::new();
         let config = localhost(&authority);
-        let layers = TcpServer::new(LOOPBACK, || TlsEcho).mix_in(ForkingMixIn::new);
-        let layers = layers.mix_in(|next| TlsMixIn::new(next, config.clone()));
+        let layers = forking(&config);
         let running = RunningServer::start(layers.bind().unwrap());
         let clients = TlsClients::new(&authority);
         let stop = AtomicBool::new(false);

@@ -16,7 +16,7 @@ use support::certificates::Authority;
 use support::clients::StreamClient;
 use support::reports::reports;
 use support::running_server::RunningServer;
-use support::services::{TlsEcho, read_line, stream_handler};
+use support::services::{StartTls, TlsEcho, read_line, stream_handler};
 use support::tls_clients::{TlsClients, VERSIONS};
 use support::waiting::eventually;
 
@@ -303,28 +303,8 @@ fn the_deadlines_of_reads_and_writes_hold_over_tls() {
 fn encryption_can_begin_in_the_middle_of_a_conversation() {
     let authority = Authority::new();
     let config = localhost(&authority);
-    let for_handler = config.clone();
-    let factory = stream_handler(move |request| {
-        while request.wait()? {
-            match &*read_line(request)? {
-                "STARTTLS" => {
-                    writeln!(request, "go ahead")?;
-                    request.start_tls(&for_handler)?;
-                }
-                "STARTTLS again" => {
-                    let error = request.start_tls(&for_handler).unwrap_err();
-                    writeln!(request, "{error}")?;
-                }
-                line => {
-                    let version = request.tls_session().map_or("plain", |it| it.version());
-                    let answer = format!("{line} over {version}");
-                    writeln!(request, "{answer}")?;
-                }
-            }
-        }
-        Ok(())
-    });
-    let layers = TcpServer::new(LOOPBACK, factory).mix_in(ThreadingMixIn::new);
+    let handler = StartTls(config.clone());
+    let layers = TcpServer::new(LOOPBACK, move || handler.clone()).mix_in(ThreadingMixIn::new);
     let running = RunningServer::start(layers.bind().unwrap());
     for (version, name) in VERSIONS {
         let mut plain = StreamClient::connect(&running.address());

@@ -3,7 +3,7 @@
 use std::io::{BufRead, Write};
 
 use socketserver::{
-    DatagramRequest, ExchangeHandler, HandlerResult, RequestHandler, StreamRequest,
+    DatagramRequest, ExchangeHandler, HandlerResult, RequestHandler, StreamRequest, TlsConfig,
 };
 
 pub use socketserver::{datagram_handler_fn as datagram_handler, handler_fn as stream_handler};
@@ -56,6 +56,33 @@ impl ExchangeHandler for TlsEcho {
             _ => line,
         };
         Ok(writeln!(request, "{answer}")?)
+    }
+}
+
+/// Answers each line with itself and the version of TLS. The line `STARTTLS` begins the encryption.
+#[derive(Debug, Clone)]
+pub struct StartTls(pub TlsConfig);
+
+impl RequestHandler for StartTls {
+    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        while request.wait()? {
+            match &*read_line(request)? {
+                "STARTTLS" => {
+                    writeln!(request, "go ahead")?;
+                    request.start_tls(&self.0)?;
+                }
+                "STARTTLS again" => {
+                    let error = request.start_tls(&self.0).unwrap_err();
+                    writeln!(request, "{error}")?;
+                }
+                line => {
+                    let version = request.tls_session().map_or("plain", |it| it.version());
+                    let answer = format!("{line} over {version}");
+                    writeln!(request, "{answer}")?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
