@@ -11,6 +11,24 @@ struct Tutorial;
 #[doc = include_str!("../docs/guide/getting-started.md")]
 struct GuideGettingStarted;
 
+#[doc = include_str!("../docs/guide/recipes.md")]
+struct GuideRecipes;
+
+#[doc = include_str!("../docs/guide/recipes/sockets.md")]
+struct GuideRecipesSockets;
+
+#[doc = include_str!("../docs/guide/recipes/program.md")]
+struct GuideRecipesProgram;
+
+#[doc = include_str!("../docs/guide/recipes/handlers.md")]
+struct GuideRecipesHandlers;
+
+#[doc = include_str!("../docs/guide/recipes/clients.md")]
+struct GuideRecipesClients;
+
+#[doc = include_str!("../docs/guide/recipes/tests.md")]
+struct GuideRecipesTests;
+
 #[doc = include_str!("../docs/guide/handler.md")]
 struct GuideHandler;
 
@@ -208,3 +226,6 @@ struct DesignPythonNames;
 
 #[doc = include_str!("../docs/design/cpython-tests.md")]
 struct DesignCpythonTests;
+
+#[doc = include_str!("../docs/terms.md")]
+struct Terms;

@@ -228,6 +228,23 @@ fn a_file_or_test_that_is_not_there_is_found() {
     assert_eq!(file_in_span("rm src/server.rs"), None);
 }
 
+/// A recipe that the list of questions lacks would not be found.
+#[test]
+fn every_recipe_answers_a_question_in_the_list() {
+    let list = Page::parse(&read(Path::new("docs/guide/recipes.md")));
+    let links = list.links.iter().map(|(_, link)| link.clone());
+    let asked = BTreeSet::from_iter(links.filter(|link| link.contains('#')));
+    for path in files("docs/guide/recipes", "md") {
+        let page = Page::parse(&read(&path));
+        let file = path.strip_prefix("docs/guide").unwrap().display();
+        // The first heading is that of the page.
+        for anchor in &page.anchors[1..] {
+            let link = format!("{file}#{anchor}");
+            assert!(asked.contains(&link), "no question leads to {link}");
+        }
+    }
+}
+
 /// They would be read as text where the book is read in a repository.
 #[test]
 fn the_pages_are_plain_markdown() {

@@ -1,6 +1,6 @@
 //! The words that comments do not use.
 
-/// In lower case. The glossary in CONTRIBUTING.md has the words to use instead.
+/// In lower case. The page docs/terms.md has the terms to use instead.
 const BANNED: &[&str] = &[
     "told", "tell", "tells", "telling", "got", "hear", "hears", "heard", "unheard", "hearing",
     "said", "say", "says", "saying", "stands",
