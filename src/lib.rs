@@ -146,6 +146,7 @@ pub use mix_ins::threading::ThreadingMixIn;
 pub use mix_ins::tls::{
     HandshakeError, TlsConfig, TlsError, TlsMixIn, TlsOptions, TlsSession, TlsStatistics,
 };
+pub use mix_ins::trace::{TraceHandler, TraceLine, TraceMixIn, Tracer};
 /// The crate in whose registry a program registers numbers of its own: see [`Metrics::register`].
 /// Python has no counterpart.
 #[cfg(feature = "metrics")]

@@ -1,5 +1,6 @@
 //! The layers that decide where a request is served: in a thread, a process, or a pool of threads;
-//! the layers that read or change its bytes before the handler; and the layer that measures.
+//! the layers that read or change its bytes before the handler; the layer that measures; and the
+//! layer that shows the calls.
 
 pub(crate) mod forking;
 #[cfg(feature = "metrics")]
@@ -11,3 +12,4 @@ pub(crate) mod thread_pool;
 pub(crate) mod threading;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
+pub(crate) mod trace;

@@ -50,6 +50,39 @@ pub fn missing_hooks(base_server: &str, mix_in: &str) -> Vec<String> {
     violations
 }
 
+/// The hooks of `MixIn` that the layer `source` does not define, does not forward under their name,
+/// or shows under another name.
+pub fn hooks_not_shown(mix_in: &str, file: &str, source: &str) -> Vec<String> {
+    let shown = methods_of_implementation(source, "MixIn");
+    let hooks = methods_of_trait(mix_in, "MixIn").into_keys();
+    let complaint = |hook: String| match shown.get(&hook) {
+        Some((_, Some(body))) if calls(body, &hook) && names(body, &hook) => None,
+        _ => Some(format!("{file}: {hook} is not shown")),
+    };
+    hooks
+        .filter(|hook| hook != "next")
+        .filter_map(complaint)
+        .collect()
+}
+
+/// The body has the text `name`.
+fn names(body: &Block, name: &str) -> bool {
+    let mut texts = Texts { name, found: false };
+    texts.visit_block(body);
+    texts.found
+}
+
+struct Texts<'a> {
+    name: &'a str,
+    found: bool,
+}
+
+impl<'ast> Visit<'ast> for Texts<'_> {
+    fn visit_lit_str(&mut self, text: &'ast syn::LitStr) {
+        self.found |= text.value() == self.name;
+    }
+}
+
 fn methods_of_trait(source: &str, name: &str) -> Methods {
     let items = items(source).into_iter().filter_map(|item| match item {
         Item::Trait(it) if it.ident == name => Some(it.items),
@@ -143,4 +176,28 @@ fn a_hook_that_is_missing_or_not_forwarded_is_found() {
         ]
     );
     assert_eq!(missing_hooks("", "pub trait MixIn {}").len(), 1);
+}
+
+#[test]
+fn a_hook_that_a_trace_lacks_or_swallows_or_shows_as_another_is_found() {
+    let mix_in = "pub trait MixIn {
+        fn next(&self) -> &Self::Next;
+        fn good(&self) {}
+        fn missing(&self) {}
+        fn renamed(&self) {}
+        fn swallowed(&self) {}
+    }";
+    let trace = "impl<S: BaseServer> MixIn for TraceMixIn<S> {
+        fn good(&self) { let _call = self.begin(\"good\"); self.next.good(); }
+        fn renamed(&self) { let _call = self.begin(\"good\"); self.next.renamed(); }
+        fn swallowed(&self) { let _call = self.begin(\"swallowed\"); }
+    }";
+    assert_eq!(
+        hooks_not_shown(mix_in, "a.rs", trace),
+        [
+            "a.rs: missing is not shown",
+            "a.rs: renamed is not shown",
+            "a.rs: swallowed is not shown",
+        ]
+    );
 }

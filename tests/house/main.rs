@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use hooks::missing_hooks;
+use hooks::{hooks_not_shown, missing_hooks};
 use rooms::{MUTUAL, circles, in_one_room, upward_imports};
 use words::banned_words;
 
@@ -70,6 +70,17 @@ fn a_mix_in_has_every_hook_of_a_server() {
     let sources = read_sources("src");
     let violations = missing_hooks(&sources["src/base_server.rs"], &sources["src/mix_in.rs"]);
     assert_none(&violations);
+}
+
+#[test]
+fn a_trace_shows_every_hook_of_a_server() {
+    let sources = read_sources("src");
+    let file = "src/mix_ins/trace/mod.rs";
+    assert_none(&hooks_not_shown(
+        &sources["src/mix_in.rs"],
+        file,
+        &sources[file],
+    ));
 }
 
 #[test]

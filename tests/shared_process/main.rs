@@ -42,6 +42,7 @@ mod threading;
 mod tls;
 mod tls_handshakes;
 mod tls_streams;
+mod trace;
 mod turns;
 mod unix_access;
 mod unix_files;
