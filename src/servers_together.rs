@@ -122,17 +122,22 @@ impl Servers {
     pub fn server_close(self) -> DrainReport {
         // Here, so that every drain begins before the first has ended.
         self.handle().request_shutdown();
+        let mut servers = self.servers.into_iter();
+        let Some(first) = servers.next() else {
+            return DrainReport::default();
+        };
         thread::scope(|scope| {
-            let closing = self.servers.into_iter().filter_map(|server| {
+            let closing = servers.filter_map(|server| {
                 let close = move || server.server_close();
                 // Without a thread, the drop of the closure closes the server.
                 thread::Builder::new().spawn_scoped(scope, close).ok()
             });
             let closing = Vec::from_iter(closing);
+            let first = first.server_close();
             let report = |thread: ScopedJoinHandle<'_, DrainReport>| {
                 thread.join().unwrap_or_else(|panic| resume_unwind(panic))
             };
-            closing.into_iter().map(report).sum()
+            closing.into_iter().map(report).chain([first]).sum()
         })
     }
 
