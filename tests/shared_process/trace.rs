@@ -290,6 +290,23 @@ fn an_error_is_the_result_of_its_call() {
 }
 
 #[test]
+fn control_characters_in_an_error_cannot_write_to_the_terminal() {
+    let lines = Lines::default();
+    let tracer = lines.tracer();
+    let fails = socketserver::handler_fn(|_| Err("a\nb\u{1b}[31m é".into()));
+    let server = TcpServer::new(LOOPBACK, fails)
+        .mix_in(|next| TraceMixIn::optional(next, Some(&tracer)))
+        .bind()
+        .unwrap();
+    let running = RunningServer::start(server);
+    StreamClient::connect(&running.address()).wait_for_close();
+    running.close();
+    let shown = lines.all();
+    let line = r"  TcpServer.handle_error(client, a\nb\u{1b}[31m é)";
+    assert!(shown.iter().any(|it| it == line), "{shown:#?}");
+}
+
+#[test]
 fn without_a_tracer_the_layer_shows_nothing_and_serves() {
     let server = TcpServer::new(LOOPBACK, || Upper)
         .mix_in(|next| TraceMixIn::optional(next, None))

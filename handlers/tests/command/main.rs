@@ -37,5 +37,6 @@ mod standard_streams;
 mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
+mod trace;
 mod unix_sockets;
 mod usage;

@@ -48,7 +48,12 @@ impl Served {
         Self::run(command)
     }
 
-    pub fn run(mut command: Command) -> Self {
+    pub fn run(command: Command) -> Self {
+        Self::run_after(command, 0)
+    }
+
+    /// Runs a command that prints so many lines before the line `listening on`.
+    pub fn run_after(mut command: Command, lines: usize) -> Self {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.process_group(0).spawn().unwrap();
         let stdout = BufReader::new(process.stdout.take().unwrap());
@@ -59,8 +64,10 @@ impl Served {
             stderr,
             url: String::new(),
         };
-        let mut line = String::new();
-        served.stdout.read_line(&mut line).unwrap();
+        for _ in 0..lines {
+            served.shown();
+        }
+        let line = served.shown();
         let Some(url) = line
             .strip_prefix("listening on ")
             .and_then(|it| it.strip_suffix('\n'))

@@ -138,7 +138,7 @@ impl<'a> Call<'a> {
                 depth: OPEN.with_borrow(|open| open.depth),
                 layer: layer.to_owned(),
                 hook,
-                arguments: Some(arguments()),
+                arguments: Some(one_line(arguments())),
                 result: None,
             };
             show_unshown();
@@ -157,9 +157,24 @@ impl<'a> Call<'a> {
     /// Ends the call with the value that it returns.
     pub(super) fn returns<T>(mut self, value: T, shown: impl FnOnce(&T) -> String) -> T {
         if self.open.is_some() {
-            self.result = Some(shown(&value)).filter(|result| !result.is_empty());
+            let result = one_line(shown(&value));
+            self.result = Some(result).filter(|result| !result.is_empty());
         }
         value
+    }
+}
+
+/// The text with its control characters escaped: an error may have bytes of a client in its text.
+fn one_line(text: String) -> String {
+    match text.contains(char::is_control) {
+        false => text,
+        true => text
+            .chars()
+            .map(|c| match c.is_control() {
+                true => c.escape_default().to_string(),
+                false => c.to_string(),
+            })
+            .collect(),
     }
 }
 

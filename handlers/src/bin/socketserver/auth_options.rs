@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::url::Url;
 
 /// The key and the digest that both sides use, if there is a link.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct AuthOptions {
     /// Talk only with a peer that knows the key in this file
     ///

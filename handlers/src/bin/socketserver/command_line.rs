@@ -8,6 +8,7 @@ use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::client;
 use crate::registry::HANDLERS;
 use crate::serve;
+use crate::trace;
 
 /// Serves small handlers over TCP, UDP and Unix sockets
 #[derive(Debug, Parser)]
@@ -30,6 +31,13 @@ pub enum Task {
     /// children of a forking server still finish their requests. With --tls-cert SIGHUP loads the
     /// files of TLS again, and stops nothing.
     Serve(Box<serve::Options>),
+    /// Serves a handler, and shows every call of a hook as it happens
+    ///
+    /// A line has the thread, the layer, the hook with its arguments, and the result. A call inside
+    /// of another is indented. The lines go to standard output: in colours if that is a terminal.
+    /// Serves as "serve" does, with the same options; with --message the program is its own client,
+    /// and ends. Layers that only this command has are not shown.
+    Trace(Box<trace::Options>),
     /// Talks with a server: lines from standard input, answers to standard output
     ///
     /// "quit" or the end of the input ends the conversation. The exit status is 1 if the server is
@@ -55,8 +63,10 @@ impl CommandLine {
         let mut command = Self::command();
         command.build();
         let mut arguments = Vec::from_iter(arguments);
-        if let Some(serve) = command.find_subcommand_mut("serve") {
-            handler_first(&mut arguments, serve)?;
+        for task in ["serve", "trace"] {
+            if let Some(serves) = command.find_subcommand_mut(task) {
+                handler_first(&mut arguments, serves)?;
+            }
         }
         let matches = command.try_get_matches_from_mut(arguments)?;
         let line = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
@@ -66,18 +76,18 @@ impl CommandLine {
     }
 }
 
-/// Moves the name of the handler behind `serve`, before all options: clap takes options before a
-/// subcommand for those of `serve`, and the user may type them in any order.
+/// Moves the name of the handler behind `serve` or `trace`, before all options: clap takes options
+/// before a subcommand for those of the task, and the user may type them in any order.
 ///
 /// # Errors
 ///
 /// If there is no handler of this name.
 fn handler_first(arguments: &mut [OsString], serve: &mut Command) -> Result<(), clap::Error> {
-    const AFTER_SERVE: usize = 2;
+    const AFTER_TASK: usize = 2;
     if arguments.get(1).is_none_or(|task| task != serve.get_name()) {
         return Ok(());
     }
-    let mut place = AFTER_SERVE;
+    let mut place = AFTER_TASK;
     while let Some(argument) = arguments.get(place) {
         let argument = argument.to_string_lossy();
         if !argument.starts_with('-') {
@@ -87,7 +97,7 @@ fn handler_first(arguments: &mut [OsString], serve: &mut Command) -> Result<(), 
                     format!("there is no handler '{argument}'; choose one of: {handlers}");
                 return Err(serve.error(ErrorKind::InvalidSubcommand, message));
             }
-            arguments[AFTER_SERVE..=place].rotate_right(1);
+            arguments[AFTER_TASK..=place].rotate_right(1);
             break;
         }
         place += if takes_value(&argument, serve) { 2 } else { 1 };

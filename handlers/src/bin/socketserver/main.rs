@@ -14,8 +14,8 @@
 //! * 128 plus the signal's number if the signal ended a program that had not begun, or was the
 //!   second and ended a program that was still stopping.
 //!
-//! Imports run one way: `command_line`; `serve`, `client`; `registry`; the options and rules that
-//! they share; `passed_sockets`, `privileges`; `failure`; `url`, `mix_in`, `amounts`,
+//! Imports run one way: `command_line`; `trace`; `serve`, `client`; `registry`; the options and
+//! rules that they share; `passed_sockets`, `privileges`; `failure`; `url`, `mix_in`, `amounts`,
 //! `service_manager`, `standard_error`; `fork_gate`.
 
 mod amounts;
@@ -46,6 +46,7 @@ mod shell_options;
 mod standard_error;
 mod standard_streams;
 mod stop;
+mod trace;
 mod url;
 #[cfg(feature = "files")]
 mod users;
@@ -77,9 +78,18 @@ fn main() -> ExitCode {
             &options,
             #[cfg(feature = "systemd")]
             passed,
+            None,
         ) {
             Err(failure) => return failure.exit(&mut command),
             served => served,
+        },
+        Task::Trace(options) => match trace::run(
+            *options,
+            #[cfg(feature = "systemd")]
+            passed,
+        ) {
+            Err(failure) => return failure.exit(&mut command),
+            traced => traced,
         },
         Task::Client(options) => client::run(*options),
         #[cfg(feature = "files")]

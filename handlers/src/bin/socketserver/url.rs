@@ -13,7 +13,7 @@ use std::str::FromStr;
 use clap::builder::{OsStringValueParser, TryMapValueParser, TypedValueParser, ValueParserFactory};
 use nix::libc::sockaddr_un;
 use nix::net::if_::{if_indextoname, if_nametoindex};
-use socketserver::InetAddress;
+use socketserver::{Address, InetAddress};
 
 /// The most bytes of the path or the name of a Unix socket.
 const LONGEST_PATH: usize =
@@ -138,6 +138,21 @@ impl Url {
         };
         let shown = shown_path(path);
         [self.scheme().as_bytes(), b"://", &shown].concat()
+    }
+
+    /// The URL of a server at this address of it, with the port that the system has chosen for port
+    /// 0. A path has the bytes that were typed, so that the URL can be typed again.
+    pub fn at(&self, address: &Address) -> Self {
+        let Address::Inet(address) = address else {
+            return self.clone();
+        };
+        let place = HostPort::from(*address);
+        match self {
+            Self::Stream(StreamUrl::Tcp(_)) => StreamUrl::Tcp(place).into(),
+            Self::Stream(StreamUrl::Tls(_)) => StreamUrl::Tls(place).into(),
+            Self::Datagram(DatagramUrl::Udp(_)) => DatagramUrl::Udp(place).into(),
+            Self::Stream(StreamUrl::Unix(_)) | Self::Datagram(DatagramUrl::Unix(_)) => self.clone(),
+        }
     }
 
     /// The path or the abstract name of a Unix socket; `None` for the others.

@@ -1,7 +1,7 @@
 //! A connection to a server.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 #[cfg(feature = "files")]
 use std::os::fd::{AsFd, BorrowedFd};
@@ -100,6 +100,17 @@ impl Connection {
                 peer.is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
             }
             Socket::Unix(_) => true,
+        }
+    }
+}
+
+impl Connection {
+    /// Ends this side of a connection that is not encrypted: the server reads the end of the
+    /// stream, and may still answer.
+    pub fn end_output(&self) -> io::Result<()> {
+        match &self.plain.socket {
+            Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
         }
     }
 }

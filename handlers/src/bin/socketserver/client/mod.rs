@@ -15,6 +15,7 @@ mod echoed;
 mod files;
 mod friends;
 mod link_options;
+mod message;
 mod one_reply;
 mod options;
 mod programs;
@@ -40,6 +41,7 @@ use options::{Chat, CommandRunner, Exchanges, Shell};
 use programs::{Program, User};
 use session::Session;
 
+pub use message::{Message, send};
 pub use options::Options;
 
 /// How long the look-up of an operator's name may take.

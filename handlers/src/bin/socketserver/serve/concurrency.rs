@@ -43,6 +43,17 @@ impl Concurrency {
         }
     }
 
+    /// The name of the mix-in's type; `None` without a mix-in.
+    pub fn type_name(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Threading => Some("ThreadingMixIn"),
+            Self::Forking(_) => Some("ForkingMixIn"),
+            Self::Pool(_) => Some("ThreadPoolMixIn"),
+            Self::Reactor => Some("ReactorMixIn"),
+        }
+    }
+
     /// Puts the mix-in around the inner layers.
     pub fn around<S: BaseServer>(self, bottom: S) -> AnyMixIn<S> {
         match self {

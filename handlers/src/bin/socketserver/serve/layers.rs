@@ -2,7 +2,9 @@
 
 #[cfg(all(feature = "metrics", feature = "tls"))]
 use socketserver::TlsConfig;
-use socketserver::{Address, BaseServer, DatagramRequest, Serve, StreamRequest};
+use socketserver::{
+    Address, AnyMixIn, BaseServer, DatagramRequest, Serve, StreamRequest, TraceMixIn, Tracer,
+};
 use socketserver_handlers::LoopLimit;
 
 use super::concurrency::Concurrency;
@@ -44,6 +46,8 @@ pub struct Layers {
     #[cfg(feature = "tls")]
     encryption: Option<Encryption>,
     concurrency: Concurrency,
+    /// Where the calls of the layers are shown.
+    tracer: Option<Tracer>,
 }
 
 impl Layers {
@@ -59,6 +63,7 @@ impl Layers {
     pub fn new(options: &Options, urls: &[Url], exposure: Exposure) -> Result<Self, Failure> {
         Ok(Self {
             concurrency: Concurrency::new(options)?,
+            tracer: options.tracer.clone(),
             #[cfg(feature = "proxy-protocol")]
             proxies: options.common.proxy.over(urls, exposure)?,
             #[cfg(feature = "tls")]
@@ -97,12 +102,13 @@ impl Layers {
     where
         S: BaseServer<Request = StreamRequest>,
     {
+        let bottom = self.traced(bottom);
         #[cfg(feature = "tls")]
         if let Some(config) = self.encryption.as_ref().and_then(|it| it.at(url)) {
             #[cfg(feature = "metrics")]
             host.show_certificates(config);
             let encrypted = tls::encrypt(bottom, config.clone(), host.reload());
-            return self.behind_proxies(encrypted, url, host);
+            return self.behind_proxies(self.traced(encrypted), url, host);
         }
         self.behind_proxies(bottom, url, host)
     }
@@ -117,8 +123,8 @@ impl Layers {
     where
         S: BaseServer<Request = DatagramRequest>,
     {
-        let stack = self.concurrency.around(bottom.mix_in(LoopLimit::new));
-        host.join(stack, url)
+        let bottom = self.traced(bottom).mix_in(LoopLimit::new);
+        host.join(self.concurrent(bottom), url)
     }
 
     /// A proxy's header comes before the encryption.
@@ -133,9 +139,22 @@ impl Layers {
     {
         #[cfg(feature = "proxy-protocol")]
         if let Some(proxies) = &self.proxies {
-            let stack = self.concurrency.around(proxies.clone().before(inner));
-            return host.join(stack, url);
+            let inner = self.traced(proxies.clone().before(inner));
+            return host.join(self.concurrent(inner), url);
         }
-        host.join(self.concurrency.around(inner), url)
+        host.join(self.concurrent(inner), url)
+    }
+
+    /// Shows the calls of the layer, if the user asks for that.
+    fn traced<S: BaseServer>(&self, layer: S) -> TraceMixIn<S> {
+        TraceMixIn::optional(layer, self.tracer.as_ref())
+    }
+
+    /// Puts the mix-in around the inner layers.
+    fn concurrent<S: BaseServer>(&self, inner: S) -> TraceMixIn<AnyMixIn<S>> {
+        let name = self.concurrency.type_name();
+        let tracer = self.tracer.as_ref().filter(|_| name.is_some());
+        let stack = self.concurrency.around(inner);
+        TraceMixIn::optional(stack, tracer).name(name.unwrap_or_default())
     }
 }

@@ -19,6 +19,7 @@ mod site;
 mod target;
 #[cfg(feature = "tls")]
 mod tls;
+mod visitor;
 
 use crate::failure::Failure;
 #[cfg(feature = "systemd")]
@@ -32,11 +33,14 @@ use server_group::ServerGroup;
 use site::Site;
 
 pub use options::Options;
+pub use visitor::Visitor;
 
-/// Serves until a signal arrives and the running requests have ended.
+/// Serves until a signal arrives, or the visitor has what it came for, and the running requests
+/// have ended.
 pub fn serve(
     options: &Options,
     #[cfg(feature = "systemd")] mut passed: PassedSockets,
+    visitor: Option<Visitor>,
 ) -> Result<(), Failure> {
     // First: a step that waits, such as a name look-up, does not hold the program at a signal.
     let signals = StopSignals::catch().map_err(Failure::Signals)?;
@@ -66,6 +70,7 @@ pub fn serve(
     let mut group = ServerGroup::new(
         site,
         layers.fork(),
+        options.tracer.clone(),
         #[cfg(feature = "systemd")]
         ServiceManager::connect().map_err(Failure::Thread)?,
     );
@@ -80,5 +85,5 @@ pub fn serve(
     if let Some(user) = &options.common.user {
         user.assume()?;
     }
-    group.serve(signals)
+    group.serve(signals, visitor)
 }

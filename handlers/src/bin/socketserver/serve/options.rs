@@ -1,6 +1,7 @@
 //! The options of `socketserver serve`.
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use socketserver::Tracer;
 
 use super::access::AccessOptions;
 use super::bounds::BoundOptions;
@@ -26,6 +27,8 @@ pub struct Options {
     pub common: CommonOptions,
     /// The options that only this handler has.
     pub own: ArgMatches,
+    /// Where the calls of hooks are shown; no option, but set by `socketserver trace`.
+    pub tracer: Option<Tracer>,
 }
 
 /// The options of every handler.
@@ -169,6 +172,7 @@ impl FromArgMatches for Options {
             handler: Entry::find(name).ok_or_else(missing)?,
             common: CommonOptions::from_arg_matches(own)?,
             own: own.clone(),
+            tracer: None,
         })
     }
 

@@ -11,20 +11,23 @@ use socketserver::MetricsMixIn;
 #[cfg(all(feature = "metrics", feature = "tls"))]
 use socketserver::TlsConfig;
 use socketserver::layer::RequestOf;
-use socketserver::{Address, BaseServer, MixIn, Request, Serve, Server, Servers, ServersHandle};
+use socketserver::{
+    Address, BaseServer, MixIn, Request, Serve, Server, Servers, ServersHandle, Tracer,
+};
 
 use super::layers::Host;
 #[cfg(feature = "metrics")]
 use super::metrics::MetricsServer;
 use super::reload::Reload;
 use super::site::Site;
+use super::visitor::Visitor;
 use crate::failure::{Failure, Problem};
 use crate::fork_gate;
 use crate::remote::Audience;
 #[cfg(feature = "systemd")]
 use crate::service_manager::{Pulse, ServiceManager};
 use crate::stop::StopSignals;
-use crate::url::{HostPort, Url};
+use crate::url::Url;
 use crate::{standard_error, standard_streams};
 
 /// The servers of the program, each with its own loop.
@@ -45,6 +48,10 @@ pub struct ServerGroup {
     certificates: Option<TlsConfig>,
     /// The wish to load files again, if SIGHUP does not stop the program.
     reload: Option<Reload>,
+    /// Where the calls of the program itself are shown.
+    tracer: Option<Tracer>,
+    /// The URL of the first server, with its real port.
+    first_url: Option<Url>,
     #[cfg(feature = "systemd")]
     manager: ServiceManager,
 }
@@ -67,6 +74,7 @@ impl ServerGroup {
     pub fn new(
         site: Site,
         forks: bool,
+        tracer: Option<Tracer>,
         #[cfg(feature = "systemd")] manager: ServiceManager,
     ) -> Self {
         Self {
@@ -80,6 +88,8 @@ impl ServerGroup {
             #[cfg(all(feature = "metrics", feature = "tls"))]
             certificates: None,
             reload: None,
+            tracer,
+            first_url: None,
             #[cfg(feature = "systemd")]
             manager,
         }
@@ -127,16 +137,20 @@ impl ServerGroup {
         }
         #[cfg(feature = "metrics")]
         if let Some(address) = addresses.first() {
-            let label = String::from_utf8_lossy(&shown(url, address)).into_owned();
+            let label = String::from_utf8_lossy(&url.at(address).to_bytes()).into_owned();
             server.stack().next.set_listener(label);
         }
         self.servers = std::mem::take(&mut self.servers).with(server);
+        if let (None, Some(address)) = (&self.first_url, addresses.first()) {
+            self.first_url = Some(url.at(address));
+        }
         self.announce(url, &addresses);
         Ok(addresses)
     }
 
-    /// Serves until a signal arrives and the running requests have ended.
-    pub fn serve(self, signals: StopSignals) -> Result<(), Failure> {
+    /// Serves until a signal arrives, or the visitor stops the servers, and the running requests
+    /// have ended.
+    pub fn serve(self, signals: StopSignals, visitor: Option<Visitor>) -> Result<(), Failure> {
         let Self {
             servers,
             together,
@@ -144,6 +158,8 @@ impl ServerGroup {
             #[cfg(feature = "metrics")]
             metrics,
             reload,
+            tracer,
+            first_url,
             #[cfg(feature = "systemd")]
             manager,
             ..
@@ -197,13 +213,20 @@ impl ServerGroup {
         let _ = announcing.join();
         #[cfg(feature = "systemd")]
         manager.ready();
-        let served = servers.serve_forever();
+        if let (Some(visitor), Some(url)) = (visitor, first_url) {
+            let handle = servers.handle();
+            let visit = thread::Builder::new().name("client".to_owned());
+            let visit = visit.spawn(move || visitor(&url, &handle));
+            visit.map_err(Failure::Thread)?;
+        }
+        let tracer = tracer.as_ref();
+        let served = shown(tracer, "serve_forever", || servers.serve_forever());
         #[cfg(feature = "systemd")]
         manager.stopping(servers.handle());
         if served.is_ok() {
             log::info!("stopping; a second signal does not wait for running requests");
         }
-        let report = servers.server_close();
+        let report = shown(tracer, "server_close", || servers.server_close());
         // Not before: they have shown the drain.
         #[cfg(feature = "metrics")]
         drop(metrics);
@@ -217,11 +240,11 @@ impl ServerGroup {
     /// may write the file: of a datagram's sender, the operating system knows no more.
     fn bind<S: BaseServer>(&self, stack: S, url: &Url) -> Result<Server<S>, Failure> {
         if self.site.audience == Audience::Everybody || url.host_port().is_some() {
-            return Ok(stack.bind()?);
+            return Ok(shown(self.tracer.as_ref(), "bind", || stack.bind())?);
         }
         // No other thread makes a file now.
         let mask = umask(OTHERS);
-        let bound = stack.bind();
+        let bound = shown(self.tracer.as_ref(), "bind", || stack.bind());
         umask(mask);
         Ok(bound?)
     }
@@ -229,7 +252,7 @@ impl ServerGroup {
     /// Adds a line `listening on URL` for each new address.
     fn announce(&mut self, url: &Url, addresses: &[Address]) {
         for address in addresses {
-            let line = [b"listening on ", &*shown(url, address), b"\n"].concat();
+            let line = [b"listening on ", &*url.at(address).to_bytes(), b"\n"].concat();
             // Shards have one address.
             let lines = self.announcement.split_inclusive(|byte| *byte == b'\n');
             if !lines.into_iter().any(|it| it == line) {
@@ -264,14 +287,11 @@ impl<R: Request> Host<R> for ServerGroup {
     }
 }
 
-/// The URL of a server with the port that the system has chosen for port 0. A path has the bytes
-/// that were typed, so that the URL can be typed again.
-fn shown(url: &Url, address: &Address) -> Vec<u8> {
-    match address {
-        Address::Inet(address) => {
-            format!("{}://{}", url.scheme(), HostPort::from(*address)).into_bytes()
-        }
-        _ => url.to_bytes(),
+/// Makes a call to the server, and shows it if there is a tracer.
+fn shown<T>(tracer: Option<&Tracer>, method: &'static str, call: impl FnOnce() -> T) -> T {
+    match tracer {
+        Some(tracer) => tracer.call("Server", method, call),
+        None => call(),
     }
 }
 

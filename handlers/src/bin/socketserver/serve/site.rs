@@ -25,6 +25,7 @@ impl Site {
             handler,
             common,
             own,
+            ..
         } = options;
         let has_host = |url: &Url| url.host_port().is_some();
         if let (true, false, Some(url)) = (

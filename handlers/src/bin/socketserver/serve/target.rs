@@ -1,6 +1,6 @@
 //! The handlers of a server, made from the user's options.
 
-use socketserver::{DatagramRequest, RequestHandler, StreamRequest};
+use socketserver::{DatagramRequest, RequestHandler, StreamRequest, TraceHandler, Tracer};
 use socketserver_handlers::auth::SameUser;
 
 use super::options::Options;
@@ -31,7 +31,13 @@ impl Target {
         link: Option<&Link>,
         audience: Audience,
     ) -> Result<Self, Failure> {
-        let Options { handler, own, .. } = options;
+        let Options {
+            handler,
+            own,
+            tracer,
+            ..
+        } = options;
+        let name = handler.name;
         match handler.at(url.clone())? {
             Service::Stream(url, make_factory) => {
                 let factory = make_factory(own, plain)?;
@@ -40,7 +46,7 @@ impl Target {
                     (None, Audience::Everybody) => factory,
                     (None, Audience::SameUser) => same_user(factory),
                 };
-                Ok(Self::Stream(url, guarded))
+                Ok(Self::Stream(url, traced(guarded, name, tracer.as_ref())))
             }
             Service::Datagram(url, make_factory) => {
                 let factory = make_factory(own, plain)?;
@@ -48,7 +54,7 @@ impl Target {
                     Audience::Everybody => factory,
                     Audience::SameUser => same_user(factory),
                 };
-                Ok(Self::Datagram(url, guarded))
+                Ok(Self::Datagram(url, traced(guarded, name, tracer.as_ref())))
             }
         }
     }
@@ -61,4 +67,19 @@ where
     SameUser<Box<dyn RequestHandler<R>>>: RequestHandler<R>,
 {
     Box::new(move || Box::new(SameUser::new(factory())))
+}
+
+/// Shows the steps of the handlers, if there is a tracer.
+fn traced<R>(factory: Factory<R>, name: &'static str, tracer: Option<&Tracer>) -> Factory<R>
+where
+    R: 'static,
+    TraceHandler<Box<dyn RequestHandler<R>>>: RequestHandler<R>,
+{
+    match tracer.cloned() {
+        None => factory,
+        Some(tracer) => Box::new(move || {
+            let handler = TraceHandler::new(factory()).tracer(&tracer);
+            Box::new(handler.name(name))
+        }),
+    }
 }
