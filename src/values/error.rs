@@ -106,10 +106,12 @@ pub enum Error {
     /// Another socket listens on the address: `EADDRINUSE` of bind(2) or of listen(2).
     #[non_exhaustive]
     #[error(
-        "address {address} is in use; stop the program that listens there, or choose {}{}",
+        "address {address} is in use; stop the program that listens there{}{}",
         match address {
-            Address::Inet(_) => "another address (port 0 takes any free port)",
-            _ => "another path",
+            // A predecessor without SO_REUSEADDR leaves connections in TIME-WAIT.
+            Address::Inet(_) => "; if there is none, connections of an earlier server linger: wait \
+                a minute; or choose another address (port 0 takes any free port)",
+            _ => ", or choose another path",
         },
         Others(others)
     )]
@@ -434,8 +436,9 @@ mod tests {
         let error = Error::bind(address(), io::ErrorKind::AddrInUse.into());
         assert_eq!(
             format!("{error:?}"),
-            "address 127.0.0.1:80 is in use; stop the program that listens there, or choose \
-             another address (port 0 takes any free port)"
+            "address 127.0.0.1:80 is in use; stop the program that listens there; if there is \
+             none, connections of an earlier server linger: wait a minute; or choose another \
+             address (port 0 takes any free port)"
         );
         assert_eq!(format!("{error:#?}"), error.to_string());
         // Its cause is in the middle of its message.
