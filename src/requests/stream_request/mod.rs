@@ -215,6 +215,14 @@ impl StreamRequest {
         self.guard.server()
     }
 
+    /// Whether the server has aborted the request, at the drain timeout: every read and write fails
+    /// from then on. For a handler that works for its client by other means than reads and writes,
+    /// such as a program that has the socket. Python has no counterpart.
+    #[must_use]
+    pub fn is_aborted(&self) -> bool {
+        self.guard.is_aborted()
+    }
+
     /// The values that layers keep with this request.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {

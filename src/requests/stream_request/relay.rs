@@ -41,7 +41,9 @@ impl StreamRequest {
     /// known.
     ///
     /// * Bytes that are buffered already go first, in both directions.
-    /// * The end of one direction is passed on with shutdown(2), and the other direction goes on.
+    /// * The end of one direction is passed on with shutdown(2), and the other direction goes on,
+    ///   unless the other side is gone in both directions (`POLLHUP`, `POLLERR`): then the relay has
+    ///   ended once the client has the last byte.
     /// * A side that does not take its bytes holds back the other. At most 16 KiB wait for a side.
     /// * A failure of one side shuts both down, and is the error.
     /// * A server that stops ends a relay in which nothing has moved for a quarter of a second, and
@@ -86,6 +88,27 @@ impl StreamRequest {
     /// both sides. The error of `other` names the other side. Then neither side can be used any
     /// more.
     pub fn relay<P: RelayPeer + ?Sized>(&mut self, other: &mut P) -> io::Result<Relayed> {
+        self.relay_as(other, Silence::Idle)
+    }
+
+    /// Carries bytes as [`relay`](Self::relay) does, for another side that works for the client,
+    /// such as a program on a socket pair: silence is work, so that a server that stops leaves the
+    /// relay alone until the drain timeout. A client that is gone in both directions (`POLLHUP`)
+    /// ends the relay, and is not waited for. Python has no counterpart.
+    ///
+    /// # Errors
+    ///
+    /// As [`relay`](Self::relay), and [`BrokenPipe`](ErrorKind::BrokenPipe) for a client that is
+    /// gone before the other side has ended.
+    pub fn relay_to_end<P: RelayPeer + ?Sized>(&mut self, other: &mut P) -> io::Result<Relayed> {
+        self.relay_as(other, Silence::Work)
+    }
+
+    fn relay_as<P: RelayPeer + ?Sized>(
+        &mut self,
+        other: &mut P,
+        silence: Silence,
+    ) -> io::Result<Relayed> {
         self.ensure_readable()?;
         self.deliver_outbox()?;
         self.flush()?;
@@ -112,8 +135,10 @@ impl StreamRequest {
             failure,
             moved: now,
             client_took: now,
+            silence,
             is_ended_by_server: false,
             has_hung_up: false,
+            other_is_gone: false,
         };
         let ended = relay.run();
         relay.client.remove_deadline();
@@ -177,10 +202,22 @@ struct Relay<'a> {
     moved: Instant,
     /// When the client took something the last time, or had taken everything.
     client_took: Instant,
+    silence: Silence,
     /// The drain has ended the client's side of an idle relay.
     is_ended_by_server: bool,
     /// The client's descriptor has an event that no read or write takes away.
     has_hung_up: bool,
+    /// The other side has ended its direction, and takes nothing any more.
+    other_is_gone: bool,
+}
+
+/// What it means that nothing moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    /// The relay is idle, and a server that stops ends it.
+    Idle,
+    /// The other side works for the client.
+    Work,
 }
 
 impl Relay<'_> {
@@ -195,7 +232,8 @@ impl Relay<'_> {
             if is_empty && self.is_ended_by_server {
                 return Ok(());
             }
-            if self.from_client.is_passed_on && self.to_client.is_passed_on {
+            if self.to_client.is_passed_on && (self.from_client.is_passed_on || self.other_is_gone)
+            {
                 return Ok(());
             }
             readable = Readable::default();
@@ -288,11 +326,16 @@ impl Relay<'_> {
         let is_empty = self.from_client.is_empty() && self.to_client.is_empty();
         let quiet_at = self.moved + QUIET;
         // A client that has ended its side waits for an answer.
-        let may_be_idle = is_empty && !self.from_client.is_passed_on;
+        let may_be_idle =
+            self.silence == Silence::Idle && is_empty && !self.from_client.is_passed_on;
         let is_idle = may_be_idle && quiet_at <= now;
         self.ensure_within(now)?;
         if self.guard.is_aborted() {
             return Err(Failure::OfClient(interrupted()));
+        }
+        if self.silence == Silence::Work && self.has_hung_up && self.from_client.is_passed_on {
+            // Nobody is there to whom the other side could send.
+            return Err(Failure::OfClient(ErrorKind::BrokenPipe.into()));
         }
         if is_idle && !self.guard.begin_wait() {
             return Ok(None);
@@ -322,8 +365,10 @@ impl Relay<'_> {
         // wait. That of the client is polled all the same, as an abort shuts it down.
         let client = self.client.readiness();
         let client = client.filter(|_| !client_events.is_empty() || !self.has_hung_up);
+        // Polled for its end alone if it has ended one direction.
+        let other_may_go = self.to_client.is_passed_on;
         let other = self.other.readiness();
-        let other = other.filter(|_| !other_events.is_empty());
+        let other = other.filter(|_| !other_events.is_empty() || other_may_go);
         let sides = [(client, client_events), (other, other_events)];
         let [client, other] = sides.map(|(descriptor, events)| {
             descriptor.map(|descriptor| PollFd::new(descriptor, events))
@@ -337,6 +382,7 @@ impl Relay<'_> {
         blocking(|| poll_until(&mut fds, deadline)).map_err(Failure::OfClient)?;
         let happened = [0, 1].map(|side| has[side] && fds[side].any() != Some(false));
         self.has_hung_up |= happened[0] && client_events.is_empty();
+        self.other_is_gone |= happened[1] && other_events.is_empty();
         Ok(Readable {
             client: happened[0] && client_events.contains(PollFlags::POLLIN),
             other: happened[1] && other_events.contains(PollFlags::POLLIN),
