@@ -11,6 +11,7 @@
 //! | [`auth::Authenticated`] | streams | runs a handler only for clients that know a key |
 //! | [`shell::Shell`] | streams, datagrams | runs commands, and answers with their output |
 //! | [`shell::CommandSource`] | datagrams | sends commands that a person types, to run there |
+//! | [`exec::Exec`] | streams, datagrams | runs a program for each client, on its connection |
 //! | [`files::FileSession`] | streams | logs users in, and keeps their files |
 //! | [`chat::Chat`] | streams, datagrams | passes messages to and from a person |
 //!
@@ -44,6 +45,7 @@
 pub mod auth;
 pub mod chat;
 mod echo;
+pub mod exec;
 mod file_header;
 #[cfg(feature = "files")]
 pub mod files;

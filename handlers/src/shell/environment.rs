@@ -20,3 +20,8 @@ pub(super) fn leave_service_manager(program: &mut Command) {
         program.env_remove(name);
     }
 }
+
+/// Whether the variable is one by which a service manager speaks to this process alone.
+pub(crate) fn is_of_service_manager(name: &[u8]) -> bool {
+    OF_A_SERVICE_MANAGER.iter().any(|it| name == it.as_bytes())
+}

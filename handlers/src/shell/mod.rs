@@ -20,6 +20,7 @@ mod run;
 mod stream;
 
 pub use command_source::CommandSource;
+pub(crate) use environment::is_of_service_manager;
 pub use framing::{Framing, UnknownFraming};
 pub use limits::Limits;
 pub use one_datagram::MAX_DATAGRAM;

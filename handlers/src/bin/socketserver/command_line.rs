@@ -6,6 +6,7 @@ use clap::error::ErrorKind;
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::client;
+use crate::exec;
 use crate::registry::HANDLERS;
 use crate::serve;
 use crate::trace;
@@ -38,6 +39,14 @@ pub enum Task {
     /// Serves as "serve" does, with the same options; with --message the program is its own client,
     /// and ends. Layers that only this command has are not shown.
     Trace(Box<trace::Options>),
+    /// Runs a program for each client, with the connection as its standard input and output
+    ///
+    /// Over TCP and Unix sockets the program has the socket itself, unless TLS, --count or a time
+    /// for idle clients needs the bytes. A datagram is the program's input, and its output is the
+    /// reply. The environment has the client, as under tcpserver: TCPREMOTEIP and its like, and
+    /// REMOTE_ADDR. Standard error of the program goes to the log. The signals are those of
+    /// "serve": programs that still run at --drain-timeout are ended.
+    Exec(Box<exec::Options>),
     /// Talks with a server: lines from standard input, answers to standard output
     ///
     /// "quit" or the end of the input ends the conversation. The exit status is 1 if the server is

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use socketserver_handlers::auth::{KeyError, SameUserError};
+use socketserver_handlers::exec::ProgramError;
 use socketserver_handlers::framing::FramingError;
 
 use crate::standard_error::print_line;
@@ -35,6 +36,8 @@ pub enum Failure {
     Server(#[from] socketserver::Error),
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     /// The files of TLS.
     #[cfg(feature = "tls")]
     #[error("{0}")]

@@ -14,8 +14,8 @@
 //! * 128 plus the signal's number if the signal ended a program that had not begun, or was the
 //!   second and ended a program that was still stopping.
 //!
-//! Imports run one way: `command_line`; `trace`; `serve`, `client`; `registry`; the options and
-//! rules that they share; `passed_sockets`, `privileges`; `failure`; `url`, `mix_in`, `amounts`,
+//! Imports run one way: `command_line`; `trace`, `exec`; `serve`, `client`; `registry`; the options
+//! and rules that they share; `passed_sockets`, `privileges`; `failure`; `url`, `mix_in`, `amounts`,
 //! `service_manager`, `standard_error`; `fork_gate`.
 
 mod amounts;
@@ -23,6 +23,8 @@ mod auth_options;
 mod client;
 mod command_line;
 mod console;
+mod exec;
+mod exec_options;
 mod factory;
 mod failure;
 #[cfg(feature = "files")]
@@ -90,6 +92,15 @@ fn main() -> ExitCode {
         ) {
             Err(failure) => return failure.exit(&mut command),
             traced => traced,
+        },
+        Task::Exec(options) => match serve::serve(
+            &options.0,
+            #[cfg(feature = "systemd")]
+            passed,
+            None,
+        ) {
+            Err(failure) => return failure.exit(&mut command),
+            served => served,
         },
         Task::Client(options) => client::run(*options),
         #[cfg(feature = "files")]

@@ -6,10 +6,12 @@ use std::time::Duration;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use socketserver::{DatagramRequest, RequestHandler, StreamRequest};
 use socketserver_handlers::chat::Chat;
+use socketserver_handlers::exec::Exec;
 use socketserver_handlers::shell::{CommandSource, Shell};
 use socketserver_handlers::{Echo, Greeting, Hello, Time, Upper, UpperLoop};
 
 use crate::console;
+use crate::exec_options::ExecOptions;
 use crate::factory::Factory;
 use crate::failure::Failure;
 #[cfg(feature = "files")]
@@ -63,9 +65,44 @@ pub struct Entry {
     /// How requests may run beside one another; the first mix-in is the default.
     pub mixins: &'static [MixIn],
     pub exposure: Exposure,
-    /// The --progress-timeout unless the user gives another: the messages or answers may be long.
-    pub progress_timeout: Option<Duration>,
+    pub times: Times,
 }
+
+/// The times of a client unless the user gives others.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// The --idle-timeout.
+    pub idle: Option<Duration>,
+    /// The --progress-timeout: the messages or answers may be long.
+    pub progress: Option<Duration>,
+    /// Whether a client has exchanges, between which a --turn ends, and which alone a --lifetime
+    /// bounds.
+    pub has_exchanges: bool,
+}
+
+impl Times {
+    const OF_MESSAGES: Self = Self {
+        idle: Some(IDLE_TIMEOUT),
+        progress: None,
+        has_exchanges: true,
+    };
+
+    #[cfg(feature = "http")]
+    const OF_FILES: Self = Self {
+        progress: Some(Duration::from_secs(60)),
+        ..Self::OF_MESSAGES
+    };
+
+    /// A program decides itself how long its client may be idle.
+    const OF_PROGRAMS: Self = Self {
+        idle: None,
+        progress: None,
+        has_exchanges: false,
+    };
+}
+
+/// How long a client may keep its connection waiting.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Makes the factory of a server from the handler's [options](Entry::options), once per server. All
 /// requests share what is made here, such as the operator at standard input.
@@ -92,7 +129,7 @@ pub static HANDLERS: &[Entry] = &[
         options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
-        progress_timeout: None,
+        times: Times::OF_MESSAGES,
     },
     Entry {
         name: "upper",
@@ -103,7 +140,7 @@ pub static HANDLERS: &[Entry] = &[
         options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
-        progress_timeout: None,
+        times: Times::OF_MESSAGES,
     },
     Entry {
         name: "upper-loop",
@@ -114,7 +151,7 @@ pub static HANDLERS: &[Entry] = &[
         options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
-        progress_timeout: None,
+        times: Times::OF_MESSAGES,
     },
     Entry {
         name: "time",
@@ -125,7 +162,7 @@ pub static HANDLERS: &[Entry] = &[
         options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
-        progress_timeout: None,
+        times: Times::OF_MESSAGES,
     },
     Entry {
         name: "greeting",
@@ -136,7 +173,7 @@ pub static HANDLERS: &[Entry] = &[
         options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
-        progress_timeout: None,
+        times: Times::OF_MESSAGES,
     },
     Entry {
         name: "hello",
@@ -147,7 +184,7 @@ pub static HANDLERS: &[Entry] = &[
         options: none,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
-        progress_timeout: None,
+        times: Times::OF_MESSAGES,
     },
     #[cfg(feature = "http")]
     Entry {
@@ -159,7 +196,7 @@ pub static HANDLERS: &[Entry] = &[
         options: http_options,
         mixins: ANY_MIX_IN_FOR_KEPT_CONNECTIONS,
         exposure: Exposure::Anywhere,
-        progress_timeout: Some(Duration::from_secs(60)),
+        times: Times::OF_FILES,
     },
     Entry {
         name: "chat",
@@ -170,7 +207,7 @@ pub static HANDLERS: &[Entry] = &[
         options: none,
         mixins: ONE_PROCESS,
         exposure: Exposure::Anywhere,
-        progress_timeout: None,
+        times: Times::OF_MESSAGES,
     },
     Entry {
         name: "shell",
@@ -181,7 +218,7 @@ pub static HANDLERS: &[Entry] = &[
         options: shell_options,
         mixins: ANY_MIX_IN,
         exposure: Exposure::ThisMachine("whoever reaches it can run every command that you can"),
-        progress_timeout: None,
+        times: Times::OF_MESSAGES,
     },
     #[cfg(feature = "files")]
     Entry {
@@ -193,7 +230,7 @@ pub static HANDLERS: &[Entry] = &[
         options: FilesOptions::augment_args,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
-        progress_timeout: None,
+        times: Times::OF_MESSAGES,
     },
     Entry {
         name: "operator",
@@ -204,9 +241,30 @@ pub static HANDLERS: &[Entry] = &[
         options: none,
         mixins: ONE_AT_A_TIME,
         exposure: Exposure::ThisMachine("whoever reaches it is sent the commands that you type"),
-        progress_timeout: None,
+        times: Times::OF_MESSAGES,
     },
 ];
+
+/// The program of `socketserver exec`, which is no handler of the list.
+pub static EXEC: Entry = Entry {
+    name: "exec",
+    summary: "runs a program for each client, on its connection",
+    default_address: Url::local_tcp(8023),
+    stream: Some(exec),
+    datagram: Some(exec),
+    options: ExecOptions::augment_args,
+    mixins: ANY_MIX_IN,
+    exposure: Exposure::Anywhere,
+    times: Times::OF_PROGRAMS,
+};
+
+fn exec<R>(options: &ArgMatches, _: Option<&Url>) -> Result<Factory<R>, Failure>
+where
+    Exec: RequestHandler<R>,
+{
+    let exec = ExecOptions::from_arg_matches(options)?.handler()?;
+    Ok(Box::new(move || Box::new(exec.clone())))
+}
 
 /// A handler without options, made anew for each request.
 fn default<H, R>(_: &ArgMatches, _: Option<&Url>) -> Result<Factory<R>, Failure>

@@ -7,10 +7,8 @@ use socketserver::{Backlog, BaseServer, Deadlines, Limits, Server};
 
 use crate::amounts;
 use crate::failure::Failure;
+use crate::registry::Times;
 use crate::url::Url;
-
-/// How long a client may keep its connection waiting, unless the user gives another time.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The options that bound a server, whatever it serves.
 #[derive(Debug, Args)]
@@ -83,6 +81,9 @@ enum DrainBacklog {
     Refuse,
 }
 
+/// How long a handshake or a header may take if the handler bounds no idle client.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A time, or no end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Patience {
@@ -110,17 +111,24 @@ fn patience(text: &str) -> Result<Patience, String> {
 }
 
 impl BoundOptions {
-    /// The bounds of each server on one of `urls`, whose handler has this time without progress
-    /// unless the user gives another.
+    /// The bounds of each server on one of `urls`, whose handler has these times unless the user
+    /// gives others.
     ///
     /// # Errors
     ///
-    /// If one of the options is for another transport than that of every URL.
-    pub fn over(&self, urls: &[Url], progress: Option<Duration>) -> Result<Bounds, Failure> {
+    /// If one of the options is for another transport than that of every URL, or for exchanges that
+    /// the handler does not have.
+    pub fn over(&self, urls: &[Url], times: Times) -> Result<Bounds, Failure> {
+        if self.turn.is_some() && !times.has_exchanges {
+            return Err(Failure::usage(
+                "--turn ends a connection between two exchanges, which a program does not have; \
+                 --lifetime ends it in any case",
+            ));
+        }
         let for_connections = [
             ("--idle-timeout", self.idle_timeout.is_some()),
             ("--progress-timeout", self.progress_timeout.is_some()),
-            ("--lifetime", self.lifetime.is_some()),
+            ("--lifetime", self.lifetime.is_some() && times.has_exchanges),
             ("--turn", self.turn.is_some()),
         ];
         let given = for_connections.iter().find(|(_, is_given)| *is_given);
@@ -131,7 +139,7 @@ impl BoundOptions {
         }
         Ok(Bounds {
             limits: self.limits(),
-            deadlines: self.deadlines(self.progress_timeout.or(progress)),
+            deadlines: self.deadlines(times),
             drain_timeout: self.drain_timeout,
             drain_backlog: self.drain_backlog,
         })
@@ -155,17 +163,26 @@ impl BoundOptions {
         }
     }
 
-    fn deadlines(&self, progress: Option<Duration>) -> Deadlines {
-        let idle_timeout = self.idle_timeout.unwrap_or(Patience::For(IDLE_TIMEOUT));
-        let deadlines = match (idle_timeout, progress) {
-            (Patience::WithoutEnd, None) => Deadlines::none(),
-            (Patience::For(limit), None) => Deadlines::uniform(limit),
-            (Patience::WithoutEnd, Some(progress)) => Deadlines::none().with_progress(progress),
-            (Patience::For(limit), Some(progress)) => Deadlines::none()
+    fn deadlines(&self, times: Times) -> Deadlines {
+        let idle = match self.idle_timeout {
+            None => times.idle,
+            Some(Patience::For(limit)) => Some(limit),
+            Some(Patience::WithoutEnd) => None,
+        };
+        let deadlines = match (idle, self.progress_timeout.or(times.progress)) {
+            (None, None) => Deadlines::none(),
+            (Some(limit), None) => Deadlines::uniform(limit),
+            (None, Some(progress)) => Deadlines::none().with_progress(progress),
+            (Some(limit), Some(progress)) => Deadlines::none()
                 .with_prepare(limit)
                 .with_first_byte(limit)
                 .with_idle(limit)
                 .with_progress(progress),
+        };
+        // A client that has not prepared its connection keeps no program.
+        let deadlines = match self.idle_timeout {
+            None if idle.is_none() => deadlines.with_prepare(PREPARE_TIMEOUT),
+            _ => deadlines,
         };
         match self.lifetime {
             None => deadlines,

@@ -32,7 +32,7 @@ use listener::Listener;
 use server_group::ServerGroup;
 use site::Site;
 
-pub use options::Options;
+pub use options::{CommonOptions, Options};
 pub use visitor::Visitor;
 
 /// Serves until a signal arrives, or the visitor has what it came for, and the running requests

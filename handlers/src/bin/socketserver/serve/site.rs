@@ -38,7 +38,7 @@ impl Site {
                 url.scheme()
             )));
         }
-        let bounds = common.bounds.over(urls, handler.progress_timeout)?;
+        let bounds = common.bounds.over(urls, handler.times)?;
         let exposure = handler.exposure.chosen(own)?;
         let audience = handler.exposure.audience(own, common.auth.has_key())?;
         for url in urls {

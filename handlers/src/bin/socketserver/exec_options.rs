@@ -1,0 +1,127 @@
+//! The options of `socketserver exec`: the program, and what a client that leaves means for it.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use socketserver_handlers::exec::{Exec, OnHangup, Program};
+
+use crate::amounts;
+use crate::failure::Failure;
+
+/// The program of each client.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of the program")]
+pub struct ExecOptions {
+    /// Send each client of a connection this text before its program begins
+    ///
+    /// The text is sent as it is: a line end is part of it, as in $'welcome\r\n' of a shell.
+    #[arg(long, value_name = "TEXT")]
+    banner: Option<OsString>,
+
+    /// What a client that leaves means for its program
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    on_hangup: OnHangupOption,
+
+    /// How long a program that is ended has between SIGTERM and SIGKILL, in seconds
+    ///
+    /// At the drain timeout it has at most half a second.
+    #[arg(long, value_name = "SECONDS", value_parser = amounts::seconds, default_value = "5")]
+    kill_after: Duration,
+
+    /// Count the bytes of each connection, for the line at its end and for --metrics
+    ///
+    /// The bytes go through this process then. Without this option a program over TCP, or over a
+    /// Unix socket, has the socket itself.
+    #[arg(long)]
+    count: bool,
+
+    /// The program: a path if it has a slash, or else a name that is looked for in PATH
+    #[arg(value_name = "PROGRAM", required = true)]
+    program: OsString,
+
+    /// The arguments of the program
+    #[arg(
+        value_name = "ARG",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    arguments: Vec<OsString>,
+}
+
+/// The same choices as [`OnHangup`].
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum OnHangupOption {
+    /// The program goes on, and reads the end of its input
+    #[default]
+    Leave,
+    /// It is ended when the connection is gone in both directions: reset, or a closed Unix socket
+    EndIfGone,
+    /// It is ended when the client closes, also if the client still reads
+    EndIfClosed,
+}
+
+impl ExecOptions {
+    /// The handler of every client.
+    ///
+    /// # Errors
+    ///
+    /// If the program cannot be executed.
+    pub fn handler(&self) -> Result<Exec, Failure> {
+        let program = Program::find(&self.program, &self.arguments)?;
+        let on_hangup = match self.on_hangup {
+            OnHangupOption::Leave => OnHangup::Leave,
+            OnHangupOption::EndIfGone => OnHangup::EndIfGone,
+            OnHangupOption::EndIfClosed => OnHangup::EndIfClosed,
+        };
+        let mut exec = Exec::new(program)
+            .on_hangup(on_hangup)
+            .grace(self.kill_after);
+        if let Some(banner) = &self.banner {
+            exec = exec.banner(banner.as_encoded_bytes());
+        }
+        if self.count {
+            exec = exec.count_bytes();
+        }
+        Ok(exec)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, FromArgMatches};
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<ExecOptions, clap::Error> {
+        let command = ExecOptions::augment_args(Command::new("exec").no_binary_name(true));
+        ExecOptions::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    }
+
+    #[test]
+    fn everything_behind_the_program_is_its_own() {
+        for arguments in [
+            ["--count", "--", "cat", "-u", "--count", "--"].as_slice(),
+            &["--count", "cat", "-u", "--count", "--"],
+        ] {
+            let options = parse(arguments).unwrap();
+            assert!(options.count);
+            assert_eq!(options.program, "cat");
+            assert_eq!(options.arguments, ["-u", "--count", "--"]);
+        }
+    }
+
+    #[test]
+    fn a_program_has_to_be_given_and_an_unknown_option_is_none() {
+        for arguments in [[].as_slice(), &["--"], &["--cuont", "cat"]] {
+            assert!(parse(arguments).is_err(), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let error = parse(&["no-such-program"]).unwrap().handler().unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("no-such-program"), "{error}");
+    }
+}

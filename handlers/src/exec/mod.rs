@@ -1,0 +1,143 @@
+//! A program for each client, which has the connection as its standard input and output.
+//!
+//! [`Exec`] is the handler of a super-server: what `inetd`, `tcpserver` and `socat … EXEC` do.
+
+mod datagram;
+mod ending;
+mod environment;
+mod error_lines;
+mod link;
+mod process_end;
+mod program;
+mod program_side;
+mod running;
+mod stream;
+mod supervision;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use datagram::MAX_REPLY;
+pub use program::{Program, ProgramError};
+
+/// Runs a [`Program`] for each client, with the connection as its standard input and output.
+///
+/// # Over a stream
+///
+/// The program has the socket itself, in blocking mode, so that its reads and writes cost what
+/// they cost without this handler. Where something stands between the program and the socket, the
+/// program has one end of a socket pair, and the handler
+/// [relays](socketserver::StreamRequest::relay_to_end): a layer that changes the bytes, such as
+/// TLS; bytes that were read ahead, as behind the header of a proxy; deadlines for an idle client;
+/// and the [count of bytes](Self::count_bytes). A half-close is passed on in both directions: the
+/// program reads the end of file when the client has ended its side, and ends its own with
+/// shutdown(2).
+///
+/// The connection ends when the program does, whatever processes the program has left behind.
+///
+/// # Over datagrams
+///
+/// The program has the datagram as a file at its standard input. What the program has written when
+/// it ends is the reply, of at most [`MAX_REPLY`] bytes; a program that writes nothing sends no
+/// reply.
+///
+/// # The environment
+///
+/// The program inherits this process's environment, without the variables of a service manager
+/// (`LISTEN_FDS`, `NOTIFY_SOCKET` and their like) and those that state a client. It has these:
+///
+/// | Transport | Variables |
+/// |---|---|
+/// | TCP | `PROTO=TCP`, `TCPREMOTEIP`, `TCPREMOTEPORT`, `TCPLOCALIP`, `TCPLOCALPORT` |
+/// | UDP | `PROTO=UDP`, `UDPREMOTEIP`, `UDPREMOTEPORT`, `UDPLOCALIP`, `UDPLOCALPORT` |
+/// | both | `REMOTE_ADDR`, `REMOTE_PORT`, as under systemd |
+/// | Unix sockets | `PROTO=IPC`, `IPCREMOTEPID`, `IPCREMOTEEUID`, `IPCREMOTEEGID`, `IPCLOCALPATH`, and `IPCREMOTEPATH`, `REMOTE_ADDR` for a client with a name |
+/// | TLS | `SSL_PROTOCOL`, `SSL_CIPHER`, `SSL_TLS_SNI_SERVERNAME`, `SSL_CLIENT_S_DN` |
+///
+/// # The program's end
+///
+/// The program leads a process group of its own. The group gets `SIGTERM`, and `SIGKILL` after a
+/// [grace](Self::grace), at the end of the [lifetime](socketserver::Deadlines::lifetime), when the
+/// client leaves and [`on_hangup`](Self::on_hangup) asks for that, and at the server's drain
+/// timeout, where the grace is half a second.
+///
+/// Standard error goes to the log, line by line, with the client's address. At the end of the
+/// program there is a line with its status or signal and its duration, and the bytes if they were
+/// relayed.
+///
+/// ```no_run
+/// use socketserver::ThreadingTcpServer;
+/// use socketserver_handlers::exec::{Exec, Program};
+///
+/// let cat = Exec::new(Program::find("cat", ["-u"])?);
+/// let server = ThreadingTcpServer::bind("127.0.0.1:0", move || cat.clone())?;
+/// server.serve_forever()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Exec {
+    program: Arc<Program>,
+    banner: Arc<[u8]>,
+    on_hangup: OnHangup,
+    grace: Duration,
+    counts: bool,
+}
+
+/// What a client that leaves means for its program.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnHangup {
+    /// The program goes on: its reads return the end of file, and its writes fail.
+    #[default]
+    Leave,
+    /// The program is ended when the connection has ended in both directions: the client has reset
+    /// the connection, or has closed a Unix socket (`POLLHUP`, `POLLERR`). A client that has shut
+    /// down its write end still reads. Over TCP a client that has closed its socket looks the same
+    /// until something is written to it.
+    EndIfGone,
+    /// The program is ended as soon as the client has ended its side (`POLLRDHUP`), also if the
+    /// client still reads.
+    EndIfClosed,
+}
+
+/// The time between `SIGTERM` and `SIGKILL` unless set.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Exec {
+    /// Runs `program` for each client.
+    pub fn new(program: Program) -> Self {
+        Self {
+            program: Arc::new(program),
+            banner: Arc::new([]),
+            on_hangup: OnHangup::default(),
+            grace: GRACE,
+            counts: false,
+        }
+    }
+
+    /// Sends each client of a stream these bytes before its program begins.
+    pub fn banner(self, banner: impl AsRef<[u8]>) -> Self {
+        let banner = banner.as_ref().into();
+        Self { banner, ..self }
+    }
+
+    /// Sets what a client that leaves means for its program; [`OnHangup::Leave`] unless set.
+    pub fn on_hangup(self, on_hangup: OnHangup) -> Self {
+        Self { on_hangup, ..self }
+    }
+
+    /// Sets the time between `SIGTERM` and `SIGKILL`; five seconds unless set.
+    pub fn grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
+    }
+
+    /// Counts the bytes of each connection, for the line at its end and for the
+    /// [statistics](socketserver::ServerHandle::statistics): every connection is relayed then.
+    pub fn count_bytes(self) -> Self {
+        Self {
+            counts: true,
+            ..self
+        }
+    }
+}
