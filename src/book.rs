@@ -50,6 +50,9 @@ struct GuideTls;
 #[doc = include_str!("../docs/guide/http.md")]
 struct GuideHttp;
 
+#[doc = include_str!("../docs/guide/exec.md")]
+struct GuideExec;
+
 #[doc = include_str!("../docs/guide/addresses.md")]
 struct GuideAddresses;
 
@@ -214,6 +217,9 @@ struct DesignDecisionsEvents;
 
 #[doc = include_str!("../docs/design/decisions/http.md")]
 struct DecisionHttp;
+
+#[doc = include_str!("../docs/design/decisions/exec.md")]
+struct DecisionExec;
 
 #[doc = include_str!("../docs/design/decisions/nagle.md")]
 struct DesignDecisionsNagle;

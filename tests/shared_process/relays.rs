@@ -11,12 +11,12 @@ use nix::time::{ClockId, clock_gettime};
 use socketserver::layer::{RelayPeer, SocketStream, Stream};
 use socketserver::mock::MockStream;
 use socketserver::{
-    BaseServer, DeadlineExceeded, Deadlines, HandlerResult, StreamRequest, ThreadPoolTcpServer,
-    ThreadingTcpServer,
+    BaseServer, DeadlineExceeded, Deadlines, HandlerResult, Relayed, StreamRequest,
+    ThreadPoolTcpServer, ThreadingTcpServer,
 };
 use support::clients::StreamClient;
 use support::impl_stream_of_inner;
-use support::reports::{Reports, reports};
+use support::reports::{Reporter, Reports, reports};
 use support::running_server::{RunningServer, close};
 use support::services::stream_handler;
 use support::waiting::{LIMIT, eventually, within_limit};
@@ -53,20 +53,46 @@ fn relaying_with<P: RelayPeer + Send + 'static>(
         begin(request)?;
         let relayed = request.relay(&mut other);
         drop(other);
-        match &relayed {
-            Ok(relayed) => {
-                reporter.say(format_args!(
-                    "{} {}",
-                    relayed.from_client, relayed.to_client
-                ));
-            }
-            Err(error) => reporter.say(format_args!("{:?}: {error}", error.kind())),
-        }
+        report_relayed(&reporter, &relayed);
         relayed?;
         Ok(())
     });
     let server = ThreadingTcpServer::bind("127.0.0.1:0", factory).unwrap();
     server.handle().set_deadlines(deadlines);
+    let running = RunningServer::start(server);
+    let client = StreamClient::connect(&running.address());
+    (running, client, reports)
+}
+
+fn report_relayed(reporter: &Reporter, relayed: &io::Result<Relayed>) {
+    match relayed {
+        Ok(relayed) => {
+            reporter.say(format_args!(
+                "{} {}",
+                relayed.from_client, relayed.to_client
+            ));
+        }
+        Err(error) => reporter.say(format_args!("{:?}: {error}", error.kind())),
+    }
+}
+
+/// A server whose relay goes on in silence, and reports the result.
+fn relaying_to_end(
+    other: UnixStream,
+    drain_timeout: Duration,
+) -> (RunningServer<impl BaseServer>, StreamClient, Reports) {
+    let (reporter, reports) = reports();
+    let other = Mutex::new(Some(other));
+    let factory = stream_handler(move |request: &mut StreamRequest| {
+        let mut other = other.lock().unwrap().take().unwrap();
+        let relayed = request.relay_to_end(&mut other);
+        reporter.say(format_args!("aborted: {}", request.is_aborted()));
+        report_relayed(&reporter, &relayed);
+        relayed?;
+        Ok(())
+    });
+    let server = ThreadingTcpServer::bind("127.0.0.1:0", factory).unwrap();
+    server.set_drain_timeout(Some(drain_timeout));
     let running = RunningServer::start(server);
     let client = StreamClient::connect(&running.address());
     (running, client, reports)
@@ -506,4 +532,61 @@ fn a_mock_ends_a_relay_by_its_steps() {
     let relayed = request.relay(&mut inside).unwrap();
     assert_eq!((relayed.from_client, relayed.to_client), (0, 8));
     assert_eq!(recording.written(), b"greeting");
+}
+
+#[test]
+fn a_side_that_is_gone_in_both_directions_ends_the_relay_before_the_client_does() {
+    let (inside, mut outside) = UnixStream::pair().unwrap();
+    let (running, mut client, mut ends) = relaying(inside, Deadlines::none());
+    client.send("question");
+    assert_eq!(receive(&mut outside, 8), b"question");
+    outside.write_all(b"answer").unwrap();
+    drop(outside);
+    // The client neither ends its side nor sends anything that could fail.
+    assert_eq!(client.rest(), b"answer");
+    assert_eq!(ends.next_report(), "8 6");
+    running.close();
+}
+
+#[test]
+fn a_relay_to_the_end_goes_on_in_silence_while_the_server_drains() {
+    let (inside, mut outside) = UnixStream::pair().unwrap();
+    let (running, mut client, mut ends) = relaying_to_end(inside, LIMIT);
+    client.send("work");
+    assert_eq!(receive(&mut outside, 4), b"work");
+    running.handle().request_shutdown();
+    // An idle relay would have ended.
+    thread::sleep(Duration::from_millis(600));
+    outside.write_all(b"done").unwrap();
+    drop(outside);
+    assert_eq!(client.rest(), b"done");
+    assert_eq!(ends.take(2), ["aborted: false", "4 4"]);
+    running.close();
+}
+
+#[test]
+fn a_relay_to_the_end_is_aborted_at_the_drain_timeout() {
+    let (inside, mut outside) = UnixStream::pair().unwrap();
+    let (running, mut client, mut ends) = relaying_to_end(inside, SHORT);
+    client.send("work");
+    assert_eq!(receive(&mut outside, 4), b"work");
+    running.close();
+    let reports = ends.take(2);
+    assert_eq!(reports[0], "aborted: true");
+    assert!(reports[1].starts_with("ConnectionAborted: "), "{reports:?}");
+    client.wait_for_close();
+}
+
+#[test]
+fn a_client_that_is_gone_ends_a_relay_to_the_end() {
+    let (inside, outside) = UnixStream::pair().unwrap();
+    let (running, client, mut ends) = relaying_to_end(inside, LIMIT);
+    client.send("work");
+    assert_eq!(receive(&mut &outside, 4), b"work");
+    client.finish_sending();
+    assert_eq!(rest(&mut &outside), b"");
+    client.reset();
+    let reports = ends.take(2);
+    assert!(!reports[1].contains("other side"), "{reports:?}");
+    running.close();
 }

@@ -30,13 +30,9 @@ impl RequestHandler<DatagramRequest> for Exec {
         let (output, stdout) = io::pipe()?;
         let client = request.client_address();
         let variables = of_datagram(request);
-        let mut running = Running::start(
-            &self.program,
-            client,
-            variables,
-            input.into(),
-            stdout.into(),
-        )?;
+        let guard = self.guard()?;
+        let (stdin, stdout) = (input.into(), stdout.into());
+        let mut running = Running::start(&self.program, guard, client, variables, stdin, stdout)?;
         let server = request.server().clone();
         let supervision = Supervision::new(server.deadlines(), self.grace);
         let mut output = Output::new(output, Datagram::new(&server));

@@ -14,8 +14,12 @@ mod running;
 mod stream;
 mod supervision;
 
+use std::io;
+use std::process;
 use std::sync::Arc;
 use std::time::Duration;
+
+use crate::shell::Group;
 
 pub use datagram::MAX_REPLY;
 pub use program::{Program, ProgramError};
@@ -59,7 +63,8 @@ pub use program::{Program, ProgramError};
 /// The program leads a process group of its own. The group gets `SIGTERM`, and `SIGKILL` after a
 /// [grace](Self::grace), at the end of the [lifetime](socketserver::Deadlines::lifetime), when the
 /// client leaves and [`on_hangup`](Self::on_hangup) asks for that, and at the server's drain
-/// timeout, where the grace is half a second.
+/// timeout, where the grace is half a second. Under [`ForkingMixIn`](socketserver::ForkingMixIn)
+/// the drain timeout kills the group together with the child that serves the client.
 ///
 /// Standard error goes to the log, line by line, with the client's address. At the end of the
 /// program there is a line with its status or signal and its duration, and the bytes if they were
@@ -82,6 +87,8 @@ pub struct Exec {
     on_hangup: OnHangup,
     grace: Duration,
     counts: bool,
+    /// The process that has made this value. A child of it may be killed at the drain timeout.
+    process: u32,
 }
 
 /// What a client that leaves means for its program.
@@ -113,6 +120,7 @@ impl Exec {
             on_hangup: OnHangup::default(),
             grace: GRACE,
             counts: false,
+            process: process::id(),
         }
     }
 
@@ -139,5 +147,12 @@ impl Exec {
             counts: true,
             ..self
         }
+    }
+
+    /// In a forked child, a group that is killed with the child. A program of its parent's process
+    /// needs none: that process ends its programs before it ends.
+    fn guard(&self) -> io::Result<Option<Group>> {
+        let is_forked = self.process != process::id();
+        is_forked.then(Group::new).transpose()
     }
 }

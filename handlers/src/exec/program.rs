@@ -87,12 +87,13 @@ impl Program {
         &self.name
     }
 
-    /// Starts the program as the leader of a new process group.
+    /// Starts the program in this process group, or as the leader of a new group if it is 0.
     ///
     /// No step needs code between fork and exec, so that the standard library starts the program
     /// with posix_spawn(3), which does not copy the memory of this process.
     pub(super) fn start(
         &self,
+        group: i32,
         variables: Variables,
         stdin: OwnedFd,
         stdout: OwnedFd,
@@ -105,7 +106,7 @@ impl Program {
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .envs(variables)
-            .process_group(0)
+            .process_group(group)
             .stdin(stdin)
             .stdout(stdout)
             .stderr(stderr);

@@ -14,6 +14,7 @@ use crate::exec::environment::Variables;
 use crate::exec::error_lines::{self, ErrorLines};
 use crate::exec::process_end::{pid_of, process_end};
 use crate::exec::program::Program;
+use crate::shell::Group;
 
 /// A program that runs. When this value is dropped, the program and its process group have ended:
 /// they are killed if the program still runs.
@@ -24,6 +25,8 @@ pub(super) struct Running {
     about: String,
     end: OwnedFd,
     errors: ErrorLines,
+    /// The group, if the program does not lead its own.
+    guard: Option<Group>,
     is_reaped: bool,
 }
 
@@ -39,18 +42,20 @@ pub(super) enum Event {
 }
 
 impl Running {
-    /// Starts the program for `client`.
+    /// Starts the program for `client`: in the group of `guard`, or else in a group of its own.
     pub(super) fn start(
         program: &Program,
+        guard: Option<Group>,
         client: &dyn fmt::Display,
         variables: Variables,
         stdin: OwnedFd,
         stdout: OwnedFd,
     ) -> io::Result<Self> {
         let (errors, stderr) = error_lines::pipe()?;
-        let mut child = program.start(variables, stdin, stdout, stderr.into())?;
+        let group = guard.as_ref().map_or(0, |guard| guard.id().as_raw());
+        let mut child = program.start(group, variables, stdin, stdout, stderr.into())?;
         let end = process_end(&child).inspect_err(|_| {
-            let _ = killpg(pid_of(&child), Signal::SIGKILL);
+            let _ = child.kill();
             let _ = child.wait();
         })?;
         let name = program.name().to_string_lossy();
@@ -60,6 +65,7 @@ impl Running {
             about,
             end,
             errors,
+            guard,
             is_reaped: false,
         })
     }
@@ -112,13 +118,18 @@ impl Running {
     /// has this id.
     pub(super) fn signal(&self, signal: Signal) {
         // An error is ignored: the group has ended, or has become another user's.
-        let _ = killpg(pid_of(&self.child), signal);
+        let own = pid_of(&self.child);
+        let group = self.guard.as_ref().map_or(own, |guard| guard.id());
+        let _ = killpg(group, signal);
     }
 
     /// Reaps the program after its end, and logs the rest of its standard error. Returns its
     /// status; `None` if this process ignores `SIGCHLD`, and the system has reaped the program.
     pub(super) fn reap(&mut self) -> io::Result<Option<ExitStatus>> {
         self.errors.read_the_rest(&self.about);
+        if let Some(guard) = self.guard.take() {
+            guard.release();
+        }
         self.is_reaped = true;
         match self.child.wait() {
             Err(error) if error.raw_os_error() == Some(Errno::ECHILD as i32) => Ok(None),

@@ -108,7 +108,11 @@ impl Exec {
         };
         let ended = blocking(|| supervision.until_end(&mut running, &mut link))?;
         ended.log(running.about(), Some(bytes));
-        Ok(relayed?)
+        match ended.reason {
+            // The line above has the reason, as for a program that has the socket itself.
+            Some(Reason::Aborted) => Ok(()),
+            _ => Ok(relayed?),
+        }
     }
 
     fn start(
@@ -118,7 +122,9 @@ impl Exec {
         stdout: OwnedFd,
     ) -> io::Result<Running> {
         let client = request.client_address();
-        Running::start(&self.program, client, of_stream(request), stdin, stdout)
+        let guard = self.guard()?;
+        let variables = of_stream(request);
+        Running::start(&self.program, guard, client, variables, stdin, stdout)
     }
 }
 

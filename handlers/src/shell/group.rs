@@ -19,7 +19,7 @@ const SCRIPT: &str = "trap '' HUP INT QUIT TERM USR1 USR2; read -r _; kill -s KI
 /// The leader of the group is a shell that reads from a pipe whose write end only this process has.
 /// If this process ends, the leader reads the end of the pipe, and kills the group.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(crate) struct Group {
     id: Pid,
     /// `None` after the group was killed.
     leader: Option<Child>,
@@ -27,7 +27,7 @@ pub(super) struct Group {
 
 impl Group {
     /// Starts a group that has no process but its leader.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let mut leader = Command::new("/bin/sh");
         leave_service_manager(&mut leader);
         let leader = leader
@@ -45,8 +45,16 @@ impl Group {
     }
 
     /// The id of the group. No other group has this id until the group is killed.
-    pub(super) fn id(&self) -> Pid {
+    pub(crate) fn id(&self) -> Pid {
         self.id
+    }
+
+    /// Ends the leader alone, and leaves the other processes of the group to themselves.
+    pub(crate) fn release(mut self) {
+        if let Some(mut leader) = self.leader.take() {
+            let _ = leader.kill();
+            let _ = leader.wait();
+        }
     }
 
     /// Kills all processes of the group.

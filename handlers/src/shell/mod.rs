@@ -22,6 +22,7 @@ mod stream;
 pub use command_source::CommandSource;
 pub(crate) use environment::is_of_service_manager;
 pub use framing::{Framing, UnknownFraming};
+pub(crate) use group::Group;
 pub use limits::Limits;
 pub use one_datagram::MAX_DATAGRAM;
 pub use output::{Ending, Output};

@@ -13,6 +13,7 @@ mod client_messages;
 mod client_shell;
 mod command_source;
 mod datagram_loops;
+mod exec;
 mod exposure;
 #[cfg(feature = "files")]
 mod files;
