@@ -5,8 +5,8 @@ use support::own_process::alone;
 use support::reports::reports;
 use support::services::{EchoLine, stream_handler};
 use support::task_limit::{
-    ErrorReports, answer_lines, drop_privileges, only_connections_without_a_task_are_closed,
-    only_datagrams_without_a_task_fail,
+    ErrorReports, NoMoreTasks, answer_lines, drop_privileges,
+    only_connections_without_a_task_are_closed, only_datagrams_without_a_task_fail,
 };
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -22,7 +22,13 @@ fn a_connection_for_which_there_is_no_process_is_closed_and_others_go_on() {
             .mix_in(ForkingMixIn::new)
             .mix_in(|next| ErrorReports::new(next, reporter));
         let reason = "cannot fork a child for the request";
-        only_connections_without_a_task_are_closed(layers, &mut reports, reason, 1);
+        only_connections_without_a_task_are_closed(
+            layers,
+            &mut reports,
+            reason,
+            1,
+            NoMoreTasks::begin,
+        );
     });
 }
 

@@ -25,6 +25,7 @@ mod killed_children;
 mod limits;
 mod log_lines;
 mod lost_listener;
+mod memory_limit;
 mod metrics;
 mod nothing_left;
 mod observation;

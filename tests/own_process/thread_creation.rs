@@ -30,7 +30,13 @@ fn a_connection_for_which_there_is_no_thread_is_closed_and_others_go_on() {
             .mix_in(ThreadingMixIn::new)
             .mix_in(|next| ErrorReports::new(next, reporter));
         let reason = "cannot start a thread for the request";
-        only_connections_without_a_task_are_closed(layers, &mut reports, reason, 0);
+        only_connections_without_a_task_are_closed(
+            layers,
+            &mut reports,
+            reason,
+            0,
+            NoMoreTasks::begin,
+        );
     });
 }
 

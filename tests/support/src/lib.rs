@@ -6,6 +6,7 @@
 pub mod certificates;
 pub mod clients;
 pub mod conversation;
+pub mod memory_limit;
 pub mod observer;
 pub mod own_process;
 pub mod preamble;

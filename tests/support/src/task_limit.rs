@@ -87,18 +87,20 @@ impl<S: BaseServer> MixIn for ErrorReports<S> {
 /// served.
 ///
 /// `layers` report to `reports`, `reason` is the beginning of the error, and `children_of_one` how
-/// many children serve one client.
-pub fn only_connections_without_a_task_are_closed<S: BaseServer>(
+/// many children serve one client. `begin` makes a value during whose life there is no task:
+/// [`NoMoreTasks`] or [`NoMoreMemory`](crate::memory_limit::NoMoreMemory).
+pub fn only_connections_without_a_task_are_closed<S: BaseServer, N>(
     layers: S,
     reports: &mut Reports,
     reason: &str,
     children_of_one: usize,
+    begin: impl FnOnce() -> N,
 ) {
     let running = RunningServer::start(layers.bind().unwrap());
     let mut early = StreamClient::connect(&running.address());
     early.send("hello\n");
     assert_eq!(early.line(), "hello");
-    let none = NoMoreTasks::begin();
+    let none = begin();
     for _ in 0..3 {
         let mut client = StreamClient::connect(&running.address());
         let name = client.socket().local_addr().unwrap().as_socket().unwrap();
