@@ -98,6 +98,9 @@ struct GuideDeployment;
 #[doc = include_str!("../docs/guide/systemd.md")]
 struct GuideSystemd;
 
+#[doc = include_str!("../docs/guide/restart.md")]
+struct GuideRestart;
+
 #[doc = include_str!("../docs/guide/from-python.md")]
 struct GuideFromPython;
 

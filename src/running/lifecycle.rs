@@ -30,6 +30,8 @@ pub(crate) struct Lifecycle {
     draining: AtomicBool,
     /// Whether accepting is suspended, in any phase.
     suspended: AtomicBool,
+    /// Whether another process goes on with the listening sockets.
+    handed_over: AtomicBool,
 }
 
 impl Lifecycle {
@@ -42,6 +44,7 @@ impl Lifecycle {
             loop_ended: Condvar::new(),
             draining: AtomicBool::new(false),
             suspended: AtomicBool::new(false),
+            handed_over: AtomicBool::new(false),
         }
     }
 
@@ -59,6 +62,7 @@ impl Lifecycle {
             loop_ended: Condvar::new(),
             draining: AtomicBool::new(is_stopped),
             suspended: AtomicBool::new(parent.is_suspended()),
+            handed_over: AtomicBool::new(parent.is_handed_over()),
         }
     }
 
@@ -85,6 +89,26 @@ impl Lifecycle {
 
     pub(crate) fn set_suspended(&self, suspended: bool) {
         self.suspended.store(suspended, Ordering::Relaxed);
+    }
+
+    /// Whether another process goes on with the listening sockets, and this one accepts nothing.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        // Relaxed: the loop reads the flag in each pass, and `hand_over` wakes the loop.
+        self.handed_over.load(Ordering::Relaxed)
+    }
+
+    /// Whether a loop has ended.
+    pub(crate) fn has_served(&self) -> bool {
+        lock(&self.state).loops > 0
+    }
+
+    /// Whether the server is to accept requests, as far as its limits allow.
+    pub(crate) fn accepts(&self) -> bool {
+        !self.is_suspended() && !self.is_handed_over()
+    }
+
+    pub(crate) fn set_handed_over(&self) {
+        self.handed_over.store(true, Ordering::Relaxed);
     }
 
     /// Requests a stop of the present or the next loop. Returns how many loops have ended so far.

@@ -1,6 +1,8 @@
 //! The handle of a server for its handlers and other threads.
 
 use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,6 +144,34 @@ impl ServerHandle {
     pub fn resume(&self) {
         self.shared.lifecycle().set_suspended(false);
         self.shared.wake();
+    }
+
+    /// Leaves the listening sockets, and the clients in the kernel's queue, to another process that
+    /// has [copies](Self::listening_sockets) of the sockets: the successor in a restart. There is
+    /// no way back.
+    ///
+    /// From now on the server accepts no connections, receives no datagrams, and does not remove
+    /// the file of a Unix socket when it is closed. Requests that run go on, and datagrams that the
+    /// server has received already are served. The loop goes on until [`shutdown`](Self::shutdown).
+    /// In a forked child the call has no effect. Python has no counterpart.
+    ///
+    /// A connection whose first message is still on its way is idle, and a drain would close it. So
+    /// a program waits for a while between this call and `shutdown`, until
+    /// [`active_request_count`](Self::active_request_count) is 0.
+    pub fn hand_over(&self) {
+        self.shared.lifecycle().set_handed_over();
+        self.shared.wake();
+    }
+
+    /// Copies of the sockets on which the server listens, in the order of
+    /// [`server_addresses`](Self::server_addresses), for another process. None before bind(2), and
+    /// after the close. A copy has `FD_CLOEXEC`. Python's counterpart is `server.socket.dup()`.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no further descriptor.
+    pub fn listening_sockets(&self) -> io::Result<Vec<OwnedFd>> {
+        self.shared.listening_sockets()
     }
 
     /// Whether the server accepts no requests because of [`suspend`](Self::suspend).

@@ -1,7 +1,8 @@
 //! The state that a server's layers, its handlers and other threads share.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::ThreadId;
 
 use crate::running::acceptor::Acceptor;
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     requested_address: OnceLock<Address>,
     /// At least one.
     bound_addresses: OnceLock<Vec<Address>>,
+    /// The sockets at these addresses. Weak: the server closes them.
+    listening: OnceLock<Vec<Weak<OwnedFd>>>,
     /// Whether the listening sockets are sockets of datagrams. Relaxed: the flag is set before the
     /// server is shared.
     serves_datagrams: AtomicBool,
@@ -72,6 +75,7 @@ impl Shared {
         Self {
             requested_address: OnceLock::new(),
             bound_addresses: OnceLock::new(),
+            listening: OnceLock::new(),
             serves_datagrams: AtomicBool::new(false),
             notes_start_times: AtomicBool::new(false),
             dropped: DroppedDatagrams::default(),
@@ -210,6 +214,16 @@ impl Shared {
 
     pub(crate) fn set_server_addresses(&self, addresses: Vec<Address>) {
         let _ = self.bound_addresses.set(addresses);
+    }
+
+    pub(crate) fn set_listening_sockets(&self, sockets: Vec<Weak<OwnedFd>>) {
+        let _ = self.listening.set(sockets);
+    }
+
+    pub(crate) fn listening_sockets(&self) -> io::Result<Vec<OwnedFd>> {
+        let sockets = self.listening.get().into_iter().flatten();
+        let open = sockets.filter_map(Weak::upgrade);
+        open.map(|socket| socket.try_clone()).collect()
     }
 
     pub(crate) fn note_datagrams(&self) {

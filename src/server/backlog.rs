@@ -15,18 +15,30 @@ use crate::values::request_event::{Refusal, RequestEvent};
 
 impl<S: BaseServer> Server<S> {
     /// Serves or refuses the clients in the queue of the listening socket, if the server is to.
-    /// Ends when the queue is empty, or the drain timeout is over.
+    /// Ends when the queue is empty, or the drain timeout is over. A server whose sockets another
+    /// process has serves the datagrams that it has received already.
     pub(super) fn drain_backlog(
         &self,
         serving: &LoopGuard<'_>,
         pacing: &mut Pacing,
     ) -> Result<(), Error> {
-        let how = self.shared().settings().backlog();
-        if how == Backlog::Close || self.shared().lifecycle().is_suspended() {
+        let is_handed_over = self.shared().lifecycle().is_handed_over();
+        let how = match is_handed_over {
+            true => Backlog::Serve,
+            false => self.shared().settings().backlog(),
+        };
+        let is_left = match is_handed_over {
+            true => !self.shared().serves_datagrams(),
+            false => how == Backlog::Close,
+        };
+        if is_left || self.shared().lifecycle().is_suspended() {
             return Ok(());
         }
         let deadline = self.shared().stop_deadline();
-        let mut left = sys::accept_queue_length(self.as_fd()).unwrap_or(usize::MAX);
+        let mut left = match is_handed_over {
+            true => usize::MAX,
+            false => sys::accept_queue_length(self.as_fd()).unwrap_or(usize::MAX),
+        };
         while left > 0 && !deadline.is_over() {
             let next = match how {
                 Backlog::Refuse => self.pass().get_request()?,
@@ -35,7 +47,9 @@ impl<S: BaseServer> Server<S> {
             match next {
                 Next::Request(request) => {
                     left -= 1;
-                    self.shared().requests().count_from_backlog();
+                    if !is_handed_over {
+                        self.shared().requests().count_from_backlog();
+                    }
                     match how {
                         Backlog::Refuse => self.refuse_stopping(request),
                         _ => self.pass().dispatch(request),

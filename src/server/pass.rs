@@ -45,7 +45,11 @@ impl<'a, S: BaseServer> Pass<'a, S> {
             return Ok(Next::Wait(Reason::NotReady));
         }
         let running = shared.requests().count().total();
-        if shared.lifecycle().is_suspended() || shared.settings().is_at_limit(running) {
+        let lifecycle = shared.lifecycle();
+        // A server of datagrams still serves what it has received already.
+        let accepts =
+            !lifecycle.is_suspended() && (!lifecycle.is_handed_over() || shared.serves_datagrams());
+        if !accepts || shared.settings().is_at_limit(running) {
             return Ok(Next::Wait(Reason::AtLimit));
         }
         self.get_request()

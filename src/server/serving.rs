@@ -112,6 +112,10 @@ impl<S: BaseServer> Server<S> {
                     guarded(&self.top).handle_timeout();
                     return Ok(());
                 }
+                // The socket is another process's, and may be readable for that.
+                Next::Wait(Reason::NoClient) if self.shared().lifecycle().is_handed_over() => {
+                    self.wait(&serving, &mut pacing, Reason::AtLimit, until)?;
+                }
                 Next::Wait(reason) => self.wait(&serving, &mut pacing, reason, until)?,
             }
             if until == Until::Stopped {
@@ -144,7 +148,7 @@ impl<S: BaseServer> Server<S> {
         let at_most = |pause| deadline.sooner(Deadline::after(Some(pause)));
         let is_full = match reason {
             Reason::NotReady => true,
-            Reason::AtLimit => !self.shared().lifecycle().is_suspended(),
+            Reason::AtLimit => self.shared().lifecycle().accepts(),
             Reason::NoClient | Reason::Lost | Reason::Exhausted(_) => false,
         };
         let _full = is_full.then(|| self.shared().places().wait_for_one());
@@ -256,7 +260,7 @@ impl<S: BaseServer> Server<S> {
     }
 
     fn warn_of_limit(&self, throttle: &mut Throttle) {
-        if !self.shared().lifecycle().is_suspended() && throttle.lets_pass() {
+        if self.shared().lifecycle().accepts() && throttle.lets_pass() {
             let address = self.server_address();
             let running = self.shared().requests().count().total();
             log_line!(

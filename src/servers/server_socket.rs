@@ -70,7 +70,23 @@ impl ServerSocket {
         self.open()?;
         let addresses = self.listening.bind().map_err(|error| self.explain(error))?;
         self.handle.set_server_addresses(addresses);
+        if self.listening.is_listening()
+            && let Ok(sockets) = self.listening.opened()
+        {
+            let sockets = sockets.iter().map(Arc::downgrade).collect();
+            self.handle.shared().set_listening_sockets(sockets);
+        }
         Ok(())
+    }
+
+    /// Closes the socket, and removes its file unless another process goes on with both.
+    pub(crate) fn close(&self) {
+        let lifecycle = self.handle.shared().lifecycle();
+        let is_foreign = !self.listening.has_made_socket() && !lifecycle.has_served();
+        if lifecycle.is_handed_over() || is_foreign {
+            self.listening.leave_file();
+        }
+        self.listening.close();
     }
 
     fn explain(&self, error: SocketError) -> Error {

@@ -139,6 +139,11 @@ impl<F: HandlerFactory<StreamRequest>> TcpServer<F> {
         &mut self.socket.listening.options.access
     }
 
+    /// Whether the server removes the file of a given Unix socket.
+    pub(super) fn owns_file(&mut self) -> &mut bool {
+        &mut self.socket.listening.owns_file
+    }
+
     fn over(socket: ServerSocket, handler_factory: F) -> Self {
         // The system lowers this to its own maximum (net.core.somaxconn). With Python's 5, the
         // seventh and later clients of a burst wait a second or more.
@@ -215,7 +220,7 @@ impl<F: HandlerFactory<StreamRequest>> BaseServer for TcpServer<F> {
     }
 
     fn server_close(&self) {
-        self.socket.listening.close();
+        self.socket.close();
     }
 }
 

@@ -152,6 +152,11 @@ impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
         &mut self.socket.listening.options.access
     }
 
+    /// Whether the server removes the file of a given Unix socket.
+    pub(super) fn owns_file(&mut self) -> &mut bool {
+        &mut self.socket.listening.owns_file
+    }
+
     fn over(socket: ServerSocket, handler_factory: F) -> Self {
         Self {
             socket,
@@ -245,7 +250,10 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
             client,
             destination,
             socket,
-        } = inboxes.next(ahead)?;
+        } = match self.layer_handle().shared().lifecycle().is_handed_over() {
+            true => inboxes.next_received()?,
+            false => inboxes.next(ahead)?,
+        };
         let mut guard = self.layer_handle().register_request(client);
         if is_own {
             guard.refuse(Refusal::FromItself);
@@ -267,7 +275,7 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
     fn server_close(&self) {
         // Notes the count while there are sockets.
         self.layer_handle().shared().dropped().count();
-        self.socket.listening.close();
+        self.socket.close();
         if let Some(inboxes) = self.inboxes.get() {
             lock(inboxes).close();
         }

@@ -68,6 +68,16 @@ impl<F: HandlerFactory<DatagramRequest>> UnixDatagramServer<F> {
         Self { next }
     }
 
+    /// Sets whether the server removes the file of a given socket when it is closed; false unless
+    /// set. For the successor in a restart, to which the predecessor has
+    /// [handed the socket over](crate::ServerHandle::hand_over). A server whose loop has never run
+    /// leaves the file. A server that has made its socket itself removes the file in any case.
+    /// Python has no counterpart.
+    pub fn remove_file(mut self, remove: bool) -> Self {
+        *self.next.owns_file() = remove;
+        self
+    }
+
     /// As [`UdpServer::max_packet_size`].
     pub fn max_packet_size(mut self, bytes: usize) -> Self {
         self.next = self.next.max_packet_size(bytes);

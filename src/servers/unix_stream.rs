@@ -69,6 +69,16 @@ impl<F: HandlerFactory<StreamRequest>> UnixStreamServer<F> {
         Self { next }
     }
 
+    /// Sets whether the server removes the file of a given socket when it is closed; false unless
+    /// set. For the successor in a restart, to which the predecessor has
+    /// [handed the socket over](crate::ServerHandle::hand_over). A server whose loop has never run
+    /// leaves the file. A server that has made its socket itself removes the file in any case.
+    /// Python has no counterpart.
+    pub fn remove_file(mut self, remove: bool) -> Self {
+        *self.next.owns_file() = remove;
+        self
+    }
+
     /// As [`TcpServer::request_queue_size`].
     pub fn request_queue_size(mut self, size: u32) -> Self {
         self.next = self.next.request_queue_size(size);

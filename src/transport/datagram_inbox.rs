@@ -66,7 +66,7 @@ impl DatagramInbox {
 
     /// Whether datagrams of the last batch are left, which cost no system call.
     pub(crate) fn has_batch(&self) -> bool {
-        !self.batch.is_empty()
+        !self.batch.is_empty() && self.forks == sys::forks()
     }
 
     pub(crate) fn descriptor(&self) -> Option<&OwnedFd> {

@@ -65,6 +65,15 @@ impl DatagramInboxes {
         }
     }
 
+    /// Returns the next datagram that has been received already, and receives none.
+    pub(crate) fn next_received(&mut self) -> Result<Datagram, GetRequestError> {
+        let mut inboxes = self.inboxes.iter_mut();
+        match inboxes.find(|inbox| inbox.has_batch()) {
+            Some(inbox) => Ok(inbox.next(false)?),
+            None => Err(GetRequestError::Empty),
+        }
+    }
+
     /// An inbox that has a batch empties the batch before the next inbox is asked, so that a busy
     /// address costs few receives on the others.
     fn next_of_several(&mut self, ahead: bool) -> Result<Datagram, GetRequestError> {

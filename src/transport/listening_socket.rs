@@ -31,6 +31,8 @@ pub(crate) struct ListeningSocket {
     endpoint: Endpoint,
     kind: Type,
     pub(crate) options: SocketOptions,
+    /// Whether the server removes the file of a given Unix socket.
+    pub(crate) owns_file: bool,
     state: Mutex<State>,
 }
 
@@ -72,6 +74,7 @@ impl ListeningSocket {
             endpoint,
             kind,
             options,
+            owns_file: false,
             state: Mutex::new(State::NotOpened),
         }
     }
@@ -131,6 +134,9 @@ impl ListeningSocket {
         self.with_open(|open| {
             if let Endpoint::Given(_) | Endpoint::Nowhere = self.endpoint {
                 let address = open.requested().clone();
+                if let (true, Address::Unix(path)) = (self.owns_file, &address) {
+                    open.file = BoundFile::at(path);
+                }
                 return self.options.refuse(&address).map(|()| vec![address]);
             }
             if open.is_bound {
@@ -217,6 +223,23 @@ impl ListeningSocket {
     pub(crate) fn end_claim(&self) {
         if let State::Open(open) = &mut *lock(&self.state) {
             open.claim = None;
+        }
+    }
+
+    /// Whether there is a socket at all.
+    pub(crate) fn is_listening(&self) -> bool {
+        !matches!(self.endpoint, Endpoint::Nowhere)
+    }
+
+    /// Whether the socket was not given.
+    pub(crate) fn has_made_socket(&self) -> bool {
+        !matches!(self.endpoint, Endpoint::Given(_))
+    }
+
+    /// Leaves the file of a Unix socket to another process.
+    pub(crate) fn leave_file(&self) {
+        if let State::Open(open) = &mut *lock(&self.state) {
+            open.file = None;
         }
     }
 

@@ -17,6 +17,7 @@ mod errors;
 mod exchange_handlers;
 mod files;
 mod given_sockets;
+mod hand_over;
 mod handle_request;
 mod lifetimes;
 mod lingering;

@@ -27,6 +27,8 @@ mod metrics;
 mod other_users;
 mod privileges;
 mod proxy_protocol;
+#[cfg(feature = "systemd")]
+mod restart;
 mod served;
 mod serving;
 mod several_listeners;

@@ -20,11 +20,11 @@ fn scrape(mut connection: impl Read + Write) -> String {
 }
 
 /// Where the metrics of a server are.
-struct Metrics(String);
+pub struct Metrics(String);
 
 impl Metrics {
     /// Reads the line that shows the address.
-    fn of(served: &mut Served) -> Self {
+    pub fn of(served: &mut Served) -> Self {
         let line = served.shown();
         let place = line.strip_prefix("metrics at http://");
         let place = place.and_then(|it| it.strip_suffix("/metrics\n"));
@@ -38,7 +38,7 @@ impl Metrics {
     }
 
     /// Waits until a line of the metrics is there.
-    fn wait_for(&self, line: &str) {
+    pub fn wait_for(&self, line: &str) {
         let deadline = std::time::Instant::now() + SAFETY_NET;
         loop {
             let text = self.scrape();

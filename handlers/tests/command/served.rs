@@ -134,6 +134,11 @@ impl Served {
         line
     }
 
+    /// Reads the log to its end: that of the server and of every process that it has started.
+    pub fn rest_of_log(&mut self) -> String {
+        self.log()
+    }
+
     /// Waits for the end: the exit status, the rest of standard output, and the log.
     pub fn exit(mut self) -> (Option<i32>, String, String) {
         let (ended, wait) = mpsc::channel();

@@ -504,38 +504,33 @@ fn without_a_client_at_standard_input_inetd_s_option_is_an_error() {
 
 #[test]
 fn systemd_accepts_the_units_of_the_book() {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/systemd.md");
-    let page = fs::read_to_string(page).unwrap();
-    let directory = directory();
-    let mut units = Vec::new();
-    let mut before = "";
-    for block in page.split("```ini\n").skip(1).zip(page.split("```ini\n")) {
-        let (unit, text) = (block.0.split("```").next().unwrap(), block.1);
-        before = text.trim_end();
-        let name = before
-            .trim_end_matches(['`', ':'])
-            .rsplit('`')
-            .next()
-            .unwrap();
-        let unit = unit.replace(
-            "/usr/local/bin/socketserver",
-            env!("CARGO_BIN_EXE_socketserver"),
-        );
-        fs::write(directory.path().join(name), unit).unwrap();
-        units.push(name.to_owned());
+    for (page, count) in [("systemd.md", 5), ("restart.md", 1)] {
+        let pages = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/");
+        let page = fs::read_to_string(Path::new(pages).join(page)).unwrap();
+        let directory = directory();
+        let mut units = Vec::new();
+        let blocks = page.split("```ini\n");
+        for (before, block) in blocks.clone().zip(blocks.skip(1)) {
+            // The name is the last code before the unit.
+            let name = before.trim_end().trim_end_matches(['`', ':']);
+            let name = name.rsplit('`').next().unwrap().to_owned();
+            let unit = block.split("```").next().unwrap();
+            let program = env!("CARGO_BIN_EXE_socketserver");
+            let unit = unit.replace("/usr/local/bin/socketserver", program);
+            fs::write(directory.path().join(&name), unit).unwrap();
+            units.push(name.replace("@.", "@1."));
+        }
+        assert_eq!(units.len(), count, "{units:?}");
+        verify(directory.path(), &units);
     }
-    assert!(
-        units.len() >= 5 && units.contains(&"hello@.service".to_owned()),
-        "{units:?} {before}"
-    );
+}
+
+fn verify(directory: &Path, units: &[String]) {
     let verify = Command::new("systemd-analyze")
         .args(["verify", "--man=no"])
-        .args(units.iter().map(|unit| unit.replace("@.", "@1.")))
-        .current_dir(directory.path())
-        .env(
-            "SYSTEMD_UNIT_PATH",
-            format!("{}:", directory.path().display()),
-        )
+        .args(units)
+        .current_dir(directory)
+        .env("SYSTEMD_UNIT_PATH", format!("{}:", directory.display()))
         .output();
     match verify {
         Err(error) => println!("skipped: systemd-analyze: {error}"),

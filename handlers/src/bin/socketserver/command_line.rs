@@ -30,7 +30,8 @@ pub enum Task {
     /// exits with 0. A signal before that line ends the program at once, with 128 plus the signal's
     /// number. A second signal ends the program at once, with 128 plus the signal's number; the
     /// children of a forking server still finish their requests. With --tls-cert SIGHUP loads the
-    /// files of TLS again, and stops nothing.
+    /// files of TLS again, and stops nothing. SIGUSR2 starts a successor, which takes the sockets
+    /// over; this server stops when the successor is ready, and goes on if it fails.
     Serve(Box<serve::Options>),
     /// Serves a handler, and shows every call of a hook as it happens
     ///

@@ -38,6 +38,35 @@ pub enum SocketName {
     Number(usize),
 }
 
+/// The beginning of the names of sockets that the predecessor hands over. The number of the
+/// listener follows.
+const HANDED_OVER: &str = "socketserver-handed-over-";
+
+/// The name of the socket of the metrics that the predecessor hands over.
+#[cfg(feature = "metrics")]
+const METRICS: &str = "socketserver-handed-over-metrics";
+
+/// The name of the connection to the predecessor.
+const PREDECESSOR: &str = "socketserver-predecessor";
+
+impl SocketName {
+    /// The name under which the sockets of a listener are handed over.
+    pub fn handed_over(listener: usize) -> String {
+        format!("{HANDED_OVER}{listener}")
+    }
+
+    /// The name under which the socket of the metrics is handed over.
+    #[cfg(feature = "metrics")]
+    pub fn metrics() -> String {
+        METRICS.to_owned()
+    }
+
+    /// The name of a successor's connection to the predecessor.
+    pub fn predecessor() -> String {
+        PREDECESSOR.to_owned()
+    }
+}
+
 impl PassedSockets {
     /// Takes the descriptors over, and sets `FD_CLOEXEC` on them.
     ///
@@ -105,6 +134,23 @@ impl PassedSockets {
             })
         };
         found.map(take).collect()
+    }
+
+    /// Takes the connection to the predecessor, if this program is a successor.
+    pub fn take_predecessor(&mut self) -> Option<OwnedFd> {
+        self.take_named(PREDECESSOR)
+    }
+
+    /// Takes the socket of the metrics, if this program is a successor.
+    #[cfg(feature = "metrics")]
+    pub fn take_metrics(&mut self) -> Option<OwnedFd> {
+        self.take_named(METRICS)
+    }
+
+    fn take_named(&mut self, name: &str) -> Option<OwnedFd> {
+        let mut sockets = self.sockets.iter_mut();
+        let passed = sockets.find(|passed| passed.name == name)?;
+        passed.socket.take()
     }
 
     /// The only socket, with which a service manager starts a program for a single connection;

@@ -81,7 +81,7 @@ impl Identity {
     ///
     /// If it is not root.
     pub fn permit(&self) -> Result<(), Failure> {
-        match geteuid().is_root() {
+        match geteuid().is_root() || self.is_assumed() {
             true => Ok(()),
             false => Err(Failure::Privileges(format!(
                 "cannot become the user {}: only root can; start the program as root, or as that \
@@ -97,6 +97,9 @@ impl Identity {
     ///
     /// If the system refuses a step, or a right of before is left.
     pub fn assume(&self) -> Result<(), Failure> {
+        if self.is_assumed() {
+            return Ok(());
+        }
         let failed = |step: &str, error: io::Error| {
             let text = &self.text;
             Failure::Privileges(format!("cannot become the user {text}: {step}: {error}"))
@@ -111,6 +114,12 @@ impl Identity {
             None => Ok(()),
             Some(right) => Err(failed("a right is left", io::Error::other(right))),
         }
+    }
+
+    /// Whether the program is the user already: it is the successor of a program that has become
+    /// the user.
+    fn is_assumed(&self) -> bool {
+        !geteuid().is_root() && self.left().is_none()
     }
 
     /// A right that the process should not have any more.

@@ -44,6 +44,8 @@ enum Message {
     State(String),
     /// The program stops: further states have the number of requests of these servers.
     Stopping(ServersHandle),
+    /// Another process is the service from now on: everything after this message is its own matter.
+    SucceededBy(u32),
     /// Confirms that every earlier message was sent.
     End(SyncSender<()>),
 }
@@ -122,6 +124,11 @@ impl ServiceManager {
         self.send(Message::Stopping(servers));
     }
 
+    /// The service goes on in another process. This one sends nothing any more.
+    pub fn succeeded_by(&self, process: u32) {
+        self.send(Message::SucceededBy(process));
+    }
+
     /// Waits until the manager has every message, for a bounded time.
     pub fn finish(&self) {
         let (end, ended) = mpsc::sync_channel(1);
@@ -181,6 +188,7 @@ fn send(
     is_alive: impl Fn(Duration) -> bool,
 ) {
     let mut stopping: Option<ServersHandle> = None;
+    let mut is_succeeded = false;
     let mut next_sign = watchdog.map(|_| Instant::now());
     loop {
         let next_status = stopping.as_ref().map(|_| Instant::now() + STATUS_EVERY);
@@ -190,6 +198,12 @@ fn send(
             Some(until) => messages.recv_timeout(until.saturating_duration_since(Instant::now())),
         };
         match received {
+            Ok(Message::State(_) | Message::Stopping(_)) if is_succeeded => {}
+            Ok(Message::SucceededBy(process)) => {
+                notify(&[NotifyState::MainPid(process)]);
+                is_succeeded = true;
+                next_sign = None;
+            }
             Ok(Message::State(text)) => notify(&[NotifyState::Custom(&text)]),
             Ok(Message::Stopping(_)) if stopping.is_some() => {}
             Ok(Message::Stopping(servers)) => {

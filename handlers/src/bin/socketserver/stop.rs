@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
@@ -31,6 +31,8 @@ struct State {
     phase: Mutex<Phase>,
     /// What SIGHUP does, if it does not stop the program.
     hangup: OnceLock<Hangup>,
+    /// What SIGUSR2 does, if it is caught.
+    restart: OnceLock<Hangup>,
 }
 
 struct Hangup(Box<dyn Fn() + Send + Sync>);
@@ -50,18 +52,36 @@ impl StopSignals {
     /// starts in the background, since the user's Ctrl-C is for the program in front. SIGTERM is
     /// the stop request of supervisors, and is caught in any case.
     pub fn catch() -> io::Result<Self> {
+        Self::catch_these(&[])
+    }
+
+    /// As [`catch`](Self::catch), and SIGUSR2, which does nothing until
+    /// [`on_restart`](Self::on_restart).
+    #[cfg(feature = "systemd")]
+    pub fn catch_with_restart() -> io::Result<Self> {
+        Self::catch_these(&[SIGUSR2])
+    }
+
+    fn catch_these(others: &[i32]) -> io::Result<Self> {
         let kept = [SIGINT, SIGHUP].into_iter().filter(|it| !is_ignored(*it));
-        let caught = Vec::from_iter(kept.chain([SIGTERM]));
+        let caught = Vec::from_iter(kept.chain([SIGTERM]).chain(others.iter().copied()));
         let mut signals = Signals::new(caught)?;
         let state = Arc::new(State {
             phase: Mutex::new(Phase::Starting),
             hangup: OnceLock::new(),
+            restart: OnceLock::new(),
         });
         let watched = Arc::clone(&state);
         let wait = move || {
             for signal in signals.forever() {
                 if let Some(Hangup(act)) = watched.hangup.get().filter(|_| signal == SIGHUP) {
                     act();
+                    continue;
+                }
+                if signal == SIGUSR2 {
+                    if let Some(Hangup(act)) = watched.restart.get() {
+                        act();
+                    }
                     continue;
                 }
                 let mut phase = lock(&watched.phase);
@@ -84,6 +104,13 @@ impl StopSignals {
     pub fn on_hangup(&self, act: impl Fn() + Send + Sync + 'static) {
         // Called once for a program.
         let _ = self.0.hangup.set(Hangup(Box::new(act)));
+    }
+
+    /// Has SIGUSR2 call `act` from now on, in the thread of the signals.
+    #[cfg(feature = "systemd")]
+    pub fn on_restart(&self, act: impl Fn() + Send + Sync + 'static) {
+        // Called once for a program.
+        let _ = self.0.restart.set(Hangup(Box::new(act)));
     }
 
     /// Ends the start: the next signal calls `stop` with its number, in the thread of the signals.

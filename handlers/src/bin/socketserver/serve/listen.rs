@@ -33,6 +33,10 @@ pub struct Place {
     /// Of a socket that is open already, the URL of its address.
     pub url: Url,
     pub socket: Option<OwnedFd>,
+    /// The place of its `--listen` on the command line.
+    pub listener: usize,
+    /// Whether somebody else has made the socket, and removes its file.
+    pub is_foreign: bool,
 }
 
 /// Why a value of `--listen` is none.
@@ -76,8 +80,34 @@ impl Listen {
 }
 
 impl Place {
-    pub fn at(url: Url) -> Self {
-        Self { url, socket: None }
+    pub fn at(url: Url, listener: usize) -> Self {
+        Self {
+            url,
+            socket: None,
+            listener,
+            is_foreign: false,
+        }
+    }
+
+    /// The places of the sockets that the predecessor has at a listener: at least one.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    #[cfg(feature = "systemd")]
+    pub fn handed_over(
+        passed: &mut PassedSockets,
+        listener: usize,
+        is_tls: bool,
+        is_foreign: bool,
+    ) -> Result<Vec<Self>, Failure> {
+        let name = SocketName::Name(SocketName::handed_over(listener));
+        let places = Self::passed(passed, &name, listener, is_tls)?;
+        let places = places.into_iter().map(|place| Self {
+            is_foreign,
+            ..place
+        });
+        Ok(places.collect())
     }
 
     /// The places of the sockets that are meant: at least one.
@@ -89,14 +119,19 @@ impl Place {
     pub fn passed(
         passed: &mut PassedSockets,
         name: &SocketName,
+        listener: usize,
         is_tls: bool,
     ) -> Result<Vec<Self>, Failure> {
         let failed = |error| Failure::Passed(name.to_string(), error);
         let sockets = passed.take(name).map_err(failed)?;
         let place = |socket: OwnedFd| {
             let url = url_of(&socket, is_tls).map_err(failed)?;
-            let socket = Some(socket);
-            Ok(Self { url, socket })
+            Ok(Self {
+                url,
+                socket: Some(socket),
+                listener,
+                is_foreign: true,
+            })
         };
         sockets.into_iter().map(place).collect()
     }

@@ -23,6 +23,10 @@ pub struct Listener {
     url: Url,
     /// The socket, if it is open already.
     socket: Option<OwnedFd>,
+    /// Whether the server removes the file of a Unix socket that is open already.
+    owns_file: bool,
+    /// The place of its `--listen` on the command line.
+    index: usize,
     /// The handlers of each server: several with `--shards`.
     targets: Vec<Target>,
     access: Access,
@@ -49,7 +53,7 @@ impl Listener {
             shards,
             ..
         } = &options.common;
-        let can_share = |place: &Place| place.socket.is_none() && place.url.host_port().is_some();
+        let can_share = |place: &Place| !place.is_foreign && place.url.host_port().is_some();
         if shards.is_some() && !places.iter().any(can_share) {
             return Err(Failure::usage(
                 "--shards is for tcp://, tls:// and udp://; a Unix socket, or a socket that is \
@@ -60,7 +64,7 @@ impl Listener {
             Vec::from_iter(places.map(|place| place.url.clone()))
         };
         let link = auth.link_over(&urls(&mut places.iter()))?;
-        let unbound = &mut places.iter().filter(|place| place.socket.is_none());
+        let unbound = &mut places.iter().filter(|place| !place.is_foreign);
         let access = access.over(&urls(unbound))?;
         let listener = |place: Place| {
             let access = match &place.socket {
@@ -68,7 +72,10 @@ impl Listener {
                 Some(_) => Access::of_file(&place.url),
             };
             access.permit(audience, &place.url)?;
-            let count = shards.filter(|_| can_share(&place)).unwrap_or(1);
+            let count = match &place.socket {
+                None => shards.filter(|_| can_share(&place)).unwrap_or(1),
+                Some(_) => 1,
+            };
             #[cfg(feature = "tls")]
             let plain = Some(&place.url).filter(|url| !layers.encrypt(url));
             #[cfg(not(feature = "tls"))]
@@ -78,6 +85,8 @@ impl Listener {
                 targets: (0..count).map(target).collect::<Result<_, Failure>>()?,
                 url: place.url,
                 socket: place.socket,
+                owns_file: !place.is_foreign,
+                index: place.listener,
                 access,
                 every_address: *all_addresses,
             })
@@ -87,10 +96,12 @@ impl Listener {
 
     /// Binds each server, which joins the group.
     pub fn bind(self, layers: &Layers, group: &mut ServerGroup) -> Result<(), Failure> {
+        group.begin(self.index);
         if let Some(socket) = self.socket {
+            let owns_file = self.owns_file;
             let mut each = self.targets.into_iter().zip([socket]);
             return each.try_for_each(|(target, socket)| {
-                serve_on(socket, target, &self.url, layers, group)
+                serve_on(socket, owns_file, target, &self.url, layers, group)
             });
         }
         let (url, access) = (&self.url, self.access);
@@ -148,6 +159,7 @@ impl Listener {
 /// Serves on a socket that is open already.
 fn serve_on(
     socket: OwnedFd,
+    owns_file: bool,
     target: Target,
     url: &Url,
     layers: &Layers,
@@ -160,6 +172,7 @@ fn serve_on(
         }
         Target::Stream(StreamUrl::Unix(_), factory) => {
             let server = UnixStreamServer::from_listener(socket.into(), factory);
+            let server = server.remove_file(owns_file);
             layers.over_stream(server, url, group)
         }
         Target::Datagram(DatagramUrl::Udp(_), factory) => {
@@ -169,7 +182,9 @@ fn serve_on(
         }
         Target::Datagram(DatagramUrl::Unix(_), factory) => {
             let server = UnixDatagramServer::from_socket(socket.into(), factory);
-            let server = server.max_packet_size(MAX_PACKET_SIZE);
+            let server = server
+                .remove_file(owns_file)
+                .max_packet_size(MAX_PACKET_SIZE);
             layers.over_datagrams(server, url, group)
         }
     }?;

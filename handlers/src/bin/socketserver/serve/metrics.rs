@@ -1,5 +1,8 @@
 //! The metrics of the servers, which a small server answers on an address of its own.
 
+use std::fmt;
+#[cfg(feature = "systemd")]
+use std::os::fd::OwnedFd;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -37,23 +40,28 @@ pub struct MetricsOptions {
     metrics_allow_remote: bool,
 }
 
-/// A server of metrics, in threads of its own until it is dropped.
-#[derive(Debug)]
+/// A server of metrics, which serves in threads of its own from its start until it is dropped.
 pub struct MetricsServer {
     pub metrics: Metrics,
     /// Where the metrics are.
     pub line: Vec<u8>,
     server: ServerHandle,
+    /// The loop, until it runs.
+    serve: Option<Box<dyn FnOnce() + Send>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl MetricsOptions {
-    /// Starts the server of the metrics; `None` if the user asks for none.
+    /// Binds the server of the metrics; `None` if the user asks for none. A server that
+    /// `handed_over` is the socket of takes that socket.
     ///
     /// # Errors
     ///
     /// If the address is of another kind, is not permitted, or cannot be bound.
-    pub fn serve(&self) -> Result<Option<MetricsServer>, Failure> {
+    pub fn bind(
+        &self,
+        #[cfg(feature = "systemd")] handed_over: Option<OwnedFd>,
+    ) -> Result<Option<MetricsServer>, Failure> {
         let Some(url) = &self.metrics else {
             return Ok(None);
         };
@@ -64,12 +72,24 @@ impl MetricsOptions {
                 for address in place.addresses().unwrap_or_default() {
                     self.permit(&address.into())?;
                 }
+                #[cfg(feature = "systemd")]
+                if let Some(socket) = handed_over {
+                    let bottom = TcpServer::from_listener(socket.into(), metrics.clone());
+                    return self.serve_on(bottom, metrics, url).map(Some);
+                }
                 let bottom = TcpServer::new(place.inet_address(), metrics.clone());
-                self.start(bottom, metrics, url)
+                self.serve_on(bottom, metrics, url)
             }
             Url::Stream(StreamUrl::Unix(path)) => {
+                #[cfg(feature = "systemd")]
+                if let Some(socket) = handed_over {
+                    let bottom = UnixStreamServer::from_listener(socket.into(), metrics.clone());
+                    return self
+                        .serve_on(bottom.remove_file(true), metrics, url)
+                        .map(Some);
+                }
                 let bottom = UnixStreamServer::new(path, metrics.clone());
-                self.start(bottom, metrics, url)
+                self.serve_on(bottom, metrics, url)
             }
             _ => Err(Failure::usage(format!(
                 "--metrics is for tcp:// and unix://, and not for {}://",
@@ -86,7 +106,7 @@ impl MetricsOptions {
         }
     }
 
-    fn start<S>(&self, bottom: S, metrics: Metrics, url: &Url) -> Result<MetricsServer, Failure>
+    fn serve_on<S>(&self, bottom: S, metrics: Metrics, url: &Url) -> Result<MetricsServer, Failure>
     where
         S: BaseServer<Request = StreamRequest>,
     {
@@ -97,14 +117,13 @@ impl MetricsOptions {
         self.permit(&address)?;
         server.set_drain_timeout(Some(DRAIN_TIMEOUT));
         let handle = server.handle();
-        let thread = thread::Builder::new().name("metrics".to_owned());
-        let thread = thread.spawn(move || {
+        let serve = move || {
             // The service goes on without its metrics, whose absence Prometheus reports.
             if let Err(error) = server.serve_forever() {
                 log::error!("the metrics have ended: {error}");
             }
             server.server_close();
-        });
+        };
         let place = match address {
             Address::Inet(address) => {
                 format!("http://{}/metrics", HostPort::from(address)).into_bytes()
@@ -115,8 +134,37 @@ impl MetricsOptions {
             metrics,
             line: [b"metrics at ", &*place, b"\n"].concat(),
             server: handle,
-            thread: Some(thread.map_err(Failure::Thread)?),
+            serve: Some(Box::new(serve)),
+            thread: None,
         })
+    }
+}
+
+impl MetricsServer {
+    /// Starts to answer.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no further thread.
+    pub fn start(&mut self) -> Result<(), Failure> {
+        if let Some(serve) = self.serve.take() {
+            let thread = thread::Builder::new().name("metrics".to_owned());
+            self.thread = Some(thread.spawn(serve).map_err(Failure::Thread)?);
+        }
+        Ok(())
+    }
+
+    /// The handle of the server, for a restart.
+    #[cfg(feature = "systemd")]
+    pub fn handle(&self) -> ServerHandle {
+        self.server.clone()
+    }
+}
+
+impl fmt::Debug for MetricsServer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = formatter.debug_struct("MetricsServer");
+        text.field("server", &self.server).finish_non_exhaustive()
     }
 }
 

@@ -13,6 +13,8 @@ mod options;
 #[cfg(feature = "proxy-protocol")]
 mod proxy_protocol;
 mod reload;
+#[cfg(feature = "systemd")]
+mod restart;
 mod server_group;
 mod shards;
 mod site;
@@ -29,6 +31,8 @@ use crate::service_manager::ServiceManager;
 use crate::stop::StopSignals;
 use layers::Layers;
 use listener::Listener;
+#[cfg(feature = "systemd")]
+use restart::Predecessor;
 use server_group::ServerGroup;
 use site::Site;
 
@@ -42,9 +46,8 @@ pub fn serve(
     #[cfg(feature = "systemd")] mut passed: PassedSockets,
     visitor: Option<Visitor>,
 ) -> Result<(), Failure> {
-    // First: a step that waits, such as a name look-up, does not hold the program at a signal.
-    let signals = StopSignals::catch().map_err(Failure::Signals)?;
     if options.common.inetd {
+        let signals = StopSignals::catch().map_err(Failure::Signals)?;
         return inetd::serve(
             options,
             #[cfg(feature = "systemd")]
@@ -52,13 +55,25 @@ pub fn serve(
             signals,
         );
     }
+    // First: a step that waits, such as a name look-up, does not hold the program at a signal.
+    #[cfg(feature = "systemd")]
+    let caught = StopSignals::catch_with_restart();
+    #[cfg(not(feature = "systemd"))]
+    let caught = StopSignals::catch();
+    let signals = caught.map_err(Failure::Signals)?;
     if let Some(user) = &options.common.user {
         user.permit()?;
     }
+    #[cfg(feature = "systemd")]
+    let predecessor = passed.take_predecessor().map(Predecessor::new);
     let places = options.places(
         #[cfg(feature = "systemd")]
         &mut passed,
+        #[cfg(feature = "systemd")]
+        predecessor.is_some(),
     )?;
+    #[cfg(all(feature = "systemd", feature = "metrics"))]
+    let metrics_socket = passed.take_metrics();
     #[cfg(feature = "systemd")]
     if let Some(left) = passed.left() {
         log::warn!("sockets were passed that no --listen names, and are closed: {left}");
@@ -76,7 +91,10 @@ pub fn serve(
     );
     // When all options have been checked.
     #[cfg(feature = "metrics")]
-    if let Some(metrics) = options.common.metrics.serve()? {
+    if let Some(metrics) = options.common.metrics.bind(
+        #[cfg(feature = "systemd")]
+        metrics_socket,
+    )? {
         group.show(metrics);
     }
     for listener in listeners {
@@ -85,5 +103,12 @@ pub fn serve(
     if let Some(user) = &options.common.user {
         user.assume()?;
     }
-    group.serve(signals, visitor)
+    group.serve(
+        signals,
+        visitor,
+        #[cfg(feature = "systemd")]
+        options,
+        #[cfg(feature = "systemd")]
+        predecessor,
+    )
 }

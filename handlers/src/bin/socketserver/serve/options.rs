@@ -1,5 +1,8 @@
 //! The options of `socketserver serve`.
 
+#[cfg(feature = "systemd")]
+use std::time::Duration;
+
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use socketserver::Tracer;
 
@@ -12,6 +15,8 @@ use super::metrics::MetricsOptions;
 use super::proxy_protocol::ProxyOptions;
 #[cfg(feature = "tls")]
 use super::tls::TlsArguments;
+#[cfg(feature = "systemd")]
+use crate::amounts;
 use crate::auth_options::AuthOptions;
 use crate::failure::Failure;
 use crate::mix_in::MixIn;
@@ -19,6 +24,8 @@ use crate::mix_in::MixIn;
 use crate::passed_sockets::PassedSockets;
 use crate::privileges::{Identity, identity};
 use crate::registry::{Entry, HANDLERS};
+#[cfg(feature = "systemd")]
+use crate::url::{StreamUrl, Url};
 
 /// A handler and its options.
 #[derive(Debug)]
@@ -84,6 +91,13 @@ pub struct CommonOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub shards: Option<u16>,
 
+    /// How long the successor that SIGUSR2 starts may take until it is ready: 30 seconds unless set
+    ///
+    /// A successor that fails, or is late, leaves this server as it is.
+    #[cfg(feature = "systemd")]
+    #[arg(long, value_name = "SECONDS", value_parser = amounts::seconds, default_value = "30")]
+    pub restart_timeout: Duration,
+
     /// How requests run beside one another
     ///
     /// The default is threading, reactor for http, and none for a handler that allows nothing else.
@@ -128,17 +142,29 @@ impl Options {
     pub fn places(
         &self,
         #[cfg(feature = "systemd")] passed: &mut PassedSockets,
+        #[cfg(feature = "systemd")] is_successor: bool,
     ) -> Result<Vec<Place>, Failure> {
-        if self.common.listen.is_empty() {
-            return Ok(vec![Place::at(self.handler.default_address.clone())]);
-        }
+        let default = [Listen::Url(self.handler.default_address.clone())];
+        let listeners = match &*self.common.listen {
+            [] => &default[..],
+            listen => listen,
+        };
         let mut places = Vec::new();
-        for listen in &self.common.listen {
+        for (index, listen) in listeners.iter().enumerate() {
             match listen {
-                Listen::Url(url) => places.push(Place::at(url.clone())),
+                #[cfg(feature = "systemd")]
+                Listen::Url(url) if is_successor => {
+                    let is_tls = matches!(url, Url::Stream(StreamUrl::Tls(_)));
+                    places.extend(Place::handed_over(passed, index, is_tls, false)?);
+                }
+                #[cfg(feature = "systemd")]
+                Listen::Passed { is_tls, .. } if is_successor => {
+                    places.extend(Place::handed_over(passed, index, *is_tls, true)?);
+                }
+                Listen::Url(url) => places.push(Place::at(url.clone(), index)),
                 #[cfg(feature = "systemd")]
                 Listen::Passed { name, is_tls } => {
-                    places.extend(Place::passed(passed, name, *is_tls)?);
+                    places.extend(Place::passed(passed, name, index, *is_tls)?);
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! The servers of the program, which are bound, announced and stopped together.
 
 use std::io;
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -18,7 +19,11 @@ use socketserver::{
 use super::layers::Host;
 #[cfg(feature = "metrics")]
 use super::metrics::MetricsServer;
+#[cfg(feature = "systemd")]
+use super::options::Options;
 use super::reload::Reload;
+#[cfg(feature = "systemd")]
+use super::restart::{Predecessor, Restart};
 use super::site::Site;
 use super::visitor::Visitor;
 use crate::failure::{Failure, Problem};
@@ -54,6 +59,9 @@ pub struct ServerGroup {
     first_url: Option<Url>,
     #[cfg(feature = "systemd")]
     manager: ServiceManager,
+    /// The listener of each server, and that of the next.
+    listeners: Vec<usize>,
+    listener: usize,
 }
 
 /// The permissions that the file of a Unix socket does not get where the owner alone may connect or
@@ -92,6 +100,8 @@ impl ServerGroup {
             first_url: None,
             #[cfg(feature = "systemd")]
             manager,
+            listeners: Vec::new(),
+            listener: 0,
         }
     }
 
@@ -141,6 +151,7 @@ impl ServerGroup {
             server.stack().next.set_listener(label);
         }
         self.servers = std::mem::take(&mut self.servers).with(server);
+        self.listeners.push(self.listener);
         if let (None, Some(address)) = (&self.first_url, addresses.first()) {
             self.first_url = Some(url.at(address));
         }
@@ -148,20 +159,34 @@ impl ServerGroup {
         Ok(addresses)
     }
 
+    /// The next servers are those of this listener.
+    pub fn begin(&mut self, listener: usize) {
+        self.listener = listener;
+    }
+
     /// Serves until a signal arrives, or the visitor stops the servers, and the running requests
-    /// have ended.
-    pub fn serve(self, signals: StopSignals, visitor: Option<Visitor>) -> Result<(), Failure> {
+    /// have ended. SIGUSR2 starts a successor. A program that is the successor itself takes over
+    /// from its `predecessor`, which has announced the addresses.
+    pub fn serve(
+        self,
+        signals: StopSignals,
+        visitor: Option<Visitor>,
+        #[cfg(feature = "systemd")] options: &Options,
+        #[cfg(feature = "systemd")] predecessor: Option<Predecessor>,
+    ) -> Result<(), Failure> {
         let Self {
             servers,
             together,
             announcement,
             #[cfg(feature = "metrics")]
-            metrics,
+            mut metrics,
             reload,
             tracer,
             first_url,
             #[cfg(feature = "systemd")]
             manager,
+            #[cfg(feature = "systemd")]
+            listeners,
             ..
         } = self;
         #[cfg(feature = "metrics")]
@@ -179,6 +204,16 @@ impl ServerGroup {
             signals.on_hangup(move || reload.request(&handle));
         }
         #[cfg(feature = "systemd")]
+        let restart = {
+            let restart = Restart::new(handle.clone(), listeners, manager.clone(), options);
+            #[cfg(feature = "metrics")]
+            let restart = restart.with_metrics(metrics.as_ref().map(MetricsServer::handle));
+            let restart = Arc::new(restart);
+            let begun = restart.clone();
+            signals.on_restart(move || begun.begin());
+            restart
+        };
+        #[cfg(feature = "systemd")]
         let stopping = (manager.clone(), handle.clone());
         signals.on_first(move |signal| {
             // An error is ignored: the servers have been announced.
@@ -191,26 +226,23 @@ impl ServerGroup {
             // user still has the second signal.
             let _ = thread::Builder::new().spawn(move || handle.shutdown());
         });
-        // In a thread: a standard output that nobody reads does not hold the program at a signal.
-        let announcing = thread::Builder::new().name("announcement".to_owned());
-        let announcing = announcing
-            .spawn(move || events.send(Event::Announced(standard_streams::print(announcement))));
-        let announcing = announcing.map_err(Failure::Thread)?;
-        let announced = match event.recv() {
-            // Who has read the line may send the signal before the thread has sent its event.
-            Ok(Event::Signal(signal)) => match event.recv_timeout(ANNOUNCING) {
-                Ok(Event::Announced(announced)) => announced,
-                _ => {
-                    servers.server_close();
-                    return Err(Failure::Interrupted(signal));
-                }
-            },
-            Ok(Event::Announced(announced)) => announced,
-            Err(mpsc::RecvError) => Ok(()),
-        };
-        announced.map_err(|error| Failure::Here(Problem::Output(error)))?;
-        // Ended before the first fork: a child has no lock of another thread.
-        let _ = announcing.join();
+        #[cfg(feature = "systemd")]
+        let is_announced = predecessor.is_some();
+        #[cfg(not(feature = "systemd"))]
+        let is_announced = false;
+        #[cfg(feature = "systemd")]
+        if let Some(predecessor) = predecessor {
+            predecessor.relieve()?;
+        }
+        #[cfg(feature = "metrics")]
+        if let Some(metrics) = &mut metrics {
+            metrics.start()?;
+        }
+        if !is_announced {
+            announce(announcement, events, &event)?;
+        }
+        #[cfg(feature = "systemd")]
+        restart.permit();
         #[cfg(feature = "systemd")]
         manager.ready();
         if let (Some(visitor), Some(url)) = (visitor, first_url) {
@@ -260,6 +292,32 @@ impl ServerGroup {
             }
         }
     }
+}
+
+/// Prints the announcement. In a thread: a standard output that nobody reads does not hold the
+/// program at a signal.
+fn announce(
+    announcement: Vec<u8>,
+    events: Sender<Event>,
+    event: &Receiver<Event>,
+) -> Result<(), Failure> {
+    let announcing = thread::Builder::new().name("announcement".to_owned());
+    let announcing = announcing
+        .spawn(move || events.send(Event::Announced(standard_streams::print(announcement))));
+    let announcing = announcing.map_err(Failure::Thread)?;
+    let announced = match event.recv() {
+        // Who has read the line may send the signal before the thread has sent its event.
+        Ok(Event::Signal(signal)) => match event.recv_timeout(ANNOUNCING) {
+            Ok(Event::Announced(announced)) => announced,
+            _ => return Err(Failure::Interrupted(signal)),
+        },
+        Ok(Event::Announced(announced)) => announced,
+        Err(mpsc::RecvError) => Ok(()),
+    };
+    announced.map_err(|error| Failure::Here(Problem::Output(error)))?;
+    // Ended before the first fork: a child has no lock of another thread.
+    let _ = announcing.join();
+    Ok(())
 }
 
 impl<R: Request> Host<R> for ServerGroup {
