@@ -12,6 +12,7 @@ pub mod framings;
 pub mod http;
 mod metered;
 pub mod proxy_headers;
+pub mod scrapes;
 pub mod scripts;
 pub mod time;
 #[expect(
@@ -32,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     ("framings", framings::check),
     ("http", http::check),
     ("proxy_headers", proxy_headers::check),
+    ("scrapes", scrapes::check),
     ("scripts", scripts::check),
     ("time", time::check),
 ];
