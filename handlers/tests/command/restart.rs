@@ -395,3 +395,21 @@ fn a_successor_takes_the_address_of_the_metrics_over() {
     }
     server.stop();
 }
+
+#[test]
+fn programs_for_clients_go_on_through_a_restart_and_new_clients_have_the_successor_s() {
+    let mut command = socketserver(&["exec", "--listen", "tcp://127.0.0.1:0"]);
+    command.args(["--", "cat"]);
+    let mut server = Restarted::new(Served::run(command));
+    let mut old = server.served.connect();
+    assert_eq!(exchange(&mut old, b"before", 6), b"before");
+    server.restart();
+    let mut new = server.served.connect();
+    assert_eq!(exchange(&mut new, b"hello", 5), b"hello");
+    assert_eq!(exchange(&mut old, b"behind", 6), b"behind");
+    for client in [old, new] {
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(rest(client), b"");
+    }
+    server.stop();
+}
