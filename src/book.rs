@@ -8,6 +8,12 @@ struct FrontPage;
 #[doc = include_str!("../docs/tutorial.md")]
 struct Tutorial;
 
+#[doc = include_str!("../docs/zh/tutorial.md")]
+struct ChineseTutorial;
+
+#[doc = include_str!("../docs/zh/path.md")]
+struct ChinesePath;
+
 #[doc = include_str!("../docs/guide/getting-started.md")]
 struct GuideGettingStarted;
 
@@ -139,6 +145,9 @@ struct DesignLookup;
 
 #[doc = include_str!("../docs/design/request.md")]
 struct DesignRequest;
+
+#[doc = include_str!("../docs/design/path.md")]
+struct DesignPath;
 
 #[doc = include_str!("../docs/design/handler.md")]
 struct DesignHandler;

@@ -51,6 +51,13 @@
 //! ThreadingTcpServer<F>  =  Server< ThreadingMixIn< TcpServer<F> > >
 //! ```
 //!
+//! The calls for one request, from the bind to the close:
+//!
+#![doc = include_str!("../docs/pictures/path.svg")]
+//!
+//! [`TraceMixIn`] prints these calls of a running server, and so does the command
+//! `socketserver trace`.
+//!
 //! [`BaseServer`] lists the hooks in the order in which they run. An option belongs to the layer
 //! that it changes, and is set while the stack is built:
 //!
@@ -91,6 +98,21 @@
 //! The package of the command, `socketserver-handlers`, has features of its own, which are on by
 //! default: `proxy-protocol`, `tls`, and `systemd` for sockets of a service manager and messages to
 //! it.
+//!
+//! # The book
+//!
+//! The directory `docs` has the book as Markdown. `mdbook build docs` makes a site of it, beside
+//! this reference. Its parts:
+//!
+//! * [Getting started](../../book/guide/getting-started.html),
+//!   [recipes](../../book/guide/recipes.html) and the rest of the [guide](../../book/index.html)
+//! * [The tutorial's programs](../../book/tutorial.html), also
+//!   [in Chinese](../../book/zh/tutorial.html)
+//! * [Network basics](../../book/basics/client-server.html)
+//! * [The design](../../book/design/index.html) beside CPython's source, with
+//!   [the path of a request](../../book/design/path.html) in both and
+//!   [Python's names](../../book/design/python-names.html)
+//! * [Terms](../../book/terms.html)
 //!
 //! # Platforms
 //!

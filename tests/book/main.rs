@@ -1,9 +1,13 @@
 //! The book in `docs/` is whole, and true of the sources: its pages, its links, the names it
 //! mentions.
 
+mod classes;
 mod counterparts;
+mod drawing;
 mod names;
 mod pages;
+mod pictures;
+mod sequence;
 mod words;
 
 use std::collections::BTreeSet;
@@ -27,14 +31,18 @@ fn read(path: &Path) -> String {
 
 /// The files with this extension in `directory` and below, as paths from the root, in order.
 fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
+    let found = files_below(&root().join(directory), extension).into_iter();
+    let from_root = |path: PathBuf| path.strip_prefix(root()).unwrap().to_owned();
+    found.map(from_root).collect()
+}
+
+/// The files with this extension in `directory` and below, in order.
+fn files_below(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut directories = vec![PathBuf::from(directory)];
+    let mut directories = vec![directory.to_owned()];
     while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(root().join(&directory))
-            .unwrap()
-            .map(Result::unwrap)
-        {
-            let path = directory.join(entry.file_name());
+        for entry in fs::read_dir(&directory).unwrap().map(Result::unwrap) {
+            let path = entry.path();
             if entry.file_type().unwrap().is_dir() {
                 directories.push(path);
             } else if path.extension().is_some_and(|it| it == extension) {
@@ -175,6 +183,10 @@ fn every_name_that_the_pages_mention_exists() {
         for (line, text) in &page.diagrams {
             note(*line, complaints_of_diagram(text, &names, &mut others));
         }
+    }
+    for path in pictures::sources() {
+        let found = complaints_of_diagram(&read(&path), &names, &mut others);
+        wrong.extend(found.iter().map(|it| format!("{}: {it}", path.display())));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let unused = others.unused();
