@@ -8,6 +8,7 @@ mod names;
 mod pages;
 mod pictures;
 mod sequence;
+mod site;
 mod words;
 
 use std::collections::BTreeSet;
