@@ -108,7 +108,8 @@ impl Layers {
             #[cfg(feature = "metrics")]
             host.show_certificates(config);
             let encrypted = tls::encrypt(bottom, config.clone(), host.reload());
-            return self.behind_proxies(self.traced(encrypted), url, host);
+            let encrypted = self.traced(encrypted).name("TlsMixIn");
+            return self.behind_proxies(encrypted, url, host);
         }
         self.behind_proxies(bottom, url, host)
     }
