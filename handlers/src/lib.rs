@@ -33,7 +33,7 @@
 //! [`FileHeader`] goes before a file, and detects errors of the transfer. [`password`] stores
 //! passwords.
 //!
-//! [`LoopLimit`] is a layer for services that answer every datagram: two of them, which a forged
+//! [`admission`] has a layer that refuses clients by their addresses, and at a rate. [`LoopLimit`] is a layer for services that answer every datagram: two of them, which a forged
 //! datagram makes answer each other, come to an end.
 //!
 //! # One read is one message
@@ -42,6 +42,7 @@
 //! servers is one message. [`Upper`], [`Greeting`] and [`Hello`] do the same for those clients: of
 //! a message in two pieces they read the first, and of a longer message the first 1024 bytes.
 
+pub mod admission;
 pub mod auth;
 pub mod chat;
 mod echo;

@@ -2,6 +2,7 @@
 
 mod abandoned_commands;
 mod addresses;
+mod admission;
 mod auth;
 mod bounds;
 mod chat;

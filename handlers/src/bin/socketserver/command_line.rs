@@ -29,9 +29,9 @@ pub enum Task {
     /// server: it accepts no more requests, lets running requests end within --drain-timeout, and
     /// exits with 0. A signal before that line ends the program at once, with 128 plus the signal's
     /// number. A second signal ends the program at once, with 128 plus the signal's number; the
-    /// children of a forking server still finish their requests. With --tls-cert SIGHUP loads the
-    /// files of TLS again, and stops nothing. SIGUSR2 starts a successor, which takes the sockets
-    /// over; this server stops when the successor is ready, and goes on if it fails.
+    /// children of a forking server still finish their requests. With --tls-cert or --rules, SIGHUP
+    /// loads their files again, and stops nothing. SIGUSR2 starts a successor, which takes the
+    /// sockets over; this server stops when the successor is ready, and goes on if it fails.
     Serve(Box<serve::Options>),
     /// Serves a handler, and shows every call of a hook as it happens
     ///

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use socketserver_handlers::admission::RulesError;
 use socketserver_handlers::auth::{KeyError, SameUserError};
 use socketserver_handlers::exec::ProgramError;
 use socketserver_handlers::framing::FramingError;
@@ -38,6 +39,8 @@ pub enum Failure {
     Key(#[from] KeyError),
     #[error(transparent)]
     Program(#[from] ProgramError),
+    #[error(transparent)]
+    Rules(#[from] RulesError),
     /// The files of TLS.
     #[cfg(feature = "tls")]
     #[error("{0}")]

@@ -2,12 +2,14 @@
 
 use std::io::Write;
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::{Signal, kill};
 
 use super::{LOOPBACK, began, exec, script};
-use crate::served::{exchange, rest};
+use crate::client::Client;
+use crate::served::{exchange, rest, socketserver};
 
 #[test]
 fn with_each_mix_in_a_program_serves_its_client_until_either_ends() {
@@ -85,6 +87,37 @@ fn over_a_unix_socket_a_program_has_the_socket_too() {
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(rest(client), b"");
     served.stop();
+}
+
+#[test]
+fn a_program_behind_a_key_serves_the_clients_that_know_it() {
+    let directory = support::short_paths::directory();
+    let key = directory.path().join("key");
+    std::fs::write(&key, "secret").unwrap();
+    let guarded = ["--auth-key-file", key.to_str().unwrap()];
+    let served = exec(LOOPBACK, &guarded, &["cat"]);
+    let arguments = [&["echo", served.url()], &guarded[..]].concat();
+    let ended = Client::run(&arguments, "hello\nagain\n");
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.screen, "hello\nagain\n");
+    let mut stranger = served.connect();
+    stranger.write_all(&[b'x'; 32]).unwrap();
+    // The challenge, and nothing of the program.
+    assert_eq!(rest(stranger).len(), 32);
+    served.stop();
+}
+
+#[test]
+fn a_client_that_inetd_has_accepted_has_its_program() {
+    let (mut client, accepted) = UnixStream::pair().unwrap();
+    let mut command = socketserver(&["exec", "--inetd", "cat"]);
+    command.stdin(OwnedFd::from(accepted));
+    let mut process = command.spawn().unwrap();
+    drop(command);
+    assert_eq!(exchange(&mut client, b"hello", 5), b"hello");
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(client), b"");
+    assert!(process.wait().unwrap().success());
 }
 
 #[test]

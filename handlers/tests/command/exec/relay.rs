@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::process::{Command, Stdio};
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
@@ -131,6 +130,8 @@ fn bytes_behind_the_header_of_a_proxy_are_not_lost_and_a_header_alone_costs_no_r
 #[cfg(feature = "tls")]
 #[test]
 fn over_tls_a_program_speaks_in_the_clear_and_knows_the_session() {
+    use std::process::{Command, Stdio};
+
     use support::certificates::Authority;
     let has_openssl = Command::new("openssl").arg("version").output().is_ok();
     if !has_openssl {
@@ -175,10 +176,10 @@ fn over_tls_a_program_speaks_in_the_clear_and_knows_the_session() {
     drop(client.stdin.take());
     client.wait().unwrap();
     let lines = Vec::from_iter(output.lines());
-    let [said, protocol, cipher, name, subject, proto] = lines[..] else {
+    let [answer, protocol, cipher, name, subject, proto] = lines[..] else {
         panic!("{output}");
     };
-    assert_eq!((said, protocol), ("got hello", "TLSv1.3"));
+    assert_eq!((answer, protocol), ("got hello", "TLSv1.3"));
     assert!(cipher.starts_with("TLS13_"), "{cipher}");
     assert_eq!((name, proto), ("localhost", "TCP"));
     assert!(subject.contains("CN=Grace"), "{subject}");

@@ -1,5 +1,6 @@
 //! How many clients a server serves at a time, and for how long.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -24,6 +25,13 @@ pub struct BoundOptions {
     /// The others are closed. Clients over Unix sockets have no IP address.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_connections_per_address: Option<u32>,
+
+    /// Send the clients above either of these limits this text, and close them
+    ///
+    /// Without this option those above --max-connections wait. The text is sent as it is, before
+    /// a handshake of TLS not at all.
+    #[arg(long, value_name = "TEXT")]
+    refuse_with: Option<OsString>,
 
     /// How many bits of an IPv6 address --max-connections-per-address looks at: 64 unless set
     ///
@@ -156,6 +164,9 @@ impl BoundOptions {
         }
         if let Some(bits) = self.ipv6_prefix {
             limits = limits.with_ipv6_prefix(bits);
+        }
+        if let Some(text) = &self.refuse_with {
+            limits = limits.refuse_with(text.as_encoded_bytes());
         }
         match self.turn {
             None => limits,

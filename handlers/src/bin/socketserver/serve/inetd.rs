@@ -16,8 +16,6 @@ use super::layers::{Host, Layers};
 use super::listen::{url_of, url_of_connection};
 use super::listener::MAX_PACKET_SIZE;
 use super::options::Options;
-#[cfg(feature = "tls")]
-use super::reload::Reload;
 use super::site::Site;
 use super::target::Target;
 use crate::failure::Failure;
@@ -120,11 +118,6 @@ impl Started {
 
 /// Serves the connection, and returns when its request has ended.
 impl Host<StreamRequest> for Started {
-    #[cfg(feature = "tls")]
-    fn reload(&mut self) -> Reload {
-        Reload::default()
-    }
-
     fn join<S: BaseServer<Request = StreamRequest>>(
         &mut self,
         stack: S,
@@ -142,11 +135,6 @@ impl Host<StreamRequest> for Started {
 
 /// Serves datagrams until none has come for a while.
 impl Host<DatagramRequest> for Started {
-    #[cfg(feature = "tls")]
-    fn reload(&mut self) -> Reload {
-        Reload::default()
-    }
-
     fn join<S: BaseServer<Request = DatagramRequest>>(
         &mut self,
         stack: S,

@@ -2,29 +2,27 @@
 
 #[cfg(all(feature = "metrics", feature = "tls"))]
 use socketserver::TlsConfig;
+#[cfg(feature = "tls")]
+use socketserver::TlsMixIn;
 use socketserver::{
     Address, AnyMixIn, BaseServer, DatagramRequest, Serve, StreamRequest, TraceMixIn, Tracer,
 };
 use socketserver_handlers::LoopLimit;
+use socketserver_handlers::admission::{Admission, AdmissionMixIn};
 
 use super::concurrency::Concurrency;
 use super::options::Options;
 #[cfg(feature = "proxy-protocol")]
 use super::proxy_protocol::Proxies;
+use super::reload::Watched;
 #[cfg(feature = "tls")]
-use super::reload::Reload;
-#[cfg(feature = "tls")]
-use super::tls::{self, Encryption};
+use super::tls::Encryption;
 use crate::failure::Failure;
 use crate::remote::Exposure;
 use crate::url::Url;
 
 /// Who makes servers of the stacks for requests of type `R`.
 pub trait Host<R> {
-    /// The wish to load files again, which is one for all servers.
-    #[cfg(feature = "tls")]
-    fn reload(&mut self) -> Reload;
-
     /// Shows in the metrics when the certificates of the server end that joins next.
     #[cfg(all(feature = "metrics", feature = "tls"))]
     fn show_certificates(&mut self, config: &TlsConfig) {
@@ -45,6 +43,9 @@ pub struct Layers {
     proxies: Option<Proxies>,
     #[cfg(feature = "tls")]
     encryption: Option<Encryption>,
+    admission: Option<Admission>,
+    /// The files that are loaded again.
+    files: Vec<Watched>,
     concurrency: Concurrency,
     /// Where the calls of the layers are shown.
     tracer: Option<Tracer>,
@@ -61,13 +62,27 @@ impl Layers {
         expect(unused_variables, reason = "the exposure matters behind a proxy")
     )]
     pub fn new(options: &Options, urls: &[Url], exposure: Exposure) -> Result<Self, Failure> {
+        let concurrency = Concurrency::new(options)?;
+        let common = &options.common;
+        #[cfg(feature = "proxy-protocol")]
+        let proxies = common.proxy.over(urls, exposure)?;
+        let mut files = Vec::new();
+        #[cfg(feature = "tls")]
+        let encryption = common.tls.load(urls)?;
+        #[cfg(feature = "tls")]
+        files.extend(encryption.as_ref().map(Encryption::watched));
+        let admission = common.admission.over(urls)?;
+        let rules = admission.as_ref();
+        files.extend(rules.and_then(|it| common.admission.watched(it)));
         Ok(Self {
-            concurrency: Concurrency::new(options)?,
+            concurrency,
             tracer: options.tracer.clone(),
             #[cfg(feature = "proxy-protocol")]
-            proxies: options.common.proxy.over(urls, exposure)?,
+            proxies,
             #[cfg(feature = "tls")]
-            encryption: options.common.tls.load(urls)?,
+            encryption,
+            admission,
+            files,
         })
     }
 
@@ -84,6 +99,11 @@ impl Layers {
     pub fn encrypt(&self, url: &Url) -> bool {
         let encryption = self.encryption.as_ref();
         encryption.is_some_and(|it| it.at(url).is_some())
+    }
+
+    /// The files that are loaded again.
+    pub fn files(&self) -> &[Watched] {
+        &self.files
     }
 
     /// Whether each request is served in a child process.
@@ -107,9 +127,8 @@ impl Layers {
         if let Some(config) = self.encryption.as_ref().and_then(|it| it.at(url)) {
             #[cfg(feature = "metrics")]
             host.show_certificates(config);
-            let encrypted = tls::encrypt(bottom, config.clone(), host.reload());
-            let encrypted = self.traced(encrypted).name("TlsMixIn");
-            return self.behind_proxies(encrypted, url, host);
+            let encrypted = TlsMixIn::new(bottom, config.clone());
+            return self.behind_proxies(self.traced(encrypted), url, host);
         }
         self.behind_proxies(bottom, url, host)
     }
@@ -125,10 +144,10 @@ impl Layers {
         S: BaseServer<Request = DatagramRequest>,
     {
         let bottom = self.traced(bottom).mix_in(LoopLimit::new);
-        host.join(self.concurrent(bottom), url)
+        host.join(self.concurrent(self.admitted(bottom)), url)
     }
 
-    /// A proxy's header comes before the encryption.
+    /// A proxy's header comes before the encryption, and before the decision about its client.
     fn behind_proxies<S>(
         &self,
         inner: S,
@@ -138,6 +157,7 @@ impl Layers {
     where
         S: BaseServer<Request = StreamRequest>,
     {
+        let inner = self.admitted(inner);
         #[cfg(feature = "proxy-protocol")]
         if let Some(proxies) = &self.proxies {
             let inner = self.traced(proxies.clone().before(inner));
@@ -149,6 +169,11 @@ impl Layers {
     /// Shows the calls of the layer, if the user asks for that.
     fn traced<S: BaseServer>(&self, layer: S) -> TraceMixIn<S> {
         TraceMixIn::optional(layer, self.tracer.as_ref())
+    }
+
+    /// Refuses the clients that the user does not admit.
+    fn admitted<S: BaseServer>(&self, inner: S) -> AdmissionMixIn<S> {
+        AdmissionMixIn::optional(inner, self.admission.as_ref())
     }
 
     /// Puts the mix-in around the inner layers.

@@ -1,6 +1,7 @@
 //! Serves one handler over any transports with any mix-in.
 
 mod access;
+mod admission;
 mod bounds;
 mod concurrency;
 mod inetd;
@@ -86,6 +87,7 @@ pub fn serve(
         site,
         layers.fork(),
         options.tracer.clone(),
+        layers.files(),
         #[cfg(feature = "systemd")]
         ServiceManager::connect().map_err(Failure::Thread)?,
     );

@@ -7,6 +7,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use socketserver::Tracer;
 
 use super::access::AccessOptions;
+use super::admission::AdmissionOptions;
 use super::bounds::BoundOptions;
 use super::listen::{Listen, Place};
 #[cfg(feature = "metrics")]
@@ -113,6 +114,9 @@ pub struct CommonOptions {
 
     #[command(flatten)]
     pub access: AccessOptions,
+
+    #[command(flatten)]
+    pub admission: AdmissionOptions,
 
     #[command(flatten)]
     pub bounds: BoundOptions,

@@ -1,28 +1,41 @@
 //! The wish of a signal that the loop loads files again.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use socketserver::ServersHandle;
 
+use crate::fork_gate;
 #[cfg(feature = "systemd")]
 use crate::service_manager::ServiceManager;
 
+/// Files that can be loaded again.
+#[derive(Clone)]
+pub struct Watched {
+    /// What the files are, for the log.
+    pub what: &'static str,
+    /// Loads the files, or fails with the reason and leaves what was loaded before.
+    pub load: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+}
+
 /// Whether files are to be loaded again. A clone is the same wish.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Reload {
     is_wanted: Arc<AtomicBool>,
+    files: Arc<[Watched]>,
     #[cfg(feature = "systemd")]
     manager: ServiceManager,
 }
 
 impl Reload {
     /// No wish yet. `manager` learns when the files are being loaded.
-    #[cfg(all(feature = "systemd", feature = "tls"))]
-    pub fn new(manager: ServiceManager) -> Self {
+    pub fn new(files: &[Watched], #[cfg(feature = "systemd")] manager: ServiceManager) -> Self {
         Self {
+            is_wanted: Arc::default(),
+            files: files.into(),
+            #[cfg(feature = "systemd")]
             manager,
-            ..Self::default()
         }
     }
 
@@ -38,15 +51,36 @@ impl Reload {
         }
     }
 
-    /// Whether the files are to be loaded, which is asked once for each request.
-    #[cfg(feature = "tls")]
-    pub fn take(&self) -> bool {
-        self.is_wanted.swap(false, Relaxed)
+    /// Loads the files if that is wanted, once for each request. Called by the loops: no lock of
+    /// another thread is then held when a loop forks, that of the log included.
+    pub fn act(&self) {
+        if !self.is_wanted.swap(false, Relaxed) {
+            return;
+        }
+        // A child that another loop forks now would find the files locked for ever.
+        let _no_fork = fork_gate::hold();
+        let mut has_failed = false;
+        for Watched { what, load } in self.files.iter() {
+            match load() {
+                Ok(()) => log::info!("{what} were loaded again"),
+                Err(error) => {
+                    has_failed = true;
+                    log::error!("{error}; {what} from before stay in use");
+                }
+            }
+        }
+        #[cfg(feature = "systemd")]
+        self.manager.reloaded(match has_failed {
+            false => "serving",
+            true => "serving, but the last reload failed",
+        });
+        #[cfg(not(feature = "systemd"))]
+        let _ = has_failed;
     }
+}
 
-    /// Reports that the files were loaded, or are broken, in a few words.
-    #[cfg(all(feature = "systemd", feature = "tls"))]
-    pub fn done(&self, status: &str) {
-        self.manager.reloaded(status);
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what)
     }
 }

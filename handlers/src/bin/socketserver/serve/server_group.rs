@@ -21,7 +21,7 @@ use super::layers::Host;
 use super::metrics::MetricsServer;
 #[cfg(feature = "systemd")]
 use super::options::Options;
-use super::reload::Reload;
+use super::reload::{Reload, Watched};
 #[cfg(feature = "systemd")]
 use super::restart::{Predecessor, Restart};
 use super::site::Site;
@@ -83,9 +83,15 @@ impl ServerGroup {
         site: Site,
         forks: bool,
         tracer: Option<Tracer>,
+        files: &[Watched],
         #[cfg(feature = "systemd")] manager: ServiceManager,
     ) -> Self {
+        #[cfg(feature = "systemd")]
+        let reload = || Reload::new(files, manager.clone());
+        #[cfg(not(feature = "systemd"))]
+        let reload = || Reload::new(files);
         Self {
+            reload: (!files.is_empty()).then(reload),
             site,
             forks,
             servers: Servers::new(),
@@ -95,7 +101,6 @@ impl ServerGroup {
             metrics: None,
             #[cfg(all(feature = "metrics", feature = "tls"))]
             certificates: None,
-            reload: None,
             tracer,
             first_url: None,
             #[cfg(feature = "systemd")]
@@ -131,6 +136,7 @@ impl ServerGroup {
             next: stack,
             forks: self.forks,
             together: self.together.clone(),
+            reload: self.reload.clone(),
             #[cfg(feature = "systemd")]
             pulse: self.manager.pulse(),
         };
@@ -321,16 +327,6 @@ fn announce(
 }
 
 impl<R: Request> Host<R> for ServerGroup {
-    /// From now on SIGHUP is the wish to load files again.
-    #[cfg(feature = "tls")]
-    fn reload(&mut self) -> Reload {
-        #[cfg(feature = "systemd")]
-        let wish = || Reload::new(self.manager.clone());
-        #[cfg(not(feature = "systemd"))]
-        let wish = Reload::default;
-        self.reload.get_or_insert_with(wish).clone()
-    }
-
     #[cfg(all(feature = "metrics", feature = "tls"))]
     fn show_certificates(&mut self, config: &TlsConfig) {
         self.certificates = Some(config.clone());
@@ -360,6 +356,7 @@ struct Member<S> {
     next: S,
     forks: bool,
     together: Arc<OnceLock<ServersHandle>>,
+    reload: Option<Reload>,
     /// The sign for a watchdog that the loop runs.
     #[cfg(feature = "systemd")]
     pulse: Pulse,
@@ -388,6 +385,9 @@ impl<S: BaseServer> MixIn for Member<S> {
     fn service_actions(&self) {
         #[cfg(feature = "systemd")]
         self.pulse.beat();
+        if let Some(reload) = &self.reload {
+            reload.act();
+        }
         // A handler may stop its server, as that of an operator does.
         if self.layer_handle().server().is_draining()
             && let Some(servers) = self.together.get()

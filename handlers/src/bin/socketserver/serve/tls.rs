@@ -1,13 +1,13 @@
 //! The encryption of a server's connections.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
-use socketserver::{BaseServer, MixIn, StreamRequest, TlsConfig, TlsMixIn, TlsOptions};
+use socketserver::{TlsConfig, TlsOptions};
 
-use super::reload::Reload;
+use super::reload::Watched;
 use crate::failure::Failure;
-use crate::fork_gate;
 use crate::url::{StreamUrl, Url};
 
 /// The options of a server with TLS.
@@ -106,58 +106,17 @@ impl Encryption {
     pub fn at(&self, url: &Url) -> Option<&TlsConfig> {
         (is_tls(url) || !self.is_chosen).then_some(&self.config)
     }
+
+    /// The files, which SIGHUP loads again.
+    pub fn watched(&self) -> Watched {
+        let config = self.config.clone();
+        Watched {
+            what: "the files of TLS",
+            load: Arc::new(move || config.reload().map_err(|error| error.to_string())),
+        }
+    }
 }
 
 fn is_tls(url: &Url) -> bool {
     matches!(url, Url::Stream(StreamUrl::Tls(_)))
-}
-
-/// Puts the encryption around the bottom layer, whose files `reload` loads again.
-pub fn encrypt<S>(bottom: S, config: TlsConfig, reload: Reload) -> Reloading<TlsMixIn<S>>
-where
-    S: BaseServer<Request = StreamRequest>,
-{
-    let next = TlsMixIn::new(bottom, config.clone());
-    Reloading {
-        next,
-        config,
-        reload,
-    }
-}
-
-/// A layer that loads the files again in the loop's thread: no lock of another thread is then held
-/// when the loop forks, that of the log included.
-#[derive(Debug)]
-pub struct Reloading<S> {
-    next: S,
-    config: TlsConfig,
-    reload: Reload,
-}
-
-impl<S: BaseServer> MixIn for Reloading<S> {
-    type Next = S;
-
-    fn next(&self) -> &S {
-        &self.next
-    }
-
-    fn service_actions(&self) {
-        if self.reload.take() {
-            // A child that another loop forks now would find the files locked for ever.
-            let _no_fork = fork_gate::hold();
-            match self.config.reload() {
-                Ok(()) => {
-                    log::info!("the files of TLS were loaded again");
-                    #[cfg(feature = "systemd")]
-                    self.reload.done("serving");
-                }
-                Err(error) => {
-                    log::error!("{error}; the files from before stay in use");
-                    #[cfg(feature = "systemd")]
-                    self.reload.done("serving, but the last reload failed");
-                }
-            }
-        }
-        self.next.service_actions();
-    }
 }

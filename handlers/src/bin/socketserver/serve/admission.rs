@@ -1,0 +1,105 @@
+//! Which clients a server admits: `--allow`, `--deny`, `--rules` and `--rate`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use socketserver_handlers::admission::{Admission, Network, Rate, Rules, RulesError};
+
+use super::reload::Watched;
+use crate::failure::Failure;
+use crate::url::Url;
+
+/// The options of who is admitted.
+#[derive(Debug, Args)]
+pub struct AdmissionOptions {
+    /// Serve the clients of this network or address, such as 10.0.0.0/8, and no others
+    ///
+    /// May be given several times, also with --deny and --rules: the smallest network that has a
+    /// client's address decides. Clients that are not allowed are closed before a byte is read.
+    /// Behind --proxy-protocol the address is the client's. Clients over Unix sockets have none,
+    /// and are served.
+    #[arg(long, value_name = "NETWORK", value_parser = str::parse::<Network>)]
+    allow: Vec<Network>,
+
+    /// Refuse the clients of this network or address; may be given several times
+    #[arg(long, value_name = "NETWORK", value_parser = str::parse::<Network>)]
+    deny: Vec<Network>,
+
+    /// Read networks from this file too: lines "allow NETWORK" or "deny NETWORK"
+    ///
+    /// "#" begins a comment. SIGHUP reads the file again, and does not stop the server; if a line
+    /// is broken, the rules from before stay in use.
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+
+    /// How many clients each address of the server admits in a time, such as 50 or 50/10
+    ///
+    /// In one second, or in so many seconds. As many may come at once, and places become free
+    /// evenly. The others are refused.
+    #[arg(long, value_name = "N[/SECONDS]", value_parser = str::parse::<Rate>)]
+    rate: Option<Rate>,
+}
+
+impl AdmissionOptions {
+    /// The admission of servers on `urls`; `None` if everybody is admitted at any rate.
+    ///
+    /// # Errors
+    ///
+    /// If the file of rules is broken, or no client on `urls` has an address.
+    pub fn over(&self, urls: &[Url]) -> Result<Option<Admission>, Failure> {
+        let given = [
+            ("--allow", !self.allow.is_empty()),
+            ("--deny", !self.deny.is_empty()),
+            ("--rules", self.rules.is_some()),
+        ];
+        let given = given.iter().find(|(_, is_given)| *is_given);
+        if given.is_none() && self.rate.is_none() {
+            return Ok(None);
+        }
+        if let (Some((option, _)), Some(url)) = (given, urls.first())
+            && urls.iter().all(|url| url.host_port().is_none())
+        {
+            return Err(Failure::usage(format!(
+                "{option} is for the addresses of clients, and over {} they have none; \
+                 --socket-mode and --socket-group decide who may connect",
+                url.scheme()
+            )));
+        }
+        Ok(Some(Admission::new(self.load()?, self.rate)))
+    }
+
+    /// The file of rules, which SIGHUP reads again for `admission`.
+    pub fn watched(&self, admission: &Admission) -> Option<Watched> {
+        self.rules.as_ref()?;
+        let given = Self {
+            allow: self.allow.clone(),
+            deny: self.deny.clone(),
+            rules: self.rules.clone(),
+            rate: self.rate,
+        };
+        let admission = admission.clone();
+        Some(Watched {
+            what: "the rules",
+            load: Arc::new(move || {
+                let rules = given.load().map_err(|error| error.to_string())?;
+                admission.set_rules(rules);
+                Ok(())
+            }),
+        })
+    }
+
+    /// The rules of the command line and the file.
+    fn load(&self) -> Result<Rules, RulesError> {
+        let rules = self
+            .allow
+            .iter()
+            .copied()
+            .fold(Rules::default(), Rules::allow);
+        let rules = self.deny.iter().copied().fold(rules, Rules::deny);
+        match &self.rules {
+            None => Ok(rules),
+            Some(file) => rules.with_file(file),
+        }
+    }
+}
