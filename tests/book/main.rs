@@ -19,6 +19,7 @@ use std::sync::LazyLock;
 use counterparts::NamesOnPage;
 use names::Names;
 use pages::{Page, broken_links, normalised};
+use support::words::BANNED;
 use words::{WordsOfOthers, complaints, complaints_of_diagram, words_of_programs};
 
 fn root() -> &'static Path {
@@ -239,6 +240,31 @@ fn a_file_or_test_that_is_not_there_is_found() {
     assert!(complaint("shutdown.rs::no_such_test").is_some());
     assert_eq!(file_in_span("TcpServer::new"), None);
     assert_eq!(file_in_span("rm src/server.rs"), None);
+}
+
+/// The banned words in a line of text.
+fn banned_words(text: &str) -> Vec<&str> {
+    let words = text.split(|c: char| !c.is_alphanumeric() && !"_'’".contains(c));
+    words
+        .filter(|word| BANNED.contains(&word.to_lowercase().as_str()))
+        .collect()
+}
+
+#[test]
+fn the_pages_use_no_words_of_a_private_dialect() {
+    let mut found = Vec::new();
+    for (path, page) in pages() {
+        for (line, text) in &page.prose {
+            let words = banned_words(text);
+            found.extend(
+                words
+                    .iter()
+                    .map(|it| format!("{}:{line}: {it}", path.display())),
+            );
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    assert_eq!(banned_words("It is Told of telltale signs"), ["Told"]);
 }
 
 /// A recipe that the list of questions lacks would not be found.

@@ -9,6 +9,8 @@ use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 #[derive(Debug, Default)]
 pub struct Page {
     pub code_spans: Vec<(usize, String)>,
+    /// Its text, without code.
+    pub prose: Vec<(usize, String)>,
     pub diagrams: Vec<(usize, String)>,
     /// Its programs in Rust, which are compiled, and in Python.
     pub programs: Vec<String>,
@@ -34,6 +36,9 @@ impl Page {
                 }
                 Event::Text(text) => {
                     heading.iter_mut().for_each(|it| it.push_str(&text));
+                    if language.is_empty() {
+                        page.prose.push((line, text.to_string()));
+                    }
                     match language.split(',').next() {
                         Some("mermaid") => page.diagrams.push((line, text.to_string())),
                         Some("rust" | "python") => page.programs.push(text.to_string()),
@@ -41,7 +46,11 @@ impl Page {
                     }
                 }
                 Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(of))) => {
-                    language = of.to_string()
+                    language = if of.is_empty() {
+                        "text".into()
+                    } else {
+                        of.to_string()
+                    }
                 }
                 Event::End(TagEnd::CodeBlock) => language.clear(),
                 Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {

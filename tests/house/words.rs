@@ -1,12 +1,8 @@
 //! The words that comments do not use.
 
-/// In lower case. The page docs/terms.md has the terms to use instead.
-const BANNED: &[&str] = &[
-    "told", "tell", "tells", "telling", "got", "hear", "hears", "heard", "unheard", "hearing",
-    "said", "say", "says", "saying", "stands",
-];
+use support::words::BANNED;
 
-/// The same for two words in a row. A password, and a number of words, are as good as any.
+/// Two words in a row that comments do not use either. A password, and a number of words, are as good as any.
 const BANNED_PAIRS: &[(&str, &str)] = &[("the", "word"), ("a", "word")];
 
 /// The banned words in the comments of a source file. Code in comments is not looked at.

@@ -20,4 +20,5 @@ pub mod short_paths;
 pub mod task_limit;
 pub mod tls_clients;
 pub mod waiting;
+pub mod words;
 pub mod wrapped_stream;
