@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_said_and_the_conversation_goes_on() {
+    fn an_error_in_a_number_is_reported_and_the_conversation_goes_on() {
         let recording = MockStream::new().chunk("one\n").chunk("1\n").run(Sum);
         assert_eq!(
             recording.written(),

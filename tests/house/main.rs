@@ -12,7 +12,7 @@ use std::path::Path;
 
 use hooks::{hooks_not_shown, missing_hooks};
 use rooms::{MUTUAL, circles, in_one_room, upward_imports};
-use words::banned_words;
+use words::{banned_names, banned_words};
 
 const MAX_COLUMNS: usize = 100;
 
@@ -89,6 +89,17 @@ fn comments_use_plain_words() {
     for directory in ["src", "handlers/src"] {
         for (file, source) in read_sources(directory) {
             violations.extend(banned_words(&file, &source));
+        }
+    }
+    assert_none(&violations);
+}
+
+#[test]
+fn the_names_of_tests_use_the_words_of_the_glossary() {
+    let mut violations = Vec::new();
+    for directory in ["src", "handlers", "tests", "examples", "benches", "fuzz"] {
+        for (file, source) in read_sources(directory) {
+            violations.extend(banned_names(&file, &source));
         }
     }
     assert_none(&violations);

@@ -27,6 +27,28 @@ pub fn banned_words(file: &str, source: &str) -> Vec<String> {
     violations
 }
 
+/// The functions whose names have a banned word: the names of tests are sentences.
+pub fn banned_names(file: &str, source: &str) -> Vec<String> {
+    let name = |line: &str| {
+        let line = line.trim_start();
+        let name = line.strip_prefix("pub ").unwrap_or(line).strip_prefix("fn ")?;
+        let end = name.find(|c: char| !c.is_alphanumeric() && c != '_')?;
+        let is_sentence = name[..end].matches('_').count() >= 2;
+        let is_banned = name[..end].split('_').any(|word| BANNED.contains(&word));
+        (is_sentence && is_banned).then(|| format!("{file}: {}", &name[..end]))
+    };
+    source.lines().filter_map(name).collect()
+}
+
+#[test]
+fn a_banned_word_in_the_name_of_a_test_is_found() {
+    let source = "fn a_client_is_told() {\n    pub fn hears(\n    pub fn nobody_says_it<T>(";
+    assert_eq!(
+        banned_names("a.rs", source),
+        ["a.rs: a_client_is_told", "a.rs: nobody_says_it"]
+    );
+}
+
 /// The text of the comment that a line has, without its slashes.
 fn comment(line: &str) -> Option<&str> {
     let text = match line.trim_start().strip_prefix("//") {

@@ -84,7 +84,7 @@ fn send_byte_by_byte(client: &StreamClient) {
 }
 
 #[test]
-fn a_client_that_says_nothing_is_closed_after_the_first_byte_deadline() {
+fn a_client_that_sends_nothing_is_closed_after_the_first_byte_deadline() {
     alone(|| {
         let (reporter, mut reports) = reports();
         let deadlines = Deadlines::uniform(LONG).with_first_byte(SHORT);
@@ -481,7 +481,7 @@ fn a_deadline_shorter_than_the_one_before_and_then_a_longer_one_are_both_kept() 
 }
 
 #[test]
-fn a_timeout_shorter_than_the_deadline_is_told_as_a_timeout() {
+fn a_timeout_shorter_than_the_deadline_is_reported_as_a_timeout() {
     alone(|| {
         let (reporter, mut reports) = reports();
         let factory = stream_handler(move |request: &mut StreamRequest| {

@@ -33,7 +33,7 @@ use support::waiting::{eventually, within_limit};
 const LOOPBACK: &str = "127.0.0.1:0";
 
 /// Ends as the first line asks, and sends any other line back.
-fn as_told(request: &mut StreamRequest) -> HandlerResult {
+fn as_ordered(request: &mut StreamRequest) -> HandlerResult {
     match &*read_line(request)? {
         "fail" => Err("told to fail".into()),
         "panic" => silent_panic("told to panic"),
@@ -55,7 +55,7 @@ fn a_handler_s_error_or_panic_reaches_handle_error_in_the_child() {
     alone(|| {
         let (reporter, mut reports) = reports();
         let layers = Observer::new(
-            TcpServer::new(LOOPBACK, stream_handler(as_told)),
+            TcpServer::new(LOOPBACK, stream_handler(as_ordered)),
             "own",
             reporter,
         )
@@ -93,9 +93,9 @@ fn a_handler_s_error_or_panic_reaches_handle_error_in_the_child() {
 }
 
 #[test]
-fn a_child_s_exit_status_says_whether_its_handler_succeeded() {
+fn a_child_s_exit_status_shows_whether_its_handler_succeeded() {
     alone(|| {
-        let server = ForkingTcpServer::bind(LOOPBACK, stream_handler(as_told)).unwrap();
+        let server = ForkingTcpServer::bind(LOOPBACK, stream_handler(as_ordered)).unwrap();
         for (line, status) in [("well\n", 0), ("fail\n", 1), ("panic\n", 1)] {
             let client = StreamClient::connect(&server.server_address());
             client.send(line);
@@ -118,7 +118,7 @@ fn a_child_s_exit_status_says_whether_its_handler_succeeded() {
 fn a_child_that_is_killed_costs_its_connection_alone() {
     alone(|| {
         let running = RunningServer::start(
-            ForkingTcpServer::bind(LOOPBACK, stream_handler(as_told)).unwrap(),
+            ForkingTcpServer::bind(LOOPBACK, stream_handler(as_ordered)).unwrap(),
         );
         for _ in 0..3 {
             let mut client = StreamClient::connect(&running.address());
@@ -365,7 +365,7 @@ fn a_child_has_no_copy_of_the_listening_socket() {
 }
 
 #[test]
-fn an_idle_child_is_told_to_end_when_the_server_is_closed() {
+fn an_idle_child_is_interrupted_when_the_server_is_closed() {
     alone(|| {
         let (reporter, mut reports) = reports();
         let factory = move || Conversation(reporter.clone());
@@ -386,7 +386,7 @@ fn an_idle_child_is_told_to_end_when_the_server_is_closed() {
 }
 
 #[test]
-fn a_child_that_is_told_before_it_waits_ends_as_well() {
+fn a_child_that_is_signalled_before_it_waits_ends_as_well() {
     alone(|| {
         // Closing follows the fork at once, so the signal meets the child at a different point each
         // time: before its signal handler is installed, before `wait`, in `wait`.
@@ -703,7 +703,7 @@ fn a_child_whose_hook_panics_costs_its_connection_alone_and_enters_no_loop() {
 }
 
 #[test]
-fn an_idle_child_is_told_although_the_thread_that_serves_blocks_the_signal_for_it() {
+fn an_idle_child_is_interrupted_although_the_thread_that_serves_blocks_the_signal_for_it() {
     alone(|| {
         let (reporter, mut reports) = reports();
         let factory = move || Conversation(reporter.clone());
@@ -728,7 +728,7 @@ fn an_idle_child_is_told_although_the_thread_that_serves_blocks_the_signal_for_i
 }
 
 #[test]
-fn an_idle_child_is_told_of_a_shutdown_at_once() {
+fn an_idle_child_is_interrupted_by_a_shutdown_at_once() {
     alone(|| {
         let (reporter, mut reports) = reports();
         let factory = move || Conversation(reporter.clone());
@@ -748,7 +748,7 @@ fn an_idle_child_is_told_of_a_shutdown_at_once() {
 }
 
 #[test]
-fn an_idle_child_that_is_not_waited_for_is_told_when_the_server_is_closed() {
+fn an_idle_child_that_is_not_waited_for_is_interrupted_when_the_server_is_closed() {
     alone(|| {
         let (reporter, mut reports) = reports();
         let layers = TcpServer::new(LOOPBACK, move || Conversation(reporter.clone()))
@@ -836,7 +836,7 @@ fn stop_or_echo(request: &mut StreamRequest) -> HandlerResult {
 }
 
 #[test]
-fn a_shutdown_in_a_child_is_heard_however_much_the_busy_loop_was_told_before() {
+fn a_shutdown_in_a_child_stops_the_loop_however_often_the_busy_loop_was_woken_before() {
     alone(|| {
         let (busy, mut loop_is) = reports();
         let (gate, key) = gate();

@@ -157,7 +157,7 @@ fn datagrams_lose_in_every_way<S: BaseServer>(layers: impl Fn() -> S) {
 }
 
 /// A client that connects is the first thing that wakes the loop after the loss.
-fn a_client_tells_of_the_loss() {
+fn a_client_reveals_the_loss() {
     let layers = TcpServer::new(LOOPBACK, EchoLine::default);
     let server = Arc::new(layers.bind().unwrap());
     let (address, place) = (server.local_addr().unwrap(), server.as_fd().as_raw_fd());
@@ -207,7 +207,7 @@ fn a_loop_that_loses_its_socket_ends_with_an_error_that_names_the_address() {
         loses_in_every_way(|| UnixStreamServer::new(&path, EchoLine::default));
         datagrams_lose_in_every_way(|| UdpServer::new(LOOPBACK, EchoLine::default));
         datagrams_lose_in_every_way(|| UnixDatagramServer::new(&path, EchoLine::default));
-        a_client_tells_of_the_loss();
+        a_client_reveals_the_loss();
         a_single_request_is_not_waited_for();
     });
 }

@@ -79,7 +79,7 @@ fn obedient() -> impl HandlerFactory<StreamRequest> {
     })
 }
 
-fn each_end_is_told_apart<S: BaseServer>(layers: S, reports: &mut Reports) {
+fn each_end_is_distinguished<S: BaseServer>(layers: S, reports: &mut Reports) {
     let server = layers.bind().unwrap();
     // An error would be logged, and that is another test's.
     let running = RunningServer::start(server);
@@ -111,19 +111,19 @@ fn each_end_is_told_apart<S: BaseServer>(layers: S, reports: &mut Reports) {
 }
 
 #[test]
-fn each_end_of_a_connection_is_told_apart_with_every_mix_in() {
+fn each_end_of_a_connection_is_distinguished_with_every_mix_in() {
     alone(|| {
         let (reporter, mut reports) = reports();
         let bottom = || events(TcpServer::new(LOOPBACK, obedient()), reporter.clone());
-        each_end_is_told_apart(bottom(), &mut reports);
-        each_end_is_told_apart(bottom().mix_in(ThreadingMixIn::new), &mut reports);
-        each_end_is_told_apart(bottom().mix_in(ThreadPoolMixIn::new), &mut reports);
-        each_end_is_told_apart(bottom().mix_in(ReactorMixIn::new), &mut reports);
-        each_end_is_told_apart(bottom().mix_in(ForkingMixIn::new), &mut reports);
+        each_end_is_distinguished(bottom(), &mut reports);
+        each_end_is_distinguished(bottom().mix_in(ThreadingMixIn::new), &mut reports);
+        each_end_is_distinguished(bottom().mix_in(ThreadPoolMixIn::new), &mut reports);
+        each_end_is_distinguished(bottom().mix_in(ReactorMixIn::new), &mut reports);
+        each_end_is_distinguished(bottom().mix_in(ForkingMixIn::new), &mut reports);
         let directory = support::short_paths::directory();
         let bottom = UnixStreamServer::new(directory.path().join("socket"), obedient());
         let layers = events(bottom, reporter).mix_in(ThreadingMixIn::new);
-        each_end_is_told_apart(layers, &mut reports);
+        each_end_is_distinguished(layers, &mut reports);
     });
 }
 
@@ -324,7 +324,7 @@ fn a_request_that_a_layer_gives_up_while_it_gets_it_was_accepted_and_has_failed(
 }
 
 #[test]
-fn a_child_that_leaves_without_a_word_has_ended_as_its_exit_status_says() {
+fn a_child_that_leaves_without_a_report_has_ended_as_its_exit_status_shows() {
     alone(|| {
         let (reporter, mut reports) = reports();
         let leaves = stream_handler(|request| match &*read_line(request)? {

@@ -196,7 +196,7 @@ fn a_udp_server_on_every_address_answers_both_families() {
 }
 
 #[test]
-fn an_ipv6_server_that_is_told_so_keeps_ipv4_clients_out() {
+fn an_ipv6_server_with_only_v6_keeps_ipv4_clients_out() {
     if !has_ipv6() {
         return;
     }
@@ -301,7 +301,7 @@ fn an_option_can_be_set_between_the_socket_s_creation_and_its_binding() {
 }
 
 #[test]
-fn an_unbound_server_that_cannot_be_bound_says_so_and_can_be_closed() {
+fn an_unbound_server_that_cannot_be_bound_returns_an_error_and_can_be_closed() {
     let taken = TcpServer::new(LOOPBACK, EchoLine::default).bind().unwrap();
     let address = taken.local_addr().unwrap();
     let server = TcpServer::new(address, EchoLine::default)

@@ -158,7 +158,7 @@ fn times_out(server: Server<impl BaseServer>, reports: &mut Reports, what: &str)
 }
 
 #[test]
-fn a_client_that_sends_nothing_in_time_is_told_apart_from_one_that_has_left() {
+fn a_client_that_sends_nothing_in_time_differs_from_one_that_has_left() {
     let talks: [fn(&mut StreamRequest) -> std::io::Result<()>; 3] = [
         |request| request.wait().map(drop),
         |request| read_line(request).map(drop),

@@ -118,7 +118,7 @@ fn a_packet_can_be_read_as_a_stream_and_is_still_there_whole() {
 }
 
 #[test]
-fn a_handler_can_tell_a_truncated_datagram() {
+fn a_handler_can_recognise_a_truncated_datagram() {
     let tell = |request: &mut DatagramRequest| {
         let truncated = request.is_truncated();
         Ok(write!(request, "{truncated}")?)
@@ -131,7 +131,7 @@ fn a_handler_can_tell_a_truncated_datagram() {
 }
 
 #[test]
-fn a_reply_that_cannot_be_sent_is_an_error_that_says_how_long_it_was() {
+fn a_reply_that_cannot_be_sent_is_an_error_with_its_length() {
     let mock = MockDatagram::new("x").send_error(ErrorKind::TimedOut);
     let recording = mock.run(handle(|request| Ok(write!(request, "four")?)));
     let error = recording.result().as_ref().unwrap_err().to_string();

@@ -30,7 +30,7 @@ fn conversations() -> (Reports, impl HandlerFactory<StreamRequest>) {
     (reports, move || Conversation(reporter.clone()))
 }
 
-fn idle_clients_are_told<S: BaseServer>(server: Server<S>, reports: &mut Reports) {
+fn idle_clients_are_interrupted<S: BaseServer>(server: Server<S>, reports: &mut Reports) {
     let running = RunningServer::start(server);
     let mut clients: Vec<_> = (0..3)
         .map(|_| StreamClient::connect(&running.address()))
@@ -50,32 +50,32 @@ fn idle_clients_are_told<S: BaseServer>(server: Server<S>, reports: &mut Reports
 }
 
 #[test]
-fn an_idle_client_s_handler_is_told_of_a_shutdown_at_once() {
+fn an_idle_client_s_handler_is_interrupted_by_a_shutdown_at_once() {
     let (mut reports, factory) = conversations();
-    idle_clients_are_told(
+    idle_clients_are_interrupted(
         ThreadingTcpServer::bind(LOOPBACK, factory).unwrap(),
         &mut reports,
     );
     let (mut reports, factory) = conversations();
-    idle_clients_are_told(
+    idle_clients_are_interrupted(
         ThreadPoolTcpServer::bind(LOOPBACK, factory).unwrap(),
         &mut reports,
     );
     let (mut reports, factory) = conversations();
-    idle_clients_are_told(
+    idle_clients_are_interrupted(
         ReactorTcpServer::bind(LOOPBACK, factory).unwrap(),
         &mut reports,
     );
     let directory = support::short_paths::directory();
     let (mut reports, factory) = conversations();
-    idle_clients_are_told(
+    idle_clients_are_interrupted(
         ThreadingUnixStreamServer::bind(directory.path().join("socket"), factory).unwrap(),
         &mut reports,
     );
 }
 
 #[test]
-fn an_idle_client_s_handler_is_told_of_a_close_without_a_shutdown() {
+fn an_idle_client_s_handler_is_interrupted_by_a_close_without_a_shutdown() {
     let (mut reports, factory) = conversations();
     let server = ThreadingTcpServer::bind(LOOPBACK, factory).unwrap();
     let mut client = StreamClient::connect(&server.server_address());
@@ -100,7 +100,7 @@ fn an_idle_client_of_a_server_without_a_mix_in_does_not_hold_up_its_shutdown() {
 }
 
 #[test]
-fn what_has_arrived_is_answered_before_the_handler_is_told() {
+fn what_has_arrived_is_answered_before_the_handler_is_interrupted() {
     let (reporter, mut reports) = reports();
     let (gate, key) = gate();
     let factory = stream_handler(move |request| {
@@ -259,7 +259,7 @@ fn the_drain_timeout_can_be_set_while_the_server_runs() {
 }
 
 #[test]
-fn those_that_end_and_those_that_are_aborted_are_told_apart() {
+fn those_that_end_and_those_that_are_aborted_are_counted_apart() {
     let (reporter, mut reports) = reports();
     let factory = stream_handler(move |request| {
         match &*read_line(request)? {

@@ -21,7 +21,7 @@ use support::services::{EchoLine, datagram_handler, read_line, silent_panic, str
 const LOOPBACK: &str = "127.0.0.1:0";
 
 /// Fails or panics if the first line asks for that, else sends the line back.
-fn as_told(request: &mut StreamRequest) -> HandlerResult {
+fn as_ordered(request: &mut StreamRequest) -> HandlerResult {
     match &*read_line(request)? {
         "fail" => Err("told to fail".into()),
         "panic" => silent_panic("told to panic"),
@@ -30,7 +30,7 @@ fn as_told(request: &mut StreamRequest) -> HandlerResult {
 }
 
 fn failing_handlers() -> TcpServer<impl HandlerFactory<StreamRequest>> {
-    TcpServer::new(LOOPBACK, stream_handler(as_told))
+    TcpServer::new(LOOPBACK, stream_handler(as_ordered))
 }
 
 /// The hooks without the place where they ran.
@@ -101,7 +101,7 @@ fn a_handler_s_error_or_panic_reaches_handle_error_in_a_reactor() {
 #[test]
 fn a_datagram_handler_s_error_or_panic_reaches_handle_error_and_no_reply_is_sent() {
     let (reporter, mut reports) = reports();
-    let as_told = datagram_handler(|request| {
+    let as_ordered = datagram_handler(|request| {
         io::Write::write_all(request, b"the beginning of a reply")?;
         match request.packet() {
             b"fail" => Err("told to fail".into()),
@@ -109,7 +109,7 @@ fn a_datagram_handler_s_error_or_panic_reaches_handle_error_and_no_reply_is_sent
             _ => Ok(()),
         }
     });
-    let layers = Observer::new(UdpServer::new(LOOPBACK, as_told), "own", reporter);
+    let layers = Observer::new(UdpServer::new(LOOPBACK, as_ordered), "own", reporter);
     let running = RunningServer::start(layers.bind().unwrap());
     let client = DatagramClient::connect(&running.address());
     for packet in ["fail", "panic", "well"] {
@@ -133,7 +133,7 @@ struct Steps(Reporter);
 impl RequestHandler for Steps {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
         self.0.say("handle");
-        as_told(request)
+        as_ordered(request)
     }
 
     fn finish(&mut self, _request: &mut StreamRequest) -> HandlerResult {
@@ -143,7 +143,7 @@ impl RequestHandler for Steps {
 }
 
 #[test]
-fn finish_has_run_when_handle_error_is_told() {
+fn finish_has_run_before_handle_error() {
     let (reporter, mut reports) = reports();
     let steps = Steps(reporter.clone());
     let layers = Observer::new(
@@ -183,8 +183,8 @@ impl<S: BaseServer<Request = StreamRequest>> MixIn for Apology<S> {
 }
 
 #[test]
-fn handle_error_may_tell_the_client() {
-    let layers = TcpServer::new(LOOPBACK, stream_handler(as_told))
+fn handle_error_may_write_to_the_client() {
+    let layers = TcpServer::new(LOOPBACK, stream_handler(as_ordered))
         .mix_in(Apology)
         .mix_in(ThreadingMixIn::new);
     let running = RunningServer::start(layers.bind().unwrap());
@@ -301,7 +301,7 @@ fn failing(errors: &[Errno]) -> Server<impl BaseServer> {
 }
 
 #[test]
-fn a_request_that_cannot_be_got_is_passed_over() {
+fn a_request_whose_get_request_fails_is_passed_over() {
     let running = RunningServer::start(failing(&[
         Errno::ECONNABORTED,
         Errno::EINTR,

@@ -343,7 +343,7 @@ fn a_mix_in_can_speak_before_the_handler() {
 }
 
 #[test]
-fn a_mix_in_stands_over_a_bottom_that_is_itself_a_mix_in() {
+fn a_mix_in_works_around_a_bottom_that_is_itself_a_mix_in() {
     let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     let layers = UnixDatagramServer::new(&path, EchoLine::default).mix_in(Counter::new);

@@ -125,7 +125,7 @@ fn a_message_is_delivered_while_the_client_is_in_the_middle_of_its_line() {
 }
 
 #[test]
-fn a_slow_client_fills_its_outbox_which_says_so_and_holds_back_nobody() {
+fn a_slow_client_fills_its_outbox_which_returns_an_error_and_holds_back_nobody() {
     let (sender, outboxes) = channel();
     let sender = Arc::new(Mutex::new(sender));
     let factory = stream_handler(move |request: &mut StreamRequest| {

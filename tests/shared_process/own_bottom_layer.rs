@@ -134,7 +134,7 @@ fn serves_and_drains<S: BaseServer>(layers: impl Fn(Reporter) -> S) {
 }
 
 #[test]
-fn connections_that_a_bottom_layer_of_one_s_own_accepts_are_served_told_and_aborted() {
+fn connections_that_a_user_s_bottom_layer_accepts_are_served_interrupted_and_aborted() {
     serves_and_drains(|reporter| {
         Inherited::new(conversation(reporter)).mix_in(ThreadingMixIn::new)
     });

@@ -47,7 +47,7 @@ fn a_client_that_moves_no_byte_has_missed_the_progress_deadline() {
 }
 
 #[test]
-fn an_answer_that_is_late_as_a_whole_says_how_much_of_it_was_sent() {
+fn the_error_of_an_answer_that_is_late_as_a_whole_has_the_number_of_bytes_that_were_sent() {
     let error = takes_no_more(|it| it.set_deadlines(Deadlines::none().with_write(SHORT)));
     assert_eq!(
         error.to_string(),

@@ -134,7 +134,7 @@ fn what_was_sent_before_a_reset_is_read_before_the_reset_is_seen() {
 }
 
 /// Reads as many bytes as the first line asks for, or, after a "-", writes as many.
-fn count_told(reporter: &Reporter, request: &mut StreamRequest) -> io::Result<()> {
+fn count_ordered(reporter: &Reporter, request: &mut StreamRequest) -> io::Result<()> {
     let line = read_line(request)?;
     let count = line.trim_start_matches('-').parse().unwrap();
     let mut bytes = vec![b'x'; count];
@@ -149,7 +149,7 @@ fn count_told(reporter: &Reporter, request: &mut StreamRequest) -> io::Result<()
 
 fn counting(reporter: Reporter) -> TcpServer<impl HandlerFactory<StreamRequest>> {
     let factory = stream_handler(move |request: &mut StreamRequest| {
-        let ended = count_told(&reporter, request);
+        let ended = count_ordered(&reporter, request);
         if let Err(error) = &ended {
             reporter.say(format_args!("{:?}", error.kind()));
         }

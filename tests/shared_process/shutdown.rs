@@ -136,7 +136,7 @@ fn several_threads_may_shut_one_server_down() {
     drop(running.wait_for_end());
 }
 
-fn stop_when_told(request: &mut StreamRequest) -> HandlerResult {
+fn stop_when_ordered(request: &mut StreamRequest) -> HandlerResult {
     assert_eq!(read_line(request)?, "stop");
     request.server().shutdown();
     Ok(std::io::Write::write_all(request, b"stopped\n")?)
@@ -153,7 +153,7 @@ fn a_handler_stops<S: BaseServer>(server: Server<S>) {
 
 #[test]
 fn a_handler_can_call_shutdown() {
-    let layer = || TcpServer::new(LOOPBACK, stream_handler(stop_when_told));
+    let layer = || TcpServer::new(LOOPBACK, stream_handler(stop_when_ordered));
     a_handler_stops(layer().bind().unwrap());
     a_handler_stops(layer().mix_in(ThreadingMixIn::new).bind().unwrap());
     a_handler_stops(layer().mix_in(ThreadPoolMixIn::new).bind().unwrap());
@@ -161,7 +161,7 @@ fn a_handler_can_call_shutdown() {
     let directory = support::short_paths::directory();
     let path = directory.path().join("socket");
     a_handler_stops(
-        UnixStreamServer::new(path, stream_handler(stop_when_told))
+        UnixStreamServer::new(path, stream_handler(stop_when_ordered))
             .bind()
             .unwrap(),
     );

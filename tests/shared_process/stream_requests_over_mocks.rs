@@ -258,7 +258,7 @@ fn requests_that_arrived_before_the_drain_are_all_answered() {
 }
 
 #[test]
-fn a_timeout_is_an_error_that_says_how_long() {
+fn a_timeout_is_an_error_with_the_time() {
     let recording = MockStream::new().timeout().run(handle(|request| {
         request.set_timeout(Some(Duration::from_secs(5)))?;
         request.read_to_end(&mut Vec::new())?;

@@ -33,7 +33,7 @@ fn this_thread() -> String {
 }
 
 /// A server whose handlers send the client the name of their thread, and report the thread's end.
-fn server_that_tells_its_threads(
+fn server_that_reports_its_threads(
     reporter: Reporter,
     layer: impl FnOnce(
         TcpServer<Box<dyn Fn() -> Tell + Send + Sync>>,
@@ -63,7 +63,7 @@ fn thread_of_a_request<S: BaseServer>(running: &RunningServer<S>) -> String {
 #[test]
 fn threads_are_not_kept_for_ever() {
     let (reporter, mut reports) = reports();
-    let running = RunningServer::start(server_that_tells_its_threads(reporter, |next| {
+    let running = RunningServer::start(server_that_reports_its_threads(reporter, |next| {
         ThreadingMixIn::new(next).keep_alive(Duration::from_millis(1))
     }));
     let threads: HashSet<_> = (0..10).map(|_| thread_of_a_request(&running)).collect();
@@ -80,7 +80,7 @@ fn threads_are_not_kept_for_ever() {
 #[test]
 fn without_keep_alive_every_request_has_a_thread_of_its_own() {
     let (reporter, mut reports) = reports();
-    let running = RunningServer::start(server_that_tells_its_threads(reporter, |next| {
+    let running = RunningServer::start(server_that_reports_its_threads(reporter, |next| {
         ThreadingMixIn::new(next).keep_alive(Duration::ZERO)
     }));
     for _ in 0..10 {
@@ -93,7 +93,7 @@ fn without_keep_alive_every_request_has_a_thread_of_its_own() {
 #[test]
 fn a_thread_that_has_finished_takes_the_next_connection() {
     let (reporter, mut reports) = reports();
-    let running = RunningServer::start(server_that_tells_its_threads(reporter, |next| {
+    let running = RunningServer::start(server_that_reports_its_threads(reporter, |next| {
         ThreadingMixIn::new(next).keep_alive(LIMIT * 2)
     }));
     // A client sees its end before the thread waits again, so the next may come too early for it.
@@ -109,7 +109,7 @@ fn a_thread_that_has_finished_takes_the_next_connection() {
 #[test]
 fn threads_that_wait_for_a_request_do_not_hold_up_closing() {
     let (reporter, mut reports) = reports();
-    let running = RunningServer::start(server_that_tells_its_threads(reporter, |next| {
+    let running = RunningServer::start(server_that_reports_its_threads(reporter, |next| {
         ThreadingMixIn::new(next).keep_alive(LIMIT * 2)
     }));
     let thread = thread_of_a_request(&running);

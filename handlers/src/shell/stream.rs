@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_has_ended_its_side_is_ready_and_one_that_only_says_nothing_is_closed() {
+    fn a_client_that_has_ended_its_side_is_ready_and_one_that_only_sends_nothing_is_closed() {
         for sent in ["", "recv_read"] {
             let client = MockStream::new().chunk("echo a").chunk(sent);
             let recording = converse(Framing::Ready, client.clone());

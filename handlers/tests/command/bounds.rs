@@ -114,7 +114,7 @@ fn a_client_that_stops_in_the_middle_is_closed_after_the_progress_timeout() {
 }
 
 #[test]
-fn a_client_that_has_always_more_to_say_is_closed_at_the_end_of_its_lifetime() {
+fn a_client_that_always_sends_more_is_closed_at_the_end_of_its_lifetime() {
     for mixin in ["threading", "forking", "pool", "none"] {
         let options = ["--lifetime", "0.2", "--mixin", mixin];
         let mut served = Served::start("upper-loop", LOOPBACK, &options);

@@ -105,7 +105,7 @@ fn a_port_that_is_for_root_is_bound_before() {
 }
 
 #[test]
-fn a_program_that_is_not_root_says_so_and_binds_nothing() {
+fn a_program_that_is_not_root_prints_an_error_and_binds_nothing() {
     if !is_superuser() {
         let output = socketserver(&["serve", "echo", "--user", "65534:65534"])
             .output()

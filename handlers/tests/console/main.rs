@@ -117,7 +117,7 @@ fn pages() -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_console_block_is_run_or_says_why_not() {
+fn every_console_block_is_run_or_has_a_reason_against_it() {
     for path in pages() {
         let page = read(&path);
         let is_run = page.sections.iter().any(|it| !it.blocks.is_empty());

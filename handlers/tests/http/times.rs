@@ -60,7 +60,7 @@ fn a_slow_head_is_refused_with_408_under_threads_and_a_reactor() {
 }
 
 #[test]
-fn a_body_that_stands_still_is_refused_with_408_under_threads_and_a_reactor() {
+fn a_body_that_makes_no_progress_is_refused_with_408_under_threads_and_a_reactor() {
     let limits = HttpLimits::default().with_progress_time(SHORT);
     with_both_mix_ins(limits, Deadlines::none(), |mut client| {
         client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab");

@@ -102,7 +102,7 @@ fn of_two_sessions_that_write_one_name_one_is_refused() {
 }
 
 #[test]
-fn a_client_that_stands_still_is_ended_and_its_bytes_are_kept() {
+fn a_client_that_makes_no_progress_is_ended_and_its_bytes_are_kept() {
     let site = Site::new();
     let content = content(3_000_000);
     fs::write(site.home("big"), &content).unwrap();
