@@ -30,7 +30,7 @@ impl RequestHandler for Table {
                     Some(value) => value.clone(),
                     None => "not set".to_owned(),
                 },
-                _ => "say: set KEY VALUE, or: get KEY".to_owned(),
+                _ => "usage: set KEY VALUE, or: get KEY".to_owned(),
             };
             writeln!(request, "{answer}")?;
         }

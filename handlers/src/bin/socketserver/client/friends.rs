@@ -167,7 +167,7 @@ mod tests {
                     let refused = std::io::ErrorKind::ConnectionRefused;
                     return Err(std::io::Error::from(refused).into());
                 }
-                Ok(format!("you said {message}").into_bytes())
+                Ok(format!("you sent {message}").into_bytes())
             })
         });
         (sent, String::from_utf8(output).unwrap(), result)
@@ -183,9 +183,9 @@ mod tests {
             "udp://127.0.0.1:2 hello",
         ];
         assert_eq!(sent, expected);
-        let expected = "from udp://127.0.0.1:1: you said hi\n\
-             from udp://127.0.0.1:1: you said 你好\n\
-             from udp://127.0.0.1:2: you said hello\n";
+        let expected = "from udp://127.0.0.1:1: you sent hi\n\
+             from udp://127.0.0.1:1: you sent 你好\n\
+             from udp://127.0.0.1:2: you sent hello\n";
         assert_eq!(shown, expected);
     }
 

@@ -47,7 +47,7 @@ pub struct BoundOptions {
     #[arg(long, value_name = "SECONDS", value_parser = patience)]
     idle_timeout: Option<Patience>,
 
-    /// How long a message or an answer may stand still, in seconds; it has no other bound then
+    /// How long a message or an answer may make no progress, in seconds; it has no other bound then
     ///
     /// For large files and slow networks: a connection is closed if for so long no byte of the
     /// message or the answer under way has moved. Without this option each message, and each
