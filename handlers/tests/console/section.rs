@@ -121,7 +121,8 @@ fn missing(section: &Section) -> Option<(usize, String)> {
 }
 
 fn programs_of(block: &Block) -> Vec<String> {
-    let mut programs = block.needs.clone();
+    let mut programs = vec!["bash".to_owned(), "setsid".to_owned()];
+    programs.extend(block.needs.iter().cloned());
     if block.text.contains("python3 ") {
         programs.push("python3".to_owned());
     }
