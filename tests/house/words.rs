@@ -31,7 +31,10 @@ pub fn banned_words(file: &str, source: &str) -> Vec<String> {
 pub fn banned_names(file: &str, source: &str) -> Vec<String> {
     let name = |line: &str| {
         let line = line.trim_start();
-        let name = line.strip_prefix("pub ").unwrap_or(line).strip_prefix("fn ")?;
+        let name = line
+            .strip_prefix("pub ")
+            .unwrap_or(line)
+            .strip_prefix("fn ")?;
         let end = name.find(|c: char| !c.is_alphanumeric() && c != '_')?;
         let is_sentence = name[..end].matches('_').count() >= 2;
         let is_banned = name[..end].split('_').any(|word| BANNED.contains(&word));
