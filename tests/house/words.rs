@@ -2,7 +2,8 @@
 
 use support::words::BANNED;
 
-/// Two words in a row that comments do not use either. A password, and a number of words, are as good as any.
+/// Two words in a row that comments do not use either. A password, and a number of words, are as
+/// good as any.
 const BANNED_PAIRS: &[(&str, &str)] = &[("the", "word"), ("a", "word")];
 
 /// The banned words in the comments of a source file. Code in comments is not looked at.
