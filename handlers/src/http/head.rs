@@ -9,6 +9,7 @@ use ::http::request::Parts;
 use ::http::{Method, Request, StatusCode, Version};
 use bytes::Bytes;
 use httparse::{Error, Status};
+use memchr::{memchr, memchr2_iter};
 
 use super::limits::{HttpLimits, MAX_HEADERS};
 use super::refusal::Refusal;
@@ -38,7 +39,7 @@ pub(super) enum BodyLength {
 /// A line feed without a carriage return ends a line here, so that such a head is refused at once.
 pub(super) fn end(bytes: &[u8]) -> Option<usize> {
     let mut line = leading_lines(bytes);
-    while let Some(length) = bytes[line..].iter().position(|byte| *byte == b'\n') {
+    while let Some(length) = memchr(b'\n', &bytes[line..]) {
         if matches!(&bytes[line..line + length], b"" | b"\r") {
             return Some(line + length + 1);
         }
@@ -58,7 +59,7 @@ pub(super) fn begins_wrong(bytes: &[u8]) -> bool {
 /// The request line of a head, without its end; empty if the line has not arrived whole.
 pub(super) fn request_line(bytes: &[u8]) -> &[u8] {
     let bytes = &bytes[leading_lines(bytes)..];
-    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+    let end = memchr(b'\n', bytes).unwrap_or(0);
     let line = &bytes[..end];
     line.strip_suffix(b"\r").unwrap_or(line)
 }
@@ -94,12 +95,32 @@ pub(super) fn parse(bytes: &Bytes, limits: &HttpLimits) -> Result<Head, Refusal>
     *request.uri_mut() = target::parse(request.method(), bytes.slice_ref(path.as_bytes()))?;
     let all = request.headers_mut();
     all.reserve(parsed.headers.len());
+    let mut has = Has::default();
     for header in parsed.headers.iter() {
         let (name, value) = header_of(header, bytes)?;
+        has.note(&name);
         all.append(name, value);
     }
     let (parts, ()) = request.into_parts();
-    Head::new(parts)
+    Head::new(parts, has)
+}
+
+/// Which of the headers are there that the conversation depends on. Most requests have one of them,
+/// and a look for each costs more than all else that is done with the headers.
+#[derive(Debug, Clone, Copy, Default)]
+struct Has {
+    connection: bool,
+    expect: bool,
+    /// `Content-Length` or `Transfer-Encoding`.
+    length: bool,
+}
+
+impl Has {
+    fn note(&mut self, name: &HeaderName) {
+        self.connection |= *name == CONNECTION;
+        self.expect |= *name == EXPECT;
+        self.length |= *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING;
+    }
 }
 
 /// Parses the headers behind a chunked body.
@@ -121,16 +142,23 @@ pub(super) fn parse_trailers(bytes: &Bytes, limits: &HttpLimits) -> Result<Heade
 }
 
 impl Head {
-    fn new(mut parts: Parts) -> Result<Self, Refusal> {
+    fn new(mut parts: Parts, has: Has) -> Result<Self, Refusal> {
         check_host(&mut parts)?;
         let is_10 = parts.version == Version::HTTP_10;
-        let length = body_length(&parts.headers, is_10)?;
-        let closes = has_token(&parts.headers, &CONNECTION, "close");
+        let length = match has.length {
+            true => body_length(&parts.headers, is_10)?,
+            false => BodyLength::Known(0),
+        };
+        let closes = has.connection && has_token(&parts.headers, &CONNECTION, "close");
         let keeps_alive = match is_10 {
-            true => !closes && has_token(&parts.headers, &CONNECTION, "keep-alive"),
+            true => {
+                let wants = has.connection && has_token(&parts.headers, &CONNECTION, "keep-alive");
+                wants && !closes
+            }
             false => !closes,
         };
-        let expects_continue = match parts.headers.get(EXPECT) {
+        let expectation = has.expect.then(|| parts.headers.get(EXPECT)).flatten();
+        let expects_continue = match expectation {
             // A client of HTTP/1.0 does not know the answer.
             None => false,
             Some(_) if is_10 => false,
@@ -171,14 +199,14 @@ fn leading_lines(bytes: &[u8]) -> usize {
 
 /// Refuses a carriage return or a line feed without the other: readers differ on what those mean.
 fn check_line_ends(bytes: &[u8]) -> Result<(), Refusal> {
-    let mut previous = 0;
-    for &byte in bytes {
-        if (byte == b'\n') != (previous == b'\r') {
-            return Err(Refusal::bad("A line does not end with CR and LF."));
-        }
-        previous = byte;
+    let is_alone = |end: usize| match bytes[end] {
+        b'\r' => bytes.get(end + 1) != Some(&b'\n'),
+        _ => end == 0 || bytes[end - 1] != b'\r',
+    };
+    match memchr2_iter(b'\r', b'\n', bytes).any(is_alone) {
+        true => Err(Refusal::bad("A line does not end with CR and LF.")),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// The refusal of a head that does not end within the limit.

@@ -48,6 +48,7 @@
 mod access_log;
 mod body_error;
 mod body_writer;
+mod date;
 mod exchange;
 mod files;
 mod handler;

@@ -1,13 +1,13 @@
 //! The sending of a response.
 
 use std::io::{self, ErrorKind, Write};
-use std::time::SystemTime;
 
-use ::http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use ::http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING};
 use ::http::{Response, StatusCode};
 use socketserver::{ExchangeHandler, StreamRequest};
 
 use super::body_writer::{BodyWriter, Ending};
+use super::date::with_date;
 use super::head::has_token;
 use super::response_body::{Kind, ResponseBody};
 
@@ -45,8 +45,8 @@ pub(super) fn begin(
     response: Response<ResponseBody>,
 ) -> io::Result<Begun> {
     let is_upgrade = response.body().is_upgrade();
-    let (mut parts, ResponseBody(kind)) = response.into_parts();
-    let (status, headers) = (parts.status, &mut parts.headers);
+    let (parts, ResponseBody(kind)) = response.into_parts();
+    let (status, headers) = (parts.status, &parts.headers);
     let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
     let hands_on = is_switch || asked.is_connect && status.is_success();
     if hands_on != is_upgrade || status.is_informational() && !is_switch {
@@ -61,13 +61,10 @@ pub(super) fn begin(
         || has_token(headers, &CONNECTION, "close")
         || has_body && ending == Some(Ending::Close)
         || connection.server().is_draining();
-    for own in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
-        headers.remove(own);
-    }
     let mut head = Vec::with_capacity(HEAD);
-    write_status_and_headers(&mut head, status, headers)?;
+    write_status_and_headers(&mut head, status, headers);
     match ending {
-        Some(Ending::After(length)) => write!(head, "content-length: {length}\r\n")?,
+        Some(Ending::After(length)) => write_length(&mut head, length),
         Some(Ending::LastChunk) => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Some(Ending::Close) | None => {}
     }
@@ -172,25 +169,59 @@ fn has_no_body(status: StatusCode) -> bool {
     status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
 }
 
-fn write_status_and_headers(
-    head: &mut Vec<u8>,
-    status: StatusCode,
-    headers: &HeaderMap,
-) -> io::Result<()> {
+fn write_status_and_headers(head: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap) {
     let reason = status.canonical_reason().unwrap_or_default();
-    write!(head, "HTTP/1.1 {} {reason}\r\n", status.as_str())?;
-    if !headers.contains_key(DATE) {
-        let now = httpdate::HttpDate::from(SystemTime::now());
-        write!(head, "date: {now}\r\n")?;
+    for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
+        head.extend_from_slice(part.as_bytes());
     }
+    let mut has_date = false;
     for (name, value) in headers {
-        write_header(head, name.as_str(), value);
+        // These are the server's own.
+        if [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
+            continue;
+        }
+        has_date |= *name == DATE;
+        write_header(head, name.as_str(), value.as_bytes());
     }
-    Ok(())
+    if !has_date {
+        with_date(|date| write_header(head, DATE.as_str(), date));
+    }
 }
 
-fn write_header(head: &mut Vec<u8>, name: &str, value: &HeaderValue) {
-    for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+fn write_header(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         head.extend_from_slice(part);
+    }
+}
+
+/// Writes the header `Content-Length`. The digits are written here, because the machinery of
+/// `write!` costs more than all other headers of a short response together.
+fn write_length(head: &mut Vec<u8>, length: u64) {
+    const MOST_DIGITS: usize = 20;
+    let mut digits = [0; MOST_DIGITS];
+    let mut begin = MOST_DIGITS;
+    let mut rest = length;
+    loop {
+        begin -= 1;
+        digits[begin] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    write_header(head, CONTENT_LENGTH.as_str(), &digits[begin..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_written_in_decimal_digits() {
+        for length in [0, 7, 10, 1024, u64::MAX] {
+            let mut head = Vec::new();
+            write_length(&mut head, length);
+            assert_eq!(head, format!("content-length: {length}\r\n").into_bytes());
+        }
     }
 }

@@ -3,6 +3,7 @@
 use ::http::uri::{Authority, Scheme, Uri};
 use ::http::{Method, StatusCode};
 use bytes::Bytes;
+use memchr::memchr;
 
 use super::refusal::Refusal;
 
@@ -52,7 +53,7 @@ pub(super) fn parse(method: &Method, target: Bytes) -> Result<Uri, Refusal> {
 ///
 /// The refusal of a value that is no host with an optional port.
 pub(super) fn parse_host(value: &[u8]) -> Result<(), Refusal> {
-    if value.is_empty() {
+    if value.is_empty() || is_usual_host(value) {
         return Ok(());
     }
     let host = Authority::try_from(value)
@@ -89,6 +90,19 @@ fn check_authority(authority: &Authority) -> Result<(), Refusal> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Whether a host is a name or an IPv4 address, with a port or without, of nothing but letters,
+/// digits, dots and hyphens: nearly every host, for which the parser of URIs is not needed.
+fn is_usual_host(value: &[u8]) -> bool {
+    let (name, port) = match memchr(b':', value) {
+        Some(colon) => (&value[..colon], Some(&value[colon + 1..])),
+        None => (value, None),
+    };
+    let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    !name.is_empty()
+        && name.iter().all(is_of_name)
+        && port.is_none_or(|port| str::from_utf8(port).is_ok_and(is_port))
 }
 
 /// Whether a text is a port in digits: a number may have a sign, and a port has none.
@@ -155,6 +169,20 @@ mod tests {
             "", "a", "a:", "a:b", ":80", "u@a:80", "/", "*", "a:80/", "a:99999",
         ] {
             assert!(!accepts(Method::CONNECT, target), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_usual_host_is_one_for_the_parser_of_uris_too() {
+        for host in ["a", "A-1.b", "127.0.0.1:80", "a:8080", "-", ".", "a."] {
+            assert!(is_usual_host(host.as_bytes()), "{host}");
+            let authority = Authority::try_from(host).unwrap();
+            assert!(check_authority(&authority).is_ok(), "{host}");
+        }
+        for host in [
+            "", ":80", "a:", "a:b", "a:99999", "a:+80", "a_b", "a@b", "[::1]", "a:1:2",
+        ] {
+            assert!(!is_usual_host(host.as_bytes()), "{host}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
@@ -12,9 +13,19 @@ use rustix::io::Errno;
 const TRIES: usize = 16;
 
 /// The directory whose files are served.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Root {
     path: PathBuf,
+    /// The directory that was at the path when somebody looked last.
+    last: Mutex<Arc<Directory>>,
+}
+
+/// An open directory, and what distinguishes the directory from all others while it is open.
+#[derive(Debug)]
+struct Directory {
+    fd: OwnedFd,
+    device: u64,
+    inode: u64,
 }
 
 /// What is at a path.
@@ -27,7 +38,7 @@ pub(super) enum Found {
 }
 
 impl Root {
-    /// The directory at `path`, which is opened anew for each file: a build that replaces the
+    /// The directory at `path`, which is looked up anew for each file: a build that replaces the
     /// directory is served.
     ///
     /// # Errors
@@ -35,7 +46,8 @@ impl Root {
     /// If there is no such directory, or the system has no openat2(2).
     pub(super) fn new(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
-        let root = Self { path };
+        let last = Mutex::new(Arc::new(Directory::open(&path)?));
+        let root = Self { path, last };
         root.look(Path::new("."))?;
         Ok(root)
     }
@@ -67,12 +79,25 @@ impl Root {
         self.open_with(path, OFlags::PATH)?.metadata()
     }
 
+    /// The directory that is at the path now. A look at the path costs a fifth of an open and a
+    /// close. The number of an open directory is no other's.
+    fn present(&self) -> io::Result<Arc<Directory>> {
+        let stat = rustix::fs::stat(&self.path)?;
+        // A forked child may find a lock that nobody will release.
+        let Ok(mut last) = self.last.try_lock() else {
+            return Ok(Arc::new(Directory::open(&self.path)?));
+        };
+        if (last.device, last.inode) != (stat.st_dev, stat.st_ino) {
+            *last = Arc::new(Directory::open(&self.path)?);
+        }
+        Ok(last.clone())
+    }
+
     fn open_with(&self, path: &Path, flags: OFlags) -> io::Result<File> {
-        let of_directory = OFlags::PATH | OFlags::DIRECTORY;
-        let root = rustix::fs::open(&self.path, of_directory | OFlags::CLOEXEC, Mode::empty())?;
+        let root = self.present()?;
         let flags = flags | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let open = || openat2(&root, path, flags, Mode::empty(), resolve);
+        let open = || openat2(&root.fd, path, flags, Mode::empty(), resolve);
         for _ in 1..TRIES {
             match open() {
                 Err(Errno::AGAIN) => {}
@@ -80,6 +105,19 @@ impl Root {
             }
         }
         Ok(open()?.into())
+    }
+}
+
+impl Directory {
+    fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&fd)?;
+        Ok(Self {
+            fd,
+            device: stat.st_dev,
+            inode: stat.st_ino,
+        })
     }
 }
 
