@@ -6,6 +6,8 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
+use support::certificates::Authority;
+
 use crate::served::{SAFETY_NET, Served, socketserver};
 
 /// A server of a new directory with a file `a.txt`, and the directory.
@@ -191,5 +193,60 @@ fn a_large_file_may_take_longer_than_the_idle_timeout() {
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).unwrap();
     assert!(rest.ends_with(&content[..10_000]) && rest.len() > 19_999_000);
+    served.stop();
+}
+
+#[test]
+fn curl_is_served_over_tls_with_each_mix_in() {
+    let authority = Authority::new();
+    let identity = authority.server(&["localhost", "127.0.0.1"]);
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let file = text(&authority.file());
+    let (certificate, key) = (text(&identity.certificate), text(&identity.key));
+    for mixin in ["reactor", "threading", "none", "forking", "pool"] {
+        let tls = ["--tls-cert", &certificate, "--tls-key", &key];
+        let (served, root) = serve(&[&tls[..], &["--mixin", mixin]].concat());
+        // More than one record, and more than a file that leaves with its head.
+        let content: Vec<u8> = (0..300_000_u32).map(|it| it.to_le_bytes()[0]).collect();
+        fs::write(root.path().join("large.bin"), &content).unwrap();
+        let url = |name: &str| format!("https://{}/{name}", served.address());
+        let (small, large) = (url("a.txt"), url("large.bin"));
+        let arguments = ["-sS", "--max-time", "60", "--cacert", &file];
+        let connects = ["-w", "%{num_connects}", &small, &small];
+        let Some((status, output)) = client("curl", &[&arguments[..], &connects].concat()) else {
+            return;
+        };
+        // Both requests are on one connection.
+        let output = String::from_utf8(output).unwrap();
+        assert_eq!(output, "content1content0", "{mixin}");
+        assert_eq!(status, Some(0), "{mixin}");
+        let part = ["-r", "1000-", &large];
+        let (status, output) = client("curl", &[&arguments[..], &part].concat()).unwrap();
+        assert_eq!(status, Some(0), "{mixin}");
+        assert!(output == content[1000..], "{mixin}: {}", output.len());
+        served.stop();
+    }
+}
+
+#[test]
+fn curl_is_refused_whose_authority_has_not_signed_the_certificate() {
+    let [authority, other] = [Authority::new(), Authority::new()];
+    let identity = authority.server(&["127.0.0.1"]);
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let (certificate, key) = (text(&identity.certificate), text(&identity.key));
+    let (served, _root) = serve(&["--tls-cert", &certificate, "--tls-key", &key]);
+    let url = format!("https://{}/a.txt", served.address());
+    let arguments = [
+        "-sS",
+        "--max-time",
+        "60",
+        "--cacert",
+        &text(&other.file()),
+        &url,
+    ];
+    // 60: the certificate of the peer cannot be verified.
+    if let Some((status, output)) = client("curl", &arguments) {
+        assert_eq!((status, output), (Some(60), Vec::new()));
+    }
     served.stop();
 }
