@@ -5,25 +5,21 @@
 mod figures;
 mod goals;
 mod loads;
-mod machine;
-mod measurement;
 mod options;
 mod pages;
-mod process;
-mod report;
 mod servers;
 
 use std::io;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use fastrand::Rng;
+use measuring::{Circumstances, Measurement, Report, ServerProcess, fitting_connections};
 
-use crate::machine::Circumstances;
-use crate::measurement::Bench;
+use crate::figures::Figure;
+use crate::loads::{Load, Sizes};
 use crate::options::Options;
-use crate::report::Report;
 use crate::servers::{Server, go};
 
 fn main() -> ExitCode {
@@ -44,65 +40,90 @@ fn main() -> ExitCode {
 /// Measures, and prints the tables. False if a slice of a load has failed.
 fn measure(options: &Options) -> io::Result<bool> {
     let mut sizes = options.sizes();
-    let fitting = machine::fitting_connections(sizes.idle)?;
+    let fitting = fitting_connections(sizes.idle)?;
     if fitting < sizes.idle {
         let idle = sizes.idle;
         eprintln!("{fitting} idle connections in place of {idle}: see `ulimit -Hn`");
         sizes.idle = fitting;
     }
-    if let Some(nice) = options.nice {
-        rustix::process::setpriority_process(None, nice)
-            .map_err(|error| io::Error::other(format!("cannot set the nice value: {error}")))?;
-    }
+    options.measuring.set_nice_value()?;
     let servers = options.servers();
-    let mut skipped = Vec::new();
+    let mut present = servers.clone();
     if servers.contains(&Server::Go) && !go::build()? {
         eprintln!("Go is skipped: there is no command `go`");
-        skipped.push(Server::Go);
+        present.retain(|server| *server != Server::Go);
     }
-    let mut present = servers.clone();
-    present.retain(|server| !skipped.contains(server));
 
-    let mut circumstances = Circumstances {
-        date: machine::date(),
-        cores: machine::cores(),
-        load_at_start: machine::load_average()?,
-        load_at_end: String::new(),
-        rounds: sizes.rounds,
-        slice_ms: sizes.slice.as_millis(),
-        seed: options.seed,
-    };
-    let mut bench = Bench {
-        sizes: sizes.clone(),
-        tokio_workers: options.tokio_workers,
-        rng: Rng::with_seed(options.seed),
-    };
+    let (rounds, slice, seed) = (
+        sizes.rounds,
+        sizes.slice.as_millis(),
+        options.measuring.seed,
+    );
+    let how = format!("rounds: {rounds}, slices of {slice} ms, seed {seed}");
+    let mut circumstances = Circumstances::begin(how)?;
+    let mut rng = Rng::with_seed(seed);
     let mut measurements = Vec::new();
     for load in options.loads() {
         let start = Instant::now();
-        measurements.push(bench.measure(load, &present)?);
-        eprintln!(
-            "{}: measured in {:.1?}",
-            load.title(&sizes),
-            start.elapsed()
-        );
+        let able = |servers: &[Server]| {
+            let able = servers.iter().filter(|it| load.servers().contains(it));
+            Vec::from_iter(able.copied())
+        };
+        let measured = able(&present);
+        let mut measurement =
+            measure_load(load, &measured, &sizes, options.tokio_workers, &mut rng)?;
+        let skipped = able(&servers).into_iter();
+        let skipped = skipped.filter(|server| !measured.contains(server));
+        measurement.skipped = skipped.map(Server::title).collect();
+        let elapsed = start.elapsed();
+        eprintln!("{}: measured in {elapsed:.1?}", measurement.load);
+        measurements.push(measurement);
     }
-    circumstances.load_at_end = machine::load_average()?;
+    circumstances.end()?;
 
-    let failures = Vec::from_iter(measurements.iter().flat_map(|it| it.failures.clone()));
     let report = Report {
         circumstances,
-        sizes,
-        servers,
-        skipped,
+        servers: servers.into_iter().map(Server::title).collect(),
         measurements,
+        goals: goals::goals(&sizes),
     };
     println!("{}", report.full());
-    for failure in &failures {
+    for failure in report.failures() {
         eprintln!("failed: {failure}");
     }
     if options.write {
-        pages::write(&report)?;
+        pages::write(&report, &sizes)?;
     }
-    Ok(failures.is_empty())
+    Ok(report.failures().next().is_none())
+}
+
+/// Measures the servers under a load, in turn.
+fn measure_load(
+    load: Load,
+    servers: &[Server],
+    sizes: &Sizes,
+    tokio_workers: usize,
+    rng: &mut Rng,
+) -> io::Result<Measurement<Figure>> {
+    let start = |server: Server| ServerProcess::start(&mut server.command(tokio_workers)?);
+    let mut processes = match load.needs_new_server() {
+        true => Vec::new(),
+        false => servers
+            .iter()
+            .map(|&server| start(server))
+            .collect::<io::Result<_>>()?,
+    };
+    let slice = |index: usize, rng: &mut Rng| {
+        let server = servers[index];
+        let Some(process) = processes.get_mut(index) else {
+            return load.run(server, &mut start(server)?, sizes, rng);
+        };
+        let sample = load.run(server, process, sizes, rng);
+        // The server closes the connections of this slice before another server is measured.
+        process.settle(Duration::from_secs(1))?;
+        sample
+    };
+    let titles = Vec::from_iter(servers.iter().copied().map(Server::title));
+    let (title, rounds) = (load.title(sizes), load.rounds(sizes));
+    Ok(measuring::measure(title, &titles, rounds, rng, slice))
 }

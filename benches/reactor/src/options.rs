@@ -1,8 +1,7 @@
 //! The command line.
 
-use std::time::Duration;
-
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use measuring::MeasuringOptions;
 
 use crate::loads::{Load, Sizes};
 use crate::servers::Server;
@@ -22,26 +21,8 @@ pub struct Options {
     #[arg(long, value_name = "NAME", num_args = 1.., value_enum)]
     server: Vec<Server>,
 
-    /// Rounds of the loads with short slices; loads with long slices have half as many [default: 9]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=99))]
-    rounds: Option<u32>,
-
-    /// The measured time of a slice, in milliseconds [default: 400]
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=5000))]
-    slice_ms: Option<u64>,
-
-    /// Tiny sizes, to see that everything works: the figures mean nothing
-    #[arg(long)]
-    quick: bool,
-
-    /// Seed of the orders and of the lines that make handlers wait
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-
-    /// Nice value of the load generator and the servers; less than 0 needs CAP_SYS_NICE
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    #[arg(value_parser = clap::value_parser!(i32).range(-20..=19))]
-    pub nice: Option<i32>,
+    #[command(flatten)]
+    pub measuring: MeasuringOptions,
 
     /// Worker threads of tokio's runtime
     #[arg(long, value_name = "N", default_value_t = 2)]
@@ -55,37 +36,31 @@ pub struct Options {
 
 impl Options {
     pub fn loads(&self) -> Vec<Load> {
-        chosen(&self.load)
+        MeasuringOptions::chosen(&self.load)
     }
 
     pub fn servers(&self) -> Vec<Server> {
-        chosen(&self.server)
+        MeasuringOptions::chosen(&self.server)
     }
 
     pub fn sizes(&self) -> Sizes {
-        let mut sizes = if self.quick {
+        let sizes = if self.measuring.quick {
             Sizes::QUICK
         } else {
             Sizes::FULL
         };
-        if let Some(rounds) = self.rounds {
-            sizes.rounds = rounds as usize;
+        Sizes {
+            rounds: self.measuring.rounds(sizes.rounds),
+            slice: self.measuring.slice(sizes.slice),
+            ..sizes
         }
-        if let Some(milliseconds) = self.slice_ms {
-            sizes.slice = Duration::from_millis(milliseconds);
-        }
-        sizes
     }
-}
-
-/// In the order of the table; all of them if none is given.
-fn chosen<T: ValueEnum + Copy + PartialEq>(given: &[T]) -> Vec<T> {
-    let all = T::value_variants().iter().copied();
-    Vec::from_iter(all.filter(|it| given.is_empty() || given.contains(it)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn parse(arguments: &str) -> Result<Options, clap::Error> {

@@ -1,11 +1,9 @@
-//! Clients of a server, and the wait for many of them.
+//! Clients of a server.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use socket2::SockRef;
 
 /// The length of an ordinary line, its end included.
@@ -57,38 +55,4 @@ pub fn check(line: &[u8], answer: &[u8]) -> io::Result<()> {
     }
     let text = String::from_utf8_lossy(answer);
     Err(io::Error::other(format!("{text:?} is no answer")))
-}
-
-/// Returns the clients that can be read.
-#[derive(Debug)]
-pub struct Poller {
-    epoll: Epoll,
-    events: Vec<EpollEvent>,
-}
-
-impl Poller {
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            events: vec![EpollEvent::empty(); 1024],
-        })
-    }
-
-    pub fn add(&self, client: &impl AsFd, index: usize) -> io::Result<()> {
-        let event = EpollEvent::new(EpollFlags::EPOLLIN, index as u64);
-        Ok(self.epoll.add(client, event)?)
-    }
-
-    pub fn add_all(&self, clients: &[TcpStream]) -> io::Result<()> {
-        let mut clients = clients.iter().enumerate();
-        clients.try_for_each(|(index, client)| self.add(client, index))
-    }
-
-    /// Waits, and returns the indices of those that are ready: none after `longest`, in
-    /// milliseconds.
-    pub fn wait(&mut self, longest: u16) -> io::Result<impl Iterator<Item = usize>> {
-        let count = self.epoll.wait(&mut self.events, longest)?;
-        let index = |event: &EpollEvent| event.data() as usize;
-        Ok(self.events[..count].iter().map(index))
-    }
 }

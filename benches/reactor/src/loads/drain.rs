@@ -5,9 +5,10 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use measuring::ServerProcess;
+
 use crate::figures::{Figure, Sample};
 use crate::loads::clients::{LINE, check, connect, connect_all, line};
-use crate::process::ServerProcess;
 
 pub fn run(server: &mut ServerProcess, idle: usize) -> io::Result<Sample> {
     let mut idle = connect_all(server.address(), idle)?;

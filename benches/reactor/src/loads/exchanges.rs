@@ -3,9 +3,10 @@
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use crate::figures::{Figure, Sample, microseconds, percentile};
-use crate::loads::clients::{LINE, LINE_LENGTH, LONGEST_ANSWER, Poller, check, connect_all};
-use crate::process::ServerProcess;
+use measuring::{Poller, ServerProcess, microseconds, percentile};
+
+use crate::figures::{Figure, Sample};
+use crate::loads::clients::{LINE, LINE_LENGTH, LONGEST_ANSWER, check, connect_all};
 
 pub fn run(server: &ServerProcess, connections: usize, time: Duration) -> io::Result<Sample> {
     let mut clients = connect_all(server.address(), connections)?;

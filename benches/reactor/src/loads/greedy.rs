@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use measuring::{ServerProcess, percentile};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
-use crate::figures::{Figure, Sample, percentile};
+use crate::figures::{Figure, Sample};
 use crate::loads::Sizes;
 use crate::loads::clients::{connect, connect_all, exchange};
-use crate::process::ServerProcess;
 
 const GREEDY_LINE: &[u8; 8] = b"aaaaaaa\n";
 

@@ -3,9 +3,10 @@
 use std::io;
 use std::time::Duration;
 
+use measuring::ServerProcess;
+
 use crate::figures::{Figure, Sample};
 use crate::loads::clients::{LINE, connect, connect_all, exchange};
-use crate::process::ServerProcess;
 
 pub fn run(server: &ServerProcess, connections: usize) -> io::Result<Sample> {
     // The first one makes what the server makes once.

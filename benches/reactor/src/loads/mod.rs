@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use fastrand::Rng;
+use measuring::{ServerProcess, grouped};
 
 use crate::figures::Sample;
 use crate::loads::paced::Pace;
-use crate::process::ServerProcess;
 use crate::servers::Server;
 
 /// A load under which servers are measured.
@@ -177,9 +177,10 @@ impl Load {
         }
     }
 
-    /// Does it once.
+    /// Does it once with a server of this kind.
     pub fn run(
         self,
+        kind: Server,
         server: &mut ServerProcess,
         sizes: &Sizes,
         rng: &mut Rng,
@@ -201,32 +202,12 @@ impl Load {
             Self::Waiting12000 => paced::run(server, &pace(high, b'W'), sizes, rng),
             Self::Slow => slow::run(server, sizes, rng),
             Self::Greedy => greedy::run(server, sizes),
-            Self::Idle if server.kind().has_thread_each() => {
+            Self::Idle if kind.has_thread_each() => {
                 idle::run(server, sizes.idle.min(MOST_IDLE_THREADS))
             }
             Self::Idle => idle::run(server, sizes.idle),
             Self::Drain => drain::run(server, sizes.drained),
             Self::Rest => rest::run(server, sizes.rest),
         }
-    }
-}
-
-/// The digits in groups of three.
-fn grouped(number: usize) -> String {
-    match number {
-        0..1000 => number.to_string(),
-        _ => format!("{},{:03}", grouped(number / 1000), number % 1000),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_are_in_groups_of_three() {
-        assert_eq!([7, 999].map(grouped), ["7", "999"]);
-        assert_eq!(grouped(1000), "1,000");
-        assert_eq!(grouped(12_034_056), "12,034,056");
     }
 }

@@ -1,18 +1,16 @@
 //! So many exchanges a second, whether the server keeps up or not; some of them make the handler
 //! wait.
 
-use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::time::{Duration, Instant};
+use std::net::TcpStream;
+use std::time::Duration;
 
 use fastrand::Rng;
-use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use measuring::{Outcome, PacedClients, ServerProcess, percentile};
 
-use crate::figures::{Figure, Sample, microseconds, percentile};
+use crate::figures::{Figure, Sample};
 use crate::loads::Sizes;
-use crate::loads::clients::{LINE, LINE_LENGTH, Poller, check, connect_all, line};
-use crate::process::ServerProcess;
+use crate::loads::clients::{LINE, LINE_LENGTH, check, connect_all, line};
 
 /// Of the exchanges, those that make the handler wait.
 const MARKED_PERCENT: u8 = 5;
@@ -25,20 +23,6 @@ pub struct Pace {
     pub rate: u32,
     /// The first byte of a line that makes the handler wait, if some do.
     pub marked: Option<u8>,
-}
-
-/// What came of it, after the warm-up.
-#[derive(Debug)]
-pub struct Outcome {
-    /// Of the exchanges that were not marked, from the moment when the pace wanted them to begin.
-    /// Those that had no answer in the end count with the time until then.
-    pub latencies: Vec<Duration>,
-    /// Answers a second, those of marked lines included.
-    pub rate: f64,
-    /// The server's processor time for each answer.
-    pub cpu: f64,
-    /// The threads of the server in the end.
-    pub threads: usize,
 }
 
 /// The load without lines that make the handler wait and with them; which is first is random.
@@ -85,14 +69,6 @@ pub fn sample(without: &mut Outcome, with: &mut Outcome) -> Sample {
     ])
 }
 
-/// One client of a paced load.
-struct Client {
-    /// When the exchange that is outstanding should have begun.
-    due: Instant,
-    is_marked: bool,
-    is_free: bool,
-}
-
 /// Does it for the warm-up and `time`.
 pub fn keep_pace(
     server: &ServerProcess,
@@ -101,86 +77,55 @@ pub fn keep_pace(
     time: Duration,
     rng: &mut Rng,
 ) -> io::Result<Outcome> {
-    let mut streams = connect_all(server.address(), pace.connections)?;
-    let mut poller = Poller::new()?;
-    poller.add_all(&streams)?;
-    let interval = Duration::from_secs(1) / pace.rate;
-    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK)?;
-    let expiration = Expiration::Interval(TimeSpec::from_duration(interval));
-    timer.set(expiration, TimerSetTimeFlags::empty())?;
-    poller.add(&timer, pace.connections)?;
-
-    let start = Instant::now();
-    let measured = start + warm_up;
-    let end = measured + time;
-    let client = |_| Client {
-        due: start,
-        is_marked: false,
-        is_free: true,
+    let mut lines = Lines {
+        streams: connect_all(server.address(), pace.connections)?,
+        marked_line: pace.marked.map(line),
+        are_marked: vec![false; pace.connections],
+        rng,
     };
-    let mut clients = Vec::from_iter((0..pace.connections).map(client));
-    let mut free = VecDeque::from_iter(0..pace.connections);
-    let mut cpu_before = None;
-    let mut next = start;
-    let mut answers = 0;
-    let mut latencies = Vec::new();
-    let mut buffer = [0; 2 * LINE_LENGTH];
-    let marked_line = line(pace.marked.unwrap_or_default());
-    loop {
-        let now = Instant::now();
-        if now >= end {
-            break;
-        }
-        if now >= measured && cpu_before.is_none() {
-            cpu_before = Some(server.cpu_time()?);
-        }
-        while next <= now
-            && let Some(index) = free.pop_front()
-        {
-            let client = &mut clients[index];
-            client.due = next;
-            client.is_free = false;
-            client.is_marked = pace.marked.is_some() && rng.u8(0..100) < MARKED_PERCENT;
-            let line = if client.is_marked {
-                &marked_line
-            } else {
-                &LINE
-            };
-            streams[index].write_all(line)?;
-            next += interval;
-        }
-        for index in poller.wait(100)? {
-            let Some(client) = clients.get_mut(index) else {
-                timer.wait()?;
-                continue;
-            };
-            let count = streams[index].read(&mut buffer)?;
-            let line = if client.is_marked {
-                &marked_line
-            } else {
-                &LINE
-            };
-            check(line, &buffer[..count])?;
-            client.is_free = true;
-            free.push_back(index);
-            // Late answers count too, though the warm-up should have begun them.
-            if now < measured {
-                continue;
-            }
-            answers += 1;
-            if !client.is_marked {
-                latencies.push(client.due.elapsed());
-            }
+    let pace = measuring::Pace {
+        rate: pace.rate,
+        warm_up,
+        time,
+    };
+    pace.keep(server, &mut lines)
+}
+
+/// Clients that exchange lines, some of which are marked.
+struct Lines<'a> {
+    streams: Vec<TcpStream>,
+    marked_line: Option<[u8; LINE_LENGTH]>,
+    are_marked: Vec<bool>,
+    rng: &'a mut Rng,
+}
+
+impl Lines<'_> {
+    fn line(&self, index: usize) -> &[u8] {
+        match &self.marked_line {
+            Some(line) if self.are_marked[index] => line,
+            _ => &LINE,
         }
     }
-    let cpu = server.cpu_time()? - cpu_before.unwrap_or_default();
-    let threads = server.threads()?;
-    let unanswered = clients.iter().filter(|it| !it.is_free && !it.is_marked);
-    latencies.extend(unanswered.map(|client| end.saturating_duration_since(client.due)));
-    Ok(Outcome {
-        latencies,
-        rate: f64::from(answers) / time.as_secs_f64(),
-        cpu: microseconds(cpu) / f64::from(answers.max(1)),
-        threads,
-    })
+}
+
+impl PacedClients for Lines<'_> {
+    fn streams(&self) -> &[TcpStream] {
+        &self.streams
+    }
+
+    fn begin(&mut self, index: usize) -> io::Result<()> {
+        self.are_marked[index] = self.marked_line.is_some() && self.rng.u8(0..100) < MARKED_PERCENT;
+        (&self.streams[index]).write_all(self.line(index))
+    }
+
+    fn read(&mut self, index: usize) -> io::Result<bool> {
+        let mut buffer = [0; 2 * LINE_LENGTH];
+        let count = (&self.streams[index]).read(&mut buffer)?;
+        check(self.line(index), &buffer[..count])?;
+        Ok(true)
+    }
+
+    fn is_measured(&self, index: usize) -> bool {
+        !self.are_marked[index]
+    }
 }

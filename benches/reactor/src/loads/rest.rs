@@ -5,10 +5,11 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use crate::figures::{Figure, Sample, microseconds};
+use measuring::{ServerProcess, microseconds};
+
+use crate::figures::{Figure, Sample};
 use crate::loads::clients::connect_all;
 use crate::loads::exchanges;
-use crate::process::ServerProcess;
 
 pub const CONNECTIONS: usize = 100;
 

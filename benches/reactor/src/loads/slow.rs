@@ -8,12 +8,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use measuring::ServerProcess;
 
 use crate::figures::Sample;
 use crate::loads::Sizes;
 use crate::loads::clients::connect_all;
 use crate::loads::paced::{Pace, keep_pace, sample};
-use crate::process::ServerProcess;
 
 const ORDINARY: Pace = Pace {
     connections: 64,

@@ -5,12 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use measuring::{Poller, ServerProcess, microseconds, percentile};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 
-use crate::figures::{Figure, Sample, microseconds, percentile};
-use crate::loads::clients::{LINE, LINE_LENGTH, LONGEST_ANSWER, Poller, check};
-use crate::process::ServerProcess;
+use crate::figures::{Figure, Sample};
+use crate::loads::clients::{LINE, LINE_LENGTH, LONGEST_ANSWER, check};
 
 /// The port of a client that closes first stays taken for a minute, for this server and the
 /// client's address. There are 28,000.

@@ -5,9 +5,10 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
+use measuring::{announce, end_at_once};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::{ANY_PORT, announce, end_at_once};
+use super::ANY_PORT;
 
 pub fn serve() -> io::Result<()> {
     let listener = TcpListener::bind(ANY_PORT)?;

@@ -1,9 +1,8 @@
 //! Go's server, which is built if there is a Go toolchain.
 
 use std::env;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::PathBuf;
-use std::process::Command;
 
 /// Where [`build`] puts the program: beside this one.
 pub fn program() -> io::Result<PathBuf> {
@@ -12,16 +11,5 @@ pub fn program() -> io::Result<PathBuf> {
 
 /// Builds the program. False if there is no Go toolchain.
 pub fn build() -> io::Result<bool> {
-    let mut command = Command::new("go");
-    command.args(["build", "-o"]).arg(program()?).arg(".");
-    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/go"));
-    match command.output() {
-        Ok(output) if output.status.success() => Ok(true),
-        Ok(output) => {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            Err(io::Error::other(format!("go build: {}", errors.trim_end())))
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+    measuring::build_go(concat!(env!("CARGO_MANIFEST_DIR"), "/go"), &program()?)
 }

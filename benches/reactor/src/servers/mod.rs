@@ -9,8 +9,8 @@ mod ours;
 mod std_threads;
 mod tokio_tasks;
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub enum Server {
 }
 
 impl Server {
-    pub fn title(self) -> &'static str {
+    pub const fn title(self) -> &'static str {
         match self {
             Self::BareEpoll => "bare epoll",
             Self::StdThreads => "std, a thread each",
@@ -101,26 +101,6 @@ pub fn run(arguments: &[String]) -> Option<ExitCode> {
             ExitCode::FAILURE
         }
     })
-}
-
-/// Writes the address to the benchmark, and ends this process when the benchmark has ended, however
-/// that ends: then standard input ends. A byte on standard input is a request to stop.
-fn announce(address: SocketAddr, stop: impl Fn() + Send + 'static) -> io::Result<()> {
-    thread::spawn(move || {
-        let mut byte = [0];
-        while matches!(io::stdin().read(&mut byte), Ok(1)) {
-            stop();
-        }
-        std::process::exit(0);
-    });
-    let mut stdout = io::stdout();
-    writeln!(stdout, "{address}")?;
-    stdout.flush()
-}
-
-/// For servers that know no drain.
-fn end_at_once() {
-    std::process::exit(0);
 }
 
 /// Blocks if the line asks for it.

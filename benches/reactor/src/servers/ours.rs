@@ -3,13 +3,14 @@
 
 use std::io::{self, BufRead, Write};
 
+use measuring::announce;
 use socketserver::layer::DefaultStack;
 use socketserver::{
     Error, ExchangeHandler, HandlerResult, Limits, ReactorTcpServer, Server, StreamRequest,
     ThreadingTcpServer,
 };
 
-use super::{ANY_PORT, announce, block_for};
+use super::{ANY_PORT, block_for};
 
 pub fn serve_with_threads() -> io::Result<()> {
     serve(ThreadingTcpServer::bind(ANY_PORT, Upper::default))

@@ -4,7 +4,9 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use super::{ANY_PORT, announce, block_for, end_at_once};
+use measuring::{announce, end_at_once};
+
+use super::{ANY_PORT, block_for};
 
 pub fn serve() -> io::Result<()> {
     let listener = TcpListener::bind(ANY_PORT)?;

@@ -3,11 +3,12 @@
 use std::io;
 use std::thread;
 
+use measuring::{announce, end_at_once};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 
-use super::{ANY_PORT, WAIT, announce, end_at_once};
+use super::{ANY_PORT, WAIT};
 
 pub fn serve(workers: usize) -> io::Result<()> {
     let mut builder = Builder::new_multi_thread();

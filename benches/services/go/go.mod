@@ -1,0 +1,3 @@
+module services_bench
+
+go 1.19
