@@ -33,7 +33,8 @@
 //! [`FileHeader`] goes before a file, and detects errors of the transfer. [`password`] stores
 //! passwords.
 //!
-//! [`admission`] has a layer that refuses clients by their addresses, and at a rate. [`LoopLimit`] is a layer for services that answer every datagram: two of them, which a forged
+//! [`admission`] has a layer that refuses clients by their addresses, and at a rate.
+//! [`LoopLimit`] is a layer for services that answer every datagram: two of them, which a forged
 //! datagram makes answer each other, come to an end.
 //!
 //! # One read is one message

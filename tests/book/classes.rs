@@ -65,8 +65,8 @@ impl Diagram {
         self.edges.iter().any(|edge| edge.from == class)
     }
 
-    /// The row of each class: below every class that it derives from. A class that derives from none
-    /// is just above the first that derives from it.
+    /// The row of each class: below every class that it derives from. A class that derives from
+    /// none is just above the first that derives from it.
     fn rows(&self) -> Vec<Vec<usize>> {
         let mut rank = vec![0; self.classes.len()];
         for _ in &self.classes {

@@ -1,5 +1,5 @@
-//! The site that mdBook makes of the book has no dead links, and the front page of the crate reaches
-//! its chapters. Skipped where mdBook is not installed.
+//! The site that mdBook makes of the book has no dead links, and the front page of the crate
+//! reaches its chapters. Skipped where mdBook is not installed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -29,7 +29,7 @@ pub use program::{Program, ProgramError};
 /// # Over a stream
 ///
 /// The program has the socket itself, in blocking mode, so that its reads and writes cost what
-/// they cost without this handler. Where something stands between the program and the socket, the
+/// they cost without this handler. Where something is between the program and the socket, the
 /// program has one end of a socket pair, and the handler
 /// [relays](socketserver::StreamRequest::relay_to_end): a layer that changes the bytes, such as
 /// TLS; bytes that were read ahead, as behind the header of a proxy; deadlines for an idle client;
@@ -55,7 +55,9 @@ pub use program::{Program, ProgramError};
 /// | TCP | `PROTO=TCP`, `TCPREMOTEIP`, `TCPREMOTEPORT`, `TCPLOCALIP`, `TCPLOCALPORT` |
 /// | UDP | `PROTO=UDP`, `UDPREMOTEIP`, `UDPREMOTEPORT`, `UDPLOCALIP`, `UDPLOCALPORT` |
 /// | both | `REMOTE_ADDR`, `REMOTE_PORT`, as under systemd |
-/// | Unix sockets | `PROTO=IPC`, `IPCREMOTEPID`, `IPCREMOTEEUID`, `IPCREMOTEEGID`, `IPCLOCALPATH`, and `IPCREMOTEPATH`, `REMOTE_ADDR` for a client with a name |
+/// | Unix sockets | `PROTO=IPC`, `IPCLOCALPATH` |
+/// | its client | `IPCREMOTEPID`, `IPCREMOTEEUID`, `IPCREMOTEEGID` |
+/// | its client, if it has a name | `IPCREMOTEPATH`, `REMOTE_ADDR` |
 /// | TLS | `SSL_PROTOCOL`, `SSL_CIPHER`, `SSL_TLS_SNI_SERVERNAME`, `SSL_CLIENT_S_DN` |
 ///
 /// # The program's end

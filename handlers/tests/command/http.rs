@@ -229,7 +229,7 @@ fn curl_is_served_over_tls_with_each_mix_in() {
 }
 
 #[test]
-fn curl_is_refused_whose_authority_has_not_signed_the_certificate() {
+fn curl_gets_nothing_if_its_authority_has_not_signed_the_certificate() {
     let [authority, other] = [Authority::new(), Authority::new()];
     let identity = authority.server(&["127.0.0.1"]);
     let text = |path: &Path| path.to_str().unwrap().to_owned();
@@ -244,9 +244,10 @@ fn curl_is_refused_whose_authority_has_not_signed_the_certificate() {
         &text(&other.file()),
         &url,
     ];
-    // 60: the certificate of the peer cannot be verified.
     if let Some((status, output)) = client("curl", &arguments) {
-        assert_eq!((status, output), (Some(60), Vec::new()));
+        // The certificate is not verified, or no issuer of that name has signed it.
+        assert!(matches!(status, Some(35 | 60)), "{status:?}");
+        assert_eq!(output, b"");
     }
     served.stop();
 }

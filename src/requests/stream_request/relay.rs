@@ -42,8 +42,8 @@ impl StreamRequest {
     ///
     /// * Bytes that are buffered already go first, in both directions.
     /// * The end of one direction is passed on with shutdown(2), and the other direction goes on,
-    ///   unless the other side is gone in both directions (`POLLHUP`, `POLLERR`): then the relay has
-    ///   ended once the client has the last byte.
+    ///   unless the other side is gone in both directions (`POLLHUP`, `POLLERR`): then the relay
+    ///   has ended once the client has the last byte.
     /// * A side that does not take its bytes holds back the other. At most 16 KiB wait for a side.
     /// * A failure of one side shuts both down, and is the error.
     /// * A server that stops ends a relay in which nothing has moved for a quarter of a second, and

@@ -15,8 +15,8 @@
 //!   second and ended a program that was still stopping.
 //!
 //! Imports run one way: `command_line`; `trace`, `exec`; `serve`, `client`; `registry`; the options
-//! and rules that they share; `passed_sockets`, `privileges`; `failure`; `url`, `mix_in`, `amounts`,
-//! `service_manager`, `standard_error`; `fork_gate`.
+//! and rules that they share; `passed_sockets`, `privileges`; `failure`; `url`, `mix_in`,
+//! `amounts`, `service_manager`, `standard_error`; `fork_gate`.
 
 mod amounts;
 mod auth_options;

@@ -77,8 +77,8 @@ struct Served {
 impl StaticFiles {
     /// Serves the files of the directory `root`. Python's `directory`.
     ///
-    /// The directory is looked up anew for each request, so that one that a build replaces is served
-    /// as it is then.
+    /// The directory is looked up anew for each request, so that one that a build replaces is
+    /// served as it is then.
     ///
     /// # Errors
     ///
