@@ -535,16 +535,16 @@ fn a_mock_ends_a_relay_by_its_steps() {
 }
 
 #[test]
-fn a_side_that_is_gone_in_both_directions_ends_the_relay_before_the_client_does() {
+fn a_relay_to_the_end_ends_with_a_side_that_is_gone_and_does_not_wait_for_the_client() {
     let (inside, mut outside) = UnixStream::pair().unwrap();
-    let (running, mut client, mut ends) = relaying(inside, Deadlines::none());
+    let (running, mut client, mut ends) = relaying_to_end(inside, LIMIT);
     client.send("question");
     assert_eq!(receive(&mut outside, 8), b"question");
     outside.write_all(b"answer").unwrap();
     drop(outside);
     // The client neither ends its side nor sends anything that could fail.
     assert_eq!(client.rest(), b"answer");
-    assert_eq!(ends.next_report(), "8 6");
+    assert_eq!(ends.take(2), ["aborted: false", "8 6"]);
     running.close();
 }
 

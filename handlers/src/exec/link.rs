@@ -42,7 +42,7 @@ pub(super) struct Connection<'a> {
 const CLOSED: PollFlags = PollFlags::from_bits_retain(libc::POLLRDHUP);
 
 impl<'a> Connection<'a> {
-    /// The connection of a program that has the socket, or of a program that was relayed.
+    /// The connection of a program that has the socket.
     pub(super) fn new(request: &'a StreamRequest, on_hangup: OnHangup) -> Self {
         Self {
             request,
@@ -52,12 +52,15 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Notes that the client has left.
-    pub(super) fn has_gone(self) -> Self {
+    /// The connection after its relay. `has_gone`: the relay has failed, because the client has
+    /// left. A relay that has ended well has shut the socket down in both directions, and the
+    /// `POLLHUP` of that is no sign of the client's.
+    pub(super) fn relayed(request: &'a StreamRequest, on_hangup: OnHangup, has_gone: bool) -> Self {
         Self {
+            request,
             socket: None,
-            has_gone: true,
-            ..self
+            on_hangup,
+            has_gone,
         }
     }
 }

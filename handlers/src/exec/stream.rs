@@ -81,7 +81,7 @@ impl Exec {
         let ends_with_client = side.ends_with_client();
         // The program reads the end of file from now on, and its writes fail.
         drop((side, ours));
-        let mut link = Connection::new(request, self.on_hangup);
+        let mut client_has_gone = false;
         let exceeded = relayed
             .as_ref()
             .err()
@@ -102,10 +102,11 @@ impl Exec {
             }
             Some(None) => {
                 // Of an abort, the link learns from the request.
-                link = link.has_gone();
+                client_has_gone = true;
                 relayed
             }
         };
+        let mut link = Connection::relayed(request, self.on_hangup, client_has_gone);
         let ended = blocking(|| supervision.until_end(&mut running, &mut link))?;
         ended.log(running.about(), Some(bytes));
         match ended.reason {

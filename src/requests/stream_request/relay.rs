@@ -41,9 +41,7 @@ impl StreamRequest {
     /// known.
     ///
     /// * Bytes that are buffered already go first, in both directions.
-    /// * The end of one direction is passed on with shutdown(2), and the other direction goes on,
-    ///   unless the other side is gone in both directions (`POLLHUP`, `POLLERR`): then the relay
-    ///   has ended once the client has the last byte.
+    /// * The end of one direction is passed on with shutdown(2), and the other direction goes on.
     /// * A side that does not take its bytes holds back the other. At most 16 KiB wait for a side.
     /// * A failure of one side shuts both down, and is the error.
     /// * A server that stops ends a relay in which nothing has moved for a quarter of a second, and
@@ -92,9 +90,15 @@ impl StreamRequest {
     }
 
     /// Carries bytes as [`relay`](Self::relay) does, for another side that works for the client,
-    /// such as a program on a socket pair: silence is work, so that a server that stops leaves the
-    /// relay alone until the drain timeout. A client that is gone in both directions (`POLLHUP`)
-    /// ends the relay, and is not waited for. Python has no counterpart.
+    /// such as a program on a socket pair. It differs in two points:
+    ///
+    /// * Silence is work, so that a server that stops leaves the relay alone until the drain
+    ///   timeout.
+    /// * A side that is gone in both directions (`POLLHUP`, `POLLERR`) ends the relay. If the other
+    ///   side is gone, the client has everything that it has sent before, and need not end its own
+    ///   side.
+    ///
+    /// Python has no counterpart.
     ///
     /// # Errors
     ///
@@ -366,7 +370,7 @@ impl Relay<'_> {
         let client = self.client.readiness();
         let client = client.filter(|_| !client_events.is_empty() || !self.has_hung_up);
         // Polled for its end alone if it has ended one direction.
-        let other_may_go = self.to_client.is_passed_on;
+        let other_may_go = self.silence == Silence::Work && self.to_client.is_passed_on;
         let other = self.other.readiness();
         let other = other.filter(|_| !other_events.is_empty() || other_may_go);
         let sides = [(client, client_events), (other, other_events)];

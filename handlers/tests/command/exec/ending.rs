@@ -199,3 +199,20 @@ fn programs_of_a_stopped_group_are_ended_too() {
     wait_for_end(process);
     served.stop();
 }
+
+#[test]
+fn a_conversation_that_has_ended_well_is_no_client_that_is_gone() {
+    // Both sides have ended the connection, and the program still works.
+    let options = ["--count", "--on-hangup", "end-if-gone"];
+    let mut served = script(&options, "cat; exec 0<&- 1>&-; sleep 0.5; echo later >&2");
+    let client = served.connect();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(client), b"");
+    served.wait_for_log("later");
+    let line = served.wait_for_log("ended: ");
+    assert!(
+        line.contains("status 0") && !line.contains("left"),
+        "{line}"
+    );
+    served.stop();
+}
