@@ -95,13 +95,30 @@ fn wait<'b>(
     let lock = Mutex::new(());
     let end = Instant::now() + SAFETY_NET;
     while Instant::now() < end {
-        while terminals.iter_mut().any(Terminal::advance) {}
+        while type_a_line(terminals) {}
         if is_over(terminals) {
             return;
         }
         let guard = lock.lock().expect("nobody panics with it");
         let _ = changed.wait_timeout(guard, LOOK_EVERY);
     }
+}
+
+/// Types a line that is due. Returns whether there was one.
+///
+/// A person types slowly, so that a server has read a line before the next line is sent. Here the
+/// next line waits until every terminal that shows the line before has shown it.
+fn type_a_line(terminals: &mut [Terminal<'_>]) -> bool {
+    for index in 0..terminals.len() {
+        let is_noticed = terminals[index].last_typed().is_none_or(|line| {
+            let mut others = (0..terminals.len()).filter(|&other| other != index);
+            others.all(|other| terminals[other].has_noticed(line))
+        });
+        if is_noticed && terminals[index].advance() {
+            return true;
+        }
+    }
+    false
 }
 
 /// Waits for the end of the programs that were killed. Nobody else is in this network.

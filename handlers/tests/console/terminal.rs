@@ -192,6 +192,20 @@ impl<'b> Terminal<'b> {
         true
     }
 
+    /// The line that was typed last, without its end.
+    pub fn last_typed(&self) -> Option<&str> {
+        let typed = self.parts[..self.done].iter().rev();
+        typed.into_iter().find_map(|part| match part {
+            Part::Typed(keys) => Some(keys.trim_end()).filter(|keys| !keys.is_empty()),
+            Part::Shown(_) => None,
+        })
+    }
+
+    /// The text is there, if the page shows it in this terminal.
+    pub fn has_noticed(&self, text: &str) -> bool {
+        !self.expected().contains(text) || self.shown().contains(text)
+    }
+
     fn next_typed(&self) -> usize {
         let parts = self.parts[self.done..].iter();
         let shown = parts.take_while(|it| matches!(it, Part::Shown(_))).count();
