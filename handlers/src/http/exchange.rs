@@ -87,6 +87,10 @@ impl<H: HttpHandler> Http<H> {
     /// Reads the head of the next request.
     fn read_head(&self, connection: &mut StreamRequest) -> Result<Bytes, HeadFailure> {
         let buffer = connection.buffer();
+        // First, so that the refusal does not depend on how much has arrived already.
+        if head::begins_wrong(buffer) {
+            return Err(NO_METHOD.into());
+        }
         if let Some(end) = head::end(buffer) {
             if end > self.limits.head() {
                 let begin = &buffer[..self.limits.head()];
@@ -111,15 +115,15 @@ impl<H: HttpHandler> Http<H> {
             let room = self.limits.head().saturating_sub(before);
             let count = available.len().min(room);
             collected.extend_from_slice(&available[..count]);
+            if head::begins_wrong(&collected) {
+                return Err(NO_METHOD.into());
+            }
             if let Some(end) = head::end(&collected) {
                 connection.consume(end - before);
                 collected.truncate(end);
                 return Ok(collected.into());
             }
             connection.consume(count);
-            if head::begins_wrong(&collected) {
-                return Err(Refusal::bad("The request does not begin with a method.").into());
-            }
             if collected.len() >= self.limits.head() {
                 return Err(head::too_large(&collected, &self.limits).into());
             }
@@ -339,6 +343,8 @@ impl<H: fmt::Debug> fmt::Debug for Http<H> {
             .finish_non_exhaustive()
     }
 }
+
+const NO_METHOD: Refusal = Refusal::bad("The request does not begin with a method.");
 
 /// Why there is no head.
 enum HeadFailure {

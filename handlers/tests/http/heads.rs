@@ -252,3 +252,21 @@ fn heads_beyond_the_limits_are_refused_however_they_come() {
         );
     }
 }
+
+#[test]
+fn the_reason_of_a_refusal_does_not_depend_on_how_much_has_arrived() {
+    for head in [
+        " GET / HTTP/1.1\r\n\r\n",
+        "\0\r\n\r\n",
+        "\r\n\u{e9} / HTTP/1.1\r\n\r\n",
+    ] {
+        let whole = run(MockStream::new().chunk(head));
+        let whole = Reply::only(&whole.written());
+        assert_eq!(whole.status, 400, "{head:?}");
+        for cut in 1..head.len() {
+            let (begin, rest) = head.as_bytes().split_at(cut);
+            let cut = run(MockStream::new().chunk(begin).chunk(rest));
+            assert_eq!(Reply::only(&cut.written()).body, whole.body, "{head:?}");
+        }
+    }
+}
