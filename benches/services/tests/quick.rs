@@ -30,6 +30,21 @@ fn all_loads_and_servers_of_http_are_measured_in_tiny_sizes() {
 }
 
 #[test]
+fn programs_are_measured_beside_other_servers_in_tiny_sizes() {
+    let tables = tables(env!("CARGO_BIN_EXE_exec-bench"), &["--quick"]);
+    for row in [
+        "| load | measured | `socketserver` | tcpserver | socat | ncat | xinetd |",
+        "| `cat`: 64 bytes to and fro | connections/s |",
+        "| `true` | p99 µs |",
+        "| `python3 -c 'print(7)'` | p50 µs |",
+        "| 5 connections of `cat` | kB beside the program, each |",
+        "| `socketserver` | waits until another has left |",
+    ] {
+        assert!(tables.contains(row), "no {row} in\n{tables}");
+    }
+}
+
+#[test]
 fn files_are_measured_beside_other_services_in_tiny_sizes() {
     let tables = tables(env!("CARGO_BIN_EXE_files-bench"), &["--quick"]);
     for row in [
