@@ -1,4 +1,4 @@
-//! Requests of HTTP, beside `httparse` and a model of a body that is read at once.
+//! Requests of HTTP, beside `httparse`, hyper, and a model of a body that is read at once.
 
 use std::io::Read;
 use std::sync::{Arc, Mutex};
@@ -11,6 +11,8 @@ use socketserver_handlers::http::{
 };
 
 use crate::cuts::Cuts;
+use crate::hyper;
+use crate::hyper::Found;
 
 /// The limits are small, so that requests beyond them are not rare.
 const HEAD: usize = 512;
@@ -82,8 +84,8 @@ fn undated(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
 }
 
 /// Checks that the requests, and the responses, depend on the bytes of the client alone and not on
-/// how they are cut; that `httparse` finds the same first request where one is accepted; and that
-/// an accepted request can be understood in one way only.
+/// how they are cut; that `httparse` and hyper find the same requests as far as ours are accepted;
+/// and that an accepted request can be understood in one way only.
 pub fn check(bytes: &[u8]) {
     let Ok(input) = Input::arbitrary_take_rest(Unstructured::new(bytes)) else {
         return;
@@ -102,6 +104,33 @@ pub fn check(bytes: &[u8]) {
     let mut rest = input.stream;
     for request in &seen {
         rest = request.is_in(rest);
+    }
+    are_found(&seen, &hyper::requests(input.stream));
+}
+
+/// Checks that hyper has found the requests, up to the first whose body could not be read, or
+/// behind which hyper expects another protocol.
+fn are_found(seen: &[Seen], found: &[Found]) {
+    for (index, request) in seen.iter().enumerate() {
+        let Ok(body) = &request.body else {
+            return;
+        };
+        let Some(found) = found.get(index) else {
+            panic!("hyper finds {index} requests, and not {request:?}");
+        };
+        assert_eq!(found.method, request.method);
+        assert_eq!(found.target, request.target);
+        assert_eq!(found.version, request.version);
+        assert_eq!(found.body.as_ref(), Some(body), "{request:?}");
+        // The host of a target replaces the header.
+        let others = |headers: &[(String, Vec<u8>)]| {
+            let others = headers.iter().filter(|(name, _)| name != "host");
+            Vec::from_iter(others.cloned())
+        };
+        assert_eq!(others(&found.headers), others(&request.headers));
+        if request.method == "CONNECT" || request.values("upgrade").next().is_some() {
+            return;
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod cuts;
 pub mod file_header;
 pub mod framings;
 pub mod http;
+mod hyper;
 mod metered;
 pub mod proxy_headers;
 pub mod scrapes;
