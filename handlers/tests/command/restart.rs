@@ -197,10 +197,17 @@ fn with_each_mix_in_no_datagram_is_unanswered_through_restarts() {
         };
         std::thread::scope(|scope| {
             for number in 0..4 {
-                let (seen, path) = (&seen, &path);
-                let own = directory.path().join(format!("client-{number}"));
+                let (seen, path, directory) = (&seen, &path, directory.path());
                 scope.spawn(move || match number {
-                    0 => seen.repeat(|| unix_datagram(path, &own)),
+                    // A name for each exchange: the server takes a client that sends without a
+                    // pause for another service that answers everything.
+                    0 => {
+                        let names = AtomicUsize::new(0);
+                        seen.repeat(|| {
+                            let name = format!("client-{}", names.fetch_add(1, Relaxed));
+                            unix_datagram(path, &directory.join(name))
+                        });
+                    }
                     _ => seen.repeat(udp),
                 });
             }
@@ -219,11 +226,12 @@ fn with_each_mix_in_no_datagram_is_unanswered_through_restarts() {
 }
 
 fn unix_datagram(server: &PathBuf, own: &PathBuf) -> io::Result<bool> {
-    let _ = fs::remove_file(own);
     let client = UnixDatagram::bind(own)?;
     client.set_read_timeout(Some(SAFETY_NET))?;
     client.send_to(b"hello", server)?;
-    Ok(client.recv(&mut [0; 10])? == 5)
+    let is_answered = client.recv(&mut [0; 10])? == 5;
+    fs::remove_file(own)?;
+    Ok(is_answered)
 }
 
 #[test]
