@@ -25,7 +25,6 @@ mod killed_children;
 mod limits;
 mod log_lines;
 mod lost_listener;
-mod memory_limit;
 mod metrics;
 mod nothing_left;
 mod observation;

@@ -1,4 +1,5 @@
-//! Where the system gives no thread, the one client is closed, and the server serves on.
+//! Where the system gives no thread, or no memory for one, the one client is closed, and the server
+//! serves on.
 
 use std::io::Write;
 
@@ -7,6 +8,7 @@ use socketserver::{
     ThreadPoolMixIn, ThreadPoolTcpServer, ThreadingMixIn, UdpServer,
 };
 use support::clients::StreamClient;
+use support::memory_limit::NoMoreMemory;
 use support::own_process::alone;
 use support::processes::descriptors;
 use support::reports::{Gate, Reporter, gate, reports};
@@ -163,6 +165,66 @@ fn a_reactor_that_gets_no_thread_closes_its_first_client_and_serves_with_the_thr
         }
         key.let_pass(1);
         assert_eq!(early.line(), "wait");
+        assert_eq!(running.close().running, 0);
+    });
+}
+
+#[test]
+fn a_connection_for_whose_thread_there_is_no_memory_is_closed_and_others_go_on() {
+    alone(|| {
+        let (reporter, mut reports) = reports();
+        let layers = TcpServer::new(LOOPBACK, stream_handler(answer_lines))
+            .mix_in(ThreadingMixIn::new)
+            .mix_in(|next| ErrorReports::new(next, reporter));
+        only_connections_without_a_task_are_closed(
+            layers,
+            &mut reports,
+            "cannot start a thread for the request",
+            0,
+            NoMoreMemory::begin,
+        );
+    });
+}
+
+#[test]
+fn a_reactor_without_memory_for_a_further_thread_serves_what_waited_when_there_is_memory_again() {
+    alone(|| {
+        let (reporter, mut reports) = reports();
+        let (gate, key) = gate();
+        let lines = move || Lines {
+            gate: gate.clone(),
+            reporter: reporter.clone(),
+        };
+        let layers = TcpServer::new(LOOPBACK, lines).mix_in(ReactorMixIn::new);
+        let running = RunningServer::start(layers.bind().unwrap());
+        let connect = || StreamClient::connect(&running.address());
+        let mut early = connect();
+        early.send("hello\n");
+        assert_eq!(early.line(), "hello");
+        let none = NoMoreMemory::begin();
+        // Connections, and exchanges that do not wait, need no thread.
+        let mut clients = Vec::from_iter((0..20).map(|_| connect()));
+        for client in &mut clients {
+            client.send("hello\n");
+            assert_eq!(client.line(), "hello");
+        }
+        // Each waiting exchange takes a thread, until none is left.
+        let mut waiting = Vec::from_iter((0..10).map(|_| connect()));
+        for client in &waiting {
+            client.send("wait\n");
+        }
+        assert_eq!(reports.next_report(), "waits");
+        for client in &clients {
+            client.send("later\n");
+        }
+        drop(none);
+        for client in &mut clients {
+            assert_eq!(client.line(), "later");
+        }
+        key.let_pass(waiting.len());
+        for client in &mut waiting {
+            assert_eq!(client.line(), "wait");
+        }
         assert_eq!(running.close().running, 0);
     });
 }

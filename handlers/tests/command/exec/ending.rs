@@ -4,23 +4,22 @@ use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use socket2::Socket;
+use support::waiting::eventually;
 
 use super::{began, exec, script};
-use crate::served::{SAFETY_NET, rest};
+use crate::served::rest;
 
 /// Waits until the process has ended, and whoever is its parent has reaped it.
 fn wait_for_end(process: Pid) {
-    let end = Instant::now() + SAFETY_NET;
-    while kill(process, None) != Err(Errno::ESRCH) {
-        assert!(Instant::now() < end, "{process} still runs");
-        thread::sleep(Duration::from_millis(5));
-    }
+    eventually(&format!("{process} has ended"), || {
+        kill(process, None) == Err(Errno::ESRCH)
+    });
 }
 
 fn reset(client: TcpStream) {

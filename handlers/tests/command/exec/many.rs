@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
+
+use support::waiting::eventually;
 
 use super::LOOPBACK;
 use crate::served::{SAFETY_NET, Served, rest, socketserver};
@@ -59,12 +60,9 @@ fn many_short_connections_leave_no_descriptor_and_no_process() {
         for client in clients {
             client.join().unwrap();
         }
-        let end = Instant::now() + SAFETY_NET;
-        while descriptors(process) > before || children(process) > 0 {
-            let left = (descriptors(process), before, children(process));
-            assert!(Instant::now() < end, "{left:?}");
-            thread::sleep(Duration::from_millis(5));
-        }
+        eventually("no descriptor and no child is left", || {
+            descriptors(process) <= before && children(process) == 0
+        });
         served.stop();
     }
 }
