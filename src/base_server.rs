@@ -136,6 +136,12 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// stop all others.
     /// [`prepare_request`](Self::prepare_request) is the place to read bytes and make handshakes.
     ///
+    /// A bottom layer may receive several requests at a time: the loop waits for the socket after
+    /// this hook has returned [`Empty`](GetRequestError::Empty). A mix-in that takes several
+    /// requests from [`TcpServer`](crate::TcpServer) and returns one calls
+    /// [`wake`](LayerHandle::wake) while it has others, since a reactor otherwise asks again when
+    /// the next client connects.
+    ///
     /// # Errors
     ///
     /// [`GetRequestError`] has a variant for each way in which the loop goes on. An

@@ -52,6 +52,10 @@ pub(crate) struct Shared {
     /// Whether the listening sockets are sockets of datagrams. Relaxed: the flag is set before the
     /// server is shared.
     serves_datagrams: AtomicBool,
+    /// Whether the listening socket is readable as long as `get_request` has another request: no
+    /// layer has received one ahead. Relaxed: who calls `get_request` reads the flag after the
+    /// call, and two threads never call it at the same time.
+    socket_reports_all: AtomicBool,
     /// Whether a layer wants to know when requests are started. Relaxed: the flag is set before the
     /// server is shared.
     notes_start_times: AtomicBool,
@@ -77,6 +81,7 @@ impl Shared {
             bound_addresses: OnceLock::new(),
             listening: OnceLock::new(),
             serves_datagrams: AtomicBool::new(false),
+            socket_reports_all: AtomicBool::new(false),
             notes_start_times: AtomicBool::new(false),
             dropped: DroppedDatagrams::default(),
             processes,
@@ -232,6 +237,16 @@ impl Shared {
 
     pub(crate) fn serves_datagrams(&self) -> bool {
         self.serves_datagrams.load(Relaxed)
+    }
+
+    pub(crate) fn set_socket_reports_all(&self, reports_all: bool) {
+        self.socket_reports_all.store(reports_all, Relaxed);
+    }
+
+    /// Whether who got a request may wait for the socket before it asks for another one. False for
+    /// a bottom layer of a user's own, which may have received several.
+    pub(crate) fn socket_reports_all(&self) -> bool {
+        self.socket_reports_all.load(Relaxed)
     }
 
     pub(crate) fn note_start_times(&self) {

@@ -43,8 +43,10 @@ impl ServerSocket {
 
     fn over(listening: ListeningSocket) -> Self {
         let handle = LayerHandle::new();
-        if listening.kind() == Type::DGRAM {
-            handle.note_datagrams();
+        match listening.kind() {
+            Type::DGRAM => handle.note_datagrams(),
+            // accept(2) takes one connection.
+            _ => handle.shared().set_socket_reports_all(true),
         }
         Self { handle, listening }
     }

@@ -254,6 +254,8 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
             true => inboxes.next_received()?,
             false => inboxes.next(ahead)?,
         };
+        let shared = self.layer_handle().shared();
+        shared.set_socket_reports_all(!inboxes.has_batch());
         let mut guard = self.layer_handle().register_request(client);
         if is_own {
             guard.refuse(Refusal::FromItself);

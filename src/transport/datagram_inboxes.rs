@@ -65,6 +65,11 @@ impl DatagramInboxes {
         }
     }
 
+    /// Whether datagrams of a batch are left, which no socket reports any more.
+    pub(crate) fn has_batch(&self) -> bool {
+        self.inboxes.iter().any(DatagramInbox::has_batch)
+    }
+
     /// Returns the next datagram that has been received already, and receives none.
     pub(crate) fn next_received(&mut self) -> Result<Datagram, GetRequestError> {
         let mut inboxes = self.inboxes.iter_mut();

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use nix::sys::socket::MsgFlags;
 use socket2::SockRef;
 use socketserver::{
-    BaseServer, DatagramRequest, HandlerFactory, HandlerResult, RequestHandler, Serve, Server,
-    ThreadingUdpServer, UdpServer, UnixDatagramServer,
+    BaseServer, DatagramRequest, HandlerFactory, HandlerResult, ReactorMixIn, RequestHandler,
+    Serve, Server, ThreadPoolMixIn, ThreadingMixIn, ThreadingUdpServer, UdpServer,
+    UnixDatagramServer,
 };
 use support::clients::{DatagramClient, StreamClient};
 use support::observer::Observer;
@@ -234,6 +235,31 @@ fn datagrams_that_came_at_once_are_served_in_their_order() {
         assert_eq!(&client.receive(), packet);
     }
     running.close();
+}
+
+/// Sends bursts of datagrams, each after the replies to the last. The server answers a datagram
+/// with itself.
+pub fn answers_bursts(layers: impl BaseServer) {
+    let running = RunningServer::start(layers.bind().unwrap());
+    let client = DatagramClient::connect(&running.address());
+    // The server receives batches of more datagrams and of fewer.
+    for burst in (1..=70).chain((1..70).rev()) {
+        let packets = Vec::from_iter((1..=burst).map(|length: usize| vec![b'x'; length]));
+        packets.iter().for_each(|packet| client.send(packet));
+        let mut replies = Vec::from_iter(packets.iter().map(|_| client.receive()));
+        replies.sort();
+        assert_eq!(replies, packets);
+    }
+    running.close();
+}
+
+#[test]
+fn each_datagram_of_a_burst_is_served_though_no_further_one_comes() {
+    let layer = || UdpServer::new(LOOPBACK, EchoLine::default);
+    answers_bursts(layer());
+    answers_bursts(layer().mix_in(ThreadingMixIn::new));
+    answers_bursts(layer().mix_in(ThreadPoolMixIn::new));
+    answers_bursts(layer().mix_in(ReactorMixIn::new));
 }
 
 #[test]

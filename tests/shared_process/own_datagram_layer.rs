@@ -1,10 +1,11 @@
 //! A bottom layer of a user's own for datagrams, over the standard library's socket.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use socketserver::layer::{DatagramSocket, GetRequestError, LayerHandle, run_handler};
 use socketserver::{
@@ -15,13 +16,16 @@ use support::clients::DatagramClient;
 use support::running_server::RunningServer;
 use support::services::{EchoLine, datagram_handler};
 
-/// The most bytes of a datagram that the layer keeps.
-const LONGEST: usize = 8;
+use crate::datagrams::answers_bursts;
 
-/// Receives from one socket, and sends through another value.
+/// The most bytes of a datagram that the layer keeps.
+const LONGEST: usize = 100;
+
+/// Receives from one socket everything that has come, and sends through another value.
 struct Own<F> {
     handle: LayerHandle,
     receiving: UdpSocket,
+    received: Mutex<VecDeque<(Vec<u8>, SocketAddr)>>,
     sending: Arc<dyn DatagramSocket>,
     handler_factory: F,
 }
@@ -40,6 +44,7 @@ impl<F> Own<F> {
             handle,
             sending: Arc::new(sending(receiving.try_clone().unwrap())),
             receiving,
+            received: Mutex::default(),
             handler_factory,
         }
     }
@@ -67,17 +72,17 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for Own<F> {
     }
 
     fn get_request(&self) -> Result<DatagramRequest, GetRequestError> {
-        let mut packet = vec![0; LONGEST + 1];
-        let (length, client) = self.receiving.recv_from(&mut packet)?;
-        packet.truncate(length.min(LONGEST));
+        let mut received = self.received.lock().unwrap();
+        let mut packet = [0; LONGEST + 1];
+        while let Ok((length, client)) = self.receiving.recv_from(&mut packet) {
+            received.push_back((packet[..length].to_owned(), client));
+        }
+        let (mut packet, client) = received.pop_front().ok_or(GetRequestError::Empty)?;
+        let is_truncated = packet.len() > LONGEST;
+        packet.truncate(LONGEST);
         let guard = self.handle.register_request(Address::from(client));
         let socket = self.sending.clone();
-        Ok(DatagramRequest::new(
-            packet,
-            length > LONGEST,
-            socket,
-            guard,
-        ))
+        Ok(DatagramRequest::new(packet, is_truncated, socket, guard))
     }
 
     fn finish_request(&self, request: &mut DatagramRequest) -> HandlerResult {
@@ -100,12 +105,12 @@ fn conversation() -> impl HandlerFactory<DatagramRequest> {
 fn serves(layers: impl BaseServer) {
     let running = RunningServer::start(layers.bind().unwrap());
     let client = DatagramClient::connect(&running.address());
-    for (packet, kept, last) in [
-        ("12345678", "12345678", "truncated: false"),
-        ("123456789", "12345678", "truncated: true"),
+    for (length, last) in [
+        (LONGEST, "truncated: false"),
+        (LONGEST + 1, "truncated: true"),
     ] {
-        client.send(packet.as_bytes());
-        assert_eq!(client.receive(), kept.as_bytes());
+        client.send(&vec![b'x'; length]);
+        assert_eq!(client.receive(), [b'x'; LONGEST]);
         assert_eq!(client.receive(), b"");
         assert_eq!(client.receive(), last.as_bytes());
     }
@@ -113,8 +118,10 @@ fn serves(layers: impl BaseServer) {
     running.close();
     let statistics = handle.statistics();
     assert_eq!((statistics.accepted, statistics.finished), (2, 2));
-    let sent = 8 + "truncated: false".len() + 8 + "truncated: true".len();
-    assert_eq!((statistics.received, statistics.sent), (16, sent as u64));
+    let received = 2 * LONGEST;
+    let sent = received + "truncated: false".len() + "truncated: true".len();
+    let bytes = (received as u64, sent as u64);
+    assert_eq!((statistics.received, statistics.sent), bytes);
 }
 
 #[test]
@@ -124,6 +131,15 @@ fn datagrams_that_a_bottom_layer_of_one_s_own_receives_are_served_and_counted() 
     serves(layer().mix_in(ThreadingMixIn::new));
     serves(layer().mix_in(ThreadPoolMixIn::new));
     serves(layer().mix_in(ReactorMixIn::new));
+}
+
+#[test]
+fn datagrams_that_a_bottom_layer_of_one_s_own_has_received_ahead_are_served() {
+    let layer = || Own::new(|socket| socket, EchoLine::default);
+    answers_bursts(layer());
+    answers_bursts(layer().mix_in(ThreadingMixIn::new));
+    answers_bursts(layer().mix_in(ThreadPoolMixIn::new));
+    answers_bursts(layer().mix_in(ReactorMixIn::new));
 }
 
 /// Marks each datagram with the method that has sent it.

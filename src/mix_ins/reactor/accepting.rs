@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::support::sync::Mutex;
 
 /// The most clients that are accepted in a row, before connections have their turns.
-const MOST_ACCEPTED: u32 = 64;
+pub(super) const MOST_ACCEPTED: u32 = 64;
 
 /// Whether a member may accept. A member holds the lock while it accepts, so that the loop and a
 /// member never do so at the same time.
@@ -45,7 +45,7 @@ impl Batch {
 
     /// Notes the number of clients that were there.
     pub fn note(&mut self, accepted: u32) {
-        self.0 = if accepted == self.0 {
+        self.0 = if accepted >= self.0 {
             (accepted * 2).min(MOST_ACCEPTED)
         } else {
             accepted.max(1)

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::base_server::BaseServer;
-use crate::mix_ins::reactor::accepting::State;
+use crate::mix_ins::reactor::accepting::{MOST_ACCEPTED, State};
 use crate::mix_ins::reactor::core::Core;
 use crate::requests::request::Request;
 use crate::running::acceptor::Acceptor;
@@ -14,7 +14,13 @@ use crate::server::pass::{Next, Pass, Reason};
 use crate::support::lock::lock;
 use crate::support::sync::TryLockError;
 
+/// The most requests that a member gets in a row: those of two batches.
+const MOST_IN_A_ROW: u32 = 2 * MOST_ACCEPTED;
+
 /// Accepts the clients that wait, in the thread of a member.
+///
+/// The poller reports the listening socket again if a further client waits there. Requests that a
+/// layer has received ahead are in no socket, so the member gets those before it ends.
 pub(super) fn accept<T: BaseServer>(core: &Arc<Core<T::Request>>, top: &Arc<T>) {
     let mut state = match core.accepting.state.try_lock() {
         Ok(state) => state,
@@ -25,17 +31,20 @@ pub(super) fn accept<T: BaseServer>(core: &Arc<Core<T::Request>>, top: &Arc<T>) 
     if state.socket.is_none() {
         return;
     }
-    let _accepts = top.layer_handle().shared().stoppers().accepts();
+    let shared = top.layer_handle().shared();
+    let _accepts = shared.stoppers().accepts();
     let mut accepted = 0;
-    while accepted < state.batch.size() {
+    while accepted < state.batch.size() || !shared.socket_reports_all() {
+        if accepted >= MOST_IN_A_ROW {
+            // A layer that always has another request: the loop serves that layer.
+            return leave_to_loop(core, top, &mut state);
+        }
         match accept_one(top, &mut state) {
             Accepted::Client => accepted += 1,
             Accepted::Lost => {}
             Accepted::NoClient => break,
             Accepted::LoopHasToLook => {
-                ignore_listener(core, &mut state);
-                top.layer_handle().shared().wake();
-                return;
+                return leave_to_loop(core, top, &mut state);
             }
         }
     }
@@ -72,6 +81,11 @@ fn accept_one<T: BaseServer>(top: &Arc<T>, state: &mut State) -> Accepted {
             Accepted::LoopHasToLook
         }
     }
+}
+
+fn leave_to_loop<T: BaseServer>(core: &Core<T::Request>, top: &Arc<T>, state: &mut State) {
+    ignore_listener(core, state);
+    top.layer_handle().shared().wake();
 }
 
 fn ignore_listener<R>(core: &Core<R>, state: &mut State) {
