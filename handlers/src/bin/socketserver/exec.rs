@@ -15,15 +15,16 @@ impl Args for Options {
         let command = CommonOptions::augment_args(command)
             .mut_arg("listen", with_own_default)
             .mut_arg("idle_timeout", |option| {
-                let help = "How long nothing may move in either direction, in seconds; no bound \
-                            unless set";
-                let further = "The program is ended then. The bytes go through this process, as \
-                               with --count.";
+                let help = "How long no byte may move in either direction, in seconds [default: no \
+                            bound]";
+                let further = "The program is ended after this time. The bytes go through this \
+                               process, as with --count.";
                 option.help(help).long_help(format!("{help}\n\n{further}"))
             })
             .mut_arg("lifetime", |option| {
-                let help = "How long a program may run, in seconds; no bound unless set";
-                let further = "The program is ended then. This option is for datagrams too.";
+                let help = "How long a program may run, in seconds [default: no bound]";
+                let further = "The program is ended after this time. This option is for datagrams \
+                               too.";
                 option.help(help).long_help(format!("{help}\n\n{further}"))
             });
         ExecOptions::augment_args(command)

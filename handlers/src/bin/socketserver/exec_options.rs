@@ -13,30 +13,32 @@ use crate::failure::Failure;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of the program")]
 pub struct ExecOptions {
-    /// Send each client of a connection this text before its program begins
+    /// Text that each client of a connection is sent before its program begins
     ///
-    /// The text is sent as it is: a line end is part of it, as in $'welcome\r\n' of a shell.
+    /// The text is sent as it is, so a line end has to be part of it, as in $'welcome\r\n' of a
+    /// shell.
     #[arg(long, value_name = "TEXT")]
     banner: Option<OsString>,
 
-    /// What a client that leaves means for its program
+    /// What happens to a program whose client leaves
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     on_hangup: OnHangupOption,
 
     /// How long a program that is ended has between SIGTERM and SIGKILL, in seconds
     ///
-    /// At the drain timeout it has at most half a second.
+    /// Both signals go to the process group of the program. At the end of --drain-timeout the
+    /// program has at most half a second.
     #[arg(long, value_name = "SECONDS", value_parser = amounts::seconds, default_value = "5")]
     kill_after: Duration,
 
-    /// Count the bytes of each connection, for the line at its end and for --metrics
+    /// Count the bytes of each connection, for the log line at its end and for --metrics
     ///
-    /// The bytes go through this process then. Without this option a program over TCP, or over a
+    /// The bytes then go through this process. Without this option a program over TCP, or over a
     /// Unix socket, has the socket itself.
     #[arg(long)]
     count: bool,
 
-    /// The program: a path if it has a slash, or else a name that is looked for in PATH
+    /// The program to run: a path if it has a slash, or else a name that is searched in PATH
     #[arg(value_name = "PROGRAM", required = true)]
     program: OsString,
 
@@ -55,9 +57,10 @@ enum OnHangupOption {
     /// The program goes on, and reads the end of its input
     #[default]
     Leave,
-    /// It is ended when the connection is gone in both directions: reset, or a closed Unix socket
+    /// The program is ended when the connection is gone in both directions: reset, or a closed Unix
+    /// socket
     EndIfGone,
-    /// It is ended when the client closes, also if the client still reads
+    /// The program is ended when the client closes or half-closes, even if the client still reads
     EndIfClosed,
 }
 

@@ -15,24 +15,25 @@ use crate::url::Url;
 /// The options that only the file service has.
 #[derive(Debug, Args)]
 pub struct FilesOptions {
-    /// The directory of the homes: a directory for each user, which is made at the first login
+    /// Directory of the homes: one directory for each user, which is made at the first login
     #[arg(long, value_name = "DIR")]
     root: PathBuf,
 
-    /// The file of the accounts, which "socketserver users" makes; a change is in force at once
+    /// File of the accounts, which "socketserver users" writes; a change takes effect at once
     #[arg(long, value_name = "FILE")]
     users: PathBuf,
 
-    /// The most bytes that the files of a user may have, such as 2GiB, unless the account has more
+    /// How many bytes the files of a user may have, such as 2GiB [default: no quota]
     ///
-    /// "socketserver users quota" sets the quota of a single account, which goes before this one.
+    /// A number of bytes, or of KiB, MiB, GiB or TiB. "socketserver users quota" sets another quota
+    /// for a single account, which replaces this one.
     #[arg(long, value_name = "SIZE", value_parser = large_size)]
     quota: Option<u64>,
 
-    /// Take passwords also from other machines over connections that are not encrypted
+    /// Accept passwords from other machines over connections that are not encrypted
     ///
     /// Whoever is between client and server can read the passwords and all files. With --tls-cert
-    /// this option has no use.
+    /// this option has no effect.
     #[arg(long)]
     allow_plain_passwords: bool,
 }

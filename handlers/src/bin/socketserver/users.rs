@@ -21,26 +21,30 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Adds a user
+    /// Adds a user, whose password the command asks for
     Add {
         #[command(flatten)]
         user: User,
 
-        /// The most bytes that the files of the user may have, such as 500MiB or 2GiB
+        /// How many bytes the files of the user may have, such as 500MiB [default: that of the
+        /// service]
         #[arg(long, value_name = "SIZE", value_parser = large_size)]
         quota: Option<u64>,
     },
-    /// Sets the password of a user, which ends the sessions of the user
+    /// Sets a new password of a user, and ends the sessions of the user
     Passwd {
         #[command(flatten)]
         user: User,
     },
-    /// Sets the quota of a user, for the sessions that begin later
+    /// Sets the quota of a user, for sessions that begin later
     Quota {
         #[command(flatten)]
         user: User,
 
-        /// The most bytes that the files of the user may have, such as 2GiB, or "none"
+        /// How many bytes the files of the user may have, such as 2GiB, or "none"
+        ///
+        /// A number of bytes, or of KiB, MiB, GiB or TiB. With "none" the account has no quota of
+        /// its own, and that of the service holds.
         #[arg(value_name = "SIZE", value_parser = quota)]
         quota: Quota,
     },
@@ -58,7 +62,7 @@ enum Task {
 
 #[derive(Debug, Args)]
 struct User {
-    /// The name of the user, which is the name of the home too
+    /// Name of the user, and of the directory with the files of the user
     name: String,
 
     #[command(flatten)]
@@ -67,7 +71,7 @@ struct User {
 
 #[derive(Debug, Args)]
 struct UsersFile {
-    /// The file of the accounts, which is made if it is missing
+    /// File of the accounts, which is made if it does not exist
     #[arg(long = "users", value_name = "FILE")]
     path: PathBuf,
 }

@@ -18,42 +18,47 @@ use crate::url::Url;
 )]
 #[command(disable_help_subcommand = true)]
 pub struct Files {
-    /// Where the server is: tcp://HOST:PORT or unix:///PATH
+    /// Address of the server: tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH
     ///
     /// The default is the handler's own address, which "socketserver list" shows.
     pub url: Option<Url>,
 
-    /// The name of the user
+    /// Name of the user
     #[arg(long, value_name = "NAME")]
     pub user: String,
 
-    /// The file whose first line is the password; the terminal is asked for it unless set
+    /// File whose first line is the password
+    ///
+    /// Without this option the client asks for the password at the terminal.
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
 
-    /// Send the password also over a connection to another machine that is not encrypted
+    /// Send the password to another machine over a connection that is not encrypted
     ///
     /// Whoever is between client and server can read the password and all files.
     #[arg(long)]
     pub allow_plain_passwords: bool,
 
-    /// The hash that verifies transfers; the tutorial's is md5
+    /// Hash function that verifies transfers
+    ///
+    /// The tutorial's is md5.
     #[arg(long, value_name = "DIGEST", default_value = "sha256",
         value_parser = ["sha256", "md5"])]
     pub digest: String,
 
-    /// How often a broken connection is made anew, without a byte of progress in between
+    /// How often the client reconnects after a broken connection
     ///
-    /// The transfer goes on where it was. The client waits for 1, 2, 4 seconds and so on, at most
-    /// for 30.
+    /// The transfer continues where it was. The count begins again when a byte of the transfer has
+    /// moved. The client waits for 1, 2, 4 seconds and so on before it reconnects, and at most for
+    /// 30.
     #[arg(long, value_name = "N", default_value = "5")]
     pub retries: u32,
 
-    /// How long the server may be silent, or take nothing, in the middle of something
+    /// How long the server may send and accept nothing when the client waits for it, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60")]
     pub timeout: Duration,
 
-    /// Go on after a command of standard input that has failed; the exit status is still 1
+    /// Continue after a command of standard input has failed; the exit status is still 1
     #[arg(long = "continue")]
     pub goes_on: bool,
 
@@ -64,7 +69,7 @@ pub struct Files {
     #[command(flatten)]
     pub link: LinkOptions,
 
-    /// The commands come from standard input without this one, with a prompt in a terminal
+    /// A command; without it the client reads commands from standard input
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -74,30 +79,30 @@ pub struct Files {
 pub enum Command {
     /// Lists a directory: kind, size, time and name
     Ls {
-        /// The directory: the current one unless set
+        /// Directory [default: the current one]
         path: Option<OsString>,
     },
-    /// Changes the directory of the server: to the home unless set
+    /// Changes the current directory at the server
     Cd {
-        /// The new directory
+        /// New directory [default: the home]
         path: Option<OsString>,
     },
-    /// Shows the directory of the server
+    /// Prints the current directory at the server
     Pwd,
-    /// Changes the directory here, for local names
+    /// Changes the current directory of the client, for local names
     Lcd {
-        /// The new directory
+        /// New directory
         path: PathBuf,
     },
-    /// Makes directories
+    /// Creates directories
     Mkdir {
-        /// The directories
+        /// Directories to create
         #[arg(required = true)]
         paths: Vec<OsString>,
     },
     /// Removes files, links and empty directories
     Rm {
-        /// What to remove
+        /// Names to remove
         #[arg(required = true)]
         paths: Vec<OsString>,
     },
@@ -106,18 +111,18 @@ pub enum Command {
         /// Replace the new name if it exists
         #[arg(long, short = 'f')]
         replace: bool,
-        /// The old name
+        /// Old name
         from: OsString,
-        /// The new name, or a directory into which the old name goes
+        /// New name, or a directory that takes the file under its old name
         to: OsString,
     },
-    /// Gets files: REMOTE [LOCAL], or several and the directory for them
+    /// Gets files from the server: REMOTE [LOCAL], or several files and a local directory
     Get(Transfer),
-    /// Puts files: LOCAL [REMOTE], or several and the directory for them
+    /// Puts files on the server: LOCAL [REMOTE], or several files and a directory there
     Put(Transfer),
-    /// Sums the files of a directory, and shows quota and free space
+    /// Adds up the sizes of the files in a directory, and prints quota and free space
     Du {
-        /// The directory: the current one unless set
+        /// Directory [default: the current one]
         path: Option<OsString>,
     },
     /// Ends the session
@@ -128,7 +133,7 @@ pub enum Command {
 /// The names of a transfer.
 #[derive(Debug, Args)]
 pub struct Transfer {
-    /// Transfer directories with all that is in them
+    /// Transfer directories with everything in them
     #[arg(long, short)]
     pub recursive: bool,
 
@@ -136,7 +141,7 @@ pub struct Transfer {
     #[arg(long, short = 'f')]
     pub replace: bool,
 
-    /// The source and, unless it keeps its name, the target; or sources and a directory
+    /// Source, and the target if its name differs; or several sources and a directory
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<OsString>,
 }
