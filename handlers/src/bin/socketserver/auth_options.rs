@@ -14,15 +14,19 @@ use crate::url::Url;
 
 /// The key and the digest that both sides use, if there is a link.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of authentication")]
 pub struct AuthOptions {
-    /// Talk only with a peer that knows the key in this file
+    /// File of the secret key that a client has to know; server and client need the same key
     ///
-    /// The server sends 32 random bytes, and the client answers with their HMAC under the key. A
+    /// The server sends 32 random bytes, and the client answers with their HMAC under the key. The
+    /// server closes the connection if the answer is wrong. Nothing is encrypted by this option. A
     /// line end at the end of the file is not part of the key. For connections only.
     #[arg(long, value_name = "FILE")]
     auth_key_file: Option<PathBuf>,
 
-    /// The digest of the HMAC; the tutorial's is md5
+    /// Hash function of the HMAC; server and client need the same
+    ///
+    /// The tutorial's is md5.
     #[arg(
         long,
         value_name = "DIGEST",

@@ -11,7 +11,14 @@ use crate::registry::HANDLERS;
 use crate::serve;
 use crate::trace;
 
-/// Serves small handlers over TCP, UDP and Unix sockets
+/// Runs small servers over TCP, UDP and Unix sockets, and clients for them
+///
+/// Example: "socketserver serve upper" serves the handler upper at tcp://127.0.0.1:9999, and
+/// "socketserver client upper" in another terminal talks with that server. "socketserver list"
+/// shows all handlers.
+///
+/// The log goes to standard error. The variable RUST_LOG sets its level: error, warn, info, debug
+/// or trace. The default is info.
 #[derive(Debug, Parser)]
 #[command(name = "socketserver", version)]
 pub struct CommandLine {
@@ -21,41 +28,68 @@ pub struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 pub enum Task {
-    /// Prints a line per handler: name, transports, what it does, default address
+    /// Lists the handlers: name, transports, what each does, default address
     List,
-    /// Serves a handler until SIGINT, SIGTERM or SIGHUP
+    /// Serves a handler until SIGINT, SIGTERM or SIGHUP stops the server
     ///
-    /// The server prints "listening on URL" when it is ready. SIGINT, SIGTERM or SIGHUP stops the
-    /// server: it accepts no more requests, lets running requests end within --drain-timeout, and
-    /// exits with 0. A signal before that line ends the program at once, with 128 plus the signal's
-    /// number. A second signal ends the program at once, with 128 plus the signal's number; the
-    /// children of a forking server still finish their requests. With --tls-cert or --rules, SIGHUP
-    /// loads their files again, and stops nothing. SIGUSR2 starts a successor, which takes the
-    /// sockets over; this server stops when the successor is ready, and goes on if it fails.
+    /// Example: socketserver serve upper --listen tcp://127.0.0.1:9000
+    ///
+    /// The server prints "listening on URL" for each address when it is ready. At the first signal
+    /// the server accepts no more requests, gives running requests the time of --drain-timeout, and
+    /// exits with status 0.
+    ///
+    /// A signal that comes before "listening on" ends the program at once. A second signal ends the
+    /// program at once too, but the children of a forking server still finish their requests. In
+    /// both cases the exit status is 128 plus the number of the signal.
+    ///
+    /// With --tls-cert or --rules, SIGHUP loads the files of these options again, and does not stop
+    /// the server.
+    ///
+    /// SIGUSR2 starts a successor: the same program with the same arguments, which takes the
+    /// listening sockets over. This server stops when the successor is ready, and goes on if the
+    /// successor fails.
     Serve(Box<serve::Options>),
-    /// Serves a handler, and shows every call of a hook as it happens
+    /// Serves a handler, and shows each call of a hook as it happens
     ///
-    /// A line has the thread, the layer, the hook with its arguments, and the result. A call inside
-    /// of another is indented. The lines go to standard output: in colours if that is a terminal.
-    /// Serves as "serve" does, with the same options; with --message the program is its own client,
-    /// and ends. Layers that only this command has are not shown.
+    /// Example: socketserver trace upper --message hello
+    ///
+    /// A hook is a method of the server for one step of its work, such as verify_request; a layer
+    /// may override it. Each line shows the thread, the layer, the hook with its arguments, and the
+    /// result. A call inside of another call is indented. The lines go to standard output, in
+    /// colours if that is a terminal.
+    ///
+    /// The options are those of "serve". With --message the program is also the client: it sends
+    /// one message, prints the reply, and ends. Layers that only this command has are not shown.
     Trace(Box<trace::Options>),
     /// Runs a program for each client, with the connection as its standard input and output
     ///
-    /// Over TCP and Unix sockets the program has the socket itself, unless TLS, --count or a time
-    /// for idle clients needs the bytes. A datagram is the program's input, and its output is the
-    /// reply. The environment has the client, as under tcpserver: TCPREMOTEIP and its like, and
-    /// REMOTE_ADDR. Standard error of the program goes to the log. The signals are those of
-    /// "serve": programs that still run at --drain-timeout are ended.
+    /// Example: socketserver exec --listen tcp://127.0.0.1:8023 -- cat
+    ///
+    /// Over TCP and Unix sockets the program has the socket itself. With TLS, --count,
+    /// --idle-timeout or --progress-timeout this process relays the bytes. A datagram is the input
+    /// of its program, and the output of the program is the reply.
+    ///
+    /// The environment of the program has the address of the client under the names of tcpserver
+    /// (TCPREMOTEIP and others), and as REMOTE_ADDR. What the program writes to standard error goes
+    /// to the log.
+    ///
+    /// The signals are those of "serve". Programs that still run at the end of --drain-timeout are
+    /// ended.
     Exec(Box<exec::Options>),
-    /// Talks with a server: lines from standard input, answers to standard output
+    /// Talks with a server: sends lines from standard input, and prints the answers
     ///
-    /// "quit" or the end of the input ends the conversation. The exit status is 1 if the server is
-    /// not there, leaves before the end, or makes no sense.
+    /// Example: echo hello | socketserver client upper tcp://127.0.0.1:9999
+    ///
+    /// The end of the input ends the conversation. So does the line "quit", but not in a chat. The
+    /// exit status is 1 if no server answers at the address, or if the server closes the connection
+    /// too early or breaks the protocol.
     Client(Box<client::Options>),
-    /// Changes or lists the accounts of the file service
+    /// Adds, changes, removes or lists the accounts of the file service
     ///
-    /// A password is asked for without an echo, or else is the first line of standard input.
+    /// Example: socketserver users add ada --users /etc/files.users
+    ///
+    /// In a terminal the command asks for a new password, and does not show what is typed.
+    /// Otherwise the new password is the first line of standard input.
     #[cfg(feature = "files")]
     Users(crate::users::Options),
 }

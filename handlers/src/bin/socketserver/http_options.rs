@@ -14,10 +14,10 @@ use crate::failure::Failure;
 /// Which files are served, and how.
 #[derive(Debug, Args)]
 pub struct HttpOptions {
-    /// The directory whose files are served
+    /// Directory whose files are served
     ///
-    /// Nothing outside is served, whatever links there are, and no name that begins with a dot. The
-    /// directory may be replaced while it is served.
+    /// A file outside of the directory is never served, even if a link leads there. A name that
+    /// begins with a dot is not served either. The directory may be replaced while the server runs.
     #[arg(
         long,
         visible_alias = "directory",
@@ -26,24 +26,26 @@ pub struct HttpOptions {
     )]
     root: PathBuf,
 
-    /// Serve NAME.br or NAME.gz in place of NAME, if there is such a file and the client accepts it
+    /// Serve NAME.br or NAME.gz in place of NAME, if the file exists and the client accepts it
     #[arg(long)]
     precompressed: bool,
 
-    /// Serve the root's index.html for a page that is not there
+    /// Serve the root's index.html for a page that does not exist
     ///
-    /// For an application of one page, whose script makes the pages. A path with an extension, such
-    /// as that of a missing script, is still not found.
+    /// For an application of one page, whose script makes the pages. A missing path with an
+    /// extension, such as /app.js, is still answered with status 404.
     #[arg(long)]
     spa: bool,
 
-    /// Let the scripts of every site read the files: Access-Control-Allow-Origin: *
+    /// Let the scripts of every web site read the files
+    ///
+    /// Each answer has the header "Access-Control-Allow-Origin: *".
     #[arg(long)]
     cors: bool,
 
-    /// Append a line for each request to this file, in the common log format
+    /// File to which a line for each request is appended, in the common log format
     ///
-    /// Unless set, the lines are in the log on standard error.
+    /// Without this option the lines are in the log on standard error.
     #[arg(long, value_name = "FILE")]
     access_log: Option<PathBuf>,
 }

@@ -7,15 +7,15 @@ use clap::ValueEnum;
 /// How requests run beside one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum MixIn {
-    /// One request at a time
+    /// One request after the other
     None,
-    /// A thread per request
+    /// A thread for each request
     Threading,
-    /// A child process per request
+    /// A child process for each request
     Forking,
-    /// A fixed number of threads
+    /// A fixed number of threads for all requests: --workers
     Pool,
-    /// A few threads; a silent client costs none
+    /// A few threads for all connections; an idle connection needs no thread
     Reactor,
 }
 

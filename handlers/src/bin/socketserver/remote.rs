@@ -20,19 +20,20 @@ pub enum Exposure {
 
 #[derive(Debug, Args)]
 struct AllowRemote {
-    /// Listen also on addresses that other machines can reach
+    /// Permit addresses that other machines can reach
     ///
-    /// A handler that runs or sends commands listens on loopback addresses and Unix sockets only,
-    /// unless this option is given. Clients of other machines need the key of --auth-key-file, or
-    /// --serve-any-user.
+    /// This handler runs or sends commands. Without this option it listens on loopback addresses
+    /// and Unix sockets only. With this option, give --auth-key-file, so that clients need a key,
+    /// or --serve-any-user.
     #[arg(long)]
     allow_remote: bool,
 
     /// Serve every user and every program that can connect, without a key
     ///
-    /// A handler that runs or sends commands serves the user who has started it alone, or the
-    /// clients that know the key of --auth-key-file. With this option, every user of this machine
-    /// can do here whatever you can, and with --allow-remote every machine that reaches the server.
+    /// This handler runs or sends commands. Without this option it serves only your own user, or
+    /// the clients that know the key of --auth-key-file. With this option every user of this
+    /// machine can do here whatever you can, and with --allow-remote so can everybody who reaches
+    /// the server.
     #[arg(long)]
     serve_any_user: bool,
 }

@@ -14,8 +14,9 @@ use crate::failure::Failure;
 pub struct FramingOption {
     /// How the client finds the end of an answer; for streams only [default: json]
     ///
-    /// Server and client have to use the same. With "ready" the server waits for "recv_ready" as
-    /// long as a command may run, or for its --idle-timeout if that is less.
+    /// Server and client have to use the same framing. With "ready" the server waits for the
+    /// "recv_ready" of the client as long as a command may run, or for its --idle-timeout if that
+    /// is less.
     #[arg(long, value_parser = framing())]
     framing: Option<Framing>,
 }
@@ -23,12 +24,15 @@ pub struct FramingOption {
 /// How far a command may go.
 #[derive(Debug, Args)]
 pub struct LimitOptions {
-    /// How long a command may run; a longer one is ended, and its answer has the reason
+    /// How long a command may run, in seconds
+    ///
+    /// A command that runs longer is ended, and its answer has the reason.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     command_timeout: Duration,
 
-    /// How much a command may write, in bytes, KiB, MiB or GiB; if it writes more it is ended, and
-    /// its answer has the reason
+    /// How much a command may write: a number of bytes, or of KiB, MiB or GiB, at most 1GiB
+    ///
+    /// A command that writes more is ended, and its answer has the reason.
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "16MiB")]
     output_limit: usize,
 }
@@ -72,10 +76,10 @@ fn framing() -> impl TypedValueParser<Value = Framing> {
 
 fn summary(framing: Framing) -> &'static str {
     match framing {
-        Framing::Raw => "There is no mark: errors and output are sent as they are",
-        Framing::Ready => "The length in decimal; the client sends recv_ready; then so many bytes",
-        Framing::Header => "The length in four bytes; then so many bytes",
-        Framing::Json => "A JSON object with the length, after its own length in four bytes",
+        Framing::Raw => "No mark at the end: errors and output are sent as they are",
+        Framing::Ready => "Length in decimal; the client sends recv_ready; then that many bytes",
+        Framing::Header => "Length in four bytes; then that many bytes",
+        Framing::Json => "JSON object with the length, after the object's own length in four bytes",
         _ => "",
     }
 }

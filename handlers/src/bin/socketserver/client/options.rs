@@ -24,41 +24,43 @@ pub struct Options {
 /// The programs, each with its own options.
 #[derive(Debug, Subcommand)]
 pub enum Program {
-    /// Sends each line in a connection of its own, and shows it in upper case
+    /// Sends each line over its own connection, and prints the line in upper case
     Upper(Exchanges),
-    /// Sends each line in one connection, and shows it in upper case
+    /// Sends all lines over one connection, and prints each in upper case
     UpperLoop(Exchanges),
-    /// Sends each line, and shows what comes back
+    /// Sends all lines over one connection, and prints what comes back
     Echo(Exchanges),
-    /// Sends each line as a strftime format, and shows the time
+    /// Sends each line as a strftime format, such as %H:%M, and prints the time
     ///
     /// An empty line asks for date and time.
     Time(Exchanges),
-    /// Sends each line in a connection, or a datagram, of its own, and shows the answer
+    /// Sends each line over its own connection, or as a datagram, and prints the answer
     Hello(Exchanges),
-    /// Sends each line in a connection of its own, and shows the greeting
+    /// Sends each line over its own connection, and prints the greeting
     Greeting(Exchanges),
     /// Talks with the person at a chat server
     ///
-    /// Over a stream the two sides take turns until one sends "bye". Over datagrams "q" leaves the
-    /// friend.
+    /// Over a stream the two sides take turns, and "bye" of either side ends the call. Over
+    /// datagrams "q" ends the talk with a friend.
     Chat(Chat),
-    /// Runs each line in the shell of the server, and shows the output
+    /// Runs each line as a command in the shell of the server, and prints the output
     ///
     /// The output goes to standard output as it is, in a terminal too. White space at the ends of a
     /// line is not sent.
     Shell(Shell),
-    /// Runs here the commands that the operator of the server types, until SIGINT or SIGTERM
+    /// Runs here the commands that the operator of a server types, until SIGINT or SIGTERM
     ///
-    /// The counterpart of "serve operator". The log shows the commands.
+    /// This is the client of "serve operator". The log shows each command.
     #[command(name = "operated")]
     CommandRunner(CommandRunner),
-    /// Logs in to a file service: lists, gets and puts files, with a prompt or by commands
+    /// Logs in to a file service, and lists, gets and puts files
     ///
-    /// Without a command on the command line, the commands come from standard input, a line each.
-    /// In a terminal there is a prompt, with history and completion. Elsewhere the first command
-    /// that fails ends the session. A transfer that was broken off goes on where it was, when it is
-    /// asked for again.
+    /// Example: socketserver client files --user ada get report.pdf
+    ///
+    /// Without a command on the command line, the commands come from standard input, one in each
+    /// line. In a terminal the client shows a prompt, with history and completion; "help" lists the
+    /// commands. Otherwise the first command that fails ends the session, unless --continue is
+    /// given. If a transfer was interrupted, the same command continues it where it ended.
     #[cfg(feature = "files")]
     Files(Box<Files>),
 }
@@ -68,11 +70,11 @@ pub struct Exchanges {
     #[command(flatten)]
     pub place: Place,
 
-    /// How long an exchange may wait for the server, all its waits together
+    /// How long the client waits for the server in an exchange, in seconds
     ///
-    /// An exchange is a line, and the whole answer to it. Looking up the name, connecting and
-    /// authenticating has the same time: together with the line where each line has a connection of
-    /// its own, before the first line elsewhere.
+    /// An exchange is a line and the whole answer to it; all waits for the server count together.
+    /// Looking up the name, connecting and authenticating have the same time: together with the
+    /// line if each line has its own connection, or else before the first line.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5")]
     pub timeout: Duration,
 
@@ -85,7 +87,10 @@ pub struct Chat {
     #[command(flatten)]
     pub place: Place,
 
-    /// A friend to pick by name, at a udp:// or unixgram:// URL; may be given several times
+    /// Friend to pick by name, at a udp:// or unixgram:// URL
+    ///
+    /// May be given several times. Example: --friend ada=udp://127.0.0.1:8090 --friend
+    /// bob=udp://127.0.0.1:8091
     #[arg(
         long = "friend",
         value_name = "NAME=URL",
@@ -93,9 +98,10 @@ pub struct Chat {
     )]
     pub friends: Vec<Friend>,
 
-    /// How long an exchange may wait for the server: a message, and the answer that a person types
+    /// How long the client waits for the answer of the person, in seconds
     ///
-    /// Looking up the name, connecting and authenticating has the same time.
+    /// The time in which the message is sent counts too. Looking up the name, connecting and
+    /// authenticating have the same time.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "300")]
     pub timeout: Duration,
 
@@ -111,11 +117,11 @@ pub struct Shell {
     #[command(flatten)]
     pub framing: FramingOption,
 
-    /// How long an exchange may wait for the server, all its waits together
+    /// How long the client waits for the server in an exchange, in seconds
     ///
-    /// An exchange is a command, and the whole answer to it. The time in which standard output
-    /// takes nothing does not count. Looking up the name, connecting and authenticating has the
-    /// same time, before the first command.
+    /// An exchange is a command and the whole answer to it; all waits for the server count
+    /// together. The time in which standard output takes nothing does not count. Looking up the
+    /// name, connecting and authenticating have the same time, before the first command.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60")]
     pub timeout: Duration,
 
@@ -131,16 +137,16 @@ pub struct CommandRunner {
     #[command(flatten)]
     pub limits: LimitOptions,
 
-    /// Run the commands of another machine too
+    /// Run the commands of a server on another machine too
     ///
-    /// A program that answers at the server's address can do here whatever you can.
+    /// A program that answers at the server's address can then do here whatever you can.
     #[arg(long)]
     pub allow_remote: bool,
 
     /// Run the commands of a server that another user of this machine has started
     ///
-    /// Without this option, a server on this machine has to be of your own user: any other user can
-    /// listen at the address before your server does, and do here whatever you can.
+    /// Without this option, a server on this machine has to be your own. Any other user could
+    /// listen at the address before your server does, and then do here whatever you can.
     #[arg(long)]
     pub obey_any_user: bool,
 }
@@ -148,11 +154,11 @@ pub struct CommandRunner {
 /// The address of the server.
 #[derive(Debug, Args)]
 pub struct Place {
-    /// Where the server is: tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unixgram:///PATH
+    /// Address of the server: tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unixgram:///PATH
     ///
-    /// tls://HOST:PORT is TCP with --tls. A path may be relative; unix://@NAME is a name in Linux's
-    /// abstract namespace. The default is the handler's own address, which "socketserver list"
-    /// shows.
+    /// The default is the handler's own address, which "socketserver list" shows. tls://HOST:PORT
+    /// is TCP with --tls. A path may be relative. unix://@NAME is a name in Linux's abstract
+    /// namespace.
     url: Option<Url>,
 }
 

@@ -19,33 +19,34 @@ use crate::url::{HostPort, StreamUrl, Url};
 
 /// The options of a client with TLS.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of TLS")]
 pub struct TlsArguments {
-    /// Encrypt the connection with TLS; tls:// means the same
+    /// Encrypt the connection with TLS, as with a tls:// URL
     ///
-    /// The server has to show a certificate for the host of the URL, or for --server-name, that an
-    /// authority in the file of --ca has signed.
+    /// Needs --ca or --insecure. The server has to show a certificate for the host of the URL, or
+    /// for --server-name, that an authority in the file of --ca has signed.
     #[arg(long)]
     tls: bool,
 
-    /// The PEM file of the authorities that may have signed the server's certificate
+    /// PEM file of the authorities that may have signed the certificate of the server
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     ca: Option<PathBuf>,
 
-    /// The PEM file of this client's certificate, with its chain, for a server that asks for one
+    /// PEM file of the certificate of this client with its chain, for a server that asks for it
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
 
-    /// The PEM file of the private key of --cert
+    /// PEM file of the private key of --cert
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
 
-    /// Accept whatever certificate the server shows: anybody between can read and change all
+    /// Accept any certificate of the server, so that anybody between can read and change the bytes
     #[arg(long)]
     insecure: bool,
 
-    /// The name in the server's certificate: the host of the URL unless set
+    /// Name that the certificate of the server has to have [default: the host of the URL]
     ///
-    /// Over a Unix socket it is "localhost" unless set.
+    /// Over a Unix socket the default is "localhost".
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
 }

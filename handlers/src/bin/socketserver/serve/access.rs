@@ -12,16 +12,19 @@ use crate::url::Url;
 
 /// The options for the file of a Unix socket.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of a Unix socket's file")]
 pub struct AccessOptions {
-    /// The mode of the Unix socket's file, in octal, such as 660: who may connect
+    /// Permissions of the Unix socket's file, in octal, such as 660
     ///
-    /// Unless set the umask decides.
+    /// Whoever may write to the file may connect: with 600 the owner alone, with 660 the group too,
+    /// with 666 everybody. Without this option the umask decides.
     #[arg(long, value_name = "MODE", value_parser = mode)]
     socket_mode: Option<u32>,
 
-    /// The group of the Unix socket's file, by name or number
+    /// Group of the Unix socket's file, by name or number
     ///
-    /// Only a privileged user can give the file to a group without being a member.
+    /// With --socket-mode 660 the members of this group may connect. Unless the program is
+    /// privileged, its user has to be a member of the group.
     #[arg(long, value_name = "GROUP", value_parser = group)]
     socket_group: Option<u32>,
 }

@@ -12,31 +12,38 @@ use crate::url::Url;
 
 /// The options of who is admitted.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of admission")]
 pub struct AdmissionOptions {
     /// Serve the clients of this network or address, such as 10.0.0.0/8, and no others
     ///
-    /// May be given several times, also with --deny and --rules: the smallest network that has a
-    /// client's address decides. Clients that are not allowed are closed before a byte is read.
-    /// Behind --proxy-protocol the address is the client's. Clients over Unix sockets have none,
-    /// and are served.
+    /// May be given several times. The smallest network that has a client's address decides, of all
+    /// networks of --allow, --deny and --rules. With --allow 10.0.0.0/8 --deny 10.1.0.0/16, for
+    /// example, 10.2.0.1 is served, and 10.1.0.1 is not.
+    ///
+    /// The server closes the connection of a refused client before it reads a byte. With
+    /// --proxy-protocol the address is that of the proxy's client. Clients over Unix sockets have
+    /// no address, and are served.
     #[arg(long, value_name = "NETWORK", value_parser = str::parse::<Network>)]
     allow: Vec<Network>,
 
-    /// Refuse the clients of this network or address; may be given several times
+    /// Refuse the clients of this network or address, such as 10.1.0.0/16
+    ///
+    /// May be given several times. Without --allow, and without a line "allow" in the file of
+    /// --rules, all other clients are served.
     #[arg(long, value_name = "NETWORK", value_parser = str::parse::<Network>)]
     deny: Vec<Network>,
 
-    /// Read networks from this file too: lines "allow NETWORK" or "deny NETWORK"
+    /// File with further networks: a line "allow NETWORK" or "deny NETWORK" for each
     ///
-    /// "#" begins a comment. SIGHUP reads the file again, and does not stop the server; if a line
-    /// is broken, the rules from before stay in use.
+    /// "#" begins a comment. SIGHUP loads the file again, and does not stop the server. If a line
+    /// is wrong then, the rules from before stay in use.
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
 
-    /// How many clients each address of the server admits in a time, such as 50 or 50/10
+    /// How many clients each address of the server admits in a second, or in SECONDS
     ///
-    /// In one second, or in so many seconds. As many may come at once, and places become free
-    /// evenly. The others are refused.
+    /// 50 admits 50 clients in a second, and 50/10 admits 50 clients in ten seconds. So many
+    /// clients may come at once; then places become free evenly. Further clients are refused.
     #[arg(long, value_name = "N[/SECONDS]", value_parser = str::parse::<Rate>)]
     rate: Option<Rate>,
 }

@@ -13,69 +13,80 @@ use crate::url::Url;
 
 /// The options that bound a server, whatever it serves.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Limits and deadlines")]
 pub struct BoundOptions {
-    /// How many connections, or datagrams, are served at a time; the others wait
+    /// How many connections, or datagrams, are served at a time; further clients wait
     ///
-    /// Unless set it is nine tenths of the descriptors that the process may open ("ulimit -n").
+    /// The default is nine tenths of the file descriptors that the process may open: 921 if "ulimit
+    /// -n" is 1024.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: Option<u32>,
 
     /// How many connections, or datagrams, of one IP address are served at a time
     ///
-    /// The others are closed. Clients over Unix sockets have no IP address.
+    /// Further connections of the address are accepted and closed. There is no such limit unless
+    /// this option sets it. Clients over Unix sockets have no IP address.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_connections_per_address: Option<u32>,
 
-    /// Send the clients above either of these limits this text, and close them
+    /// Text that is sent to clients above one of the two limits, before they are closed
     ///
-    /// Without this option those above --max-connections wait. The text is sent as it is, before
-    /// a handshake of TLS not at all.
+    /// With this option the clients above --max-connections do not wait, but are refused. The text
+    /// is sent as it is, so a line end has to be part of it, as in $'too busy\n' of a shell. Over
+    /// TLS no text is sent, since the handshake comes later.
     #[arg(long, value_name = "TEXT")]
     refuse_with: Option<OsString>,
 
-    /// How many bits of an IPv6 address --max-connections-per-address looks at: 64 unless set
+    /// How many leading bits of an IPv6 address --max-connections-per-address compares [default:
+    /// 64]
     ///
-    /// A client usually has all addresses of a network of 64 bits.
+    /// From 0 to 128. Addresses that have these bits in common count as one address, since a client
+    /// usually has a whole network of 64 bits.
     #[arg(long, value_name = "BITS", requires = "max_connections_per_address",
         value_parser = clap::value_parser!(u8).range(0..=128))]
     ipv6_prefix: Option<u8>,
 
-    /// How long a client may keep its connection waiting, in seconds, or "none": 300 unless set
+    /// How long a client may keep its connection waiting, in seconds, or "none" [default: 300]
     ///
-    /// The connection is closed if for so long the client has not sent its first byte, its next
-    /// message or the rest of a message, or has not read what was sent.
+    /// The server closes the connection if the client takes longer to send its first byte, its next
+    /// message or the rest of a message, or to read an answer.
     #[arg(long, value_name = "SECONDS", value_parser = patience)]
     idle_timeout: Option<Patience>,
 
-    /// How long a message or an answer may make no progress, in seconds; it has no other bound then
+    /// How long a message or an answer may make no progress, in seconds [default for http: 60]
     ///
-    /// For large files and slow networks: a connection is closed if for so long no byte of the
-    /// message or the answer under way has moved. Without this option each message, and each
-    /// answer, has the time of --idle-timeout as a whole; for http this option is 60 unless set.
+    /// For large files and slow networks. The server closes a connection if no byte of the message
+    /// or the answer under way has moved for this time; the message or the answer has no other
+    /// bound then. Without this option each message, and each answer, has to be complete within
+    /// --idle-timeout.
     #[arg(long, value_name = "SECONDS", value_parser = amounts::seconds)]
     progress_timeout: Option<Duration>,
 
-    /// How long a connection may last, in seconds, whatever its client does; no bound unless set
+    /// How long a connection may last, in seconds, whatever its client does [default: no bound]
     #[arg(long, value_name = "SECONDS", value_parser = amounts::seconds)]
     lifetime: Option<Duration>,
 
-    /// How long a connection may last while other clients wait for its place; no bound unless set
+    /// How long a connection may last while other clients wait, in seconds [default: no bound]
     ///
-    /// In seconds. Then the connection is closed after the answer under way. So a client that never
-    /// stops leaves its place to the others, with each mix-in and with none.
+    /// A connection that has lasted longer is closed when another client waits for its place: after
+    /// the answer under way, and never in the middle of a message. A client that never stops so
+    /// leaves its place to the others, with every mix-in.
     #[arg(long, value_name = "SECONDS", value_parser = amounts::seconds)]
     turn: Option<Duration>,
 
-    /// How long running requests have when the server stops, in seconds, or "none": 30 unless set
+    /// How long running requests have when the server stops, in seconds, or "none" [default: 30]
     ///
-    /// Idle connections are closed at once. Requests that still run at the end of this time are
-    /// aborted; "none" waits without end. The last line on standard error has the number of each.
+    /// The server closes idle connections at once, and aborts the requests that still run after
+    /// this time. With "none" it waits until they end. The last line on standard error has the
+    /// numbers.
     #[arg(long, value_name = "SECONDS", value_parser = patience)]
     drain_timeout: Option<Patience>,
 
-    /// What becomes of clients that wait to be accepted when the server stops
+    /// What happens to clients in the backlog when the server stops
     ///
-    /// They are reset unless set. "serve" and "refuse" accept them within the drain timeout.
+    /// The backlog has the clients that have connected, and that the server has not accepted yet.
+    /// Without this option their connections are reset. With "serve" or "refuse" the server accepts
+    /// them, within --drain-timeout.
     #[arg(long, value_enum, value_name = "WHAT")]
     drain_backlog: Option<DrainBacklog>,
 }
@@ -83,9 +94,9 @@ pub struct BoundOptions {
 /// What to do with the clients in the kernel's queue.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum DrainBacklog {
-    /// They are served
+    /// Accept and serve them
     Serve,
-    /// Their connections are closed in good order
+    /// Accept them, and close their connections in good order
     Refuse,
 }
 

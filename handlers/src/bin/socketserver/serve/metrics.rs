@@ -25,17 +25,19 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The options of the metrics.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of the metrics")]
 pub struct MetricsOptions {
-    /// Answer "GET /metrics" at this address, for Prometheus: tcp://HOST:PORT or unix:///PATH
+    /// Address of "GET /metrics" for Prometheus: tcp://HOST:PORT or unix:///PATH
     ///
-    /// The numbers of each server, and of the process, as OpenMetrics. The answers come also while
-    /// the servers are full, and until the last request has ended. Their address is a loopback
-    /// address or a Unix socket, unless --metrics-allow-remote is given. Port 0 is any free port,
-    /// which the line "metrics at" shows.
+    /// Example: --metrics tcp://127.0.0.1:9100. The answer has the numbers of each server and of
+    /// the process, in the format OpenMetrics. The metrics are there also while the servers are
+    /// full, and until the last request has ended. The address has to be a loopback address or a
+    /// Unix socket, unless --metrics-allow-remote is given. Port 0 is any free port, which the line
+    /// "metrics at" shows.
     #[arg(long, value_name = "URL", conflicts_with = "inetd")]
     metrics: Option<Url>,
 
-    /// Answer at an address of --metrics that other machines can reach
+    /// Permit an address of --metrics that other machines can reach
     #[arg(long, requires = "metrics")]
     metrics_allow_remote: bool,
 }

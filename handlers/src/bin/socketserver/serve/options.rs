@@ -42,73 +42,81 @@ pub struct Options {
 /// The options of every handler.
 #[derive(Debug, Args)]
 pub struct CommonOptions {
-    /// Where to listen: tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unixgram:///PATH
+    /// Address to listen on: tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or unixgram:///PATH
     ///
-    /// May be given several times: all addresses are served at once, and the server is ready when
-    /// every one of them is. tls://HOST:PORT is TCP, encrypted, for which --tls-cert has the
-    /// certificate. An IPv6 address is written in brackets. "localhost" means both 127.0.0.1 and
-    /// [::1]. Port 0 is any free port. A path may be relative, and is taken byte for byte;
-    /// unix://@NAME is a name in Linux's abstract namespace. The default is the handler's own
-    /// address, which "socketserver list" shows.
+    /// May be given several times: the server serves all addresses, and is ready when every one is
+    /// bound. The default is the handler's own address, which "socketserver list" shows.
     ///
-    /// Each address has a loop, a mix-in and limits of its own. An option for connections, or for
-    /// files, holds for those addresses that have them.
+    /// Examples: tcp://127.0.0.1:9000; tcp://[::1]:9000; tcp://0.0.0.0:9000 for every IPv4 address
+    /// of this machine; udp://localhost:0; unix:///run/upper.sock for connections;
+    /// unixgram:///run/time.sock for datagrams.
     ///
-    /// fd://NAME means the sockets of this name that a socket unit of systemd has opened for this
-    /// program, fd://3 the first socket, fd://4 the second. tls+fd://NAME is a TCP socket whose
-    /// connections are encrypted.
+    /// An IPv6 address needs brackets. The host "localhost" means both 127.0.0.1 and [::1]. With
+    /// port 0 the system chooses a free port, which the line "listening on" shows. A path may be
+    /// relative, and is taken byte for byte. unix://@NAME is a name in Linux's abstract namespace.
+    /// tls://HOST:PORT is TCP with encryption, and needs --tls-cert.
+    ///
+    /// Each address has its own loop, mix-in and limits. An option for connections holds only for
+    /// addresses with connections, and an option for a socket's file only for addresses with a
+    /// file.
+    ///
+    /// fd://NAME means the sockets that a socket unit of systemd has opened for this program under
+    /// this name. fd://3 is the first of all passed sockets, and fd://4 the second. tls+fd://NAME
+    /// is a passed TCP socket whose connections are encrypted.
     #[arg(long, value_name = "URL")]
     listen: Vec<Listen>,
 
     /// Serve the client at standard input, and exit
     ///
-    /// For a program that inetd starts for each client, or systemd for a unit with Accept=yes. The
-    /// socket may also be the only one that systemd has passed. A socket of datagrams is served
-    /// until none has come for ten seconds.
+    /// For a program that inetd starts for each client, or systemd for a unit with Accept=yes. If
+    /// systemd has passed exactly one socket, that socket is served instead. If the socket is for
+    /// datagrams, the program serves datagrams until none has arrived for ten seconds.
     #[arg(long, conflicts_with_all = ["listen", "all_addresses", "shards", "mixin", "workers",
         "user"])]
     pub inetd: bool,
 
-    /// Become this user once every address is bound, by name or number
+    /// User that the program becomes when every address is bound, by name or number
     ///
-    /// For a server that root starts: all rights of root are given up, in all threads. The groups
-    /// are those of the user; GROUP replaces the first of them. Files are loaded before that, and a
-    /// reload reads them as the user.
+    /// For a server that root starts, so that it can bind a port below 1024. Example: --user
+    /// www-data. The program gives up all rights of root, in all threads. It has the groups of the
+    /// user; GROUP replaces the primary one. Files that other options name are loaded before, as
+    /// root. SIGHUP loads them again as the user.
     #[arg(long, value_name = "USER[:GROUP]", value_parser = identity)]
     pub user: Option<Identity>,
 
     /// Listen on every address of the host name, and not only on the first that can be bound
     ///
-    /// With port 0 the server listens at one free port on each. An address of a family that this
-    /// machine does not have is left out. There is one line "listening on" for each address.
-    /// "localhost" has every address without this option.
+    /// The server prints a line "listening on" for each address. Port 0 means one free port, the
+    /// same on each address. An address of a family, IPv4 or IPv6, that this machine does not have
+    /// is left out. The host "localhost" means all its addresses without this option.
     #[arg(long)]
     pub all_addresses: bool,
 
-    /// How many loops accept clients at each tcp://, tls:// and udp:// address
+    /// Number of loops that accept clients at each tcp://, tls:// and udp:// address [default: 1]
     ///
-    /// The loops have a socket each, between which the kernel divides the clients (SO_REUSEPORT).
-    /// Each has a mix-in and limits of its own. One loop unless set.
+    /// From 1 to 1024, for a server whose single loop is too slow. Each loop has its own socket,
+    /// and the kernel divides the clients between the sockets (SO_REUSEPORT). Each loop also has
+    /// its own mix-in and limits: with 4 shards, --max-connections 100 permits 400 connections.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub shards: Option<u16>,
 
-    /// How long the successor that SIGUSR2 starts may take until it is ready: 30 seconds unless set
+    /// How long the successor that SIGUSR2 starts may take until it is ready, in seconds
     ///
-    /// A successor that fails, or is late, leaves this server as it is.
+    /// If the successor fails, or is not ready in time, this server goes on.
     #[cfg(feature = "systemd")]
     #[arg(long, value_name = "SECONDS", value_parser = amounts::seconds, default_value = "30")]
     pub restart_timeout: Duration,
 
-    /// How requests run beside one another
+    /// How requests run beside one another [default: threading]
     ///
-    /// The default is threading, reactor for http, and none for a handler that allows nothing else.
+    /// The default is reactor for http, and none for operator, which permits nothing else.
     #[arg(long, value_enum)]
     pub mixin: Option<MixIn>,
 
-    /// How many requests run at a time, with "--mixin pool" or "--mixin forking"
+    /// Number of threads with "--mixin pool", or of children with "--mixin forking"
     ///
-    /// The pool has so many threads: four more than there are processors, and at most 32, unless
-    /// set. The forking server has at most so many children: 40 unless set.
+    /// From 1 to 65535. So many requests run at a time, and further requests wait. The default for
+    /// pool is four more than there are processors, and at most 32. The default for forking is 40.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub workers: Option<u16>,
 

@@ -9,20 +9,25 @@ use crate::url::Url;
 
 /// The options for a server behind a proxy.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of a server behind a proxy")]
 pub struct ProxyOptions {
     /// Read a PROXY header, version 1 or 2, at the beginning of each connection
     ///
-    /// For a server behind HAProxy or another proxy that states its client in this way: handlers,
-    /// the log and the limit per address see the client, and not the proxy. Connections that do not
-    /// come from an address of --trust are closed. A header has to come within five seconds. The
-    /// health checks of the proxy start no handler.
+    /// For a server behind HAProxy or another proxy that sends the address of its client in such a
+    /// header. Handlers, the log and the limit per address then have the address of the client, and
+    /// not that of the proxy. Example: --proxy-protocol --trust 10.0.0.5
+    ///
+    /// The server closes connections that come from no address of --trust, or have no header within
+    /// five seconds. Health checks of the proxy start no handler.
     #[arg(long)]
     proxy_protocol: bool,
 
-    /// Believe the PROXY headers of this network or address, such as 10.0.0.0/8, or of "unix"
+    /// Network or address of a proxy whose PROXY headers are believed, such as 10.0.0.0/8, or
+    /// "unix"
     ///
     /// May be given several times. "unix" means every proxy that can connect to the Unix socket.
-    /// Whoever connects from there decides which address its client has.
+    /// Trust proxies alone: whoever connects from a trusted address can name any address as that of
+    /// its client.
     #[arg(long, value_name = "NETWORK", value_parser = trusted)]
     trust: Vec<Trusted>,
 }

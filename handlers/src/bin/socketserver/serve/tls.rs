@@ -12,31 +12,39 @@ use crate::url::{StreamUrl, Url};
 
 /// The options of a server with TLS.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of TLS")]
 pub struct TlsArguments {
-    /// Encrypt the connections with TLS, and show this PEM file's certificate, with its chain
+    /// PEM file of the server's certificate with its chain; encrypts connections with TLS
     ///
-    /// Encrypted are the tls:// URLs of --listen. If there is none, every URL is: then none of them
-    /// may be for datagrams.
+    /// Needs --tls-key. If --listen has tls:// URLs, the connections at those are encrypted.
+    /// Otherwise the connections at every address are, and no address may be for datagrams.
     ///
-    /// Given several times, each with its --tls-key, a client gets the first certificate that is
-    /// valid for the name that it asks for, or else the first. SIGHUP loads all files of TLS again,
-    /// and does not stop the server; if a file is broken, the files from before stay in use.
+    /// May be given several times, each with its --tls-key. A client that asks for a name receives
+    /// the first certificate that is valid for the name. If there is none, the client receives the
+    /// first certificate of all.
+    ///
+    /// SIGHUP loads all files of TLS again, and does not stop the server. If a file is broken then,
+    /// the files from before stay in use.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Vec<PathBuf>,
 
-    /// The PEM file of the private key of a --tls-cert, in the same order
+    /// PEM file of the private key of a --tls-cert
+    ///
+    /// If both options are given several times, the keys have the order of the certificates.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Vec<PathBuf>,
 
-    /// Serve only clients with a certificate that an authority in this PEM file has signed
+    /// PEM file of authorities: serve only clients with a certificate that one of them has signed
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_client_ca: Option<PathBuf>,
 
-    /// Serve clients without a certificate too
+    /// Serve clients without a certificate too, although --tls-client-ca is given
     #[arg(long, requires = "tls_client_ca")]
     tls_client_optional: bool,
 
-    /// Refuse the client certificates that this PEM file revokes; may be given several times
+    /// PEM file of a revocation list, whose client certificates are refused
+    ///
+    /// May be given several times.
     #[arg(long, value_name = "FILE", requires = "tls_client_ca")]
     tls_client_crl: Vec<PathBuf>,
 }

@@ -27,9 +27,9 @@ pub struct Options {
 struct MessageOption {
     /// Send this text to the server as its only client, print the reply, and end
     ///
-    /// Over a stream the client then ends its side, and the reply is everything until the server
-    /// closes. Over datagrams the text is one datagram, and so is the reply. Of several addresses
-    /// the first is the server's.
+    /// Over a stream the client then half-closes the connection, and the reply is everything until
+    /// the server closes. Over datagrams the text is one datagram, and so is the reply. If there
+    /// are several addresses, the text goes to the first.
     #[arg(long, value_name = "TEXT", help_heading = "Options of the trace")]
     message: Option<String>,
 }
