@@ -44,8 +44,8 @@ pub struct SameUser<H> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SameUserError {
-    /// The client runs as another user.
-    #[error("refused: the client's user is {client}, and the server serves user {own} alone")]
+    /// The client runs as another user; for a client that obeys its server, the server does.
+    #[error("refused: the peer's user is {client}, and only user {own} is accepted")]
     OtherUser {
         /// The number of the client's user.
         client: u32,
@@ -54,7 +54,7 @@ pub enum SameUserError {
     },
 
     /// The operating system does not know the client's user.
-    #[error("refused: the client's user cannot be known: {0}")]
+    #[error("refused: the user of the peer is unknown: {0}")]
     Unknown(#[source] io::Error),
 }
 
@@ -232,7 +232,7 @@ mod tests {
         let own = geteuid().as_raw();
         let error = permit(Ok(own + 1)).unwrap_err().to_string();
         assert!(
-            error.contains(&format!("the client's user is {}", own + 1)),
+            error.contains(&format!("the peer's user is {}", own + 1)),
             "{error}"
         );
         permit(Ok(own)).unwrap();

@@ -110,6 +110,7 @@ fn processes_cannot_share_the_operator() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     let message = String::from_utf8(output.stderr).unwrap();
-    let expected = "chat cannot be served with --mixin forking; what can be: threading, none, pool";
+    let expected =
+        "chat cannot be served with --mixin forking; choose one of: threading, none, pool";
     assert!(message.contains(expected), "{message}");
 }

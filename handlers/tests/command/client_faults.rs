@@ -56,7 +56,10 @@ fn a_server_that_leaves_before_its_answer_is_whole_is_named() {
         let arguments = [arguments, &[&url]].concat();
         let ended = Client::run(&arguments, "hello\n");
         assert_eq!(ended.screen, shown, "{arguments:?}");
-        ended.failed(1, &[&url, "the server left before its answer was complete"]);
+        ended.failed(
+            1,
+            &[&url, "the server closed the connection before its answer"],
+        );
     }
 }
 
@@ -85,7 +88,7 @@ fn an_answer_that_makes_no_sense_is_refused_with_the_reason() {
         let url = answering(answer);
         let ended = Client::run(&["shell", &url, "--framing", framing], "ls\n");
         assert_eq!(ended.screen, "");
-        ended.failed(1, &[&url, "the answer makes no sense", reason]);
+        ended.failed(1, &[&url, "the answer breaks the protocol", reason]);
     }
 }
 
@@ -125,13 +128,13 @@ fn a_command_line_without_sense_has_status_2() {
     for (arguments, reason) in [
         (
             &["upper", "udp://127.0.0.1:1"][..],
-            "upper does not speak udp; it speaks: tcp unix",
+            "upper does not run over udp; choose one of: tcp unix",
         ),
         (
             &["operated", "tcp://127.0.0.1:1"],
-            "operator does not speak tcp",
+            "operator does not run over tcp",
         ),
-        (&["upper", "127.0.0.1:1"], "it has no scheme"),
+        (&["upper", "127.0.0.1:1"], "the URL has no scheme"),
         (&["uper"], "uper"),
         (&[], "Usage"),
         (&["upper", "--framing", "raw"], "--framing"),

@@ -118,7 +118,8 @@ fn a_value_that_makes_no_sense_is_refused_with_what_to_write() {
 fn a_handler_with_one_operator_is_not_served_by_several() {
     for mixin in ["threading", "forking", "pool"] {
         let message = refused(&["serve", "operator", "--mixin", mixin], 2);
-        let expected = format!("operator cannot be served with --mixin {mixin}; what can be: none");
+        let expected =
+            format!("operator cannot be served with --mixin {mixin}; choose one of: none");
         assert!(message.contains(&expected), "{message}");
     }
 }

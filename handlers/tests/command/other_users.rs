@@ -72,7 +72,7 @@ fn a_client_of_another_user_runs_nothing_over_any_transport() {
             "{url}"
         );
         if url.starts_with("tcp") || url.starts_with("udp") {
-            served.wait_for_log("refused: the client's user is 65534");
+            served.wait_for_log("refused: the peer's user is 65534");
         }
         served.stop();
     }
@@ -129,7 +129,7 @@ fn a_client_that_has_left_is_not_taken_for_the_superuser() {
     left.write_all(b"echo hi").unwrap();
     drop(left);
     drop(busy);
-    served.wait_for_log("the client's user cannot be known");
+    served.wait_for_log("the user of the peer is unknown");
     served.stop();
 }
 

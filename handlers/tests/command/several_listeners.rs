@@ -217,7 +217,7 @@ fn an_option_without_a_use_and_a_key_that_would_guard_a_part_are_refused() {
         ),
         (
             [&["serve", "upper"], &udp[..]].concat(),
-            "does not speak udp",
+            "does not run over udp",
         ),
     ] {
         let message = refused(&arguments);

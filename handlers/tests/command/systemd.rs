@@ -293,7 +293,7 @@ fn a_socket_that_cannot_be_meant_is_an_error_and_one_that_is_not_named_a_warning
         ("echo", "fd://wep", listener(), "fd://3 (fd://web)"),
         ("echo", "fd://4", listener(), "no such socket"),
         ("echo", "fd://web", connection(), "--inetd"),
-        ("upper", "fd://web", udp(), "does not speak udp"),
+        ("upper", "fd://web", udp(), "does not run over udp"),
         ("echo", "tls+fd://web", udp(), "TCP"),
         ("echo", "fd://web", file(), "no socket"),
     ] {

@@ -35,7 +35,7 @@ fn a_transport_that_the_handler_does_not_speak_is_refused_by_name() {
         ("unixgram:///tmp/never-bound", "unixgram"),
     ] {
         let message = refused(&["serve", "upper", "--listen", url], 2);
-        let expected = format!("upper does not speak {scheme}; it speaks: tcp unix\n");
+        let expected = format!("upper does not run over {scheme}; choose one of: tcp unix\n");
         assert!(message.contains(&expected), "{message}");
     }
 }
@@ -43,7 +43,7 @@ fn a_transport_that_the_handler_does_not_speak_is_refused_by_name() {
 #[test]
 fn a_wrong_url_is_refused_with_the_reason() {
     for (url, reason) in [
-        ("127.0.0.1:9999", "it has no scheme"),
+        ("127.0.0.1:9999", "the URL has no scheme"),
         ("http://127.0.0.1:9999", "the scheme \"http\" is unknown"),
         ("tcp://127.0.0.1", "the port is missing"),
         ("tcp://127.0.0.1:65536", "the port 65536 is out of range"),

@@ -12,9 +12,11 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.parse::<f64>().ok();
     let time = number.and_then(|number| Duration::try_from_secs_f64(number).ok());
     match time {
-        Some(Duration::ZERO) => Err("a time of 0 seconds would be over at once".to_owned()),
+        Some(Duration::ZERO) => {
+            Err("a time of 0 seconds would be over at once; write more than 0".to_owned())
+        }
         Some(time) if time <= YEAR => Ok(time),
-        Some(_) => Err("a time has at most 31536000 seconds, a year".to_owned()),
+        Some(_) => Err("the longest time is a year: at most 31536000 seconds".to_owned()),
         None => Err("write a number of seconds, such as 30 or 0.5".to_owned()),
     }
 }
@@ -37,7 +39,7 @@ pub fn size(text: &str) -> Result<usize, String> {
         .ok()
         .and_then(|it: usize| it.checked_mul(unit));
     match bytes {
-        Some(0) => Err("a size of 0 bytes leaves room for nothing".to_owned()),
+        Some(0) => Err("a size of 0 bytes leaves room for nothing; write more than 0".to_owned()),
         Some(bytes) if bytes <= 1 << 30 => Ok(bytes),
         _ => Err("the largest size is 1GiB".to_owned()),
     }
@@ -61,7 +63,7 @@ pub fn large_size(text: &str) -> Result<u64, String> {
     let bytes = number.parse().ok().and_then(|it: u64| it.checked_mul(unit));
     bytes
         .filter(|bytes| i64::try_from(*bytes).is_ok())
-        .ok_or_else(|| "no disk has as much".to_owned())
+        .ok_or_else(|| "the largest size is 8388607TiB".to_owned())
 }
 
 /// A size as [`large_size`] reads it.

@@ -80,11 +80,14 @@ pub enum Problem {
     LineTooLong(usize),
     #[error("{}", not_there(.0))]
     NotThere(io::Error),
-    #[error("the server left before its answer was complete; its log may have the reason")]
+    #[error(
+        "the server closed the connection before its answer was complete; its log may have the \
+         reason"
+    )]
     Left,
     #[error(
-        "the server left before its answer was complete, which happens if the key or the digest is \
-         wrong; its log has the reason"
+        "the server closed the connection before its answer was complete, which happens if the key \
+         or the digest is wrong; its log has the reason"
     )]
     LeftAfterChallenge,
     #[error("no answer came in time; check that the server runs, or wait longer with --timeout")]
@@ -102,9 +105,11 @@ pub enum Problem {
          that user may command here"
     )]
     OtherUser(SameUserError),
-    #[error("the answer makes no sense: {0}; check what runs at this address")]
+    #[error("the answer breaks the protocol: {0}; check which server runs at this address")]
     Nonsense(String),
-    #[error("the answer makes no sense: {0}; check what runs there, and its --framing")]
+    #[error(
+        "the answer breaks the protocol: {0}; check which server runs there, and its --framing"
+    )]
     NoFrame(FramingError),
     /// The file service does not do what it is asked for.
     #[cfg(feature = "files")]
@@ -227,7 +232,7 @@ mod tests {
     fn a_problem_of_the_server_names_the_server_and_one_of_the_user_does_not() {
         let url = Url::local_tcp(8080);
         let message = Problem::Left.at(&url).to_string();
-        assert!(message.starts_with("tcp://127.0.0.1:8080: the server left"));
+        assert!(message.starts_with("tcp://127.0.0.1:8080: the server closed"));
         let message = Problem::LineTooLong(1024).at(&url).to_string();
         assert!(message.starts_with("this line has more than the 1024 bytes"));
     }
@@ -243,9 +248,9 @@ mod tests {
     #[test]
     fn each_way_in_which_a_server_fails_has_its_message() {
         for (kind, expected) in [
-            (ErrorKind::UnexpectedEof, "the server left"),
-            (ErrorKind::ConnectionReset, "the server left"),
-            (ErrorKind::BrokenPipe, "the server left"),
+            (ErrorKind::UnexpectedEof, "the server closed"),
+            (ErrorKind::ConnectionReset, "the server closed"),
+            (ErrorKind::BrokenPipe, "the server closed"),
             (ErrorKind::WouldBlock, "no answer came in time"),
             (ErrorKind::ConnectionRefused, "there is no server"),
             (ErrorKind::PermissionDenied, "the conversation failed"),

@@ -121,14 +121,14 @@ impl PassedSockets {
         let mut found = self.sockets.iter_mut().filter(is_meant).peekable();
         if found.peek().is_none() {
             return Err(format!(
-                "no such socket was passed; these were: {}",
+                "no such socket was passed to this program; the passed sockets are: {}",
                 Names(&self.sockets)
             ));
         }
         let take = |passed: &mut Passed| {
             passed.socket.take().ok_or_else(|| {
                 format!(
-                    "descriptor {} is no socket, or is taken already",
+                    "descriptor {} is no socket that can be served, or two --listen name it",
                     passed.number
                 )
             })

@@ -43,7 +43,10 @@ pub fn identity(text: &str) -> Result<Identity, String> {
         (Some(group), _) => group_by_text(group)?,
         (None, Some(entry)) => entry.gid,
         (None, None) => {
-            return Err("the user has no entry, and so no group; write USER:GROUP".to_owned());
+            return Err(
+                "the system has no entry for this user, and so no group; write USER:GROUP"
+                    .to_owned(),
+            );
         }
     };
     let groups = match &entry {
@@ -112,7 +115,10 @@ impl Identity {
         setresuid(user, user, user).map_err(|error| failed("setresuid", error.into()))?;
         match self.left() {
             None => Ok(()),
-            Some(right) => Err(failed("a right is left", io::Error::other(right))),
+            Some(right) => Err(failed(
+                "the process has kept a right",
+                io::Error::other(right),
+            )),
         }
     }
 

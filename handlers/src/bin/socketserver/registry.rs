@@ -358,13 +358,15 @@ impl Entry {
     /// If the handler does not serve this transport, or this build has no TLS.
     pub fn at(&self, url: Url) -> Result<Service, Failure> {
         match (url, self.stream, self.datagram) {
-            (Url::Stream(StreamUrl::Tls(_)), ..) if cfg!(not(feature = "tls")) => Err(
-                Failure::usage("tls:// is for a build of this command with the feature tls"),
-            ),
+            (Url::Stream(StreamUrl::Tls(_)), ..) if cfg!(not(feature = "tls")) => {
+                Err(Failure::usage(
+                    "this build of the command has no TLS; build it with the feature tls",
+                ))
+            }
             (Url::Stream(url), Some(service), _) => Ok(Service::Stream(url, service)),
             (Url::Datagram(url), _, Some(service)) => Ok(Service::Datagram(url, service)),
             (url, ..) => Err(Failure::usage(format!(
-                "{} does not speak {}; it speaks: {}",
+                "{} does not run over {}; choose one of: {}",
                 self.name,
                 url.scheme(),
                 self.transports()

@@ -87,7 +87,7 @@ impl Exposure {
                 allow_remote: true, ..
             } => Err(Failure::usage(
                 "--allow-remote lets clients of other machines in, whose user cannot be known; \
-                 give --auth-key-file, or --serve-any-user if everybody may come",
+                 give --auth-key-file, or --serve-any-user if the server is for everybody",
             )),
             _ => Ok(Audience::SameUser),
         }
@@ -176,9 +176,9 @@ pub fn permit_passwords(url: &Url) -> Result<(), Failure> {
 pub fn permit_metrics(address: &Address) -> Result<(), Failure> {
     match address.ip().and_then(remote) {
         Some(ip) => Err(Failure::usage(format!(
-            "{address} shows no metrics: {}, and whoever reaches the metrics may read them; choose \
-             127.0.0.1, [::1] or a Unix socket, or give --metrics-allow-remote if that is what you \
-             want",
+            "metrics are not served at {address}: {}, and whoever reaches the metrics may read \
+             them; choose 127.0.0.1, [::1] or a Unix socket, or give --metrics-allow-remote if \
+             that is what you want",
             reachable(ip)
         ))),
         None => Ok(()),

@@ -75,15 +75,15 @@ enum Host {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     #[error(
-        "it has no scheme; write tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, unix:///PATH \
-         or unixgram:///PATH"
+        "the URL has no scheme; write tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, \
+         unix:///PATH or unixgram:///PATH"
     )]
     NoScheme,
     #[error("the scheme {0:?} is unknown; the known ones are tcp, tls, udp, unix and unixgram")]
     UnknownScheme(String),
     #[error(
         "the host is missing before the port; write 0.0.0.0 for every IPv4 address of this \
-         machine, [::] for IPv6 too"
+         machine, or [::] for every IPv6 address too"
     )]
     NoHost,
     #[error("{0:?} is not a host; write a name, an IPv4 address, or an IPv6 address in brackets")]
@@ -92,7 +92,7 @@ pub enum UrlError {
     BadIpv6(String),
     #[error("{0:?} is not a zone; a zone is the name or the number of a network interface")]
     BadZone(String),
-    #[error("the bracket around the IPv6 address is not closed")]
+    #[error("the bracket around the IPv6 address is not closed; write [ADDRESS]:PORT")]
     OpenBracket,
     #[error("the IPv6 address {0} has no brackets; write [{0}]:PORT")]
     BareIpv6(Ipv6Addr),
@@ -102,7 +102,7 @@ pub enum UrlError {
     BadPort(String),
     #[error("the port {0} is out of range; the highest is 65535")]
     PortOutOfRange(String),
-    #[error("nothing may follow the port, but {0:?} does")]
+    #[error("a URL ends with the port, but {0:?} follows; leave {0:?} out")]
     AfterPort(String),
     #[error("the path is missing; write {0}:///PATH")]
     NoPath(&'static str),
@@ -111,11 +111,11 @@ pub enum UrlError {
          a shorter path, or a path relative to the working directory"
     )]
     LongPath(usize),
-    #[error("the path {0:?} contains a byte 0")]
+    #[error("the path {0:?} contains a byte 0, which no path may have")]
     NulByte(String),
-    #[error("the path {0:?} ends with a slash; the socket is a file")]
+    #[error("the path {0:?} ends with a slash; write the path of a file")]
     Directory(String),
-    #[error("the path {0:?} contains a control character")]
+    #[error("the path {0:?} contains a control character; choose another path")]
     ControlCharacter(String),
 }
 

@@ -250,7 +250,7 @@ fn a_connection_that_breaks_is_made_again_as_often_as_the_user_wants() {
         stderr(&output)
     );
     assert!(
-        stderr(&output).contains("the server left"),
+        stderr(&output).contains("the server closed"),
         "{}",
         stderr(&output)
     );

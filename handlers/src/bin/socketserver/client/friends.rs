@@ -56,7 +56,7 @@ impl Friend {
         }
         match Url::from_os_str(url) {
             Ok(Url::Datagram(url)) => Ok(Self { name, url }),
-            Ok(Url::Stream(_)) => Err("friends are at udp:// and unixgram:// URLs".to_owned()),
+            Ok(Url::Stream(_)) => Err("a friend has a udp:// or unixgram:// URL".to_owned()),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -73,7 +73,7 @@ impl TryFrom<Vec<Friend>> for Friends {
         let mut names = HashSet::new();
         match friends.iter().find(|friend| !names.insert(&friend.name)) {
             Some(Friend { name, .. }) => Err(Failure::usage(format!(
-                "there are two friends named {name:?}"
+                "there are two friends named {name:?}; give them different names"
             ))),
             None => Ok(Self(friends)),
         }
@@ -212,7 +212,7 @@ mod tests {
             ("Jack", "write NAME=URL"),
             (" =udp://127.0.0.1:1", "the name is missing"),
             ("Jack=tcp://127.0.0.1:1", "udp:// and unixgram://"),
-            ("Jack=127.0.0.1:1", "it has no scheme"),
+            ("Jack=127.0.0.1:1", "the URL has no scheme"),
         ] {
             let error = text.parse::<Friend>().unwrap_err();
             assert!(error.contains(reason), "{error}");

@@ -99,7 +99,7 @@ fn chat(options: Chat) -> Result<(), Failure> {
         #[cfg(feature = "tls")]
         if let Some(option) = options.link.tls.given() {
             return Err(Failure::usage(format!(
-                "{option} is for connections, and --friend has none"
+                "{option} is for connections, and --friend uses datagrams"
             )));
         }
         return Friends::try_from(options.friends)?.chat(user, connect);

@@ -181,7 +181,11 @@ mod tests {
                 "99999999999999999999999",
                 "it begins with \"99999999999999999999\"",
             ),
-            (Framing::Header, "\u{7f}\u{7f}\u{7f}\x7f", "the server left"),
+            (
+                Framing::Header,
+                "\u{7f}\u{7f}\u{7f}\x7f",
+                "the server closed",
+            ),
             (Framing::Json, "HTTP/1.1 400", "above the limit"),
             (Framing::Json, "\x04\0\0\0oops", "the header is not JSON"),
             (

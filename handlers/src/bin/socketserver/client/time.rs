@@ -45,11 +45,11 @@ mod tests {
     #[test]
     fn a_line_without_an_end_is_an_error() {
         for (answer, expected) in [
-            (vec![], "the server left"),
-            (b"2026".to_vec(), "the server left"),
+            (vec![], "the server closed"),
+            (b"2026".to_vec(), "the server closed"),
             (
                 vec![b'a'; 100_000],
-                "the answer makes no sense: its line has",
+                "the answer breaks the protocol: its line has",
             ),
         ] {
             let (stream, _) = MockStream::new().chunk(answer).into_request();

@@ -50,8 +50,8 @@ impl AccessOptions {
         };
         if !option.is_empty() && !urls.iter().any(has_file) {
             let why_not = match urls.iter().any(|url| url.unix_path().is_some()) {
-                true => "a name in the abstract namespace has none",
-                false => "tcp://, tls:// and udp:// have none",
+                true => "a name in the abstract namespace has no file",
+                false => "tcp://, tls:// and udp:// have no file",
             };
             return Err(Failure::usage(format!(
                 "{option} is for the file of a Unix socket, and {why_not}"
@@ -106,8 +106,8 @@ impl Access {
             return Ok(());
         };
         Err(Failure::usage(format!(
-            "{who}, and the server of commands is for its own user; listen on a path, with a mode \
-             such as 600, or give --serve-any-user if everybody may come"
+            "{who}, and this handler serves only the user who has started it; listen on a path, \
+             with a --socket-mode such as 600, or give --serve-any-user if everybody may send"
         )))
     }
 }

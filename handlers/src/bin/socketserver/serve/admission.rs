@@ -68,8 +68,8 @@ impl AdmissionOptions {
             && urls.iter().all(|url| url.host_port().is_none())
         {
             return Err(Failure::usage(format!(
-                "{option} is for the addresses of clients, and over {} they have none; \
-                 --socket-mode and --socket-group decide who may connect",
+                "{option} is for the addresses of clients, and clients over {} have none; give \
+                 --socket-mode and --socket-group, which decide who may connect",
                 url.scheme()
             )));
         }

@@ -140,8 +140,8 @@ impl BoundOptions {
     pub fn over(&self, urls: &[Url], times: Times) -> Result<Bounds, Failure> {
         if self.turn.is_some() && !times.has_exchanges {
             return Err(Failure::usage(
-                "--turn ends a connection between two exchanges, which a program does not have; \
-                 --lifetime ends it in any case",
+                "--turn ends a connection between two exchanges, and a program has no exchanges; \
+                 give --lifetime, which ends the program at any moment",
             ));
         }
         let for_connections = [

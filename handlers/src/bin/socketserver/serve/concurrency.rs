@@ -38,7 +38,7 @@ impl Concurrency {
             (MixIn::Pool, workers) => Ok(Self::Pool(workers)),
             (MixIn::Reactor, None) => Ok(Self::Reactor),
             (MixIn::None | MixIn::Threading | MixIn::Reactor, Some(_)) => Err(Failure::usage(
-                "--workers is for --mixin pool and --mixin forking only",
+                "--workers is only for --mixin pool and --mixin forking; give one of the two",
             )),
         }
     }
@@ -81,5 +81,5 @@ impl Concurrency {
 fn does_not_mix(entry: &Entry, mixin: MixIn) -> String {
     let possible = Vec::from_iter(entry.mixins.iter().map(MixIn::to_string)).join(", ");
     let name = entry.name;
-    format!("{name} cannot be served with --mixin {mixin}; what can be: {possible}")
+    format!("{name} cannot be served with --mixin {mixin}; choose one of: {possible}")
 }

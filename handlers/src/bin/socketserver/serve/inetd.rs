@@ -36,8 +36,8 @@ pub fn serve(
 ) -> Result<(), Failure> {
     if options.handler.has_operator() {
         return Err(Failure::usage(format!(
-            "{} reads the lines of its operator from standard input, which with --inetd is the \
-             client",
+            "{} reads the lines of its operator from standard input, which is the client with \
+             --inetd; serve it with --listen",
             options.handler.name
         )));
     }

@@ -47,7 +47,7 @@ pub enum ListenError {
     #[error("the socket is missing; write fd://NAME, or fd://3 for the first one")]
     NoName,
     #[cfg(not(feature = "systemd"))]
-    #[error("fd:// is for a build of this command with the feature systemd")]
+    #[error("this build of the command takes no fd://; build it with the feature systemd")]
     NotHere,
 }
 

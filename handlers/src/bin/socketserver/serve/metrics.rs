@@ -122,7 +122,7 @@ impl MetricsOptions {
         let serve = move || {
             // The service goes on without its metrics, whose absence Prometheus reports.
             if let Err(error) = server.serve_forever() {
-                log::error!("the metrics have ended: {error}");
+                log::error!("the server of the metrics has failed, and the others go on: {error}");
             }
             server.server_close();
         };

@@ -77,7 +77,7 @@ pub fn serve(
     let metrics_socket = passed.take_metrics();
     #[cfg(feature = "systemd")]
     if let Some(left) = passed.left() {
-        log::warn!("sockets were passed that no --listen names, and are closed: {left}");
+        log::warn!("passed sockets are closed, because no --listen names them: {left}");
     }
     let urls = Vec::from_iter(places.iter().map(|place| place.url.clone()));
     let site = Site::new(options, &urls)?;

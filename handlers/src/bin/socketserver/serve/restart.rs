@@ -76,7 +76,7 @@ impl Restart {
     ) -> Self {
         let name = options.handler.name;
         let obstacle = options.handler.has_operator().then(|| {
-            format!("the operator of {name} is at standard input, which two servers cannot read")
+            format!("the operator of {name} types at standard input, which two servers cannot read")
         });
         Self {
             servers,
@@ -146,7 +146,7 @@ impl Restart {
             Ok(1) if self.is_stopping() => "this server was stopped meanwhile".to_owned(),
             Ok(1) => match connection.write_all(b"!") {
                 Ok(()) => return Ok(successor.id()),
-                Err(error) => format!("the successor has left: {error}"),
+                Err(error) => format!("the successor has ended: {error}"),
             },
             Ok(_) => ended_early(&mut successor),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -156,7 +156,7 @@ impl Restart {
                     self.timeout.as_secs_f64()
                 )
             }
-            Err(error) => format!("the successor cannot be waited for: {error}"),
+            Err(error) => format!("cannot wait for the successor: {error}"),
         };
         // It has ended, or is not needed.
         let _ = successor.kill();

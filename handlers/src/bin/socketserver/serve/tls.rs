@@ -80,7 +80,9 @@ impl TlsArguments {
             _ => {}
         }
         if self.tls_cert.len() != self.tls_key.len() {
-            return Err(Failure::usage("each --tls-cert needs a --tls-key"));
+            return Err(Failure::usage(
+                "each --tls-cert needs its own --tls-key; give both equally often",
+            ));
         }
         let mut options = TlsOptions::new(certificate, key);
         for (certificate, key) in pairs {
