@@ -12,8 +12,12 @@ const LONGEST: u64 = 4096;
 
 /// The first line of a file.
 pub fn from_file(path: &Path) -> Result<String, Failure> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| Failure::Files(format!("the password in {}: {error}", path.display())))?;
+    let text = fs::read_to_string(path).map_err(|error| {
+        Failure::Files(format!(
+            "cannot read the password in {}: {error}",
+            path.display()
+        ))
+    })?;
     not_empty(first_line(&text))
 }
 
@@ -21,7 +25,7 @@ pub fn from_file(path: &Path) -> Result<String, Failure> {
 pub fn ask(prompt: &str) -> Result<String, Failure> {
     let typed = rpassword::prompt_password(prompt).map_err(|error| {
         Failure::Files(format!(
-            "no password can be asked for: {error}; without a terminal give --password-file"
+            "cannot ask for a password: {error}; without a terminal, give --password-file"
         ))
     })?;
     not_empty(&typed)

@@ -135,7 +135,7 @@ impl<'b> Client<'b> {
                 let target = escaped(target);
                 let is_directory = self.is_directory(&target)?;
                 if sources.len() > 1 && !is_directory {
-                    let what = "is no directory of the server, for several files";
+                    let what = "is not a directory at the server; several files need one";
                     return Err(Trouble::Here(format!("{target} {what}")));
                 }
                 Some((target, is_directory))

@@ -88,7 +88,7 @@ fn receive(
     if !partial.try_lock().map_err(failed)? {
         let name = super::words::quoted(name);
         return Err(Trouble::Here(format!(
-            "another program gets {name} at the moment"
+            "another program is getting {name}; wait until it has ended"
         )));
     }
     let get = Request {
@@ -110,7 +110,7 @@ fn receive(
             } else if offset != partial.length() {
                 server.abandon();
                 return Err(Trouble::nonsense(
-                    "get goes on where nobody has asked for it",
+                    "the content begins at a place that was not asked for",
                 ));
             }
             shown.resume_at(offset);
@@ -122,7 +122,7 @@ fn receive(
         }
         _ => {
             return Err(Trouble::nonsense(
-                "get has an answer that does not belong to it",
+                "the answer belongs to another command than get",
             ));
         }
     }
@@ -147,7 +147,11 @@ fn receive_parts(
         let mut left = match server.next()? {
             Answer::Part { offset, data_size } if offset == partial.length() => data_size,
             Answer::Sent { size, hash } if size == partial.length() => return Ok(hash),
-            _ => return Err(Trouble::nonsense("a part does not fit to the part before")),
+            _ => {
+                return Err(Trouble::nonsense(
+                    "a part does not continue the part before it",
+                ));
+            }
         };
         if left > partial.size() - partial.length() {
             return Err(Trouble::nonsense("the content is longer than announced"));

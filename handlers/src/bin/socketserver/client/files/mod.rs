@@ -106,7 +106,9 @@ fn run_script(client: &RefCell<Client<'_>>, goes_on: bool) -> Result<(), Problem
                 failed += 1;
             }
             Err(trouble) => {
-                print_line(format!("line {number}: no further line is carried out"));
+                print_line(format!(
+                    "line {number} has failed, and no further line is run"
+                ));
                 return Err(trouble.into());
             }
         }

@@ -98,7 +98,9 @@ impl<'a> Remote<'a> {
         let greeting = Greeting::read(&mut connection)??;
         if greeting.version != VERSION {
             let version = greeting.version;
-            let what = format!("version {version} of the protocol is not known here");
+            let what = format!(
+                "the server has version {version} of the protocol, which this client lacks"
+            );
             return Err(Trouble::Here(what));
         }
         if !self.allows_plain_passwords && !connection.get_ref().is_private() {
@@ -254,7 +256,9 @@ impl<'a> Remote<'a> {
                 all.extend(entries);
                 match all.len() {
                     0..MOST_ENTRIES => Ok(()),
-                    _ => Err(Trouble::Here(format!("{path} has too many entries"))),
+                    _ => Err(Trouble::Here(format!(
+                        "the directory {path} has too many entries"
+                    ))),
                 }
             })?;
             all.sort_by(|one, other| one.name.cmp(&other.name));

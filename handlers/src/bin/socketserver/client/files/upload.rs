@@ -168,7 +168,7 @@ impl Source<'_> {
                 Ok(())
             }
             _ => Err(Trouble::nonsense(
-                "put has an answer that does not belong to it",
+                "the answer belongs to another command than put",
             )),
         }
     }
