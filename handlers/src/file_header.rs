@@ -30,8 +30,8 @@ use crate::framing::{Body, FramingError, LengthPrefix};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileHeader {
-    /// The name that the sender has chosen. It is untrusted: it may be absolute, or leave any
-    /// directory by `..`.
+    /// The name that the sender has chosen. The name is untrusted: it may be an absolute path, or
+    /// leave any directory by `..`.
     pub file_name: String,
     /// The size of the content, in bytes.
     pub file_size: u64,
@@ -73,7 +73,7 @@ impl FileHeader {
     ///
     /// # Errors
     ///
-    /// Why the bytes are no header.
+    /// If the bytes are no header.
     pub fn read(reader: &mut impl Read) -> Result<Option<Self>, FramingError> {
         PREFIX.read_json_header(reader)
     }
@@ -84,7 +84,7 @@ impl FileHeader {
     /// # Errors
     ///
     /// If the stream ends too early, the reader or the writer fails, or the MD5 differs. The writer
-    /// has the content so far.
+    /// then has the part of the content that arrived.
     pub fn receive_content(
         &self,
         reader: impl BufRead,
@@ -108,7 +108,7 @@ impl FileHeader {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContentError {
-    /// The content did not come complete, or could not be written.
+    /// The content did not arrive completely, or could not be written.
     #[error("cannot receive the content: {0}")]
     Io(#[from] io::Error),
 

@@ -10,11 +10,11 @@ const REPLY: &[u8] = b"hi";
 
 /// Logs one message, answers `hi`, and closes: the tutorial's first servers over TCP and UDP.
 ///
-/// Over a stream the message is the bytes of one read of at most 1024, none if the client shuts
-/// down its write end without sending. Over datagrams the message is the first 1024 bytes of the
-/// datagram. The tutorial's servers print the message. This handler logs it at level `info` with
-/// the client's address, quoted and with control characters escaped, so that a client cannot write
-/// to the terminal. Bytes that are not utf-8 are shown as U+FFFD.
+/// Over a stream the message is the bytes of one read of at most 1024. It is empty if the client
+/// shuts down its write end without sending. Over datagrams the message is the first 1024 bytes of
+/// the datagram. The tutorial's servers print the message. This handler logs it at level `info`
+/// with the client's address, quoted and with control characters escaped, so that a client cannot
+/// write to the terminal. Bytes that are not utf-8 are shown as U+FFFD.
 ///
 /// The reply is the two bytes `hi`.
 #[derive(Debug, Clone, Copy, Default)]

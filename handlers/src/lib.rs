@@ -34,14 +34,15 @@
 //! passwords.
 //!
 //! [`admission`] has a layer that refuses clients by their addresses, and at a rate.
-//! [`LoopLimit`] is a layer for services that answer every datagram: two of them, which a forged
-//! datagram makes answer each other, come to an end.
+//! [`LoopLimit`] is a layer for services that answer every datagram. It ends the endless exchange
+//! that a forged datagram can begin between two of them.
 //!
 //! # One read is one message
 //!
 //! The tutorial's clients send commands and lines without an end mark, and one `recv(1024)` of its
-//! servers is one message. [`Upper`], [`Greeting`] and [`Hello`] do the same for those clients: of
-//! a message in two pieces they read the first, and of a longer message the first 1024 bytes.
+//! servers is one message. [`Upper`], [`Greeting`] and [`Hello`] do the same for those clients. If
+//! a message arrives in two pieces, these handlers read the first piece. Of a longer message they
+//! read the first 1024 bytes.
 
 pub mod admission;
 pub mod auth;

@@ -1,4 +1,4 @@
-//! An end for services that answer each other.
+//! A layer that ends the endless exchange of two services that answer each other.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,8 +14,9 @@ const MOST_EQUAL: u32 = 1000;
 /// The most datagrams of a sender that are answered without a pause.
 const MOST: u32 = 100_000;
 
-/// The time without a datagram after which a sender begins anew. A client that has no answer waits
-/// for longer before it sends again, and a service that answers does not send again at all.
+/// The time without a datagram after which the counts of a sender begin at zero. A client that
+/// waits for an answer waits longer before it sends again, and a service that only answers does not
+/// send again at all.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The most counts that are kept at a time.
@@ -30,11 +31,11 @@ const COMPARED: usize = 1024;
 /// One datagram with a forged sender begins such an exchange: each service takes the answer of the
 /// other for a request. The exchange ends when one datagram is not answered. So this layer refuses
 /// the datagrams of a sender that has sent the same datagram 1000 times, or 100,000 datagrams in
-/// all, without a pause of half a second. Whatever the services answer, two of them come soon to
-/// the same datagrams, unless their answers have numbers in them.
+/// all, without a pause of half a second. Two services soon repeat the same datagrams, unless their
+/// answers have numbers in them.
 ///
-/// A client can only notice that if it sends as many datagrams without a pause. It then has to ask
-/// again after half a second, as for a datagram that was lost.
+/// A client notices the limit only if it sends that many datagrams without a pause. The client then
+/// has to ask again after half a second, as it does for a lost datagram.
 ///
 /// The layer is around a bottom layer for datagrams and inside of a mix-in, so that one process
 /// counts for all handlers. At most 16,384 counts are kept.
@@ -82,8 +83,8 @@ impl<S: BaseServer<Request = DatagramRequest>> MixIn for LoopLimit<S> {
             Verdict::Answered => self.next.verify_request(request),
             Verdict::First => {
                 log::warn!(
-                    "{client}: not answered until a pause of {PAUSE:?}: it sends without one, as a \
-                     service that answers ours"
+                    "{client}: not answered until it sends nothing for {PAUSE:?}: it sends without \
+                     a pause, as a service does that answers this server"
                 );
                 false
             }
@@ -104,7 +105,7 @@ impl<S: fmt::Debug> fmt::Debug for LoopLimit<S> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Answered,
-    /// The first since the last pause that is not.
+    /// The first datagram since the last pause that is not answered.
     First,
     Further,
 }
@@ -112,7 +113,7 @@ enum Verdict {
 /// The number of datagrams without a pause, of each sender, and of each sender with each content.
 #[derive(Debug, Default)]
 struct Counts {
-    /// A random key, so that no sender can make its hash that of another.
+    /// A random key, so that no sender can choose datagrams with the hash of another sender.
     hasher: RandomState,
     counts: HashMap<u64, Count>,
 }

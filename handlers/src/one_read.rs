@@ -7,8 +7,8 @@ use socketserver::StreamRequest;
 /// The most bytes of a message, as in the tutorial's `recv(1024)`.
 pub(crate) const MESSAGE_SIZE: usize = 1024;
 
-/// Reads the client's message: the bytes of one read, none if the client has closed without
-/// sending. `None` if the server is stopping and no byte has come.
+/// Reads the client's message: the bytes of one read. The message is empty if the client has closed
+/// without sending. Returns `None` if the server is stopping and no byte has arrived.
 pub(crate) fn read_once(request: &mut StreamRequest) -> io::Result<Option<Vec<u8>>> {
     let mut message = vec![0; MESSAGE_SIZE];
     let length = if request.wait()? {

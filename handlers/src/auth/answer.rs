@@ -10,8 +10,9 @@ use crate::auth::key::Key;
 /// same stream.
 ///
 /// The function reads exactly the 32 bytes of the challenge, and writes and flushes the answer. The
-/// server does not confirm the answer; after a wrong one it closes the stream. A server without a
-/// link sends no challenge, but waits for its client, so set a timeout on the stream before.
+/// server does not confirm a right answer, and closes the stream after a wrong answer. A server
+/// without a link sends no challenge and waits for its client, so set a timeout on the stream
+/// first.
 ///
 /// ```no_run
 /// use std::net::TcpStream;
@@ -45,14 +46,14 @@ pub fn answer_challenge(
 fn explain(error: io::Error) -> io::Error {
     let message = match error.kind() {
         ErrorKind::UnexpectedEof => {
-            "the server closed before its challenge was complete; check that it asks its clients \
-             to authenticate themselves"
+            "the server closed the connection before its challenge was complete; check that the \
+             server asks its clients to authenticate themselves"
         }
         ErrorKind::TimedOut | ErrorKind::WouldBlock => {
             return io::Error::new(
                 ErrorKind::TimedOut,
-                "no challenge came in time; check that the server asks its clients to authenticate \
-                 themselves",
+                "no challenge arrived in time; check that the server asks its clients to \
+                 authenticate themselves",
             );
         }
         _ => return error,

@@ -53,8 +53,8 @@ impl<H> Authenticated<H> {
 
     /// Sets how long a client has to begin its answer, to end it, and to read the challenge. The
     /// default is [`AUTHENTICATION_TIMEOUT`]; the server's own
-    /// [`Deadlines`](socketserver::Deadlines) apply if they are shorter. A client that sends single
-    /// bytes has no longer.
+    /// [`Deadlines`](socketserver::Deadlines) apply if they are shorter. A client that sends its
+    /// answer byte by byte has no more time.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Why [`Authenticated`](crate::auth::Authenticated) refuses a client.
 ///
-/// It is the handler's error, so the server logs it with the client's address.
+/// The handler returns this error, so the server logs the error with the client's address.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AuthenticationError {
@@ -19,7 +19,7 @@ pub enum AuthenticationError {
     /// [`UnexpectedEof`](ErrorKind::UnexpectedEof), so that the server logs the error as that of a
     /// client that has left.
     Closed {
-        /// How many bytes of the answer came.
+        /// How many bytes of the answer arrived.
         received: usize,
         /// How many bytes an answer has.
         expected: usize,
@@ -27,7 +27,7 @@ pub enum AuthenticationError {
 
     /// The client did not answer in time.
     TooLate {
-        /// How many bytes of the answer came.
+        /// How many bytes of the answer arrived.
         received: usize,
         /// How many bytes an answer has.
         expected: usize,

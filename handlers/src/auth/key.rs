@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use nix::unistd::geteuid;
 
-/// A shorter key is warned of, in bytes: 128 bits.
+/// A key of fewer bytes causes a warning. 16 bytes are 128 bits.
 const SHORTEST_SAFE: usize = 16;
 
-/// The marks of UTF-8 and UTF-16.
+/// The byte order marks of UTF-8 and UTF-16.
 const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
 
 /// The longest key, in bytes. An HMAC is no stronger for a key longer than its hash's block, which
@@ -42,9 +42,11 @@ impl Key {
     /// Reads the key in a file.
     ///
     /// One line end at the end of the file, `\n` or `\r\n`, is not part of the key, since editors
-    /// and `echo` add one. All other bytes are, white space too. The log has a warning if other
-    /// users than the owner may read the file, if the owner is neither this user nor the superuser,
-    /// and if the key has fewer than 16 bytes, since short keys can be guessed.
+    /// and `echo` add one. All other bytes are part of the key, white space too.
+    ///
+    /// The log has a warning if users other than the owner may read the file, and if the owner is
+    /// neither this user nor root. It also has a warning if the key has fewer than 16 bytes, since
+    /// short keys can be guessed.
     ///
     /// # Errors
     ///
@@ -63,7 +65,7 @@ impl Key {
         let key = Self::new(without_line_end(&read)).map_err(in_file)?;
         if key.0.len() < SHORTEST_SAFE {
             log::warn!(
-                "the key in {} has {} bytes, and can be guessed; take at least {SHORTEST_SAFE}: \
+                "the key in {} has {} bytes, and can be guessed; use at least {SHORTEST_SAFE}: \
                  head -c 32 /dev/urandom | base64",
                 path.display(),
                 key.0.len()
@@ -83,7 +85,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Why there is no key.
+/// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {

@@ -1,23 +1,23 @@
-//! Who may talk with a handler: clients that know a key, or clients of the same user.
+//! Handlers for some clients alone: clients that know a key, or clients of the same user.
 //!
-//! The link whose client has to know a key is the tutorial's authenticated link, for any handler.
+//! [`Authenticated`] is the tutorial's *authenticated link*, for any handler: its clients have to
+//! know a key. [`SameUser`] needs no key, and serves the clients of the same user.
 //!
-//! The server sends a *challenge* of 32 random bytes. The client answers with the HMAC of the
-//! challenge under the key that both know: 16 bytes with MD5, 32 with SHA-256. After a right answer
-//! the conversation begins, after a wrong one the server closes. The key itself is never sent, and
-//! an intercepted answer is worth nothing for the next challenge.
+//! Over the link, the server first sends a *challenge* of 32 random bytes. The client answers with
+//! the HMAC of the challenge under the key that both know: 16 bytes with MD5, 32 with SHA-256.
+//! After a right answer the conversation begins. After a wrong answer the server closes the
+//! connection. The key itself is never sent, and an intercepted answer is wrong for the next
+//! challenge.
 //!
-//! [`Authenticated`] is the server's half, around a stream handler, and [`answer_challenge`] the
-//! client's.
-//!
-//! [`SameUser`] lets clients of the same user in, without a key.
+//! [`Authenticated`] is the server's half of the link, around a stream handler.
+//! [`answer_challenge`] is the client's half.
 //!
 //! # What the link does not do
 //!
 //! The link proves to the server, at the beginning of the connection, that the client knows the
-//! key. It does not prove the server's identity to the client. The conversation is neither
-//! encrypted nor authenticated, so a machine in between can read and change it. Over a network that
-//! others use, put the link inside a tunnel that does both, such as TLS or SSH.
+//! key. The link does not prove the identity of the server to the client. The conversation is
+//! neither encrypted nor authenticated, so a machine in between can read and change it. Over a
+//! network that others use, put the link inside a tunnel that does both, such as TLS or SSH.
 
 mod answer;
 mod authenticated;

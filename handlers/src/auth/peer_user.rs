@@ -72,17 +72,15 @@ fn owner_of(tables: [&str; 2], is_meant: impl Fn(&Entry) -> bool) -> io::Result<
         };
         for entry in table.lines().filter_map(Entry::parse).filter(&is_meant) {
             if entry.inode == 0 {
-                return Err(unknown("no process has the client's socket open any more"));
+                return Err(unknown("no process has the peer's socket open any more"));
             }
             if owner.is_some_and(|owner| owner != entry.user) {
-                return Err(unknown(
-                    "sockets of several users have the client's address",
-                ));
+                return Err(unknown("sockets of several users have the peer's address"));
             }
             owner = Some(entry.user);
         }
     }
-    owner.ok_or_else(|| unknown("no socket of this machine has the client's address"))
+    owner.ok_or_else(|| unknown("no socket of this machine has the peer's address"))
 }
 
 fn unknown(reason: &str) -> io::Error {

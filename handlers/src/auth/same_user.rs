@@ -17,14 +17,16 @@ use super::peer_user;
 ///
 /// * Unix stream sockets: `SO_PEERCRED`.
 /// * TCP and UDP on Linux: the owner of the client's socket in `/proc/net`. A client is refused if
-///   no socket of this machine's network namespace has its address, over UDP also if the address is
-///   not a loopback address. The superuser is a user like any other.
-/// * Unix datagram sockets: nothing is asked, since the operating system lets only those send who
-///   may write the socket's file. Make the file with the mode 0600.
+///   no socket in the network namespace of this machine has the client's address. Over UDP a client
+///   is also refused if its address is not a loopback address. Root is a user like any other.
+/// * Unix datagram sockets: the handler checks nothing, because the operating system accepts
+///   datagrams only from users who may write to the file of the socket. Give the file the mode
+///   0600.
 ///
-/// A connection's user is asked for when the client's first byte has come: until then no method of
-/// the handler runs. The request of a refused client ends with a [`SameUserError`], which the
-/// server logs with the client's address; no method of the handler runs, and nothing is sent.
+/// The handler checks the user of a connection when the first byte of the client has arrived. Until
+/// then no method of the inner handler runs. The request of a refused client ends with a
+/// [`SameUserError`], which the server logs with the client's address. No method of the inner
+/// handler runs then, and nothing is sent.
 ///
 /// ```
 /// use socketserver::ThreadingTcpServer;
@@ -44,16 +46,17 @@ pub struct SameUser<H> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SameUserError {
-    /// The client runs as another user; for a client that obeys its server, the server does.
+    /// The peer runs as another user. The peer is the client of [`SameUser`], and the server of
+    /// [`permit_udp_socket`] and [`permit_file`].
     #[error("refused: the peer's user is {client}, and only user {own} is accepted")]
     OtherUser {
-        /// The number of the client's user.
+        /// The number of the peer's user.
         client: u32,
-        /// The number of the server's user.
+        /// The number of the user of this process.
         own: u32,
     },
 
-    /// The operating system does not know the client's user.
+    /// The operating system does not know the peer's user.
     #[error("refused: the user of the peer is unknown: {0}")]
     Unknown(#[source] io::Error),
 }
@@ -69,8 +72,8 @@ impl<H> SameUser<H> {
     }
 }
 
-/// Refuses the UDP socket at this loopback address, unless the user of this process owns it: for a
-/// client that obeys its server.
+/// Refuses the UDP socket at this loopback address, unless the user of this process owns the
+/// socket. For a client that runs the commands of its server.
 ///
 /// # Errors
 ///
@@ -79,8 +82,8 @@ pub fn permit_udp_socket(address: SocketAddr) -> Result<(), SameUserError> {
     permit(peer_user::of_udp_socket(address))
 }
 
-/// Refuses the file of a Unix socket, unless the user of this process owns it: for a client that
-/// obeys its server.
+/// Refuses the file of a Unix socket, unless the user of this process owns the file. For a client
+/// that runs the commands of its server.
 ///
 /// # Errors
 ///
@@ -101,7 +104,7 @@ fn permit(user: io::Result<u32>) -> Result<(), SameUserError> {
 impl<H: RequestHandler> RequestHandler for SameUser<H> {
     /// Fails, and so ends the request, if the client runs as another user.
     fn setup(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        // A client that leaves without a byte, such as a health check, is no stranger to log.
+        // A client that leaves without a byte, such as a health check, is not logged as refused.
         self.has_come = request.wait()?;
         if self.has_come {
             permit(peer_user::of_connection(request))?;

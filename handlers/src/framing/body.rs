@@ -8,8 +8,8 @@ use crate::framing::error::FramingError;
 ///
 /// The body ends after the announced number of bytes, and leaves the rest in the stream. If the
 /// stream ends earlier, a read fails with [`UnexpectedEof`](io::ErrorKind::UnexpectedEof), with a
-/// [`FramingError::Truncated`] inside, where [`Take`](io::Take) would end. A copy that succeeds is
-/// therefore complete.
+/// [`FramingError::Truncated`] inside; [`Take`](io::Take) would return the end of file. A copy that
+/// succeeds is therefore complete.
 ///
 /// ```
 /// use std::io::Read;

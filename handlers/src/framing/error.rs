@@ -6,8 +6,8 @@ use std::str::Utf8Error;
 
 /// Why a framed message cannot be read or written.
 ///
-/// In a handler `?` makes it the handler's error. [`From`] converts it to an [`io::Error`] of the
-/// kind
+/// In a handler, `?` returns it as the handler's error. [`From`] converts it to an [`io::Error`] of
+/// the kind
 ///
 /// * [`UnexpectedEof`](ErrorKind::UnexpectedEof) for [`Truncated`](Self::Truncated),
 /// * [`InvalidInput`](ErrorKind::InvalidInput) for [`Unserializable`](Self::Unserializable),
@@ -30,12 +30,12 @@ pub enum FramingError {
         limit: u32,
     },
 
-    /// The other side closed within the message.
+    /// The peer closed in the middle of the message.
     #[error("the end of file came after {received} of {announced} bytes of the {part}")]
     Truncated {
         /// The part that was read: `length`, `frame`, `header` or `body`.
         part: &'static str,
-        /// How many bytes of the part came.
+        /// How many bytes of the part arrived.
         received: u64,
         /// How many bytes the part should have had.
         announced: u64,
@@ -57,7 +57,8 @@ pub enum FramingError {
     #[error("the header is not of the expected form: {}", Harmless(.0))]
     WrongFields(#[source] serde_json::Error),
 
-    /// The header to be sent has no JSON: a map whose keys are no strings, for example.
+    /// The header to be sent cannot be written as JSON: a map whose keys are no strings, for
+    /// example.
     #[error("the header cannot be written as JSON: {0}")]
     Unserializable(#[source] serde_json::Error),
 

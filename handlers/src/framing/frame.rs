@@ -7,13 +7,13 @@ use crate::framing::length_prefix::LengthPrefix;
 
 /// # A whole message
 impl LengthPrefix {
-    /// Reads a length and so many bytes. `None` if the stream ends before the first byte of the
-    /// length. An empty frame is a message like any other.
+    /// Reads a length and that many bytes. Returns `None` if the stream ends before the first byte
+    /// of the length. An empty frame is a message like any other.
     ///
     /// # Errors
     ///
     /// Those of [`read_length`](Self::read_length), and [`Truncated`](FramingError::Truncated) if
-    /// the stream ends before so many bytes.
+    /// the stream ends before the frame is complete.
     pub fn read_frame(&self, reader: &mut impl Read) -> Result<Option<Vec<u8>>, FramingError> {
         self.read_part("frame", reader)
     }

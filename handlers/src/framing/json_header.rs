@@ -13,8 +13,8 @@ use crate::framing::length_prefix::LengthPrefix;
 ///
 /// The data that a header describes follows on the stream: see [`Body`](crate::framing::Body).
 impl LengthPrefix {
-    /// Reads a length, and a JSON object of so many bytes in utf-8. `None` if the stream ends
-    /// before the first byte of the length.
+    /// Reads a length, and a JSON object of that many bytes in utf-8. Returns `None` if the stream
+    /// ends before the first byte of the length.
     ///
     /// Fields that `T` does not name are ignored, unless `T` has `#[serde(deny_unknown_fields)]`.
     /// With an unsigned type for a length, a negative number is

@@ -75,8 +75,8 @@ impl LengthPrefix {
         self
     }
 
-    /// Reads a length. `None` if the stream ends before its first byte, as it may between two
-    /// messages.
+    /// Reads a length. Returns `None` if the stream ends before its first byte, as it may between
+    /// two messages.
     ///
     /// # Errors
     ///

@@ -114,5 +114,8 @@ fn a_client_with_many_different_datagrams_is_answered_each_time_and_one_that_pau
     served.signal(Signal::SIGTERM);
     let (status, _, log) = served.exit();
     assert_eq!(status, Some(0), "{log}");
-    assert!(log.contains("not answered until a pause of 500ms"), "{log}");
+    assert!(
+        log.contains("not answered until it sends nothing for 500ms"),
+        "{log}"
+    );
 }
