@@ -1,4 +1,4 @@
-//! Who is admitted: by address, and at which rate.
+//! A layer that admits clients by their addresses, and at a rate.
 
 mod network;
 mod rate;
@@ -16,11 +16,11 @@ pub use rate::{InvalidRate, Rate};
 pub use rules::{Rules, RulesError};
 
 /// Which clients are admitted: those that the [`Rules`] allow, and no more of them than the
-/// [`Rate`]. A clone is the same admission, whose rules can be [replaced](Self::set_rules) while
+/// [`Rate`]. A clone is the same admission. Its rules can be [replaced](Self::set_rules) while
 /// servers run.
 ///
-/// Clients over Unix sockets have no address, and no rule is for them. Python's counterpart is an
-/// override of `verify_request`.
+/// Clients over Unix sockets have no address, so the rules do not apply to them. Python's
+/// counterpart is an override of `verify_request`.
 #[derive(Debug, Clone, Default)]
 pub struct Admission(Arc<State>);
 
@@ -31,7 +31,7 @@ struct State {
 }
 
 impl Admission {
-    /// The admission by these rules, and, for each server, at this rate.
+    /// An admission by these rules, and at this rate for each server.
     #[must_use]
     pub fn new(rules: Rules, rate: Option<Rate>) -> Self {
         Self(Arc::new(State {
@@ -40,7 +40,7 @@ impl Admission {
         }))
     }
 
-    /// Replaces the rules, for every client that comes from now on.
+    /// Replaces the rules for every client that connects from now on.
     pub fn set_rules(&self, rules: Rules) {
         let mut present = self.0.rules.write().unwrap_or_else(PoisonError::into_inner);
         *present = Arc::new(rules);
@@ -57,8 +57,8 @@ impl Admission {
 /// Refuses the clients that an [`Admission`] does not admit, before any of their bytes is read.
 ///
 /// The refusal counts as [not verified](socketserver::Refusal::NotVerified), and is in the log.
-/// Inside of [`ProxyProtocolMixIn`](socketserver::ProxyProtocolMixIn) the layer sees the client
-/// behind the proxy.
+/// Inside of [`ProxyProtocolMixIn`](socketserver::ProxyProtocolMixIn), the layer checks the address
+/// of the client behind the proxy.
 ///
 /// ```
 /// use socketserver::{Serve, TcpServer, ThreadingMixIn};
@@ -89,7 +89,8 @@ impl<S> AdmissionMixIn<S> {
         Self::optional(next, Some(&admission))
     }
 
-    /// The layer, or with `None` a layer that admits everybody, for a program whose user decides.
+    /// Puts the layer around `next`. With `None` the layer admits everybody, for a program whose
+    /// user decides whether there are rules.
     pub fn optional(next: S, admission: Option<&Admission>) -> Self {
         let rate = admission.and_then(|admission| admission.0.rate);
         Self {
@@ -108,7 +109,7 @@ impl<S> AdmissionMixIn<S> {
         {
             return false;
         }
-        // A client that no rule allows takes no place of the rate.
+        // A client that the rules refuse does not count for the rate.
         self.bucket.as_ref().is_none_or(|bucket| {
             let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
             bucket.take(Instant::now())

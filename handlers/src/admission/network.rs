@@ -14,10 +14,10 @@ use ipnet::{IpNet, Ipv4Net};
 #[doc(alias = "ip_network")]
 pub struct Network(IpNet);
 
-/// The error for a text that is no network. Python's counterpart is the `ValueError` of
+/// A text that is not a network. Python's counterpart is the `ValueError` of
 /// `ipaddress.ip_network`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no network: {reason}")]
+#[error("{text:?} is not a network: {reason}")]
 pub struct InvalidNetwork {
     text: String,
     reason: String,
@@ -33,8 +33,8 @@ impl Network {
         self.0.contains(&ip.to_canonical())
     }
 
-    /// The length of the prefix in bits. Of two networks that have an address, that with the longer
-    /// prefix is within the other.
+    /// The length of the prefix in bits. If two networks have an address, the network with the
+    /// longer prefix is within the other.
     #[must_use]
     pub fn prefix(&self) -> u8 {
         self.0.prefix_len()
@@ -57,7 +57,7 @@ impl FromStr for Network {
             invalid("write an address, such as 192.0.2.1, or a network, such as 10.0.0.0/8".into())
         })?;
         if network.trunc() != network {
-            // A slip of the pen would allow more, or deny more, than what is typed.
+            // A typing mistake would allow more, or deny more, than the user wants.
             let meant = network.trunc();
             return Err(invalid(format!(
                 "the address has bits behind its prefix; write {meant}, or the address alone"

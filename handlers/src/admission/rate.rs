@@ -1,26 +1,27 @@
-//! How many clients are admitted in a time.
+//! How many clients are admitted in a period of time.
 
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-/// A number of clients in a time, such as 50 in ten seconds: `50/10`.
+/// A number of clients in a period of time, such as 50 in ten seconds: `50/10`.
 ///
-/// As many may come at once; after that, places become free evenly over the time. Python has no
-/// counterpart.
+/// That many clients may come at once. After that, places become free evenly over the time. Python
+/// has no counterpart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     clients: u32,
     time: Duration,
 }
 
-/// The error for a text that is no rate. Python has no counterpart.
+/// A text that is not a rate. Python has no counterpart.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no rate: write a number of clients, such as 50, or with a time in seconds, 50/10"
+    "{0:?} is not a rate: write a number of clients in a second, such as 50, or in a longer time, \
+     such as 50/10 for ten seconds"
 )]
 pub struct InvalidRate(String);
 
-/// The longest time of a rate: a day.
+/// The longest time of a rate, in seconds: a day.
 const LONGEST: f64 = 86_400.0;
 
 impl FromStr for Rate {
@@ -57,7 +58,7 @@ impl Rate {
 pub(super) struct Bucket {
     rate: Rate,
     places: f64,
-    /// When the number of places was right.
+    /// When the number of places was calculated.
     filled: Instant,
 }
 

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::{InvalidNetwork, Network};
 
-/// The networks whose clients are allowed, and those whose clients are denied.
+/// The networks whose clients are allowed, and the networks whose clients are denied.
 ///
-/// The smallest network that has a client's address decides; of two equal ones, the one that
-/// denies. A client in no network is allowed, unless a network is allowed at all.
+/// The smallest network that has a client's address decides. If the same network is allowed and
+/// denied, its clients are denied. A client in none of the networks is allowed, unless at least one
+/// network is allowed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Rules {
@@ -18,7 +19,7 @@ pub struct Rules {
     denied: Vec<Network>,
 }
 
-/// Why a file has no rules.
+/// Why a file of rules cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RulesError {
@@ -27,22 +28,23 @@ pub enum RulesError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// A line is no rule.
+    /// A line is not a rule.
     #[error("{}:{line}: {reason}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
         /// The number of the line, from 1.
         line: usize,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// The largest file of rules, in bytes: each client is compared with every network.
+/// The largest file of rules, in bytes. The bound keeps the check of a client fast, since each
+/// client is compared with every network.
 const LARGEST: u64 = 1 << 20;
 
 impl Rules {
@@ -58,13 +60,13 @@ impl Rules {
         self
     }
 
-    /// Adds the rules of a file. Each line is `allow NETWORK` or `deny NETWORK`; empty lines, and
-    /// what follows a `#`, are comments.
+    /// Adds the rules of a file. Each line is `allow NETWORK` or `deny NETWORK`. Empty lines are
+    /// skipped, and `#` begins a comment.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, has more than 1 MiB, or a line is no rule: the error names the
-    /// line.
+    /// If the file cannot be read, has more than 1 MiB, or has a line that is not a rule. The error
+    /// names the line.
     pub fn with_file(self, path: &Path) -> Result<Self, RulesError> {
         let unreadable = |source| RulesError::Unreadable {
             path: path.to_owned(),
@@ -118,7 +120,7 @@ impl Rules {
         match words.next() {
             None => Ok(rules),
             Some(word) => Err(format!(
-                "{word:?} is too much; write a line for each network"
+                "{word:?} follows the network; write a line for each network"
             )),
         }
     }
@@ -177,10 +179,10 @@ mod tests {
                 ":2: \"permit\" is neither",
             ),
             ("deny", ":1: the network is missing"),
-            ("allow 10.0.0.1/8", ":1: \"10.0.0.1/8\" is no network"),
+            ("allow 10.0.0.1/8", ":1: \"10.0.0.1/8\" is not a network"),
             (
                 "allow 10.0.0.0/8 11.0.0.0/8",
-                ":1: \"11.0.0.0/8\" is too much",
+                ":1: \"11.0.0.0/8\" follows the network",
             ),
         ] {
             let error = of(text).unwrap_err().to_string();

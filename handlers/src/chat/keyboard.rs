@@ -1,4 +1,4 @@
-//! Typed lines, with a wait that can be given up.
+//! Typed lines. A wait for a line can be given up.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -22,8 +22,8 @@ pub(super) enum Line {
 
 /// The source of typed lines.
 ///
-/// A read from a terminal or a pipe cannot be interrupted, so a thread reads, from the first call
-/// of [`next_line`](Self::next_line) on. The thread is at most one line ahead. It ends with the
+/// A read from a terminal or a pipe cannot be interrupted. So a thread reads, which the first call
+/// of [`next_line`](Self::next_line) starts. The thread is at most one line ahead. It ends with the
 /// input, or with the first line after the keyboard was dropped.
 pub(super) enum Keyboard {
     Unused(Box<dyn BufRead + Send>),
@@ -37,8 +37,8 @@ impl Keyboard {
         Self::Unused(Box::new(input))
     }
 
-    /// Waits for the next line, of at most `limit` bytes. `None` if the input has ended, or when
-    /// `is_wanted` returns false; the next call returns the line then.
+    /// Waits for the next line, of at most `limit` bytes. Returns `None` if the input has ended, or
+    /// when `is_wanted` returns false; then the next call returns the line.
     ///
     /// The `limit` of the first call applies to all.
     pub(super) fn next_line(
@@ -86,7 +86,8 @@ fn read_lines(input: &mut dyn BufRead, limit: usize, typed: &SyncSender<io::Resu
     }
 }
 
-/// Reads the next line of at most `limit` bytes, and holds no more of a longer one.
+/// Reads the next line of at most `limit` bytes. Drops a longer line, and never holds all of it in
+/// memory.
 fn read_line(input: &mut dyn BufRead, limit: usize) -> io::Result<Option<Line>> {
     // The line and its end.
     let most = limit + 2;

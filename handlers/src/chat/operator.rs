@@ -11,7 +11,7 @@ use super::printable::printable;
 use super::queue::{Place, Queue};
 use crate::one_read::MESSAGE_SIZE;
 
-/// The most calls that have or wait for the operator.
+/// The most calls that have the operator, or wait for the operator.
 const MAX_CALLS: usize = 64;
 
 /// White on blue, as in the tutorial, and the reset.
@@ -21,12 +21,13 @@ const HIGHLIGHT: (&str, &str) = ("\x1b[1;37;44m", "\x1b[0m");
 ///
 /// All clients of a server have the same operator, and clones are the same operator. A handler
 /// [takes a turn](Self::take_turn), and has the operator alone until it drops the turn. Other
-/// handlers wait, in the order of their arrival. At most 64 calls have or wait for a turn.
+/// handlers wait, in the order of their arrival. At most 64 calls have a turn or wait for one.
 ///
 /// # The end of the input
 ///
-/// When the input has ended or failed, or the screen has failed, the operator has left: no more
-/// lines come. The log has the error. A failure ends no client's call: its answer is `bye`.
+/// When the input has ended or failed, or the screen has failed, the operator has left. No more
+/// lines come, and the log has the error. A failure does not break the call of a client: the client
+/// receives the answer `bye`.
 ///
 /// # A server that stops
 ///
@@ -37,8 +38,8 @@ const HIGHLIGHT: (&str, &str) = ("\x1b[1;37;44m", "\x1b[0m");
 ///
 /// # Processes
 ///
-/// Clones in forked processes read from one keyboard, and each line reaches any one of them. Do not
-/// serve the operator with [`ForkingMixIn`](socketserver::ForkingMixIn).
+/// Clones in forked processes read from one keyboard, and each line reaches one of them at random.
+/// Do not serve the operator with [`ForkingMixIn`](socketserver::ForkingMixIn).
 #[derive(Clone)]
 pub struct Operator {
     shared: Arc<Shared>,
@@ -89,7 +90,7 @@ impl Operator {
         self
     }
 
-    /// Waits until every earlier call has ended. `None` if `server` stops before that.
+    /// Waits until every earlier call has ended. Returns `None` if `server` stops before that.
     ///
     /// # Errors
     ///
@@ -98,7 +99,9 @@ impl Operator {
         let Some(place) = self.shared.queue.join(MAX_CALLS) else {
             return Err(io::Error::new(
                 io::ErrorKind::QuotaExceeded,
-                format!("not answered: {MAX_CALLS} others have or wait for the operator"),
+                format!(
+                    "not answered: {MAX_CALLS} other clients already have the operator or wait"
+                ),
             ));
         };
         let is_first = place.wait(|| !server.is_draining());
@@ -140,8 +143,8 @@ impl Turn<'_> {
         self.print(&format!("from {sender}: {on}{}{off}", printable(message)));
     }
 
-    /// Waits for a line that the operator types, and returns it without its end. `None` if the
-    /// operator has left, or the server is stopping.
+    /// Waits for a line that the operator types, and returns it without its end. Returns `None` if
+    /// the operator has left, or the server is stopping.
     ///
     /// A line of more than 1024 bytes is longer than one message of a peer. The screen shows this,
     /// and the operator is asked again.
@@ -317,7 +320,7 @@ pub(crate) mod tests {
         assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
         assert_eq!(
             error.to_string(),
-            "not answered: 64 others have or wait for the operator"
+            "not answered: 64 other clients already have the operator or wait"
         );
         drop(places);
         assert!(

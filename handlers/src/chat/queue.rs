@@ -7,7 +7,7 @@ use std::time::Duration;
 /// How often a waiting call checks whether its server is stopping.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// A queue whose first place has the operator.
+/// A queue: the call in the first place has the operator.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     tickets: Mutex<Tickets>,
@@ -21,7 +21,7 @@ struct Tickets {
 }
 
 impl Queue {
-    /// Joins the queue at its end. `None` if the queue has `limit` places already.
+    /// Joins the queue at its end. Returns `None` if the queue has `limit` places already.
     pub(super) fn join(&self, limit: usize) -> Option<Place<'_>> {
         let mut tickets = self.tickets();
         if tickets.waiting.len() >= limit {
@@ -50,7 +50,8 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Waits until this place is the first (true), or `goes_on` returns false (false).
+    /// Waits until this place is the first, and returns true. Returns false as soon as `goes_on`
+    /// returns false.
     pub(super) fn wait(&self, goes_on: impl Fn() -> bool) -> bool {
         let mut tickets = self.queue.tickets();
         while tickets.waiting.front() != Some(&self.ticket) {

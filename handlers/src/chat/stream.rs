@@ -38,8 +38,8 @@ impl RequestHandler for Chat {
     }
 }
 
-/// Reads the next message. `None` if the client has left, or if the server is stopping, which then
-/// sends `bye`.
+/// Reads the next message. Returns `None` if the client has left. Also returns `None` if the server
+/// is stopping, which then sends `bye`.
 fn next_message(request: &mut StreamRequest) -> io::Result<Option<Vec<u8>>> {
     if request.wait()? {
         let mut message = vec![0; MESSAGE_SIZE];

@@ -15,23 +15,24 @@ const MAX_MEMORY: u32 = 2 << 20;
 /// The most memory times passes, in KiB: about ten seconds of work.
 const MAX_WORK: u64 = 16 << 20;
 
-/// An allocation of so many blocks, of 1 KiB each, is always a mapping of its own, which the system
-/// takes back. glibc takes less from its heap (`M_MMAP_THRESHOLD`, which grows to 32 MiB). There
-/// the next small allocation lands in the space that was freed, and each check takes new space.
+/// An allocation of this many blocks, of 1 KiB each, is always a mapping of its own, which the
+/// system takes back when it is freed. glibc takes smaller allocations from its heap
+/// (`M_MMAP_THRESHOLD`, which grows to 32 MiB). There the next small allocation would use the freed
+/// space, and each check would need new space.
 const NOT_IN_THE_HEAP: usize = 33 << 10;
 
-/// A password as it is stored with Argon2id: written as text, and parsed again.
+/// A password as Argon2id stores it. The value is written as text, and parsed again.
 ///
 /// The text has the form `$argon2id$v=19$m=…,t=…,p=…$salt$hash`, which Python's `argon2-cffi` and
-/// others read too. An entry that asks for more than 2 GiB, or for passes that write more than 16
-/// GiB together, is refused when it is parsed, since each check would cost as much. `{:?}` does not
-/// show the hash.
+/// others read too. The parser refuses an entry that asks for more than 2 GiB, or for passes that
+/// write more than 16 GiB together, since each check would cost that much. `{:?}` does not show the
+/// hash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredPassword(PasswordHash);
 
 impl StoredPassword {
     /// Hashes a password with a random salt, at the costs that OWASP recommends: some tens of
-    /// milliseconds, and 19 MiB of memory meanwhile.
+    /// milliseconds, and 19 MiB of memory during that time.
     ///
     /// # Errors
     ///
@@ -41,8 +42,8 @@ impl StoredPassword {
         hashed.map(Self).map_err(PasswordError::Hashing)
     }
 
-    /// True if this is the password. The check has the costs that the entry names. The comparison
-    /// takes the same time wherever the first difference is.
+    /// Returns true if this is the password. The check has the costs that the entry names. The
+    /// comparison takes the same time wherever the first difference is.
     #[must_use]
     pub fn is(&self, password: impl AsRef<[u8]>) -> bool {
         let hash = self.hash_of(password.as_ref());
@@ -86,10 +87,10 @@ impl FromStr for StoredPassword {
     }
 }
 
-/// The memory of a check. `None` if the system has none.
+/// The memory for a check. `None` if the system has not enough memory.
 fn memory(blocks: usize) -> Option<Vec<Block>> {
     let mut memory = Vec::new();
-    // The part that is not used costs addresses, and no memory.
+    // The unused part takes addresses, and no memory.
     memory.try_reserve_exact(blocks.max(NOT_IN_THE_HEAP)).ok()?;
     memory.resize(blocks, Block::default());
     Some(memory)

@@ -7,13 +7,14 @@ use md5::Md5;
 
 use crate::password::PasswordError;
 
-/// The length of a user's key, in bytes, as in the tutorial's authenticated link.
+/// The length of the key of a user, in bytes, as in the tutorial's authenticated link.
 const KEY_LENGTH: usize = 32;
 
-/// A password as the tutorial stores it: a random key of the user's own, and the HMAC-MD5 of the
-/// password under it, in Python `hmac.new(key, password, 'md5').digest()`.
+/// A password as the tutorial stores it: a random key for each user, and the HMAC-MD5 of the
+/// password under that key, in Python `hmac.new(key, password, 'md5').digest()`.
 ///
-/// This type is for study; for use there is [`StoredPassword`](crate::password::StoredPassword).
+/// This type is for study. For a real program there is
+/// [`StoredPassword`](crate::password::StoredPassword).
 #[derive(Clone, PartialEq, Eq)]
 pub struct TutorialPassword {
     key: [u8; KEY_LENGTH],
@@ -45,7 +46,7 @@ impl TutorialPassword {
         (self.key, self.digest)
     }
 
-    /// True if this is the password. The comparison takes the same time wherever the first
+    /// Returns true if this is the password. The comparison takes the same time wherever the first
     /// difference is.
     #[must_use]
     pub fn is(&self, password: impl AsRef<[u8]>) -> bool {

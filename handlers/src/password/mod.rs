@@ -1,12 +1,13 @@
-//! Stored passwords of users, from which a thief of the store does not learn the passwords.
+//! Stored passwords of users. A thief of the stored data does not learn the passwords.
 //!
-//! [`TutorialPassword`] is the tutorial's way: an HMAC-MD5 under a random key of the user's own. No
-//! two users with the same password have the same entry, and no table made in advance helps. But
-//! MD5 is fast by design: a thief tries many millions of passwords a second.
+//! [`TutorialPassword`] is what the tutorial does: an HMAC-MD5 under a random key for each user.
+//! Two users with the same password have different entries, so a table that was made in advance
+//! does not help a thief. But MD5 is fast by design: a thief tries many millions of passwords a
+//! second.
 //!
-//! [`StoredPassword`] is today's way: Argon2id, which is slow and takes memory by design. Each try
-//! costs the thief as much as the server. The entry is one line of text that names the function and
-//! its costs, so the costs can rise later while old entries stay valid.
+//! [`StoredPassword`] is what programs do today: Argon2id, which is slow and takes memory by
+//! design. Each try costs the thief as much as the server. The entry is one line of text that names
+//! the function and its costs. So the costs can rise later, and old entries stay valid.
 //!
 //! ```
 //! use socketserver_handlers::password::StoredPassword;
@@ -49,16 +50,16 @@ pub enum PasswordError {
     #[error("the entry of the stored password has costs that Argon2 does not accept: {0}")]
     Costs(#[source] argon2::password_hash::Error),
 
-    /// The entry names absurd costs.
-    #[error("the stored password is not checked at such costs: {memory} KiB, {passes} passes")]
+    /// The entry names costs that are too high to check.
+    #[error("the stored password is too expensive to check: {memory} KiB, {passes} passes")]
     TooCostly {
         /// The memory, in KiB.
         memory: u32,
-        /// How often all of it is written.
+        /// How often the whole memory is written.
         passes: u32,
     },
 
     /// The entry was made by another function than Argon2.
-    #[error("the password was stored with {0}, which is not known here; it has to be set anew")]
+    #[error("the password was stored with {0} and not with Argon2; set the password again")]
     UnknownFunction(String),
 }

@@ -134,7 +134,7 @@ fn sighup_reads_the_rules_again_and_broken_rules_change_nothing() {
         served.signal(Signal::SIGHUP);
         let line = served.wait_for_log("the rules from before stay in use");
         assert!(
-            line.contains("rules:2: \"everybody\" is no network"),
+            line.contains("rules:2: \"everybody\" is not a network"),
             "{line}"
         );
         assert!(!is_served("127.0.0.1", &served));
@@ -179,8 +179,8 @@ fn what_cannot_be_an_admission_is_refused_with_the_reason() {
     let rules = rules.to_str().unwrap();
     for (arguments, status, expected) in [
         (["--allow", "10.0.0.1/8"], 2, "write 10.0.0.0/8"),
-        (["--deny", "example.org"], 2, "is no network"),
-        (["--rate", "0"], 2, "is no rate"),
+        (["--deny", "example.org"], 2, "is not a network"),
+        (["--rate", "0"], 2, "is not a rate"),
         (
             ["--rules", "/missing/rules"],
             1,
