@@ -1,4 +1,4 @@
-//! An operator whose commands run at the clients.
+//! An operator whose commands run on the machines of the clients.
 
 use socketserver::{DatagramRequest, HandlerResult, RequestHandler};
 
@@ -8,20 +8,21 @@ use crate::chat::{Operator, Turn};
 const QUIT: &[u8] = b"q";
 
 /// Sends its client the commands that an [`Operator`] types, and shows their output: the tutorial's
-/// remote shell over UDP. The client is a command runner, such as the command's `client operated`.
+/// remote shell over UDP. The client runs the commands, as `socketserver client operated` does.
 ///
-/// The client sends the first datagram, with any content. This datagram, and then the output of
-/// each command, is shown on the operator's screen: its length and the sender's address, then its
-/// lines, each indented and made [`printable`](crate::chat::printable). Then the operator types a
-/// line, which is sent to that client as one datagram, without white space at its ends. A datagram
-/// is shown whole, up to the size that the server receives; the tutorial's reads 1024 bytes, and
-/// loses the rest.
+/// The client sends the first datagram, with any content. The operator's screen shows this
+/// datagram, and then the output of each command: the length and the address of the sender, then
+/// the lines, each indented and made [`printable`](crate::chat::printable). Then the operator types
+/// a line. The handler sends the line to that client as one datagram, without white space at its
+/// ends. A datagram is shown completely, up to the size that the server receives. The tutorial's
+/// server reads 1024 bytes, and loses the rest.
 ///
-/// An empty line is skipped. `q`, and the end of the input, stop the server, as in the tutorial; no
-/// datagram informs the client. If a datagram is lost, both sides wait for the other, until this
-/// client or another sends a datagram.
+/// An empty line is skipped. `q`, or the end of the input, stops the server, as in the tutorial;
+/// the client receives no datagram about that. If a datagram is lost, both sides wait for each
+/// other until this client or another client sends a datagram.
 ///
-/// Serve it without a mix-in, one datagram at a time, since the operator reads one after the other.
+/// Serve this handler without a mix-in, one datagram at a time, since the operator reads one
+/// datagram after the other.
 ///
 /// ```
 /// use socketserver::mock::MockDatagram;

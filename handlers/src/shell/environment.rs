@@ -1,9 +1,10 @@
-//! What a program that is started here does not inherit.
+//! The variables that a started program does not inherit.
 
 use std::process::Command;
 
-/// The variables by which a service manager speaks to this process alone: sd_listen_fds(3),
-/// sd_notify(3), sd_watchdog_enabled(3). A program that inherited them would speak for the service.
+/// The variables that a service manager sets for this process alone: sd_listen_fds(3),
+/// sd_notify(3), sd_watchdog_enabled(3). A program that inherited them could send messages as the
+/// service.
 const OF_A_SERVICE_MANAGER: [&str; 7] = [
     "LISTEN_FDS",
     "LISTEN_PID",
@@ -21,7 +22,7 @@ pub(super) fn leave_service_manager(program: &mut Command) {
     }
 }
 
-/// Whether the variable is one by which a service manager speaks to this process alone.
+/// Whether a service manager sets this variable for this process alone.
 pub(crate) fn is_of_service_manager(name: &[u8]) -> bool {
     OF_A_SERVICE_MANAGER.iter().any(|it| name == it.as_bytes())
 }

@@ -1,6 +1,6 @@
-//! Bytes that are no command: what a web page can make a browser send to a port of this machine.
+//! Bytes that are not a command: what a web page can make a browser send to a port of this machine.
 
-/// A protocol that is not the shell's, and whose bytes are not run.
+/// A protocol other than the shell's. Its bytes are not run as commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Foreign {
     /// A request of HTTP, or a piece of one.
@@ -22,8 +22,8 @@ const LONGEST: usize = "PROPFIND ".len();
 impl Foreign {
     /// The protocol of which a message is a part; `None` for a command.
     ///
-    /// The first line, the header lines and the first bytes of a request count, each by itself: the
-    /// pieces in which a request arrives are up to the client and the network.
+    /// The first line, the header lines and the first bytes of a request are each recognised alone,
+    /// because the client and the network decide in which pieces a request arrives.
     pub(super) fn find_in(message: &[u8]) -> Option<Self> {
         let is_binary = |&byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
         if message.first().is_some_and(is_binary) {

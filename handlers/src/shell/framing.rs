@@ -11,21 +11,22 @@ pub(super) const READY: &str = "recv_ready";
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Framing {
-    /// There is no mark: standard error is sent, then standard output, each by itself. One read of
-    /// the client returns what has arrived and fits its buffer; the rest comes before the next
-    /// answer. A command without output has no answer at all.
+    /// No mark: standard error is sent, then standard output, each by itself. One read of the
+    /// client returns the bytes that have arrived and fit its buffer; the rest comes before the
+    /// next answer. A command without output has no answer at all.
     Raw,
     /// The length in decimal ASCII digits, without an end mark. The client reads the digits, and
-    /// sends `recv_ready`; then exactly so many bytes come. The connection is closed, and the log
-    /// has the reason, if the client sends anything else, or nothing in time: as long as a command
-    /// may run, or the server's [`Deadlines`](socketserver::Deadlines) if they are shorter. A
-    /// client that has shut down its write end after the command is sent the bytes at once.
+    /// sends `recv_ready`; then exactly that many bytes come. If the client sends anything else, or
+    /// nothing in time, the connection is closed, and the log has the reason. The client has as
+    /// much time as a command, or that of the server's [`Deadlines`](socketserver::Deadlines) if it
+    /// is shorter. If the client has shut down its write end after the command, the bytes are sent
+    /// at once.
     Ready,
     /// The length in four bytes, a signed number with the lowest byte first, as Python's
-    /// `struct.pack('<i', n)` writes it; then so many bytes.
+    /// `struct.pack('<i', n)` writes it; then that many bytes.
     Header,
     /// The length of a JSON object, as in [`Header`](Self::Header); the object, in which
-    /// `data_size` is the length of what follows; then so many bytes.
+    /// `data_size` is the length of the output; then that many bytes.
     #[default]
     Json,
 }

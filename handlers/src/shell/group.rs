@@ -1,4 +1,4 @@
-//! The process group of a command, whose processes end together.
+//! The process group of a command. All its processes end together.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -26,7 +26,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Starts a group that has no process but its leader.
+    /// Starts a group whose only process is its leader.
     pub(crate) fn new() -> io::Result<Self> {
         let mut leader = Command::new("/bin/sh");
         leave_service_manager(&mut leader);
@@ -49,7 +49,7 @@ impl Group {
         self.id
     }
 
-    /// Ends the leader alone, and leaves the other processes of the group to themselves.
+    /// Ends the leader alone. The other processes of the group go on.
     pub(crate) fn release(mut self) {
         if let Some(mut leader) = self.leader.take() {
             let _ = leader.kill();

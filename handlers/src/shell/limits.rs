@@ -10,8 +10,8 @@ use std::time::Duration;
 pub struct Limits {
     /// How long the command may run.
     pub timeout: Duration,
-    /// How many bytes the command may write to its two outputs together. This is also the most
-    /// memory that the outputs take.
+    /// How many bytes the command may write to its two outputs together. The outputs never take
+    /// more memory than that.
     pub output: usize,
 }
 

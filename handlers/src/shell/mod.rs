@@ -1,7 +1,7 @@
-//! Commands in the system's shell: run here, for clients, or by clients.
+//! Commands in the system's shell. They run here for clients, or at the clients.
 //!
 //! [`run`] runs one command within [`Limits`]. [`Shell`] runs the commands of its clients, as the
-//! tutorial's remote shells do. [`CommandSource`] sends its clients commands to run there.
+//! tutorial's remote shells do. [`CommandSource`] sends commands to its clients, which run them.
 
 mod command_source;
 mod conversation_error;
@@ -33,26 +33,33 @@ pub use run::run;
 ///
 /// <div class="warning">
 ///
-/// Every client can run every command, as the user who started the server. An address of the
-/// loopback is no bound: every user of the machine reaches it, and every page that a browser there
-/// shows. Put [`SameUser`](crate::auth::SameUser) or
+/// Every client can run every command, as the user who started the server. A loopback address is no
+/// protection: every user of the machine reaches it, and so does every page in a browser on the
+/// machine. Put [`SameUser`](crate::auth::SameUser) or
 /// [`Authenticated`](crate::auth::Authenticated) around the shell.
 ///
 /// </div>
 ///
 /// # What a browser sends
 ///
-/// A web page can make a browser of the machine send a request to any port, and choose the
-/// address, the body and a part of the header lines, all of which a shell would run. The shell runs
-/// nothing of a message that has a line with the end ` HTTP/1.1` or another version, a line that
-/// begins with `Host:`, a request's method and a space at its beginning, or a control character as
-/// its first byte, as TLS, QUIC and STUN have. The request ends with an error, which the server
-/// logs as an attack; nothing is sent. A connection whose first bytes may be the beginning of a
-/// method, such as `P`, is waited for: up to a second for the next byte.
+/// A web page can make a browser on the machine send a request to any port. The page chooses the
+/// address, the body and a part of the header lines, and a shell would run all of them. So the
+/// shell runs nothing of a message that has one of these:
+///
+/// * a line that ends with ` HTTP/1.1` or another version,
+/// * a line that begins with `Host:`,
+/// * the method of a request, and a space, at the beginning,
+/// * a control character as the first byte, as in TLS, QUIC and STUN.
+///
+/// The request then ends with an error, which the server logs as an attack, and nothing is sent. If
+/// the first bytes of a connection may be the beginning of a method, such as `P`, the shell waits
+/// up to a second for the next byte.
+///
+/// # Commands and answers
 ///
 /// Each command is [run](run()) by itself in the system's shell, within the [`Limits`]. The answer
-/// is its standard error, then its standard output, both complete; the tutorial's servers with a
-/// frame drop the standard output if there is an error. The last line, in brackets, is a note in
+/// is its standard error, then its standard output, both complete. (The tutorial's servers with a
+/// frame drop the standard output if there is an error.) The last line, in brackets, is a note in
 /// these cases:
 ///
 /// * `[ended: it ran for more than 30s]`, `[ended: it wrote more than 16777216 bytes]`;
@@ -60,8 +67,9 @@ pub use run::run;
 ///   byte, or is too long;
 /// * `[failed: …]` if the operating system could not run it.
 ///
-/// The log has the same note with the client's address. For an unknown command the shell itself
-/// writes to standard error. The answer does not have the exit status, as in the tutorial.
+/// The log has the same note with the client's address. For an unknown command the system's shell
+/// writes a message to standard error. The answer does not have the exit status, as in the
+/// tutorial.
 ///
 /// # Over a stream
 ///
@@ -71,24 +79,24 @@ pub use run::run;
 /// shell reads the next command, until the client closes or the server stops. A stopping server
 /// finishes the command that runs.
 ///
-/// A command has at most 1024 bytes. If more bytes have arrived, no part is run, since half a
-/// command may mean something else. The connection is then closed after the answer, since the
+/// A command has at most 1024 bytes. If more bytes have arrived, no part of them is run, since half
+/// of a command may mean something else. The connection is closed after the answer, since the
 /// beginning of the next command is unknown. Exactly 1024 bytes are run.
 ///
-/// A client that has sent its command may shut down its write end, as `nc -N` does, and still reads
-/// its answer; in [`Framing::Ready`] that counts as ready. A client that is gone ends its command,
-/// and the request ends with an error: the client has reset the connection, or has closed a Unix
-/// socket. A client that has closed a TCP socket looks like one that still reads, until something
-/// is written to it. So its command runs to its end, at most for [`Limits::timeout`], and the write
-/// of the answer fails.
+/// A client may shut down its write end after its command, as `nc -N` does, and still reads its
+/// answer; in [`Framing::Ready`] that counts as ready. If the client has reset the connection, or
+/// has closed a Unix socket, its command is ended, and the request ends with an error. A client
+/// that has closed a TCP socket looks like a client that still reads, until the server writes to
+/// it. So its command runs to its end, at most for [`Limits::timeout`], and the write of the answer
+/// fails.
 ///
 /// # Over datagrams
 ///
-/// A datagram is a command, and the answer is one datagram, without a frame: an empty one if the
-/// command wrote nothing. An answer has at most [`MAX_DATAGRAM`] bytes. A longer one [loses its
+/// A datagram is a command, and the answer is one datagram without a frame. The answer is empty if
+/// the command wrote nothing, and has at most [`MAX_DATAGRAM`] bytes. A longer answer [loses its
 /// end](Output::into_datagram), and its last line has the number of missing bytes. A command runs
-/// until it ends or meets a limit, since a client over datagrams cannot be seen to leave. A
-/// datagram that is longer than the server receives is not run.
+/// until it ends or reaches a limit, since the server cannot notice that a client over datagrams
+/// has left. A datagram that is longer than the server receives is not run.
 ///
 /// ```
 /// use socketserver::mock::MockStream;

@@ -21,9 +21,9 @@ pub struct Output {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Ending {
-    /// The shell ended by itself. An unknown command has status 127, and a message of the shell on
-    /// standard error. If this process ignores `SIGCHLD` the status is lost, and success is given
-    /// instead, as by Python's `subprocess`.
+    /// The shell ended by itself. For an unknown command, the status is 127, and standard error has
+    /// a message of the shell. If this process ignores `SIGCHLD`, the status is lost, and success
+    /// is reported, as by Python's `subprocess`.
     Exited(ExitStatus),
     /// The command ran for longer than this limit, and was ended.
     TimedOut(Duration),
@@ -33,7 +33,7 @@ pub enum Ending {
     ClientLeft,
     /// The command was not run, for this reason.
     NotRun(Refusal),
-    /// The operating system could not run the command, or not read its output.
+    /// The operating system could not run the command, or could not read its output.
     Failed(io::Error),
 }
 

@@ -8,8 +8,8 @@ const READ_SIZE: usize = 1 << 16;
 
 /// The read ends of a command's two pipes, and the bytes received so far.
 ///
-/// Each pipe is read when it has bytes. The tutorial reads one pipe to its end first, which
-/// deadlocks when the command waits for room in the other.
+/// Each pipe is read when it has bytes. The tutorial's server reads one pipe to its end first,
+/// which is a deadlock when the command waits for room in the other pipe.
 #[derive(Debug)]
 pub(super) struct Outputs {
     stderr: Pipe,
@@ -33,7 +33,7 @@ pub(super) enum Which {
     Stdout,
 }
 
-/// More bytes came than the limit allows.
+/// More bytes arrived than the limit allows.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooMuch;
 

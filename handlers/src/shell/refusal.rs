@@ -13,8 +13,8 @@ pub enum Refusal {
     /// The command contains a NUL byte, which no argument of a program can contain.
     #[error("the command contains a NUL byte")]
     NulByte,
-    /// More bytes came than this limit, so the end of the command is unknown, and half a command
-    /// may mean something else.
+    /// More bytes arrived than this limit, so the end of the command is unknown, and half of a
+    /// command may mean something else.
     #[error("the command is longer than {0} bytes")]
     TooLong(usize),
 }

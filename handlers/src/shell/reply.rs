@@ -19,8 +19,8 @@ struct JsonHeader {
     data_size: usize,
 }
 
-/// Sends what a command wrote. With [`Framing::Ready`], `patience` bounds the wait for [`READY`],
-/// unless the server's deadlines are shorter.
+/// Sends the output of a command. With [`Framing::Ready`], `patience` bounds the wait for
+/// [`READY`], unless the server's deadlines are shorter.
 pub(super) fn send(
     request: &mut StreamRequest,
     framing: Framing,
@@ -62,8 +62,8 @@ fn wait_until_ready(request: &mut StreamRequest, patience: Duration) -> HandlerR
     Ok(ready?.map_err(ConversationError::into_error)?)
 }
 
-/// Reads [`READY`], in however many pieces it arrives, and leaves what follows unread. A client
-/// that has ended its side after the command is ready, since it can send nothing more.
+/// Reads [`READY`], in any number of pieces, and leaves the bytes behind it unread. A client that
+/// has shut down its write end after the command counts as ready, since it can send nothing more.
 fn read_ready(request: &mut StreamRequest) -> io::Result<Result<(), ConversationError>> {
     let mut sent = Vec::new();
     while sent.len() < READY.len() {

@@ -23,11 +23,11 @@ use crate::shell::{Ending, Limits, Output, Refusal};
 /// Runs one line in the system's shell, `/bin/sh`, and returns its output.
 ///
 /// Several lines are a script. The working directory and the environment are those of this process,
-/// and a `cd` lasts as long as the command. Standard input is empty. Both outputs are read at once,
-/// so the command may write as much as it likes to either.
+/// and a `cd` has an effect only until the command ends. Standard input is empty. Both outputs are
+/// read at the same time, so the command may write any amount to either.
 ///
 /// The command is over when the shell has ended, even if programs that it has started still run.
-/// The output is what has come by then. The command is ended earlier
+/// The output is what has arrived by then. The command is ended earlier
 ///
 /// * after [`Limits::timeout`],
 /// * when its two outputs together have more than [`Limits::output`] bytes,
@@ -37,18 +37,18 @@ use crate::shell::{Ending, Limits, Output, Refusal};
 ///   until something is written to it, so that its command runs to its end or to
 ///   [`Limits::timeout`]. Without a client the command runs to its end or a limit.
 ///
-/// The command has a process group of its own, which is killed (`SIGKILL`) in every case, also
-/// after the shell has ended by itself. Programs in the background therefore end with the command.
-/// They also end when this process is killed: the group is led by a second shell, which kills the
-/// group then. A program that has left the group (`setsid`, or a job of a shell with job control)
-/// is beyond reach; it may hold the outputs open, but the command does not wait for it.
+/// The command has its own process group, which is killed (`SIGKILL`) in every case, also after the
+/// shell has ended by itself. Programs in the background therefore end with the command. They also
+/// end when this process is killed: a second shell leads the group, and kills the group then. A
+/// program that has left the group (`setsid`, or a job of a shell with job control) cannot be
+/// ended. It may hold the outputs open, but `run` does not wait for it.
 ///
-/// A line that is empty, not utf-8 or contains a NUL byte is not run. This and every other error is
-/// the [`Ending`] of the output. The counterpart of the tutorial's `subprocess.Popen(line,
+/// A line that is empty, is not utf-8 or contains a NUL byte is not run. This and every other error
+/// is the [`Ending`] of the output. Python's counterpart is the tutorial's `subprocess.Popen(line,
 /// shell=True, stdout=PIPE, stderr=PIPE)`.
 ///
-/// The function starts a thread and the second shell, which have ended when it returns. It may be
-/// called in a forked child.
+/// The function starts a thread and the second shell. Both have ended when the function returns.
+/// The function may be called in a forked child.
 ///
 /// ```
 /// use socketserver_handlers::shell::{Limits, run};
@@ -284,8 +284,8 @@ fn is(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno as i32)
 }
 
-/// The timeout of a poll(2) that ends at `deadline`. Whole milliseconds are rounded down, hence the
-/// one more.
+/// The timeout of a poll(2) that ends at `deadline`. Whole milliseconds are rounded down, so one
+/// millisecond is added.
 fn until(deadline: Option<Instant>) -> PollTimeout {
     let Some(deadline) = deadline else {
         return PollTimeout::NONE;

@@ -11,7 +11,7 @@ use super::{Ending, Output, Refusal, Shell, reply, run};
 use crate::one_read::MESSAGE_SIZE;
 
 /// How long the shell waits for the next byte of a connection that begins as a request of HTTP
-/// does, such as with `GET`, before that is a command.
+/// does, such as with `GET`, before it takes the bytes for a command.
 const UNDECIDED: Duration = Duration::from_secs(1);
 
 impl RequestHandler for Shell {
