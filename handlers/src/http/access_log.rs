@@ -13,7 +13,7 @@ use super::log_entry::LogEntry;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
 
-/// A file to which each request is appended as a line in the common log format.
+/// A file to which a line in the common log format is appended for each request.
 ///
 /// All connections share the file, also those of forked children: each line is one write(2) with
 /// `O_APPEND`. Python's `log_message` writes to standard error.
@@ -24,8 +24,8 @@ pub struct AccessLog {
     has_failed: Arc<AtomicBool>,
 }
 
-/// A service whose requests are logged in a file, of [`AccessLog::of`]. Python's counterpart is a
-/// subclass that overrides `log_message`.
+/// A service whose requests are logged in a file. [`AccessLog::of`] makes it. Python's counterpart
+/// is a subclass that overrides `log_message`.
 #[derive(Debug, Clone)]
 #[doc(alias = "log_message")]
 pub struct Logged<H> {
@@ -34,7 +34,7 @@ pub struct Logged<H> {
 }
 
 impl AccessLog {
-    /// Opens the file at `path`, and creates it if it is not there. Python has no counterpart.
+    /// Opens the file at `path`, and creates it if it does not exist. Python has no counterpart.
     ///
     /// # Errors
     ///
@@ -47,8 +47,8 @@ impl AccessLog {
         })
     }
 
-    /// The service `handler`, whose requests are logged here and nowhere else. Python has no
-    /// counterpart.
+    /// Makes a service of `handler` whose requests are logged in this file and nowhere else. Python
+    /// has no counterpart.
     #[must_use]
     pub fn of<H: HttpHandler>(&self, handler: H) -> Logged<H> {
         let log = self.clone();

@@ -10,9 +10,9 @@ use super::refusal::Refusal;
 
 /// Why a request's body was not read to its end.
 ///
-/// The [`io::Error`] of a read of [`RequestBody`](super::RequestBody) has it inside. A handler that
-/// returns the error with `?` causes the response that belongs to the reason: 400 or 413.
-/// Python's `rfile` has no counterpart, since it knows nothing of bodies.
+/// The [`io::Error`] of a read of [`RequestBody`](super::RequestBody) contains this error. A
+/// handler that returns the error with `?` causes the response that belongs to the reason: 400 or
+/// 413. Python's `rfile` has no counterpart, since it has no bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
@@ -81,7 +81,7 @@ pub(super) fn refusal_of(error: &(dyn StdError + 'static)) -> Option<Refusal> {
     None
 }
 
-/// The refusal of a client that needs too long.
+/// The refusal of a client that takes too long.
 pub(super) const TIMEOUT: Refusal = Refusal::new(
     StatusCode::REQUEST_TIMEOUT,
     "The request has not arrived in time.",

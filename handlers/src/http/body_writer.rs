@@ -1,4 +1,4 @@
-//! The writing of a body whose end is not known before it is there.
+//! The writing of a body whose length is not known in advance.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -10,10 +10,10 @@ const CHUNK: usize = 8 * 1024;
 
 /// Where the function of [`ResponseBody::writer`](super::ResponseBody::writer) writes.
 ///
-/// Small writes are gathered into one chunk. [`flush`](Write::flush) sends what is gathered at
-/// once: for events that the client is to see when they happen.
+/// Small writes are gathered into one chunk. [`flush`](Write::flush) sends the gathered bytes at
+/// once, for events that the client has to receive when they happen.
 ///
-/// Python's counterpart is `self.wfile`, which sends each write by itself, and knows no chunks.
+/// Python's counterpart is `self.wfile`, which sends each write by itself, and has no chunks.
 pub struct BodyWriter<'a> {
     connection: &'a mut StreamRequest,
     ending: Ending,
@@ -24,7 +24,7 @@ pub struct BodyWriter<'a> {
 /// How the client finds the end of a body that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// So many bytes in all.
+    /// This many bytes in all.
     After(u64),
     /// The last chunk, which is empty.
     LastChunk,

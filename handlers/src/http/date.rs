@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use httpdate::HttpDate;
 
-/// The present date as text, which is made once a second in each thread.
+/// The present date as text. Each thread makes it once a second.
 #[derive(Debug)]
 struct Now {
     second: Option<u64>,

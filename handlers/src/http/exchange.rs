@@ -27,22 +27,23 @@ const FAILED: &str = "The server has failed to make a response.";
 /// HTTP/1.1 on a connection: reads each request, lets an [`HttpHandler`] make the response, and
 /// sends the response.
 ///
-/// This is an [`ExchangeHandler`], whose message is the head of a request. So `Http` serves under
+/// `Http` is an [`ExchangeHandler`], whose message is the head of a request. So it serves under
 /// every mix-in, over TCP, Unix sockets and TLS, and over a mock. Under
-/// [`ReactorMixIn`](socketserver::ReactorMixIn), a connection holds no thread while it is kept
-/// alive, nor while the head of its next request has not arrived whole.
+/// [`ReactorMixIn`](socketserver::ReactorMixIn), a connection holds no thread between two requests,
+/// and no thread until the head of its next request has arrived completely.
 ///
-/// * Connections are kept alive, requests may be pipelined, and clients of HTTP/1.0 are understood.
+/// * Connections are kept alive, requests may be pipelined, and clients may use HTTP/1.0.
 /// * A request that is too large or too slow for the [limits](Self::limits) is refused with its
 ///   status: 408, 413, 414 or 431. The connection is closed.
-/// * A request that two readers could understand in two ways is refused with 400: two lengths, a
-///   length beside chunks, a line feed without a carriage return, a space before a colon, a folded
-///   header, a target of a form that the method does not have, no header `Host` or two.
-/// * A handler that fails or panics causes the status 500, if nothing of its response has left.
+/// * A request that two readers could understand in two ways is refused with 400. Such requests
+///   have two lengths, a length beside chunks, a line feed without a carriage return, a space
+///   before a colon, a folded header, a target of a form that the method does not have, or no
+///   header `Host` or two.
+/// * If a handler fails or panics, the client receives the status 500, unless a part of the
+///   response has already been sent.
 ///
-/// The deadlines of the server hold, as far as they are shorter than the limits. Python's
-/// counterpart is what `BaseHTTPRequestHandler` inherits: `handle`, `handle_one_request` and
-/// `parse_request`.
+/// The deadlines of the server apply where they are shorter than the limits. Python's counterpart
+/// is what `BaseHTTPRequestHandler` inherits: `handle`, `handle_one_request` and `parse_request`.
 #[doc(alias = "handle_one_request")]
 #[doc(alias = "parse_request")]
 #[doc(alias = "protocol_version")]
@@ -54,7 +55,7 @@ pub struct Http<H> {
     phase: Phase,
 }
 
-/// Where the conversation is.
+/// The state of the conversation.
 enum Phase {
     /// Before the first byte of a request, or within its head.
     Waiting,
@@ -87,7 +88,8 @@ impl<H: HttpHandler> Http<H> {
     /// Reads the head of the next request.
     fn read_head(&self, connection: &mut StreamRequest) -> Result<Bytes, HeadFailure> {
         let buffer = connection.buffer();
-        // First, so that the refusal does not depend on how much has arrived already.
+        // The check comes first, so that the refusal does not depend on how much has arrived
+        // already.
         if head::begins_wrong(buffer) {
             return Err(NO_METHOD.into());
         }
@@ -159,7 +161,7 @@ impl<H: HttpHandler> Http<H> {
             Ok(response) => response,
             Err(error) => return self.explain(connection, asked, error, line),
         };
-        // Behind an upgrade, the rest of a body would be taken for what the other handler reads.
+        // After an upgrade, the other handler would read the rest of a body as its own bytes.
         if response.body().is_upgrade() && !transfer.discard(connection) {
             let refusal = Refusal::bad("A request with a body of this size cannot be an upgrade.");
             return self.refuse(connection, asked, refusal, line);

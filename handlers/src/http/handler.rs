@@ -1,4 +1,4 @@
-//! The service as responses to requests.
+//! The trait of a service over HTTP: a response to each request.
 
 use ::http::header::{CONTENT_TYPE, HeaderValue};
 use ::http::{Request, Response, StatusCode};
@@ -8,14 +8,14 @@ use super::log_entry::LogEntry;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
 
-/// What a handler makes of a request.
+/// The result of a handler: a response, or an error.
 pub type HttpResult = Result<Response<ResponseBody>, HandlerError>;
 
-/// A service over HTTP: makes a response of each request.
+/// A service over HTTP, which makes the response to each request.
 ///
-/// [`Http`](super::Http) makes a handler of connections of this, which reads the requests of a
-/// client and sends the responses. One value serves one connection, as in Python: its factory makes
-/// the value when a client connects, and its state lasts from request to request.
+/// [`Http`](super::Http) makes a handler of connections of this service: it reads the requests of a
+/// client, and sends the responses. One value serves one connection, as in Python: the factory
+/// makes the value when a client connects, and its state lasts from request to request.
 ///
 /// Python's counterpart is `http.server.BaseHTTPRequestHandler`:
 ///
@@ -74,9 +74,9 @@ pub trait HttpHandler: Send {
     ///
     /// # Errors
     ///
-    /// Any error; then the client gets an [`error_page`](Self::error_page), and the connection is
-    /// closed. The status is 400, 408 or 413 if the client is the reason, as in an error of a read
-    /// of the request's body. Otherwise it is 500, and the error goes to
+    /// Any error. The client then receives an [`error_page`](Self::error_page), and the connection
+    /// is closed. If the client is the reason, as in an error of a read of the request's body, the
+    /// status is 400, 408 or 413. Otherwise the status is 500, and the error goes to
     /// [`handle_error`](socketserver::BaseServer::handle_error).
     fn respond(&mut self, request: &mut Request<RequestBody<'_>>) -> HttpResult;
 
@@ -116,7 +116,7 @@ impl<H: HttpHandler + ?Sized> HttpHandler for Box<H> {
     }
 }
 
-/// A closure as a service, of [`respond_fn`]. Python needs a class.
+/// A service that [`respond_fn`] has made of a closure. Python needs a class.
 #[derive(Debug, Clone, Copy)]
 pub struct RespondFn<F>(F);
 

@@ -33,8 +33,8 @@ pub(super) enum BodyLength {
     Chunked,
 }
 
-/// The length of the head at the beginning of `bytes`, empty lines before its request line
-/// included; `None` if the head has not arrived whole.
+/// The length of the head at the beginning of `bytes`, with the empty lines before its request
+/// line. `None` if the head has not arrived completely.
 ///
 /// A line feed without a carriage return ends a line here, so that such a head is refused at once.
 pub(super) fn end(bytes: &[u8]) -> Option<usize> {
@@ -48,7 +48,7 @@ pub(super) fn end(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// Whether these bytes cannot become a head, so that it is useless to wait for more.
+/// Whether these bytes cannot become a head, so that the server need not wait for more.
 pub(super) fn begins_wrong(bytes: &[u8]) -> bool {
     match bytes[leading_lines(bytes)..] {
         [] | [b'\r'] => false,
@@ -56,7 +56,7 @@ pub(super) fn begins_wrong(bytes: &[u8]) -> bool {
     }
 }
 
-/// The request line of a head, without its end; empty if the line has not arrived whole.
+/// The request line of a head, without its end. Empty if the line has not arrived completely.
 pub(super) fn request_line(bytes: &[u8]) -> &[u8] {
     let bytes = &bytes[leading_lines(bytes)..];
     let end = memchr(b'\n', bytes).unwrap_or(0);
@@ -105,8 +105,8 @@ pub(super) fn parse(bytes: &Bytes, limits: &HttpLimits) -> Result<Head, Refusal>
     Head::new(parts, has)
 }
 
-/// Which of the headers are there that the conversation depends on. Most requests have one of them,
-/// and a look for each costs more than all else that is done with the headers.
+/// Which of the headers that the conversation depends on are in the request. Most requests have one
+/// of them, and a search for each costs more than everything else that is done with the headers.
 #[derive(Debug, Clone, Copy, Default)]
 struct Has {
     connection: bool,
@@ -197,7 +197,8 @@ fn leading_lines(bytes: &[u8]) -> usize {
     2 * pairs.iter().take_while(|pair| *pair == b"\r\n").count()
 }
 
-/// Refuses a carriage return or a line feed without the other: readers differ on what those mean.
+/// Refuses a carriage return without a line feed, and a line feed without a carriage return:
+/// readers differ on their meaning.
 fn check_line_ends(bytes: &[u8]) -> Result<(), Refusal> {
     let is_alone = |end: usize| match bytes[end] {
         b'\r' => bytes.get(end + 1) != Some(&b'\n'),
@@ -250,7 +251,7 @@ fn explain(error: Error, bytes: &[u8]) -> Refusal {
     }
 }
 
-/// Whether the request line ends with a version of HTTP, whichever.
+/// Whether the request line ends with any version of HTTP.
 fn has_other_version(bytes: &[u8]) -> bool {
     let mut parts = request_line(bytes).split(|byte| *byte == b' ');
     let Some(version) = parts.nth(2).filter(|_| parts.next().is_none()) else {
@@ -297,8 +298,8 @@ fn check_host(parts: &mut Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The length of the body. Of everything that two readers could understand in two ways, nothing is
-/// accepted: a second length, both kinds of length, and another coding than `chunked`.
+/// The length of the body. The function refuses everything that two readers could understand in two
+/// ways: a second length, both kinds of length, and another coding than `chunked`.
 fn body_length(headers: &HeaderMap, is_10: bool) -> Result<BodyLength, Refusal> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).into_iter();
     let length = lengths.next();

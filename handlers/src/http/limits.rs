@@ -7,7 +7,7 @@ use socketserver::Deadlines;
 /// The most headers that [`HttpLimits::with_headers`] allows.
 pub(super) const MAX_HEADERS: usize = 256;
 
-/// How much a client may send in one request, and how long each part may take.
+/// How much a client may send in one request, and how long each part of a request may take.
 ///
 /// A request beyond a limit is refused with the status that each setter names, and the connection
 /// is closed. Python's `http.server` has a limit of 65,536 bytes for each line, one of 100 headers,
@@ -89,7 +89,7 @@ impl HttpLimits {
         self.head_time
     }
 
-    /// Sets [`head_time`](Self::head_time). A client that needs longer is refused with 408.
+    /// Sets [`head_time`](Self::head_time). A client that takes longer is refused with 408.
     pub fn with_head_time(self, head_time: Duration) -> Self {
         Self { head_time, ..self }
     }
@@ -99,7 +99,7 @@ impl HttpLimits {
         self.idle_time
     }
 
-    /// Sets [`idle_time`](Self::idle_time). Then the connection is closed.
+    /// Sets [`idle_time`](Self::idle_time). After this time the connection is closed.
     pub fn with_idle_time(self, idle_time: Duration) -> Self {
         Self { idle_time, ..self }
     }
@@ -109,8 +109,8 @@ impl HttpLimits {
         self.progress_time
     }
 
-    /// Sets [`progress_time`](Self::progress_time). A request of whose body no byte arrives for
-    /// so long is refused with 408.
+    /// Sets [`progress_time`](Self::progress_time). A request is refused with 408 if no byte of its
+    /// body arrives for this time.
     pub fn with_progress_time(self, progress_time: Duration) -> Self {
         Self {
             progress_time,
@@ -118,7 +118,8 @@ impl HttpLimits {
         }
     }
 
-    /// The deadlines of a connection with those of its server, `server`, outside a body.
+    /// The deadlines of a connection outside a body. Each is the shorter of a limit and of the
+    /// deadline in `server`, which has the deadlines of the server.
     pub(super) fn between_bodies(&self, server: Deadlines) -> Deadlines {
         let sooner = |limit: Duration, own: Option<Duration>| own.map_or(limit, |it| it.min(limit));
         self.within_body(server)

@@ -12,12 +12,12 @@ const LINE: usize = 1024;
 /// One request and its response, for the log.
 ///
 /// The [`Display`](fmt::Display) of an entry is a line in the common log format of NCSA, which most
-/// programs that read access logs understand: `HOST - - [TIME] "REQUEST LINE" STATUS BYTES`. Bytes
-/// of the request line that are not printable ASCII, a quotation mark and a backslash are escaped,
+/// programs that read access logs understand: `HOST - - [TIME] "REQUEST LINE" STATUS BYTES`. In the
+/// request line, quotation marks, backslashes and bytes that are not printable ASCII are escaped,
 /// so that a client cannot write a line of its own. The host of a client over a Unix socket is
 /// `unix`.
 ///
-/// Python's `log_request` gets the status and the size, and writes nearly the same line.
+/// Python's `log_request` receives the status and the size, and writes nearly the same line.
 #[derive(Debug, Clone)]
 pub struct LogEntry<'a> {
     pub(super) client: &'a Address,
@@ -33,8 +33,8 @@ impl LogEntry<'_> {
         self.client
     }
 
-    /// The request line as the client has sent it, without its end. Empty if the client has sent no
-    /// whole line. Python's `self.requestline`.
+    /// The request line as the client has sent it, without its end. Empty if the client has not
+    /// sent a complete line. Python's `self.requestline`.
     #[must_use]
     #[doc(alias = "requestline")]
     pub fn request_line(&self) -> &[u8] {

@@ -1,8 +1,8 @@
 //! HTTP/1.1: a handler for requests and responses, which Python has in `http.server`.
 //!
-//! An [`HttpHandler`] makes a [`Response`] of each [`Request`]. [`Http`] is the conversation: it
-//! makes a handler of connections of an `HttpHandler`, which serves under every mix-in, over TCP,
-//! Unix sockets and TLS.
+//! An [`HttpHandler`] makes a [`Response`] to each [`Request`]. [`Http`] makes a handler of
+//! connections of an `HttpHandler`: it reads the requests and sends the responses. It serves under
+//! every mix-in, over TCP, Unix sockets and TLS.
 //!
 //! ```
 //! use std::io::Read;
@@ -42,8 +42,8 @@
 //! # Ok::<(), socketserver::Error>(())
 //! ```
 //!
-//! The types of requests and responses are those of the crate `http`, which most programs
-//! in Rust use, and which this module exports again.
+//! The types of requests and responses are those of the crate `http`, which most HTTP programs in
+//! Rust use. This module exports them again.
 
 mod access_log;
 mod body_error;

@@ -15,7 +15,7 @@ impl Refusal {
         Self { status, reason }
     }
 
-    /// The refusal of what is no HTTP, or what two readers could understand in two ways.
+    /// The refusal of bytes that are not HTTP, or that two readers could understand in two ways.
     pub(super) const fn bad(reason: &'static str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, reason)
     }

@@ -8,19 +8,21 @@ use socketserver::{Address, ServerHandle, StreamRequest};
 
 use super::transfer::Transfer;
 
-/// The body of a request, which is read from the connection while the client sends. Its end is the
-/// end of the body, whether the client has sent a length or chunks.
+/// The body of a request, which is read from the connection while the client sends. Reads return
+/// the end of file at the end of the body, whether the client has sent a length or chunks.
 ///
-/// What a handler does not read is discarded after the response, up to 64 KiB; a connection with
-/// more is closed. A client that waits for `100 Continue` gets that response before the first read.
+/// The rest of a body that a handler does not read is discarded after the response, up to 64 KiB.
+/// If there is more, the connection is closed. A client that waits for `100 Continue` receives that
+/// response before the first read.
 ///
-/// Python's `self.rfile`, which has neither an end nor chunks: a handler reads `Content-Length`
-/// itself.
+/// Python's counterpart is `self.rfile`, which has neither an end nor chunks: a handler reads
+/// `Content-Length` itself.
 ///
 /// # Errors
 ///
 /// Those of the connection, and a [`BodyError`](super::BodyError) for a body that is too large, not
-/// valid or incomplete. A handler passes them on with `?`: the client gets the right status.
+/// valid or incomplete. A handler passes them on with `?`, and the client receives the right
+/// status.
 #[doc(alias = "rfile")]
 pub struct RequestBody<'a> {
     connection: &'a mut StreamRequest,
@@ -35,7 +37,7 @@ impl<'a> RequestBody<'a> {
         }
     }
 
-    /// The connection, for its facts: addresses, and what layers keep with it. Python's
+    /// The connection, for its addresses, and for what layers keep with it. Python's
     /// `self.connection`.
     #[must_use]
     pub fn connection(&self) -> &StreamRequest {
@@ -60,8 +62,8 @@ impl<'a> RequestBody<'a> {
         self.transfer.is_at_end()
     }
 
-    /// The headers that the client has sent behind a chunked body; empty before the end of the
-    /// body, and without such headers.
+    /// The headers that the client has sent behind a chunked body. Empty before the end of the
+    /// body, and if there are no such headers.
     #[must_use]
     pub fn trailers(&self) -> &HeaderMap {
         self.transfer.trailers()

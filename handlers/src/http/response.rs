@@ -14,7 +14,7 @@ use super::response_body::{Kind, ResponseBody};
 /// The room for a usual head of a response.
 const HEAD: usize = 512;
 
-/// What a response has to know of its request.
+/// What a response needs of its request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
     pub(super) is_head: bool,
@@ -37,8 +37,8 @@ pub(super) struct Begun {
 ///
 /// # Errors
 ///
-/// [`InvalidInput`](ErrorKind::InvalidInput) for a response that cannot be sent, of which nothing
-/// is written then; and the errors of a write.
+/// [`InvalidInput`](ErrorKind::InvalidInput) for a response that cannot be sent; nothing of it is
+/// written. Also the errors of a write.
 pub(super) fn begin(
     connection: &mut StreamRequest,
     asked: Asked,
@@ -130,8 +130,8 @@ impl Begun {
     }
 }
 
-/// How the client finds the end of the body, or of the body that a GET would have; `None` if the
-/// head states nothing about that.
+/// How the client finds the end of the body, or the end of the body that a GET would have. `None`
+/// if the head contains nothing about that.
 fn ending(
     kind: &Kind,
     asked: Asked,

@@ -1,4 +1,4 @@
-//! The body of a response, before anything of the response is sent.
+//! The body of a response that has not been sent yet.
 
 use std::fmt;
 use std::fs::File;
@@ -9,8 +9,8 @@ use socketserver::ExchangeHandler;
 
 use super::body_writer::BodyWriter;
 
-/// The body of a response: bytes, a file, or what a function writes; or the handler that continues
-/// on the connection after an upgrade.
+/// The body of a response: bytes, a file, or the output of a function. After an upgrade it is the
+/// handler that continues on the connection.
 ///
 /// The server finds the length of the body and sends the headers `Content-Length` or
 /// `Transfer-Encoding`. For a HEAD request the server sends the same headers and no body.
@@ -58,8 +58,8 @@ impl ResponseBody {
         Self(Kind::Empty)
     }
 
-    /// A whole file, from its first byte, whatever its position is. The length is that which the
-    /// file has now.
+    /// A complete file, from its first byte, whatever its position is. The length is the length
+    /// that the file has now.
     ///
     /// Over plain TCP and Unix sockets the file is sent with sendfile(2). Python's counterpart is
     /// `shutil.copyfileobj(file, self.wfile)`.
@@ -72,8 +72,8 @@ impl ResponseBody {
         Ok(Self::part_of_file(file, 0, length))
     }
 
-    /// `length` bytes of a file from `offset`. If the file ends before them, the connection is
-    /// closed in the middle of the body, which is how a client learns of the failure.
+    /// `length` bytes of a file from `offset`. If the file ends earlier, the connection is closed
+    /// in the middle of the body, so that the client notices the failure.
     #[must_use]
     pub fn part_of_file(file: File, offset: u64, length: u64) -> Self {
         Self(Kind::File {
@@ -83,12 +83,12 @@ impl ResponseBody {
         })
     }
 
-    /// A body that `write` writes while the response is sent, in chunks; for a client that speaks
-    /// HTTP/1.0, the end of the connection ends the body. If the response has a `Content-Length`,
-    /// exactly so many bytes have to be written.
+    /// A body that `write` writes while the response is sent, in chunks. For a client of HTTP/1.0,
+    /// the end of the connection ends the body. If the response has a `Content-Length`, `write` has
+    /// to write exactly that many bytes.
     ///
     /// `write` does not run for a HEAD request. An error of `write` closes the connection in the
-    /// middle of the body, which is how a client learns of the failure.
+    /// middle of the body, so that the client notices the failure.
     #[must_use]
     pub fn writer(
         write: impl FnOnce(&mut BodyWriter<'_>) -> io::Result<()> + Send + 'static,
@@ -96,14 +96,14 @@ impl ResponseBody {
         Self(Kind::Writer(Box::new(write)))
     }
 
-    /// Hands the connection to `handler` after the response, which is the status 101, or a success
-    /// for CONNECT: for WebSocket, or a tunnel.
+    /// Hands the connection to `handler` after the response: for WebSocket, whose response has the
+    /// status 101, or for a tunnel, with a success for CONNECT.
     ///
-    /// `handler` is an [`ExchangeHandler`], so that under a reactor its connection holds no thread
-    /// while its client is silent. A [`handler_fn`](socketserver::handler_fn) is one, too: its one
-    /// call is the rest of the conversation. The deadlines are those of the server again.
+    /// `handler` is an [`ExchangeHandler`], so under a reactor its connection holds no thread while
+    /// its client is silent. A [`handler_fn`](socketserver::handler_fn) is an exchange handler too:
+    /// its one call is the rest of the conversation. The deadlines are those of the server again.
     ///
-    /// Python's counterpart is a `do_GET` that goes on with `self.rfile` and `self.wfile`.
+    /// Python's counterpart is a `do_GET` that continues with `self.rfile` and `self.wfile`.
     #[must_use]
     pub fn upgrade(handler: impl ExchangeHandler + 'static) -> Self {
         Self(Kind::Upgrade(Box::new(handler)))

@@ -32,7 +32,7 @@ pub(super) fn parse(method: &Method, target: Bytes) -> Result<Uri, Refusal> {
     match uri.authority() {
         None if is_path => Ok(uri),
         None => Err(NO_TARGET),
-        // A path of two slashes is a path: no client means a host by that.
+        // A path that begins with two slashes is a path: no client means a host by that.
         Some(_) if is_path => Err(NO_TARGET),
         Some(authority) => {
             let is_http = |it: &Scheme| *it == Scheme::HTTP || *it == Scheme::HTTPS;
@@ -92,8 +92,8 @@ fn check_authority(authority: &Authority) -> Result<(), Refusal> {
     }
 }
 
-/// Whether a host is a name or an IPv4 address, with a port or without, of nothing but letters,
-/// digits, dots and hyphens: nearly every host, for which the parser of URIs is not needed.
+/// Whether a host is a name or an IPv4 address, with or without a port, and has only letters,
+/// digits, dots and hyphens. Nearly every host is of this kind, and needs no parser of URIs.
 fn is_usual_host(value: &[u8]) -> bool {
     let (name, port) = match memchr(b':', value) {
         Some(colon) => (&value[..colon], Some(&value[colon + 1..])),
@@ -105,7 +105,7 @@ fn is_usual_host(value: &[u8]) -> bool {
         && port.is_none_or(|port| str::from_utf8(port).is_ok_and(is_port))
 }
 
-/// Whether a text is a port in digits: a number may have a sign, and a port has none.
+/// Whether a text is a port in digits. A number may have a sign, and a port has no sign.
 fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }

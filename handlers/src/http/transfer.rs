@@ -13,8 +13,8 @@ use super::limits::HttpLimits;
 /// The most bytes of a line with the length of a chunk.
 const CHUNK_LINE: usize = 1024;
 
-/// The most bytes of all extensions of the chunks of a body together. Nobody uses extensions, and
-/// a client could make a body of one byte in each chunk cost a kilobyte for each byte.
+/// The most bytes of all extensions of the chunks of a body together. No program uses extensions,
+/// and a client could make each byte of a body cost a kilobyte, if each byte were a chunk.
 const EXTENSIONS: usize = 16 * 1024;
 
 /// The most unread bytes of a body that are read after the response, so that the connection can be
@@ -39,11 +39,11 @@ pub(super) struct Transfer {
 /// What comes next from the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// So many bytes, and then the end.
+    /// This many bytes, and then the end.
     Rest(u64),
     /// A line with the length of a chunk.
     ChunkLength,
-    /// So many bytes, at least one, of a chunk.
+    /// This many bytes of a chunk, at least one.
     Chunk(u64),
     /// The end of the line that a chunk is.
     ChunkEnd,
@@ -79,7 +79,7 @@ impl Transfer {
         &self.trailers
     }
 
-    /// Whether everything that comes of this body can be read and discarded, as far as is known.
+    /// Whether the rest of this body can be read and discarded, as far as is known.
     pub(super) fn may_be_discarded(&self) -> bool {
         match self.place {
             Place::End => true,
@@ -255,7 +255,8 @@ impl Transfer {
         }
     }
 
-    /// Makes every later read fail as this one: where the next request begins is unknown.
+    /// Makes every later read fail like this read, because the beginning of the next request is
+    /// unknown.
     fn fail(&mut self, error: BodyError) -> io::Error {
         self.failure = Some(error);
         error.into_error()
@@ -272,7 +273,7 @@ fn chunk_length(line: &[u8]) -> Result<u64, BodyError> {
     let is_extension = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
     let begins_well = matches!(rest.trim_ascii_start(), [b';', ..]);
     let has_extensions = begins_well && rest.iter().all(is_extension);
-    // So many digits are a number of 64 bits.
+    // This many digits are a number of 64 bits.
     let has_digits = (1..=16).contains(&digits.len());
     if !has_digits || !(rest.is_empty() || has_extensions) {
         return Err(NO_LENGTH);

@@ -18,7 +18,7 @@ pub(super) struct Validators {
     pub(super) last_modified: Option<HttpDate>,
 }
 
-/// What a request's conditions lead to.
+/// The result of the conditions of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Proceed,

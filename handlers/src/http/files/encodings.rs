@@ -1,13 +1,13 @@
-//! Files that are compressed already, beside the files themselves.
+//! Files that were compressed in advance, beside the files themselves.
 
 use ::http::header::{ACCEPT_ENCODING, HeaderMap};
 
-/// A coding of a file's content, which has a file of its own.
+/// A coding of the content of a file. The coded content is in another file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Coding {
     /// The name in `Accept-Encoding` and `Content-Encoding`.
     pub(super) name: &'static str,
-    /// What the name of the file has behind that of the original.
+    /// The suffix that the name of the coded file has.
     pub(super) suffix: &'static str,
 }
 
@@ -36,7 +36,8 @@ pub(super) fn accepted(headers: &HeaderMap) -> Vec<Coding> {
     weighed.into_iter().map(|(_, coding)| *coding).collect()
 }
 
-/// How much the client wants a coding, in thousandths; 0 if the client does not accept it.
+/// How much the client prefers a coding, in thousandths. 0 if the client does not accept the
+/// coding.
 fn weight(headers: &HeaderMap, coding: &Coding) -> u16 {
     let lines = headers.get_all(ACCEPT_ENCODING).into_iter();
     let lines = lines.filter_map(|line| line.to_str().ok());

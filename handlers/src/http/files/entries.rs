@@ -32,7 +32,7 @@ pub(super) struct Entries {
     pub(super) are_incomplete: bool,
 }
 
-/// By what entries are sorted.
+/// The property by which entries are sorted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Key {
     #[default]
@@ -62,7 +62,8 @@ impl Key {
 }
 
 impl Order {
-    /// The order in the query of a URL: `sort=size&order=desc`. What is not known is left out.
+    /// The order in the query of a URL: `sort=size&order=desc`. Unknown keys and values are
+    /// skipped.
     pub(super) fn parse(query: &str) -> Self {
         let mut order = Self::default();
         for (name, value) in query.split('&').filter_map(|it| it.split_once('=')) {
@@ -80,8 +81,8 @@ impl Order {
 }
 
 impl Entries {
-    /// Reads the directory at `path`. Hidden files are left out, and links that lead nowhere or out
-    /// of the root.
+    /// Reads the directory at `path`. The result lacks hidden files, and links that lead nowhere or
+    /// out of the root.
     ///
     /// # Errors
     ///

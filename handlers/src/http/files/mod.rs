@@ -1,5 +1,5 @@
-//! The files of a directory over HTTP: what `python3 -m http.server` serves, and what its users
-//! miss there.
+//! The files of a directory over HTTP: what `python3 -m http.server` serves, and what the users of
+//! that server miss.
 
 mod conditions;
 mod encodings;

@@ -13,8 +13,8 @@ pub(super) enum Range {
 }
 
 impl Range {
-    /// Parses the value of the header `Range` for a file of `length` bytes. What is not valid, and
-    /// several ranges, are the whole file, as RFC 9110 allows.
+    /// Parses the value of the header `Range` for a file of `length` bytes. A value that is not
+    /// valid, or that has several ranges, means the complete file, as RFC 9110 permits.
     pub(super) fn parse(value: &str, length: u64) -> Self {
         let Some((unit, range)) = value.split_once('=') else {
             return Self::Whole;
@@ -51,7 +51,7 @@ impl Range {
     }
 }
 
-/// A number in digits. A number beyond the largest is as good as the largest.
+/// A number in digits. A number that is too large becomes the largest number.
 fn number(digits: &str) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit());
     is_number.then(|| digits.parse().unwrap_or(u64::MAX))

@@ -46,12 +46,12 @@ pub(super) enum PathError {
 }
 
 impl RequestPath {
-    /// Parses the path of a URI. Empty segments and `.` are left out, and `..` removes the segment
-    /// before it, at the root none.
+    /// Parses the path of a URI. Empty segments and `.` are skipped, and `..` removes the segment
+    /// before it, if there is one.
     ///
     /// # Errors
     ///
-    /// If the path names no file, whatever files there are.
+    /// If the path cannot be the name of a file.
     pub(super) fn parse(path: &str) -> Result<Self, PathError> {
         let mut segments = Vec::new();
         let mut is_directory = true;
@@ -85,7 +85,7 @@ impl RequestPath {
         &self.segments
     }
 
-    /// The path from the root on. That of the root is `.`.
+    /// The path relative to the root. The path of the root is `.`.
     pub(super) fn below_root(&self) -> PathBuf {
         match &self.segments[..] {
             [] => PathBuf::from("."),

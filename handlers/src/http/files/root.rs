@@ -1,4 +1,4 @@
-//! Files below a directory, and none outside, whatever links there are.
+//! Files below a directory, and no files outside of it, even if links lead there.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -16,11 +16,11 @@ const TRIES: usize = 16;
 #[derive(Debug)]
 pub(super) struct Root {
     path: PathBuf,
-    /// The directory that was at the path when somebody looked last.
+    /// The directory that the last look-up found at the path.
     last: Mutex<Arc<Directory>>,
 }
 
-/// An open directory, and what distinguishes the directory from all others while it is open.
+/// An open directory, and its number, which distinguishes it from all others while it is open.
 #[derive(Debug)]
 struct Directory {
     fd: OwnedFd,
@@ -38,8 +38,8 @@ pub(super) enum Found {
 }
 
 impl Root {
-    /// The directory at `path`, which is looked up anew for each file: a build that replaces the
-    /// directory is served.
+    /// The directory at `path`, which is looked up again for each file. So the server serves the
+    /// new directory if a build replaces the old one.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl Root {
         })
     }
 
-    /// The metadata of the file at a path below the root, at the end of all links.
+    /// The metadata of the file at a path below the root. Links are followed.
     ///
     /// # Errors
     ///
@@ -79,8 +79,8 @@ impl Root {
         self.open_with(path, OFlags::PATH)?.metadata()
     }
 
-    /// The directory that is at the path now. A look at the path costs a fifth of an open and a
-    /// close. The number of an open directory is no other's.
+    /// The directory that is at the path now. This look-up costs a fifth of an open and a close.
+    /// While a directory is open, no other directory has its number.
     fn present(&self) -> io::Result<Arc<Directory>> {
         let stat = rustix::fs::stat(&self.path)?;
         // A forked child may find a lock that nobody will release.

@@ -33,17 +33,18 @@ const INDEX: [&str; 2] = ["index.html", "index.htm"];
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
-/// Serves the files of a directory: what `python3 -m http.server` does, and what its users miss.
+/// Serves the files of a directory, as `python3 -m http.server` does, with what the users of that
+/// server miss.
 ///
-/// * GET and HEAD of files, with their type, their date, and an `ETag`; of a directory its
-///   `index.html`, or a listing, which `?sort=size&order=desc` sorts.
-/// * A part of a file for the header `Range`, so that a download is resumed, and no file for a
-///   client that has the file already. The conditions are those of RFC 9110, in its order. Several
-///   ranges are answered with the whole file.
-/// * A file leaves with sendfile(2).
-/// * A file is found below the root alone: openat2(2) with `RESOLVE_BENEATH` refuses links that
-///   lead out of the root, absolute links among them. Names that begin with a dot are not served
-///   and not listed.
+/// * GET and HEAD of files, with their type, their date, and an `ETag`. For a directory the
+///   response is its `index.html`, or a listing, which `?sort=size&order=desc` sorts.
+/// * A part of a file for the header `Range`, so that a client can resume a download. A client that
+///   has the file already receives no file. The conditions are those of RFC 9110, in its order. A
+///   request for several ranges is answered with the complete file.
+/// * The content of a file is sent with sendfile(2).
+/// * Only files below the root are served: openat2(2) with `RESOLVE_BENEATH` refuses links that
+///   lead out of the root, and all absolute links. Names that begin with a dot are not served and
+///   not listed.
 ///
 /// Python's counterpart is `http.server.SimpleHTTPRequestHandler`, which follows every link, serves
 /// hidden files, and knows neither ranges nor `ETag`.
@@ -77,8 +78,8 @@ struct Served {
 impl StaticFiles {
     /// Serves the files of the directory `root`. Python's `directory`.
     ///
-    /// The directory is looked up anew for each request, so that one that a build replaces is
-    /// served as it is then.
+    /// The directory is looked up again for each request. So the server serves the new directory if
+    /// a build replaces the old one.
     ///
     /// # Errors
     ///
@@ -93,8 +94,9 @@ impl StaticFiles {
         })
     }
 
-    /// Lets the scripts of every site read the files: `Access-Control-Allow-Origin: *`, and an
-    /// answer to the question that a browser asks first. Python has no counterpart.
+    /// Lets the scripts of every web site read the files: each response has
+    /// `Access-Control-Allow-Origin: *`, and the preflight request of a browser has an answer.
+    /// Python has no counterpart.
     #[must_use]
     pub fn cors(self) -> Self {
         Self {
@@ -103,9 +105,9 @@ impl StaticFiles {
         }
     }
 
-    /// Serves the root's `index.html` in place of a page that is not there, for an application of
-    /// one page whose script makes the pages. A path with an extension that a browser does not ask
-    /// for as a page is still not found. Python has no counterpart.
+    /// Serves the root's `index.html` in place of a page that does not exist, for an application of
+    /// one page whose script makes the pages. A missing path with an extension, if the browser does
+    /// not ask for it as a page, is still answered with 404. Python has no counterpart.
     #[must_use]
     pub fn single_page(self) -> Self {
         Self {
@@ -114,8 +116,8 @@ impl StaticFiles {
         }
     }
 
-    /// Serves `NAME.br` or `NAME.gz` in place of `NAME` for a client that accepts that coding, if
-    /// there is such a file, which has to have the same content. Python has no counterpart.
+    /// Serves `NAME.br` or `NAME.gz` in place of `NAME` if that file exists, and the client accepts
+    /// its coding. The file has to have the same content. Python has no counterpart.
     #[must_use]
     pub fn precompressed(self) -> Self {
         Self {
@@ -374,8 +376,8 @@ fn content_type(path: &Path) -> String {
     }
 }
 
-/// Sends a client from `/a` to `/a/`, from where the links of the directory's page lead on. The
-/// path begins with one slash: two would be the name of another host.
+/// Redirects a client from `/a` to `/a/`, to which the links of the directory's page are relative.
+/// The path begins with one slash: two would begin the name of another host.
 fn redirect(uri: &Uri, path: &RequestPath) -> HttpResult {
     let mut location = path.to_directory_url();
     if let Some(query) = uri.query() {
