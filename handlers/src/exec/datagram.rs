@@ -1,4 +1,4 @@
-//! A program over datagrams: the packet is its input, its output the reply.
+//! A program over datagrams: the packet is its input, and its output is the reply.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, Read, Seek, Write};
@@ -44,7 +44,7 @@ impl RequestHandler<DatagramRequest> for Exec {
         match (error, ended.reason) {
             (Some(error), _) => Err(error.into()),
             (None, Some(Reason::ReplyTooLong)) => Err(too_long()),
-            // Half a reply may mean something else.
+            // A part of a reply may mean something else than the complete reply.
             (None, Some(_)) => Ok(()),
             (None, None) if reply.len() > MAX_REPLY => Err(too_long()),
             (None, None) => Ok(request.write_all(&reply)?),
@@ -103,8 +103,8 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Reads what is left when the program has ended. A process that the program has left behind
-    /// may hold the pipe open, and is not waited for.
+    /// Reads the rest of the output when the program has ended. A process that the program has left
+    /// behind may hold the pipe open; the function does not wait for it.
     fn read_the_rest(&mut self) {
         while self
             .pipe

@@ -24,7 +24,7 @@ pub(super) enum Reason {
     Aborted,
     /// The lifetime of the request was over.
     Lifetime(Duration),
-    /// The client was idle for too long, or took too little.
+    /// The client was idle for too long, or read too slowly.
     ClientLate,
     ClientLeft,
     /// The reply was too long for a datagram.

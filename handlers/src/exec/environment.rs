@@ -1,4 +1,5 @@
-//! The environment of a program: what it inherits, and what states its client.
+//! The environment of a program: the inherited variables, and the variables that describe its
+//! client.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -11,9 +12,9 @@ use crate::shell::is_of_service_manager;
 /// Variables that are added to the inherited environment.
 pub(super) type Variables = Vec<(&'static str, OsString)>;
 
-/// The beginnings of the names of variables that state a client, as this module, UCSPI, TLS
-/// wrappers and CGI set them. A program would take those that this process has inherited for those
-/// of its own client.
+/// The beginnings of the names of variables that describe a client, as this module, UCSPI, TLS
+/// wrappers and CGI set them. If this process has inherited such variables, a program would take
+/// them for those of its own client.
 const OF_A_CLIENT: [&str; 13] = [
     "TCPREMOTE",
     "TCPLOCAL",

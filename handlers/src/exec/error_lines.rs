@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// The most bytes of a line in the log; a longer line is several.
+/// The most bytes of a line in the log. A longer line becomes several lines.
 const LONGEST_LINE: usize = 1000;
 
 /// The bytes that one read takes.
@@ -96,7 +96,7 @@ fn log(about: &dyn fmt::Display, line: &[u8]) {
     log::info!("{about}: {}", Printable(line));
 }
 
-/// A line without what a terminal would act on: a client may have chosen its bytes.
+/// A line without the control characters that a terminal obeys: a client may have chosen its bytes.
 struct Printable<'a>(&'a [u8]);
 
 impl fmt::Display for Printable<'_> {

@@ -28,16 +28,17 @@ pub use program::{Program, ProgramError};
 ///
 /// # Over a stream
 ///
-/// The program has the socket itself, in blocking mode, so that its reads and writes cost what
-/// they cost without this handler. Where something is between the program and the socket, the
-/// program has one end of a socket pair, and the handler
-/// [relays](socketserver::StreamRequest::relay_to_end): a layer that changes the bytes, such as
-/// TLS; bytes that were read ahead, as behind the header of a proxy; deadlines for an idle client;
-/// and the [count of bytes](Self::count_bytes). A half-close is passed on in both directions: the
-/// program reads the end of file when the client has ended its side, and ends its own with
+/// The program has the socket itself, in blocking mode, so that its reads and writes cost no more
+/// than without this handler. Where something is between the program and the socket, the program
+/// has one end of a socket pair, and the handler
+/// [relays](socketserver::StreamRequest::relay_to_end) the bytes. That is the case with a layer
+/// that changes the bytes, such as TLS; with bytes that were read ahead, as behind the header of a
+/// proxy; with deadlines for an idle client; and with the [count of bytes](Self::count_bytes). The
+/// relay passes a half-close on in both directions: the program reads the end of file when the
+/// client has shut down its write end, and the program shuts down its own write end with
 /// shutdown(2).
 ///
-/// The connection ends when the program does, whatever processes the program has left behind.
+/// The connection ends when the program ends, even if the program has left other processes behind.
 ///
 /// # Over datagrams
 ///
@@ -62,11 +63,12 @@ pub use program::{Program, ProgramError};
 ///
 /// # The program's end
 ///
-/// The program leads a process group of its own. The group gets `SIGTERM`, and `SIGKILL` after a
-/// [grace](Self::grace), at the end of the [lifetime](socketserver::Deadlines::lifetime), when the
-/// client leaves and [`on_hangup`](Self::on_hangup) asks for that, and at the server's drain
-/// timeout, where the grace is half a second. Under [`ForkingMixIn`](socketserver::ForkingMixIn)
-/// the drain timeout kills the group together with the child that serves the client.
+/// The program leads a process group of its own. To end a program, the handler sends `SIGTERM` to
+/// the group, and `SIGKILL` after a [grace](Self::grace). The handler does so at the end of the
+/// [lifetime](socketserver::Deadlines::lifetime), when the client leaves and
+/// [`on_hangup`](Self::on_hangup) asks for that, and at the server's drain timeout, where the grace
+/// is half a second. Under [`ForkingMixIn`](socketserver::ForkingMixIn) the drain timeout kills the
+/// group together with the child that serves the client.
 ///
 /// Standard error goes to the log, line by line, with the client's address. At the end of the
 /// program there is a line with its status or signal and its duration, and the bytes if they were
@@ -93,7 +95,7 @@ pub struct Exec {
     process: u32,
 }
 
-/// What a client that leaves means for its program.
+/// What happens to a program whose client leaves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnHangup {
@@ -132,7 +134,7 @@ impl Exec {
         Self { banner, ..self }
     }
 
-    /// Sets what a client that leaves means for its program; [`OnHangup::Leave`] unless set.
+    /// Sets what happens to a program whose client leaves; [`OnHangup::Leave`] unless set.
     pub fn on_hangup(self, on_hangup: OnHangup) -> Self {
         Self { on_hangup, ..self }
     }
@@ -142,8 +144,8 @@ impl Exec {
         Self { grace, ..self }
     }
 
-    /// Counts the bytes of each connection, for the line at its end and for the
-    /// [statistics](socketserver::ServerHandle::statistics): every connection is relayed then.
+    /// Counts the bytes of each connection, for the log line at its end and for the
+    /// [statistics](socketserver::ServerHandle::statistics). Every connection is then relayed.
     pub fn count_bytes(self) -> Self {
         Self {
             counts: true,

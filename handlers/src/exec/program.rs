@@ -39,7 +39,7 @@ pub enum ProgramError {
         /// The name as it was given.
         name: OsString,
     },
-    /// The file is not there, is no file, or must not be executed.
+    /// The file does not exist, is not a file, or must not be executed.
     #[error("{} cannot be executed: {source}", path.display())]
     NotExecutable {
         /// The file.
@@ -51,13 +51,13 @@ pub enum ProgramError {
 
 impl Program {
     /// Finds the program `name`: a path if it has a slash, or else a file in one of the directories
-    /// of `PATH`. The environment of this process at the time of the call is what the program
-    /// inherits.
+    /// of `PATH`. The program inherits the environment that this process has at the time of the
+    /// call.
     ///
     /// # Errors
     ///
-    /// If there is no such file, or this process must not execute it. A file that is no program
-    /// shows when it is started.
+    /// If there is no such file, or this process must not execute it. An executable file that is
+    /// not a program fails only when it is started.
     pub fn find<A: Into<OsString>>(
         name: impl Into<OsString>,
         arguments: impl IntoIterator<Item = A>,

@@ -14,9 +14,9 @@ use crate::exec::OnHangup;
 
 /// The relay's end of the socket pair whose other end the program has.
 ///
-/// The end of a program is no error of the relay: a program need not read all that its client
-/// sends. What the client sends after that is dropped, and the program's output still reaches the
-/// client.
+/// The end of a program is not an error of the relay: a program need not read everything that its
+/// client sends. The relay drops what the client sends after that, and the output of the program
+/// still reaches the client.
 #[derive(Debug)]
 pub(super) struct ProgramSide {
     socket: UnixStream,
