@@ -1,7 +1,8 @@
-//! A layer of one's own: only clients on a list are served.
+//! A layer of your own: the server serves only clients on a list.
 //!
 //! `cargo run --example allow_list 127.0.0.1`, then in another terminal
-//! `bash -c 'exec 3<>/dev/tcp/127.0.0.1/9999; head -n 1 <&3'`; with another list nothing comes.
+//! `bash -c 'exec 3<>/dev/tcp/127.0.0.1/9999; head -n 1 <&3'`. With another
+//! list the client receives nothing.
 
 use std::collections::HashSet;
 use std::io::Write;

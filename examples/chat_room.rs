@@ -1,4 +1,4 @@
-//! A chat room: every line goes to everybody who is there, through their outboxes.
+//! A chat room: every line is sent to every client that is connected, through their outboxes.
 //!
 //! `cargo run --example chat_room`, then `socketserver client upper-loop tcp://127.0.0.1:9999` or
 //! any client of lines in several terminals.
@@ -13,7 +13,7 @@ use socketserver::{
 struct Room(Arc<Mutex<Vec<Outbox>>>);
 
 impl Room {
-    /// Sends a line to everybody. Whoever has left, or does not read, leaves the room.
+    /// Sends a line to everybody. A client that has left, or does not read, leaves the room.
     fn announce(&self, line: &str) {
         let mut members = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         members.retain(|member| member.send(format!("{line}\n").as_bytes()).is_ok());

@@ -1,10 +1,10 @@
-//! A development server over a Unix socket that is handed its listener: a page in the browser loads
-//! itself again when a file has changed, and a restart of the server refuses nobody.
+//! A development server on a Unix socket that another program has opened. A page in the browser
+//! reloads when a file has changed, and a restart of the server refuses no client.
 //!
-//! The listener is standard input, which a supervisor passes, or systemd with
-//! `StandardInput=socket`. The socket belongs to the supervisor, so that clients wait in its queue
-//! while the server starts anew. A proxy such as `socat TCP-LISTEN:8080,fork UNIX:PATH` leads a
-//! browser there.
+//! The listening socket is standard input. A supervisor passes it, or systemd with
+//! `StandardInput=socket`. The socket belongs to the supervisor, so that clients wait in its
+//! backlog while the server restarts. A proxy such as `socat TCP-LISTEN:8080,fork UNIX:PATH`
+//! connects a browser with the server.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -25,7 +25,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 
 const SCRIPT: &str = "new EventSource('/.changes').onmessage = () => location.reload();\n";
 
-/// The files of a directory, and the news that they have changed.
+/// The files of a directory, and events about their changes.
 #[derive(Clone)]
 struct Development {
     root: PathBuf,
@@ -43,7 +43,7 @@ impl HttpHandler for Development {
             }
             _ => {
                 let mut response = self.files.respond(request)?;
-                // A browser asks each time, and gets 304 for what it has.
+                // A browser asks each time, and receives 304 if the file has not changed.
                 let no_cache = header::HeaderValue::from_static("no-cache");
                 response
                     .headers_mut()
@@ -88,7 +88,7 @@ fn newest(root: &Path) -> io::Result<SystemTime> {
     Ok(newest)
 }
 
-/// A server on a listener that somebody else has bound, and keeps.
+/// A server on a listening socket that another program has bound, and keeps.
 fn server(
     listener: OwnedFd,
     root: &Path,

@@ -1,4 +1,4 @@
-//! A process for each connection: whatever the handler does to itself, the server stays as it was.
+//! A process for each connection: a handler that crashes does not harm the server.
 //!
 //! `cargo run --example forking`, then in another terminal, twice:
 //! `bash -c 'exec 3<>/dev/tcp/127.0.0.1/9999; head -n 1 <&3'`
@@ -9,7 +9,7 @@ use socketserver::{
     Error, ForkingMixIn, HandlerResult, RequestHandler, Serve, StreamRequest, TcpServer,
 };
 
-/// Tells who it is, and then crashes harder than a panic.
+/// Sends the id of its process, and then aborts the process, which is worse than a panic.
 struct Crash;
 
 impl RequestHandler for Crash {
@@ -22,7 +22,7 @@ impl RequestHandler for Crash {
 
 fn main() -> Result<(), Error> {
     env_logger::init();
-    // No other thread runs in this program, as forking wants it.
+    // No other thread runs in this program, as a fork requires.
     TcpServer::new("127.0.0.1:9999", || Crash)
         .mix_in(ForkingMixIn::new)
         .max_children(10)

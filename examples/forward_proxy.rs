@@ -1,7 +1,8 @@
-//! A forward proxy: carries what its clients ask for, and looks into nothing.
+//! A forward proxy: it forwards requests and connections to any host, and does not look at the
+//! bytes.
 //!
 //! `cargo run --example forward_proxy`, then `curl -x http://127.0.0.1:8080 https://example.org/`.
-//! CONNECT is a tunnel; a plain request goes on to its host as a request of HTTP/1.0.
+//! CONNECT opens a tunnel. A plain request is forwarded to its host as a request of HTTP/1.0.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -21,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The most bytes of the head of a host's response.
 const HEAD: u64 = 64 * 1024;
 
-/// The headers that are about one connection, and not about what is carried.
+/// The headers that are about one connection, and not about the request or response in it.
 const OF_CONNECTION: [&str; 8] = [
     "connection",
     "keep-alive",
@@ -73,7 +74,7 @@ fn connect(uri: &Uri) -> io::Result<TcpStream> {
     Err(failure)
 }
 
-/// Carries bytes both ways, until both sides have ended.
+/// Copies bytes in both directions, until both sides have ended.
 fn tunnel(host: TcpStream) -> ResponseBody {
     ResponseBody::upgrade(handler_fn(
         move |client: &mut StreamRequest| -> HandlerResult {
@@ -83,7 +84,7 @@ fn tunnel(host: TcpStream) -> ResponseBody {
     ))
 }
 
-/// Carries a plain request to its host, and the response back.
+/// Forwards a plain request to its host, and the response back.
 fn carry(request: &mut Request<RequestBody<'_>>, mut host: TcpStream) -> HttpResult {
     let target = request.uri().path_and_query().map_or("/", |it| it.as_str());
     let mut head = format!(

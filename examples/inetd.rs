@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn serve(connection: OwnedFd) -> Result<(), Box<dyn Error>> {
-    // As any other server: deadlines, layers, events.
+    // The same as for any other server: deadlines, layers, events.
     let server = TcpServer::without_listener(Upper::default).bind()?;
     let deadlines = Deadlines::uniform(Duration::from_secs(60));
     server.handle().set_deadlines(deadlines);

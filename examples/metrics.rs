@@ -1,5 +1,5 @@
-//! Puts a metrics library behind a server: a layer sees each event of a request's life, and the
-//! totals can be asked at any time.
+//! Connects a metrics library with a server: a layer receives each event of a request, and the
+//! totals can be read at any time.
 //!
 //! `cargo run --example metrics`, then connect with `nc 127.0.0.1 9999` and type; the numbers are
 //! printed as each client leaves.
@@ -13,7 +13,7 @@ use socketserver::{
     StreamRequest, TcpServer, ThreadingMixIn,
 };
 
-/// Takes what comes, and does nothing with it.
+/// Reads everything that the client sends, and discards it.
 struct Discard;
 
 impl RequestHandler for Discard {
@@ -25,7 +25,7 @@ impl RequestHandler for Discard {
     }
 }
 
-/// How long connections last: a stand-in for a library's histogram.
+/// How long connections last; a real program has a histogram of a library here.
 #[derive(Default)]
 struct Histogram(Mutex<[u64; 4]>);
 

@@ -1,4 +1,5 @@
-//! A handler tested over a mock: no socket, no thread, and every way the bytes may be cut.
+//! A handler that is tested over a mock: without a socket and a thread, and with every division of
+//! the bytes into pieces.
 //!
 //! `cargo test --example mock` runs the tests, `cargo run --example mock` shows a conversation.
 

@@ -1,4 +1,4 @@
-//! A port forwarder: every connection goes on to the address that is the program's argument.
+//! A port forwarder: it connects every client with the address that is the argument of the program.
 //!
 //! `cargo run --example port_forwarder 127.0.0.1:80`, then `curl http://127.0.0.1:9999/`.
 

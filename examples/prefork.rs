@@ -1,4 +1,4 @@
-//! Four processes serve one port: bind, fork, serve.
+//! Four processes serve one port: the parent binds the socket and forks, and the children serve.
 //!
 //! `cargo run --example prefork`, then in another terminal:
 //! `bash -c 'exec 3<>/dev/tcp/127.0.0.1/9999; head -n 1 <&3'`. Ctrl-C or SIGTERM stops all.
@@ -37,7 +37,7 @@ fn main() -> Result<(), Error> {
     }
     let processes = workers.clone();
     on_signal(move || stop(&processes));
-    // The parent only waits. It may serve as well.
+    // The parent only waits. It may serve clients too.
     for _ in workers {
         let _ = wait();
     }

@@ -1,4 +1,4 @@
-//! A part of Redis: messages of several parts, and pipelining, which needs no code.
+//! A part of Redis, with messages of several parts, and with pipelining, which needs no code.
 //!
 //! `cargo run --example redis`, then `redis-cli -p 6380 set colour blue` or
 //! `redis-benchmark -p 6380 -t set,get,incr -P 16`.
@@ -54,7 +54,7 @@ fn next_command(request: &mut StreamRequest) -> io::Result<Option<Vec<Vec<u8>>>>
         let length = number(&request.further_line(32)?, '$', room)?;
         room -= length;
         command.push(request.further_exact(length)?);
-        // The line ends behind the string.
+        // A line end follows the string.
         request.further_line(0)?;
     }
     Ok(Some(command))
@@ -78,7 +78,7 @@ impl Redis {
         let Some((name, arguments)) = command.split_first() else {
             return Reply::Error("an empty command".to_owned());
         };
-        // Locked for one command, never while a client is waited for.
+        // The lock is held for one command, and never during a wait for a client.
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match (name.to_ascii_uppercase().as_slice(), arguments) {
             (b"PING", []) => Reply::Text("PONG"),

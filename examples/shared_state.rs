@@ -1,4 +1,4 @@
-//! State shared by handlers: the factory is a closure that hands each of them the same `Arc`.
+//! State that handlers share: the factory is a closure that gives each handler the same `Arc`.
 //!
 //! `cargo run --example shared_state`, then in another terminal
 //! `bash -c 'exec 3<>/dev/tcp/127.0.0.1/9999; printf "set a 1\nget a\n" >&3; head -n 2 <&3'`
@@ -19,7 +19,8 @@ impl RequestHandler for Table {
         while let Some(line) = request.next_line(1000)? {
             let answer = match *line.split_whitespace().collect::<Vec<_>>() {
                 ["set", key, value] => {
-                    // Locked for this statement alone, never while the client is waited for.
+                    // The lock is held for this statement alone, and never during a wait for the
+                    // client.
                     self.words
                         .lock()
                         .unwrap()

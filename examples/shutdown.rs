@@ -1,4 +1,5 @@
-//! Stopping: another thread says so, the loop ends at once, and closing waits for what still runs.
+//! A stop: another thread requests it, the loop ends at once, and the close waits for the requests
+//! that still run.
 //!
 //! `cargo run --example shutdown` runs by itself.
 
@@ -40,8 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     BufReader::new(&client).read_line(&mut answer)?;
     print!("the server answered {answer}");
 
-    // The client stays connected. Its handler has answered, and comes to stand in `wait` in a
-    // moment.
+    // The client stays connected. Its handler has answered, and will call `wait` in a moment.
     while handle.statistics().idle < 1 {
         thread::yield_now();
     }

@@ -1,4 +1,4 @@
-//! A service in ten lines: every connection in a thread of its own.
+//! A service in ten lines: every connection has a thread of its own.
 //!
 //! `cargo run --example ten_lines`, then in another terminal
 //! `bash -c 'exec 3<>/dev/tcp/127.0.0.1/9999; echo hello >&3; head -n 1 <&3'`

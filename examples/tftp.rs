@@ -1,4 +1,5 @@
-//! Files over TFTP: each transfer has a socket and a thread of its own, and repeats lost packets.
+//! Files over TFTP: each transfer has a socket and a thread of its own, and sends lost packets
+//! again.
 //!
 //! `cargo run --example tftp docs`, then `curl tftp://127.0.0.1:6969/SUMMARY.md`
 
@@ -15,14 +16,14 @@ use socketserver::{
 /// The most bytes of a file in one packet. A packet with fewer is the last.
 const BLOCK: usize = 512;
 
-/// How often a packet is sent before the transfer is given up.
+/// How often a packet is sent before the transfer ends without success.
 const ATTEMPTS: u32 = 5;
 
 /// Sends the files of one directory, and receives none.
 #[derive(Clone)]
 struct Tftp {
     directory: PathBuf,
-    /// The time for which an acknowledgement is waited for.
+    /// How long the server waits for an acknowledgement.
     patience: Duration,
 }
 
@@ -31,7 +32,7 @@ impl RequestHandler<DatagramRequest> for Tftp {
         let opened = match request.packet() {
             [0, 1, rest @ ..] => self.open(rest),
             [0, 2, ..] => Err(io::Error::other("this server only sends files")),
-            // No answer: two programs that answer everything would never end.
+            // No answer: two programs that answer everything would answer each other for ever.
             _ => return Err("not a request of TFTP".into()),
         };
         match opened {
@@ -51,7 +52,7 @@ impl Tftp {
             return Err(io::Error::other("the name leads out of the directory"));
         }
         let path = self.directory.join(name);
-        // Looked at first: to open a pipe would wait for its writer.
+        // The kind of file is checked first: the open of a pipe would wait for a writer.
         if !path.metadata()?.is_file() {
             return Err(io::Error::other("not a file"));
         }
@@ -65,7 +66,8 @@ impl Tftp {
         else {
             return Err(io::Error::other("the client has asked no address"));
         };
-        // A port of its own. A connected socket receives nothing from others than the client.
+        // The transfer has a port of its own. A connected socket receives datagrams of its client
+        // alone.
         here.set_port(0);
         let socket = UdpSocket::bind(here)?;
         socket.connect(client)?;

@@ -1,5 +1,5 @@
-//! A bound on what runs: four requests at a time, eight more may wait, the rest stays in the
-//! kernel's queue.
+//! A bound on the requests that run: four run at a time, eight more may wait, and the rest stays in
+//! the backlog of the kernel.
 //!
 //! `cargo run --example thread_pool`, then in another terminal
 //! `bash -c 'exec 3<>/dev/tcp/127.0.0.1/9999; echo 27 >&3; head -n 1 <&3'`
@@ -10,7 +10,7 @@ use socketserver::{
     Error, HandlerResult, RequestHandler, Serve, StreamRequest, TcpServer, ThreadPoolMixIn,
 };
 
-/// Tells how many steps the Collatz sequence takes from a number to 1.
+/// Answers how many steps the Collatz sequence takes from a number to 1.
 struct Collatz;
 
 impl RequestHandler for Collatz {

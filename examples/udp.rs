@@ -1,4 +1,5 @@
-//! Datagrams: what the handler writes is the reply, and it can tell what was cut off.
+//! Datagrams: the reply is what the handler writes, and the handler can find out whether a datagram
+//! was truncated.
 //!
 //! `cargo run --example udp`, then in another terminal
 //! `bash -c 'exec 3<>/dev/udp/127.0.0.1/9000; echo -n hello >&3; head -c 7 <&3'`

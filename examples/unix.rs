@@ -1,5 +1,5 @@
-//! A Unix socket: the same handlers, a path instead of a port, and its permissions say who may
-//! connect.
+//! A Unix socket: the handlers are the same, a path replaces the port, and the permissions of the
+//! file decide who may connect.
 //!
 //! `cargo run --example unix`, then in another terminal
 //!

@@ -1,4 +1,4 @@
-//! A small broadcast server over WebSocket: what one client sends, all clients receive.
+//! A small broadcast server over WebSocket: all clients receive what one client sends.
 //!
 //! `cargo run --example websocket`, then open <http://127.0.0.1:8080/> in two windows. A client
 //! that is silent costs no thread: the messages of the others are in its outbox.
@@ -40,7 +40,7 @@ impl Room {
         change(&mut self.outboxes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Leaves a message for every client. A client whose outbox is full does not read.
+    /// Puts a message into the outbox of every client. A client whose outbox is full does not read.
     fn broadcast(&self, text: &str) -> Result<(), WebSocketError> {
         let mut bytes = Vec::new();
         let text = text.to_owned().into_bytes();
@@ -116,7 +116,7 @@ impl ExchangeHandler for Member {
     }
 }
 
-/// What has arrived of a client, and no more: a read that would wait fails instead, and the reactor
+/// The bytes of a client that have arrived. A read that would wait fails instead, and the reactor
 /// waits.
 struct Arrived<'a>(&'a mut StreamRequest);
 
