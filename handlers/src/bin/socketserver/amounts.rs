@@ -45,7 +45,7 @@ pub fn size(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Parses a size in bytes, with the units of [`size`] and `TiB`: whatever a disk may have.
+/// Parses a size in bytes, with the units of [`size`] and `TiB`, up to the largest size of a file.
 ///
 /// # Errors
 ///

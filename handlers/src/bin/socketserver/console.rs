@@ -7,8 +7,8 @@ use socketserver_handlers::chat::Operator;
 
 use crate::standard_streams;
 
-/// The person at the keyboard, who is one for all servers of the program. The prompt, that of the
-/// first call, and colours are for a terminal only.
+/// The person at the keyboard, who is the operator of all servers of the program. The first call
+/// sets the prompt. The prompt and colours are for a terminal only.
 pub fn operator(prompt: &'static str) -> Operator {
     static OPERATOR: OnceLock<Operator> = OnceLock::new();
     OPERATOR.get_or_init(|| at_standard_streams(prompt)).clone()

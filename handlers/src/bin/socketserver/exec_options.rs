@@ -1,4 +1,5 @@
-//! The options of `socketserver exec`: the program, and what a client that leaves means for it.
+//! The options of `socketserver exec`: the program, and what happens to a program whose client
+//! leaves.
 
 use std::ffi::OsString;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Why the command fails, and how it ends then.
+//! Why the command fails, and its exit status then.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
@@ -27,7 +27,7 @@ pub enum Failure {
     /// A signal has stopped the server before it was announced.
     #[error("stopped by signal {0} before the server was announced")]
     Interrupted(i32),
-    /// A socket that was opened by somebody else, or should have been.
+    /// A socket that another program has opened, or should have opened.
     #[error("{0}: {1}")]
     Passed(String, String),
     /// The user that the program should become.
@@ -143,7 +143,7 @@ impl Failure {
     /// that has stopped the start, and 1 for all others.
     pub fn exit(self, task: &mut clap::Command) -> ExitCode {
         if let Self::Usage(error) = self {
-            // An error of printing is ignored: standard error is closed.
+            // An error of the print is ignored: standard error is closed.
             let _ = error.format(task).print();
             return ExitCode::from(2);
         }

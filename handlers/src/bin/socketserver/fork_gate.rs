@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Held by a thread that forks, and by a thread that has a lock which a child may need: that of the
-/// log, or of files that are loaded again. fork(2) copies locks as they are, and the thread that
-/// would unlock a lock does not exist in the child.
+/// A thread holds this lock while it forks, and while it holds a lock that a child may need: the
+/// lock of the log, or of files that are loaded again. fork(2) copies locks as they are, and the
+/// thread that would unlock a lock does not exist in the child.
 static GATE: Mutex<()> = Mutex::new(());
 
 thread_local! {

@@ -2,11 +2,10 @@
 
 use nix::sys::signal::{SigSet, Signal};
 
-/// Unblocks the signals that stop or restart the program. The signal mask survives exec(2): a
-/// supervisor that blocks signals in its threads starts programs that a signal does not reach.
+/// Unblocks the signals that stop or restart the program. The signal mask survives exec(2): if a
+/// supervisor blocks signals in its threads, the programs that it starts would not receive them.
 ///
-/// Called before the program has another thread. Every other signal stays blocked or not, as it
-/// was.
+/// Called before the program has another thread. All other signals keep their state.
 pub fn unblock_stop_signals() {
     let signals = [
         Signal::SIGINT,

@@ -1,18 +1,18 @@
 //! The `socketserver` command: lists the handlers of this package, serves any of them, and is the
 //! client of most.
 //!
-//! Standard output has the result only: the list, a line `listening on URL` for each address, or
-//! the answers to a client. Everything else goes to standard error, through the log: `RUST_LOG`
-//! sets its level, which is `info` by default.
+//! Standard output has only the result: the list, a line `listening on URL` for each address, or
+//! the answers to a client. Everything else goes to standard error, through the log. `RUST_LOG`
+//! sets the level of the log, which is `info` by default.
 //!
 //! The exit status is
 //!
 //! * 0 after the list, after a conversation, or when a signal has stopped the server;
-//! * 1 if the server could not be started, or its loop failed, or the server of a client was not
-//!   there, left, or made no sense;
-//! * 2 if the command line makes no sense;
-//! * 128 plus the signal's number if the signal ended a program that had not begun, or was the
-//!   second and ended a program that was still stopping.
+//! * 1 if the server could not be started, or its loop failed; for a client, if no server answered,
+//!   or the server closed the connection too early or broke the protocol;
+//! * 2 if the command line is wrong;
+//! * 128 plus the signal's number if the signal came before the program was ready, or was the
+//!   second signal of a program that was still stopping.
 //!
 //! Imports run one way: `command_line`; `trace`, `exec`; `serve`, `client`; `registry`; the options
 //! and rules that they share; `passed_sockets`, `privileges`; `failure`; `url`, `mix_in`,
@@ -62,7 +62,7 @@ use command_line::{CommandLine, Task};
 use failure::{Failure, Problem};
 
 fn main() -> ExitCode {
-    // First: see there.
+    // The first call: it changes the environment, which no other thread may read then.
     #[cfg(feature = "systemd")]
     let passed = passed_sockets::PassedSockets::take_over();
     inherited::unblock_stop_signals();
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     standard_error::start_log();
     let done = match line.task {
         Task::List => list().map_err(|error| Failure::Here(Problem::Output(error))),
-        // Not quiet about a closed standard output: nobody knows the address then.
+        // A closed standard output is an error here: without the line, nobody knows the address.
         Task::Serve(options) => match serve::serve(
             &options,
             #[cfg(feature = "systemd")]
@@ -109,7 +109,8 @@ fn main() -> ExitCode {
     exit(done, &mut command)
 }
 
-/// The exit status of a task. A reader of standard output who has enough has left in good order.
+/// The exit status of a task. It is not a failure if the reader of standard output closes the pipe
+/// early, as head(1) does.
 fn exit(done: Result<(), Failure>, command: &mut clap::Command) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,

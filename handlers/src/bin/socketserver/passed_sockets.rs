@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use listenfd::ListenFd;
 use nix::libc;
 
-/// More descriptors than a program is passed: a larger number is no number of descriptors.
+/// More descriptors than any program is passed. A larger number is an error.
 const MOST: usize = 4096;
 
 /// The number of the first descriptor that is passed, as in sd_listen_fds(3).

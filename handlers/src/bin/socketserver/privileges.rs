@@ -107,8 +107,8 @@ impl Identity {
             let text = &self.text;
             Failure::Privileges(format!("cannot become the user {text}: {step}: {error}"))
         };
-        // In this order: without the rights of root, no other step is possible. The C library
-        // changes all threads of the process.
+        // In this order, because no other step is possible without the rights of root. The C
+        // library changes all threads of the process.
         setgroups(&self.groups).map_err(|error| failed("setgroups", error.into()))?;
         let (group, user) = (self.group, self.user);
         setresgid(group, group, group).map_err(|error| failed("setresgid", error.into()))?;

@@ -52,7 +52,7 @@ const ONE_AT_A_TIME: &[MixIn] = &[MixIn::None];
 #[derive(Debug)]
 pub struct Entry {
     pub name: &'static str,
-    /// A few words about the handler, for the list and the help.
+    /// A short description of the handler, for the list and the help.
     pub summary: &'static str,
     /// Where the handler is served unless the user gives an address.
     pub default_address: Url,
@@ -117,8 +117,9 @@ pub enum Service {
     Datagram(DatagramUrl, MakeFactory<DatagramRequest>),
 }
 
-/// Every handler. The ports are the tutorial's, but for `echo`, which the tutorial lacks, and
-/// `files`, for which it has none: the well-known ports 7 and 21 are for privileged programs.
+/// Every handler. The ports are the tutorial's. The exceptions are `echo`, which the tutorial
+/// lacks, and `files`, which has no port there: their well-known ports 7 and 21 are for privileged
+/// programs.
 pub static HANDLERS: &[Entry] = &[
     Entry {
         name: "echo",
@@ -245,7 +246,7 @@ pub static HANDLERS: &[Entry] = &[
     },
 ];
 
-/// The program of `socketserver exec`, which is no handler of the list.
+/// The handler of `socketserver exec`, which is not in the list.
 pub static EXEC: Entry = Entry {
     name: "exec",
     summary: "runs a program for each client, on its connection",

@@ -1,5 +1,6 @@
-//! The loopback rule: programs that run commands talk with this machine only, unless the user gives
-//! `--allow-remote`. A server applies the rule to its own address, a client to that of its server.
+//! The loopback rule: programs that run commands communicate with this machine only, unless the
+//! user gives `--allow-remote`. A server applies the rule to its own address, a client to the
+//! address of its server.
 
 use std::net::IpAddr;
 
@@ -38,7 +39,7 @@ struct AllowRemote {
     serve_any_user: bool,
 }
 
-/// Whose clients a server serves without a key.
+/// Which users a server serves without a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
     /// Every user.

@@ -15,18 +15,18 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 use socketserver::ServersHandle;
 
-/// How often the manager gets the number of requests that are left, while the program stops.
+/// How often the manager is sent the number of requests that are left, while the program stops.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the end of the program waits until the manager has taken the last messages.
 const LAST_MESSAGES: Duration = Duration::from_millis(500);
 
-/// More messages than the manager leaves unread. Further ones are lost.
+/// More messages than a manager leaves unread. Further messages are lost.
 const QUEUE: usize = 64;
 
 /// The service manager, if the program has one (`NOTIFY_SOCKET`). A clone is the same manager.
 ///
-/// A thread sends the messages, since a manager that does not read would hold whoever sends.
+/// A thread sends the messages, so that no other thread waits for a manager that does not read.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceManager(Option<Arc<Link>>);
 
@@ -44,13 +44,13 @@ enum Message {
     State(String),
     /// The program stops: further states have the number of requests of these servers.
     Stopping(ServersHandle),
-    /// Another process is the service from now on: everything after this message is its own matter.
+    /// Another process is the service from now on: this program sends nothing after this message.
     SucceededBy(u32),
     /// Confirms that every earlier message was sent.
     End(SyncSender<()>),
 }
 
-/// The life of one loop, which a watched loop shows at each pass.
+/// The sign of life of one loop, which a watched loop gives at each pass.
 #[derive(Debug, Clone, Default)]
 pub struct Pulse(Option<(Arc<AtomicU64>, Instant)>);
 
@@ -124,7 +124,7 @@ impl ServiceManager {
         self.send(Message::Stopping(servers));
     }
 
-    /// The service goes on in another process. This one sends nothing any more.
+    /// The service continues in another process. This process sends nothing any more.
     pub fn succeeded_by(&self, process: u32) {
         self.send(Message::SucceededBy(process));
     }
@@ -241,7 +241,7 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Sends the states. The crate's own function knows no names of the abstract namespace.
+/// Sends the states. The function of the crate does not support names of the abstract namespace.
 fn send_states(states: &[NotifyState<'_>]) -> io::Result<()> {
     let place = env::var_os("NOTIFY_SOCKET").unwrap_or_default();
     let address = match place.as_bytes() {

@@ -1,4 +1,5 @@
-//! Standard error, for the log and the messages of the program: no line holds the program.
+//! Standard error, for the log and the messages of the program. No line makes the program wait for
+//! long.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -14,10 +15,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::fork_gate;
 
-/// How long a line waits for a reader who has read so far.
+/// How long a line waits for a reader that has read all earlier lines.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Of a pipe that poll(2) calls writable, so many bytes are free (`PIPE_BUF` of Linux).
+/// If poll(2) reports a pipe as writable, this many bytes are free (`PIPE_BUF` of Linux).
 const PIECE: usize = 4096;
 
 /// Where the lines go: standard error, unless a test has set another sink.
@@ -98,10 +99,11 @@ fn outlet() -> MutexGuard<'static, Option<Outlet>> {
     OUTLET.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A file that takes lines as long as somebody reads them.
+/// A file for lines, as long as somebody reads them.
 ///
-/// A line waits for a reader at most [`PATIENCE`]. While the file takes nothing, further lines are
-/// dropped without a wait; the next line that the file takes comes behind the number of those.
+/// A line waits for a reader at most [`PATIENCE`]. While the file accepts nothing, further lines
+/// are dropped without a wait. The next line that the file accepts comes after a line with their
+/// number.
 #[derive(Debug)]
 struct Outlet {
     file: File,

@@ -1,4 +1,4 @@
-//! Standard input and output, whatever another program has made of them.
+//! Standard input and output, in whatever state another program has left them.
 
 use std::io::{self, ErrorKind, IsTerminal, Read, Stdin, Stdout, Write};
 use std::os::fd::AsFd;
@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// A stream that is waited for, also if it does not block.
+/// A stream whose reads and writes wait, even if the stream is non-blocking.
 ///
 /// `O_NONBLOCK` belongs to the open file, which this program shares with others: ssh, node and
 /// runners of CI leave the flag on a terminal or a pipe. The flag stays as it is, since the other

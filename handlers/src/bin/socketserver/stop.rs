@@ -13,16 +13,16 @@ use signal_hook::low_level;
 
 /// The signals that stop the program, caught from [`catch`](Self::catch) on.
 ///
-/// While the program has not begun, the first signal ends the program at once, with 128 plus the
-/// signal's number as exit status: whatever step of the start waits, such as a name look-up, does
-/// not hold the program. From [`on_first`](Self::on_first) on the first signal stops the program in
+/// Before the program has begun, the first signal ends the program at once, with 128 plus the
+/// signal's number as exit status. So a step of the start that waits, such as a name look-up, does
+/// not delay the end. From [`on_first`](Self::on_first) on, the first signal stops the program in
 /// order, and the second ends the program at once.
 ///
 /// A thread waits for the signals, so that the program also ends as process 1 of a container, for
-/// which the default action of a signal is none. The thread takes no lock that a handler or the
-/// logger takes: a forking server may fork at any time. A forked child does not have the thread. A
-/// signal that a terminal sends to the whole process group therefore does not end the requests of
-/// children, and neither does the second signal, which ends their parent.
+/// which signals have no default action. The thread takes no lock that a handler or the logger
+/// takes, since a forking server may fork at any time. A forked child does not have the thread. So
+/// a signal that a terminal sends to the whole process group does not end the requests of children,
+/// and neither does the second signal, which ends their parent.
 #[derive(Debug)]
 pub struct StopSignals(Arc<State>);
 
@@ -90,7 +90,7 @@ impl StopSignals {
                         drop(phase);
                         stop(signal);
                     }
-                    // `_exit`: destructors and exit handlers might wait for what hangs.
+                    // `_exit`: destructors and exit handlers might wait for a step that hangs.
                     Phase::Starting | Phase::Stopping => low_level::exit(128 + signal),
                 }
             }
@@ -100,13 +100,13 @@ impl StopSignals {
         Ok(Self(state))
     }
 
-    /// Has SIGHUP call `act` from now on, in the thread of the signals, and stop nothing.
+    /// Makes SIGHUP call `act` from now on, in the thread of the signals, and stop nothing.
     pub fn on_hangup(&self, act: impl Fn() + Send + Sync + 'static) {
         // Called once for a program.
         let _ = self.0.hangup.set(Hangup(Box::new(act)));
     }
 
-    /// Has SIGUSR2 call `act` from now on, in the thread of the signals.
+    /// Makes SIGUSR2 call `act` from now on, in the thread of the signals.
     #[cfg(feature = "systemd")]
     pub fn on_restart(&self, act: impl Fn() + Send + Sync + 'static) {
         // Called once for a program.

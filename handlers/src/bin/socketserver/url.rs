@@ -26,8 +26,8 @@ const LONGEST_PATH: usize =
 /// (`unix:/run/socket`, as an address prints in the log), and `@` begins a name in Linux's abstract
 /// namespace (`unix://@name`; the file `@name` is `unix://./@name`).
 ///
-/// A URL prints as the user writes it, but for missing slashes. Nothing is percent-encoded: a path
-/// is taken byte for byte, and need not be UTF-8.
+/// A URL is printed as the user writes it, except that missing slashes are added. Nothing is
+/// percent-encoded: a path is taken byte for byte, and need not be UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Url {
     /// The server accepts connections.
@@ -140,8 +140,8 @@ impl Url {
         [self.scheme().as_bytes(), b"://", &shown].concat()
     }
 
-    /// The URL of a server at this address of it, with the port that the system has chosen for port
-    /// 0. A path has the bytes that were typed, so that the URL can be typed again.
+    /// The URL of this server at one of its addresses, with the port that the system has chosen for
+    /// port 0. A path has the bytes that were typed, so that the URL can be typed again.
     pub fn at(&self, address: &Address) -> Self {
         let Address::Inet(address) = address else {
             return self.clone();

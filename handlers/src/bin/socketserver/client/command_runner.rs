@@ -39,7 +39,8 @@ impl Runner<'_> {
                 }
                 received => received?,
             };
-            // Asked for each command: a server may have ended, and another have its address.
+            // Checked for each command: the server may have ended, and another program may have its
+            // address.
             if !self.obeys_any_user {
                 server.permit().map_err(Problem::OtherUser)?;
             }
@@ -57,7 +58,8 @@ impl Runner<'_> {
     }
 }
 
-/// Waits until `server` has a datagram (true), or `stop` is closed by its other end (false).
+/// Waits until `server` has a datagram, and returns true. Returns false if the other end of `stop`
+/// is closed.
 fn wait(server: BorrowedFd<'_>, stop: BorrowedFd<'_>) -> io::Result<bool> {
     let mut watched = [server, stop].map(|it| PollFd::new(it, PollFlags::POLLIN));
     loop {

@@ -56,8 +56,8 @@ impl Connector {
         Ok(connection)
     }
 
-    /// The failure of a conversation with this server. A server that leaves may have refused the
-    /// answer to its challenge.
+    /// The failure of a conversation with this server. If the server closes early, it may have
+    /// refused the answer to its challenge.
     pub fn failure(&self, problem: Problem) -> Failure {
         let problem = match problem {
             Problem::Left if self.link.is_some() => Problem::LeftAfterChallenge,
@@ -67,7 +67,7 @@ impl Connector {
     }
 }
 
-/// A stream to a server, on which each exchange has its time.
+/// A stream to a server, on which each exchange has a bounded time.
 #[derive(Debug)]
 pub struct Connection {
     plain: Plain,
@@ -87,8 +87,8 @@ impl Connection {
         poll(&mut sockets, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
-    /// Whether nobody between here and the server can listen: the connection is encrypted, or does
-    /// not leave this machine.
+    /// Whether nobody can read the bytes between here and the server: the connection is encrypted,
+    /// or does not leave this machine.
     pub fn is_private(&self) -> bool {
         #[cfg(feature = "tls")]
         if self.tls.is_some() {
@@ -105,8 +105,8 @@ impl Connection {
 }
 
 impl Connection {
-    /// Ends this side of a connection that is not encrypted: the server reads the end of the
-    /// stream, and may still answer.
+    /// Half-closes a connection that is not encrypted: the server reads the end of the stream, and
+    /// may still answer.
     pub fn end_output(&self) -> io::Result<()> {
         match &self.plain.socket {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
@@ -167,11 +167,11 @@ impl Write for Connection {
 
 #[cfg(feature = "tls")]
 impl Drop for Connection {
-    /// Gives the server notice of the end.
+    /// Informs the server of the end (`close_notify`).
     fn drop(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
-            // It fails if the server has left.
+            // The flush fails if the server has closed.
             let _ = rustls::Stream::new(&mut **tls, &mut self.plain).flush();
         }
     }
@@ -246,8 +246,8 @@ impl Socket {
 }
 
 /// Connects to the first address of the host that accepts. Each address has its share of the time,
-/// so that an address which does not answer leaves some for the next. Returns the error of the
-/// first address, but rather that of an address that refuses.
+/// so that an address that does not answer leaves time for the next. Returns the error of an
+/// address that refuses, or else the error of the first address.
 fn connect_tcp(place: &HostPort, time: &mut TimeLeft) -> io::Result<TcpStream> {
     let mut failed: Option<io::Error> = None;
     let addresses = time.look_up(place)?;
@@ -262,8 +262,9 @@ fn connect_tcp(place: &HostPort, time: &mut TimeLeft) -> io::Result<TcpStream> {
     Err(failed.unwrap_or_else(|| ErrorKind::AddrNotAvailable.into()))
 }
 
-/// Connects to an address. A connection with itself is none: if nobody listens on a port from which
-/// the system also takes the ports of clients, the client may be given that very port.
+/// Connects to an address. A connection of the client with itself is an error. Such a connection is
+/// possible if no server listens on a port that is in the system's range for clients: the system
+/// may give the client that port.
 fn connect_to(address: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     let timeout = timeout.max(Duration::from_millis(1));
     let stream = TcpStream::connect_timeout(address, timeout)?;
@@ -274,7 +275,7 @@ fn connect_to(address: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> 
 }
 
 /// Connects to a Unix socket. `SO_SNDTIMEO` bounds the wait for a place in a full backlog, which
-/// would have no end.
+/// would be unbounded otherwise.
 fn connect_unix(path: &Path, time: &mut TimeLeft) -> io::Result<UnixStream> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let address = SockAddr::unix(path)?;

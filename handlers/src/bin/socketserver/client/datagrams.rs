@@ -1,4 +1,4 @@
-//! Datagrams to a server, and from it.
+//! Datagrams to a server, and datagrams from the server.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
@@ -78,7 +78,8 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// Leaves out the addresses that cannot be reached from here, unless that is all of them.
+    /// Drops the addresses that cannot be reached from this machine, unless no address can be
+    /// reached.
     fn connect(addresses: &[SocketAddr]) -> io::Result<Self> {
         let mut failed = None;
         let mut sockets = Vec::new();
@@ -224,7 +225,7 @@ fn udp_socket(server: SocketAddr) -> io::Result<UdpSocket> {
     };
     let socket = UdpSocket::bind((here, 0))?;
     socket.connect(server)?;
-    // Nobody listens on this port if the system gives it to the client itself.
+    // No server listens on this port if the system gives the port to the client itself.
     if socket.local_addr()? == socket.peer_addr()? {
         return Err(ErrorKind::ConnectionRefused.into());
     }
@@ -246,10 +247,10 @@ fn unix_socket(server: &Path) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// Drops what was received before the socket was connected, from whomever: the operating system
-/// keeps these datagrams. `receive` does not wait.
+/// Drops the datagrams that were received before the socket was connected, from any sender: the
+/// operating system keeps them. `receive` does not wait.
 fn drop_received(receive: impl Fn() -> io::Result<usize>) {
-    // An error that the socket has kept is of no consequence before the first message.
+    // An error that the socket has kept does not matter before the first message.
     while !receive().is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {}
 }
 

@@ -9,7 +9,7 @@ use crate::failure::Problem;
 /// How many bytes of a wrong answer the error shows.
 const SHOWN: usize = 20;
 
-/// Sends `message` in one piece, and reads as many bytes, in however many pieces they arrive. The
+/// Sends `message` in one piece, and reads the same number of bytes, in any number of pieces. The
 /// answer is the same bytes, in upper case or not. Other bytes are an error: a client without a key
 /// may have read a challenge.
 pub fn exchange(stream: &mut (impl Read + Write), message: &[u8]) -> Result<Vec<u8>, Problem> {

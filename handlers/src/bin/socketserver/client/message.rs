@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of a reply.
 const LONGEST_REPLY: u64 = 1 << 20;
 
-/// A message, and the server for which it is. The connection is not encrypted.
+/// A message and its server. The connection is not encrypted.
 #[derive(Debug)]
 pub struct Message<'a> {
     pub url: &'a Url,
@@ -28,7 +28,7 @@ pub struct Message<'a> {
 ///
 /// # Errors
 ///
-/// If the server is not there, leaves before it has answered, or does not answer within ten
+/// If no server answers, the server closes before it has answered, or no answer arrives within ten
 /// seconds.
 pub fn send(message: Message<'_>) -> Result<Vec<u8>, Failure> {
     let Message { url, link, text } = message;
@@ -57,7 +57,7 @@ fn exchange(connector: &Connector, message: &[u8]) -> Result<Vec<u8>, Problem> {
     let mut connection = connector.connect()?;
     connection.write_all(message)?;
     match connection.end_output() {
-        // The server has left, and its reply may be there.
+        // The server has closed, and its reply may have arrived already.
         Err(error) if error.kind() == ErrorKind::NotConnected => {}
         ended => ended?,
     }

@@ -1,9 +1,9 @@
-//! The clients: a counterpart of each of the tutorial's.
+//! The clients: one for each client of the tutorial.
 //!
 //! Lines come from standard input, and answers go to standard output; the log and errors go to
 //! standard error. In a terminal there is a prompt. The exit status is 0 if the user has ended the
-//! conversation, or standard output is a closed pipe; 1 if the server is not there, leaves or sends
-//! nonsense; and 2 if the command line makes no sense.
+//! conversation, or standard output is a closed pipe. It is 1 if no server answers, or the server
+//! closes the connection too early or breaks the protocol. It is 2 if the command line is wrong.
 
 mod call;
 mod command_runner;
@@ -47,7 +47,7 @@ pub use options::Options;
 /// How long the look-up of an operator's name may take.
 const LOOK_UP: Duration = Duration::from_secs(10);
 
-/// Has the conversation that the user asks for.
+/// Runs the client that the user asks for.
 pub fn run(options: Options) -> Result<(), Failure> {
     use options::Program;
 
@@ -72,7 +72,7 @@ fn exchanges(options: &Exchanges, program: &Program<'_>) -> Result<(), Failure> 
 }
 
 /// Runs each line in the server's shell. Over a stream the answers come in the framing that the
-/// user has given; datagrams have none.
+/// user has chosen. Datagrams have no framing.
 fn shell(options: &Shell) -> Result<(), Failure> {
     let url = options.place.url(programs::SHELL.handler)?;
     let session = Session::new(url, options.timeout, &options.link)?;
@@ -123,7 +123,7 @@ fn run_commands(options: &CommandRunner) -> Result<(), Failure> {
     let Url::Datagram(url) = options.place.url("operator")? else {
         return Err(Failure::usage("an operator sends commands in datagrams"));
     };
-    // First: a signal ends the look-up too.
+    // Before the look-up, so that a signal ends the look-up too.
     let signals = StopSignals::catch().map_err(Failure::Signals)?;
     let there = |problem: Problem| problem.at(&url.clone().into());
     let server = Server::find(&url, LOOK_UP).map_err(there)?;

@@ -39,7 +39,7 @@ impl Session {
         })
     }
 
-    /// Lets the user talk with the server in the manner of `program`.
+    /// Connects the user with the server, as `program` defines.
     pub fn run(&self, program: &Program<'_>) -> Result<(), Failure> {
         let user = &mut User::here();
         let (prompt, rule) = (program.prompt, program.lines);

@@ -10,7 +10,7 @@ use super::call::read_message;
 use super::user::User;
 use crate::failure::Problem;
 
-/// Every length is allowed, since the bytes behind it are passed on as they arrive.
+/// Every length is allowed, since the client passes the bytes on as they arrive.
 const ANY_LENGTH: LengthPrefix = LengthPrefix::little_endian().max_length(u32::MAX);
 
 /// A header is held in memory, hence the default limit of 1 MiB.
@@ -29,8 +29,8 @@ struct Header {
 /// memory, so it may have any length.
 ///
 /// In [`Framing::Raw`] the answer is the bytes of one read of 1024, as in the tutorial. The rest of
-/// a longer answer is shown after the next command. A command without output has no answer;
-/// standard error has a warning after the timeout.
+/// a longer answer is shown after the next command. If a command has no output, no answer comes,
+/// and standard error has a warning after the timeout.
 pub fn exchange<R: BufRead, W: Write>(
     user: &mut User<R, W>,
     stream: &mut (impl Read + Write),

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::url::HostPort;
 
-/// The time that an exchange may still wait for its server. All its waits together have it, so that
-/// a server which sends a byte now and then does not hold the client. The time in which the user
-/// types or reads does not count.
+/// The time for which an exchange may still wait for its server. All waits of an exchange together
+/// have this time, so that a server that sends single bytes cannot keep the client waiting. The
+/// time in which the user types or reads does not count.
 #[derive(Debug)]
 pub struct TimeLeft {
     limit: Duration,
@@ -42,8 +42,8 @@ impl TimeLeft {
         done
     }
 
-    /// Looks up the addresses of a host. The resolver of the system has time-outs of its own, which
-    /// nobody can shorten, so a thread waits for it.
+    /// Looks up the addresses of a host. No program can shorten the time-outs of the system's
+    /// resolver, so a thread waits for the resolver.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ impl TimeLeft {
         self.spend(|left| {
             let (found, addresses) = mpsc::channel();
             let thread = thread::Builder::new().name("look-up".to_owned());
-            // The receiver has left if the time is over.
+            // The receiver no longer waits if the time is over.
             thread.spawn(move || found.send(place.addresses()))?;
             let late = "the name look-up has not ended in time; check the name servers";
             let timed_out = |_| Err(io::Error::new(ErrorKind::TimedOut, late));

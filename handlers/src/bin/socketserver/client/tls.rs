@@ -51,7 +51,8 @@ pub struct TlsArguments {
     server_name: Option<String>,
 }
 
-/// The client's side of encrypted connections to one server, which resume each other's sessions.
+/// The client's side of encrypted connections to one server. The connections resume each other's
+/// sessions.
 #[derive(Debug, Clone)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
@@ -80,7 +81,8 @@ impl TlsArguments {
     ///
     /// # Errors
     ///
-    /// If `url` has no connections, the user has not stated whom to trust, or a file is broken.
+    /// If `url` has no connections, the user has not named the trusted authorities, or a file is
+    /// broken.
     pub fn load(&self, url: &Url) -> Result<Option<ClientTls>, Failure> {
         if !self.tls && !matches!(url, Url::Stream(StreamUrl::Tls(_))) {
             return match self.detail() {
@@ -172,7 +174,7 @@ fn cannot_read(what: &str, file: &Path, reason: &dyn fmt::Display) -> Failure {
     ))
 }
 
-/// Accepts the certificate of every server that has its key.
+/// Accepts any certificate, if the server has its private key.
 #[derive(Debug)]
 struct AnyServer(Arc<CryptoProvider>);
 

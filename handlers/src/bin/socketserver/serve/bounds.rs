@@ -91,7 +91,7 @@ pub struct BoundOptions {
     drain_backlog: Option<DrainBacklog>,
 }
 
-/// What to do with the clients in the kernel's queue.
+/// What to do with the clients in the backlog.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum DrainBacklog {
     /// Accept and serve them
@@ -201,7 +201,7 @@ impl BoundOptions {
                 .with_idle(limit)
                 .with_progress(progress),
         };
-        // A client that has not prepared its connection keeps no program.
+        // A client whose connection is not prepared yet has no program.
         let deadlines = match self.idle_timeout {
             None if idle.is_none() => deadlines.with_prepare(PREPARE_TIMEOUT),
             _ => deadlines,

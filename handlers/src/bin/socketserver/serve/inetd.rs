@@ -24,7 +24,7 @@ use crate::passed_sockets::PassedSockets;
 use crate::stop::StopSignals;
 use crate::url::Url;
 
-/// How long a server of datagrams waits for the next one. Then inetd waits again instead.
+/// How long a server of datagrams waits for the next datagram. After that, inetd waits again.
 const NEXT_DATAGRAM: Duration = Duration::from_secs(10);
 
 /// Serves the client, or the datagrams, at standard input, or at the only socket that systemd has
@@ -133,7 +133,7 @@ impl Host<StreamRequest> for Started {
     }
 }
 
-/// Serves datagrams until none has come for a while.
+/// Serves datagrams until none has arrived for a while.
 impl Host<DatagramRequest> for Started {
     fn join<S: BaseServer<Request = DatagramRequest>>(
         &mut self,
@@ -155,7 +155,7 @@ impl Host<DatagramRequest> for Started {
     }
 }
 
-/// Notes that no datagram has come in time.
+/// Records that no datagram has arrived in time.
 #[derive(Debug)]
 struct UntilQuiet<S> {
     next: S,

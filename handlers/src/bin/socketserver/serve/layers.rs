@@ -21,9 +21,9 @@ use crate::failure::Failure;
 use crate::remote::Exposure;
 use crate::url::Url;
 
-/// Who makes servers of the stacks for requests of type `R`.
+/// A value that makes servers of stacks for requests of type `R`.
 pub trait Host<R> {
-    /// Shows in the metrics when the certificates of the server end that joins next.
+    /// Makes the metrics show when the certificates of the next server that joins expire.
     #[cfg(all(feature = "metrics", feature = "tls"))]
     fn show_certificates(&mut self, config: &TlsConfig) {
         let _ = config;

@@ -30,16 +30,16 @@ pub enum Listen {
 /// A place where a server listens.
 #[derive(Debug)]
 pub struct Place {
-    /// Of a socket that is open already, the URL of its address.
+    /// The URL. For a socket that is open already, the URL of its address.
     pub url: Url,
     pub socket: Option<OwnedFd>,
     /// The place of its `--listen` on the command line.
     pub listener: usize,
-    /// Whether somebody else has made the socket, and removes its file.
+    /// Whether another program has made the socket, and removes its file.
     pub is_foreign: bool,
 }
 
-/// Why a value of `--listen` is none.
+/// Why a text is not a value of `--listen`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListenError {
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! The metrics of the servers, which a small server answers on an address of its own.
+//! The metrics of the servers. A small server answers requests for them at its own address.
 
 use std::fmt;
 #[cfg(feature = "systemd")]
@@ -16,8 +16,8 @@ use crate::failure::Failure;
 use crate::remote::permit_metrics;
 use crate::url::{HostPort, StreamUrl, Url};
 
-/// How many clients have the metrics at a time. The threads are there from the start: the metrics
-/// answer when the system has none left.
+/// How many clients may read the metrics at a time. The threads exist from the start, so that the
+/// metrics answer even when the system has no further threads.
 const WORKERS: usize = 16;
 
 /// How long the last answers have when the program ends.
@@ -70,7 +70,7 @@ impl MetricsOptions {
         let metrics = Metrics::new();
         let server = match url {
             Url::Stream(StreamUrl::Tcp(place)) => {
-                // An unknown name passes, since the server reports it.
+                // An unknown name is accepted here, since the server reports it.
                 for address in place.addresses().unwrap_or_default() {
                     self.permit(&address.into())?;
                 }

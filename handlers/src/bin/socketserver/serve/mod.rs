@@ -40,8 +40,8 @@ use site::Site;
 pub use options::{CommonOptions, Options};
 pub use visitor::Visitor;
 
-/// Serves until a signal arrives, or the visitor has what it came for, and the running requests
-/// have ended.
+/// Serves until a signal arrives, or the visitor has had its reply, and the running requests have
+/// ended.
 pub fn serve(
     options: &Options,
     #[cfg(feature = "systemd")] mut passed: PassedSockets,
@@ -56,7 +56,8 @@ pub fn serve(
             signals,
         );
     }
-    // First: a step that waits, such as a name look-up, does not hold the program at a signal.
+    // The signals come first, so that a signal ends the program even while a step waits, such as a
+    // name look-up.
     #[cfg(feature = "systemd")]
     let caught = StopSignals::catch_with_restart();
     #[cfg(not(feature = "systemd"))]
@@ -91,7 +92,7 @@ pub fn serve(
         #[cfg(feature = "systemd")]
         ServiceManager::connect().map_err(Failure::Thread)?,
     );
-    // When all options have been checked.
+    // After the check of all options, so that a wrong option binds no address.
     #[cfg(feature = "metrics")]
     if let Some(metrics) = options.common.metrics.bind(
         #[cfg(feature = "systemd")]

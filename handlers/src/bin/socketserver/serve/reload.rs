@@ -1,4 +1,4 @@
-//! The wish of a signal that the loop loads files again.
+//! The reload of files, which SIGHUP requests and a loop carries out.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub struct Watched {
     pub load: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
 }
 
-/// Whether files are to be loaded again. A clone is the same wish.
+/// Whether files have to be loaded again. A clone is the same request.
 #[derive(Debug, Clone)]
 pub struct Reload {
     is_wanted: Arc<AtomicBool>,
@@ -29,7 +29,7 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// No wish yet. `manager` learns when the files are being loaded.
+    /// No request yet. `manager` learns when the files are being loaded.
     pub fn new(files: &[Watched], #[cfg(feature = "systemd")] manager: ServiceManager) -> Self {
         Self {
             is_wanted: Arc::default(),
@@ -39,7 +39,7 @@ impl Reload {
         }
     }
 
-    /// Has one loop of the servers load the files again, which all of them share.
+    /// Makes one loop of the servers load the files again. All loops share the files.
     pub fn request(&self, servers: &ServersHandle) {
         #[cfg(feature = "systemd")]
         self.manager.reloading();
@@ -51,13 +51,13 @@ impl Reload {
         }
     }
 
-    /// Loads the files if that is wanted, once for each request. Called by the loops: no lock of
-    /// another thread is then held when a loop forks, that of the log included.
+    /// Loads the files if that was requested, once for each request. The loops call this function:
+    /// then no other thread holds a lock, such as that of the log, when a loop forks.
     pub fn act(&self) {
         if !self.is_wanted.swap(false, Relaxed) {
             return;
         }
-        // A child that another loop forks now would find the files locked for ever.
+        // A child that another loop forked now would find the files locked for ever.
         let _no_fork = fork_gate::hold();
         let mut has_failed = false;
         for Watched { what, load } in self.files.iter() {

@@ -1,8 +1,9 @@
 //! A restart that no client notices: SIGUSR2 starts a successor, which takes the sockets over.
 //!
-//! The successor is the program at the path of this one, with the same arguments. The sockets are
-//! its descriptors from 3 on, as if a service manager had passed them. A further socket connects
-//! both: the successor sends a byte when it is ready, and begins when it reads the answer.
+//! The successor is the program at the path of this program, with the same arguments. The sockets
+//! are its descriptors from 3 on, as if a service manager had passed them. A further socket
+//! connects the two programs: the successor sends a byte when it is ready, and begins to serve when
+//! it has read the answer.
 
 use std::env;
 use std::io::{self, ErrorKind, Read, Write};
@@ -26,7 +27,7 @@ use crate::service_manager::ServiceManager;
 /// connection may still be on its way, and a drain would close the connection.
 const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
 
-/// How often the end of the last connection is looked for.
+/// How often the program checks whether the last connection has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// How long a successor that fails may take to print its reason.
@@ -35,7 +36,7 @@ const REASON: Duration = Duration::from_secs(2);
 /// How long a successor waits for the answer to its byte.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// The number of the first descriptor that a program is passed.
+/// The number of the first descriptor that a service manager passes.
 const FIRST: i32 = 3;
 
 /// What a restart needs to know about the servers of this program.
@@ -59,10 +60,10 @@ pub struct Restart {
 /// What this program does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// It is not ready itself. A restart waits until it is.
+    /// The program is not ready itself. A restart waits until it is.
     Starting,
     Serving,
-    /// It starts its successor, or has one.
+    /// The program starts its successor, or has a successor.
     Restarting,
 }
 
@@ -97,7 +98,7 @@ impl Restart {
         Self { metrics, ..self }
     }
 
-    /// Allows a restart: every address is served by this program.
+    /// Permits a restart: this program serves every address.
     pub fn permit(&self) {
         *self.phase() = Phase::Serving;
         self.has_started.notify_all();
@@ -158,7 +159,7 @@ impl Restart {
             }
             Err(error) => format!("cannot wait for the successor: {error}"),
         };
-        // It has ended, or is not needed.
+        // The successor has ended, or is not needed.
         let _ = successor.kill();
         let _ = successor.wait();
         Err(error)
@@ -166,7 +167,7 @@ impl Restart {
 
     /// Starts the program. Returns the process, and the connection to it.
     fn spawn(&self) -> io::Result<(Child, UnixStream)> {
-        // A child that is forked meanwhile would keep the sockets, and this connection, open.
+        // A child that is forked now would keep the sockets, and this connection, open.
         let _no_fork = fork_gate::hold();
         let (connection, their_end) = UnixStream::pair()?;
         let (mut sockets, mut names) = (Vec::new(), Vec::new());
@@ -199,7 +200,7 @@ impl Restart {
             .env("LISTEN_FDNAMES", names.join(":"))
             .env_remove("LISTEN_PID")
             .env_remove("LISTEN_FDS_FIRST_FD")
-            // The watchdog is the successor's, too.
+            // The successor is watched by the watchdog, too.
             .env_remove("WATCHDOG_PID");
         let mapping = |(parent_fd, child_fd)| FdMapping {
             parent_fd,
@@ -235,8 +236,8 @@ impl Restart {
     }
 }
 
-/// Waits until a successor that has closed its connection, and so has failed, has ended. The
-/// successor may still have to print its reason.
+/// Waits until a failed successor, which has closed its connection, has ended. The successor may
+/// still have to print its reason.
 fn ended_early(successor: &mut Child) -> String {
     let until = Instant::now() + REASON;
     while let (Ok(None), true) = (successor.try_wait(), Instant::now() < until) {
@@ -245,7 +246,7 @@ fn ended_early(successor: &mut Child) -> String {
     "the successor ended before it was ready; its messages are above".to_owned()
 }
 
-/// The predecessor, which waits until this one is ready.
+/// The predecessor, which waits until this program is ready.
 #[derive(Debug)]
 pub struct Predecessor(UnixStream);
 

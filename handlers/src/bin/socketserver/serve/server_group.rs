@@ -42,16 +42,16 @@ pub struct ServerGroup {
     /// Whether the loops fork.
     forks: bool,
     servers: Servers,
-    /// The handle of all servers, for each of them, once they are complete.
+    /// The handle of all servers, for each of them. Set when all servers have joined.
     together: Arc<OnceLock<ServersHandle>>,
     /// The lines `listening on URL`.
     announcement: Vec<u8>,
     #[cfg(feature = "metrics")]
     metrics: Option<MetricsServer>,
-    /// Those of the server that joins next.
+    /// The certificates of the server that joins next.
     #[cfg(all(feature = "metrics", feature = "tls"))]
     certificates: Option<TlsConfig>,
-    /// The wish to load files again, if SIGHUP does not stop the program.
+    /// The request to load files again, if SIGHUP does not stop the program.
     reload: Option<Reload>,
     /// Where the calls of the program itself are shown.
     tracer: Option<Tracer>,
@@ -64,7 +64,7 @@ pub struct ServerGroup {
     listener: usize,
 }
 
-/// The permissions that the file of a Unix socket does not get where the owner alone may connect or
+/// The permissions that are removed from the file of a Unix socket if only the owner may connect or
 /// send.
 const OTHERS: Mode = Mode::S_IXUSR.union(Mode::S_IRWXG).union(Mode::S_IRWXO);
 
@@ -265,7 +265,7 @@ impl ServerGroup {
             log::info!("stopping; a second signal does not wait for running requests");
         }
         let report = shown(tracer, "server_close", || servers.server_close());
-        // Not before: they have shown the drain.
+        // Only now, because the metrics show the drain.
         #[cfg(feature = "metrics")]
         drop(metrics);
         #[cfg(feature = "systemd")]
@@ -291,7 +291,7 @@ impl ServerGroup {
     fn announce(&mut self, url: &Url, addresses: &[Address]) {
         for address in addresses {
             let line = [b"listening on ", &*url.at(address).to_bytes(), b"\n"].concat();
-            // Shards have one address.
+            // Shards have the same address, which has one line.
             let lines = self.announcement.split_inclusive(|byte| *byte == b'\n');
             if !lines.into_iter().any(|it| it == line) {
                 self.announcement.extend(line);
@@ -300,8 +300,8 @@ impl ServerGroup {
     }
 }
 
-/// Prints the announcement. In a thread: a standard output that nobody reads does not hold the
-/// program at a signal.
+/// Prints the announcement in a thread, so that a signal ends the program even if nobody reads
+/// standard output.
 fn announce(
     announcement: Vec<u8>,
     events: Sender<Event>,
@@ -312,7 +312,7 @@ fn announce(
         .spawn(move || events.send(Event::Announced(standard_streams::print(announcement))));
     let announcing = announcing.map_err(Failure::Thread)?;
     let announced = match event.recv() {
-        // Who has read the line may send the signal before the thread has sent its event.
+        // A reader of the line may send the signal before the thread has sent its event.
         Ok(Event::Signal(signal)) => match event.recv_timeout(ANNOUNCING) {
             Ok(Event::Announced(announced)) => announced,
             _ => return Err(Failure::Interrupted(signal)),
@@ -321,7 +321,8 @@ fn announce(
         Err(mpsc::RecvError) => Ok(()),
     };
     announced.map_err(|error| Failure::Here(Problem::Output(error)))?;
-    // Ended before the first fork: a child has no lock of another thread.
+    // The thread has ended before the first fork, so that no child inherits a lock that the thread
+    // holds.
     let _ = announcing.join();
     Ok(())
 }
@@ -349,8 +350,8 @@ fn shown<T>(tracer: Option<&Tracer>, method: &'static str, call: impl FnOnce() -
     }
 }
 
-/// The outermost layer of each server: the end of one is the end of all, and a loop forks while no
-/// other thread holds a lock that the child may need.
+/// The outermost layer of each server. If one server ends, all servers end. A loop forks only while
+/// no other thread holds a lock that the child may need.
 #[derive(Debug)]
 struct Member<S> {
     next: S,
@@ -388,7 +389,7 @@ impl<S: BaseServer> MixIn for Member<S> {
         if let Some(reload) = &self.reload {
             reload.act();
         }
-        // A handler may stop its server, as that of an operator does.
+        // A handler may stop its server, as the handler of an operator does.
         if self.layer_handle().server().is_draining()
             && let Some(servers) = self.together.get()
         {

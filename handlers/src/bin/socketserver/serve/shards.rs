@@ -7,7 +7,7 @@ use socketserver::{
 use crate::failure::Failure;
 use crate::url::{HostPort, Url};
 
-/// The address of each of a number of servers.
+/// The address of a number of servers.
 #[derive(Debug)]
 pub struct Shards {
     address: InetAddress,
@@ -56,7 +56,8 @@ impl Shards {
         Some(self.address.clone())
     }
 
-    /// Has the further servers listen where the first does, whose port the system may have chosen.
+    /// Makes the further servers listen where the first server listens, whose port the system may
+    /// have chosen.
     pub fn follow(&mut self, bound: &[Address]) {
         let inet = bound.iter().filter_map(|address| match address {
             Address::Inet(address) => Some(*address),

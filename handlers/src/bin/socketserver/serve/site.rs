@@ -1,4 +1,4 @@
-//! For whom the servers of the program are, and within which bounds.
+//! Which clients the servers of the program serve, and within which bounds.
 
 use super::bounds::Bounds;
 use super::options::Options;

@@ -60,7 +60,7 @@ impl Target {
     }
 }
 
-/// Lets the clients of the same user alone reach the handlers.
+/// Serves only clients of the same user.
 fn same_user<R>(factory: Factory<R>) -> Factory<R>
 where
     R: 'static,

@@ -55,15 +55,15 @@ pub fn run(
         passed,
         visitor,
     )?;
-    // Without a reply, a signal has come first.
+    // If there is no reply, a signal came first.
     match replied.try_recv() {
         Ok(reply) => print_reply(&reply?),
         Err(_) => Ok(()),
     }
 }
 
-/// A client that sends the text once the loop waits, and stops the servers once the request has
-/// ended: the lines of the client's request are between those of the begin and those of the end.
+/// A client that sends the text when the loop waits, and stops the servers when the request has
+/// ended. So the lines of the request come after those of the start, and before those of the end.
 fn visitor(
     options: &serve::Options,
     text: String,
