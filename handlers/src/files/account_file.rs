@@ -10,16 +10,16 @@ use crate::password::StoredPassword;
 
 /// The file of [`Accounts`](crate::files::Accounts), to change it.
 ///
-/// Each change writes a new file with the mode 0600, flushes the new file to the disk, and renames
-/// it to the old name: a reader sees the accounts of before or of after. Two changes at a time wait
-/// for each other (flock of the directory). Comments and the order of lines stay.
+/// Each change writes a new file with the mode 0600, flushes it to the disk, and renames it to the
+/// old name. So a reader sees the accounts before the change or after it. Two changes at a time
+/// wait for each other (flock of the directory). Comments and the order of lines stay.
 #[derive(Debug)]
 pub struct AccountFile {
     path: PathBuf,
 }
 
 impl AccountFile {
-    /// The file at `path`, which may still be missing. If `path` is a link, the file behind it.
+    /// The file at `path`, which need not exist yet. If `path` is a link, the file behind the link.
     pub fn new(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref();
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());

@@ -19,8 +19,8 @@ use crate::password::{PasswordError, StoredPassword};
 pub struct Accounts {
     path: PathBuf,
     read: Mutex<Option<(Stamp, Arc<Table>)>>,
-    /// Whether the log has that the file is broken. Relaxed: a bound of the log, which orders
-    /// nothing.
+    /// Whether the log already has the error of the broken file. Relaxed: this bound of the log
+    /// orders nothing.
     is_reported: AtomicBool,
 }
 
@@ -36,7 +36,7 @@ pub struct Account {
     pub quota: Option<u64>,
 }
 
-/// What changes when a file is replaced or written.
+/// The properties of a file that change when the file is replaced or written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     file: (u64, u64),
@@ -101,7 +101,7 @@ impl Accounts {
         }
         *read = None;
         let mut file = File::open(&self.path).map_err(failed)?;
-        // Of the open file: another file may have come in its place.
+        // The metadata of the open file, since another file may be at the path now.
         let stamp = self::stamp(&file.metadata().map_err(failed)?);
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(failed)?;
@@ -183,16 +183,16 @@ pub enum AccountsError {
     /// The file cannot be read or written.
     #[error("the accounts in {0}: {1}; \"socketserver users add\" makes such a file")]
     Io(PathBuf, #[source] io::Error),
-    /// A line is no account.
+    /// A line is not an account.
     #[error("the accounts in {0}, line {1}: {2}")]
     Line(PathBuf, usize, #[source] LineError),
     /// The name of a new user is not possible.
     #[error("{0}")]
     Name(#[from] LineError),
-    /// The user is there already.
+    /// The user exists already.
     #[error("there is a user {0} already; \"socketserver users passwd\" changes the password")]
     Exists(String),
-    /// The user is not there.
+    /// The user does not exist.
     #[error("there is no user {0}; \"socketserver users list\" shows all")]
     Unknown(String),
 }
@@ -203,7 +203,7 @@ impl AccountsError {
     }
 }
 
-/// Why a line is no account.
+/// Why a line is not an account.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LineError {
@@ -216,10 +216,10 @@ pub enum LineError {
     /// There is no password.
     #[error("the line has no entry of a password: NAME:ENTRY or NAME:ENTRY:QUOTA")]
     NoEntry,
-    /// The password is none.
+    /// The entry is not the entry of a password.
     #[error(transparent)]
     Password(PasswordError),
-    /// The quota is no number.
+    /// The quota is not a number.
     #[error("the quota is no number of bytes")]
     Quota,
     /// Two lines have the same user.

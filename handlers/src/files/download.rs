@@ -1,4 +1,4 @@
-//! A content on its way to the client: [`send`].
+//! The sending of a content to the client: [`send`].
 
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;

@@ -15,9 +15,9 @@ use sha2::{Digest, Sha256};
 /// The first byte of the locks of names. The bytes before belong to the checks of passwords.
 const NAMES: i64 = 1 << 32;
 
-/// The locks of a service: byte ranges of one file, which the kernel takes from a session that ends
-/// in whatever way. They exclude threads and processes alike (`F_OFD_SETLK`), so that they work
-/// under a forking server too.
+/// The locks of a service: byte ranges of one file. The kernel releases the locks of a session that
+/// ends, in whatever way. The locks exclude threads and processes alike (`F_OFD_SETLK`), so that
+/// they work under a forking server too.
 #[derive(Debug)]
 pub(super) struct Locks {
     directory: OwnedFd,
@@ -44,7 +44,7 @@ impl Locks {
         }
     }
 
-    /// Waits for one of the few places for the check of a password, each of which takes 19 MiB.
+    /// Waits for one of the few places for the check of a password. Each check takes 19 MiB.
     pub(super) fn wait_for_check(&self) -> io::Result<Lock> {
         // Relaxed: the number only spreads the checks.
         let turn = self.next_check.fetch_add(1, Ordering::Relaxed);
@@ -72,7 +72,7 @@ impl Locks {
             .iter()
             .take(8)
             .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-        // Two names of one place are possible, and would be busy for each other.
+        // Two names may have the same place, and would then be busy for each other.
         let place = NAMES + (start >> 2).cast_signed();
         let file = self.open()?;
         Ok(

@@ -1,18 +1,18 @@
 //! A file service: users with passwords, a home for each, and transfers that resume.
 //!
-//! It is the tutorial's closing exercise. [`FileService`] makes the handlers of a server, and
-//! [`Accounts`] and [`AccountFile`] are the file of its users. The page `file-protocol.md` of the
-//! guide has the protocol; [`Request`] and [`Answer`] are its messages, for clients in Rust.
+//! This is the closing exercise of the tutorial. [`FileService`] makes the handlers of a server,
+//! and [`Accounts`] and [`AccountFile`] are the file of its users. The page `file-protocol.md` of
+//! the guide has the protocol. [`Request`] and [`Answer`] are its messages, for clients in Rust.
 //!
-//! A file has its name only when all of its content is on the disk and has the right hash:
-//! [`Partial`] is the file before that, on both sides. What was sent before a connection broke is
-//! not sent again.
+//! A file receives its name only when all of its content is on the disk and has the right hash.
+//! Before that the content is in a [`Partial`] file, on both sides. After a broken connection, only
+//! the missing bytes are sent.
 //!
-//! The files have one job each: `accounts` and `account_file` who may come, `home` what a user
-//! sees, `upload`, `receive` and
-//! `download` the transfers over `partial` and `digest`, `quota` and `walk` the
-//! bytes in use, `locks` the exclusion of sessions, `protocol`, `names` and `refusal` the messages,
-//! `session` and `user` the conversation, and `service` what all conversations share.
+//! Each source file has one task. `accounts` and `account_file` decide who may log in, and `home`
+//! what a user sees. `upload`, `receive` and `download` are the transfers over `partial` and
+//! `digest`. `quota` and `walk` count the bytes in use, and `locks` excludes sessions from each
+//! other. `protocol`, `names` and `refusal` are the messages, `session` and `user` the
+//! conversation, and `service` has what all conversations share.
 
 mod account_file;
 mod accounts;

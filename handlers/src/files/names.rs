@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-/// A name or a path as text: a byte that is no part of valid UTF-8 becomes `%` and two hexadecimal
-/// digits, and `%` becomes `%25`. [`unescape`] is the inverse.
+/// A name or a path as text. A byte that is not a part of valid UTF-8 becomes `%` and two
+/// hexadecimal digits, and `%` becomes `%25`. [`unescape`] is the inverse.
 ///
 /// ```
 /// use socketserver_handlers::files::{escape, unescape};

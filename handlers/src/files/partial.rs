@@ -1,4 +1,4 @@
-//! A content that is not whole yet: [`Partial`].
+//! A content that is not complete yet: [`Partial`].
 
 use std::fmt::Write;
 use std::fs::{File, TryLockError};
@@ -19,8 +19,8 @@ use crate::files::protocol::IfExists;
 /// The hexadecimal digits in the name of a partial file.
 const DIGITS: usize = 48;
 
-/// The name of the partial file for a content that is to have the name `target`. `identity` is what
-/// is known of the content: another content has another partial file.
+/// The name of the partial file of a content that will have the name `target`. `identity`
+/// distinguishes contents: another content has another partial file.
 #[must_use]
 pub fn partial_name(target: &[u8], identity: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
@@ -45,13 +45,14 @@ pub fn is_partial_name(name: &[u8]) -> bool {
     digits.is_some_and(|digits| digits.len() == DIGITS && digits.iter().all(is_digit))
 }
 
-/// A file that is being received: it has a name of its own until it is whole and its hash is right.
+/// A file that is being received. It has a name of its own until it is complete and its hash is
+/// right.
 ///
-/// The name is made of the name of the file to come and of the identity of its content. So another
-/// program, or this program after a crash, finds the bytes that have come, and never those of
-/// another version. A partial file without bytes is removed when it is dropped.
+/// The name is made of the name of the later file and of the identity of its content. So another
+/// program, or this program after a crash, finds the bytes that have arrived, and never the bytes
+/// of another version. A partial file without bytes is removed when it is dropped.
 ///
-/// The caller excludes that two sessions have the same partial file at a time.
+/// The caller has to make sure that two sessions do not have the same partial file at a time.
 #[derive(Debug)]
 pub struct Partial {
     directory: OwnedFd,
@@ -110,8 +111,8 @@ impl Partial {
         Ok(partial)
     }
 
-    /// Excludes other programs that have this partial file open (flock). Returns false if one of
-    /// them was here first, and has perhaps given the file its name.
+    /// Excludes other programs that have this partial file open (flock). Returns false if another
+    /// program has the lock, or had it and has perhaps given the file its name.
     ///
     /// # Errors
     ///
@@ -148,7 +149,7 @@ impl Partial {
         self.hasher.hex()
     }
 
-    /// Throws away what is there.
+    /// Discards the bytes that are there.
     ///
     /// # Errors
     ///
@@ -186,7 +187,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Gives the content its name, if it is whole and has this hash: flushes it to the disk,
+    /// Gives the content its name, if it is complete and has this hash: flushes it to the disk,
     /// renames it, and flushes the directory.
     ///
     /// # Errors
@@ -207,8 +208,8 @@ impl Partial {
             return Err(FinishError::WrongHash);
         }
         if let Err(error) = self.file.sync_all() {
-            // What the system could not write is gone from its memory too, perhaps: the next try
-            // must not go on with bytes that only seem to be there.
+            // The system has perhaps dropped the bytes that it could not write. The next try must
+            // not continue after bytes that only seem to be on the disk.
             self.remove();
             return Err(FinishError::NotFlushed(error));
         }
@@ -229,7 +230,8 @@ impl Partial {
     fn remove(&mut self) {
         if !self.is_done {
             self.is_done = true;
-            // A file that cannot be removed is in the list, where its owner can remove it.
+            // If the file cannot be removed, it is in the list of the directory, where its owner
+            // can remove it.
             let _ = unlinkat(&self.directory, &*self.name, AtFlags::empty());
         }
     }
@@ -243,14 +245,14 @@ impl Drop for Partial {
     }
 }
 
-/// Why a content does not get its name.
+/// Why a content does not receive its name.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FinishError {
     /// Bytes are missing.
     #[error("the content is not complete")]
     Incomplete,
-    /// The content is another one.
+    /// The content differs from the announced content.
     #[error("the content has another hash than it should have; nothing of it was kept")]
     WrongHash,
     /// The content cannot be written to the disk: nothing is kept.

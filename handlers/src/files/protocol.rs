@@ -22,14 +22,14 @@ pub const HEADER_SIZE: u32 = 1 << 16;
 /// The framing of a header.
 pub(super) const PREFIX: LengthPrefix = LengthPrefix::little_endian().max_length(HEADER_SIZE);
 
-/// What becomes of a name that exists.
+/// What happens to a name that exists.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IfExists {
     /// The command is refused.
     #[default]
     Refuse,
-    /// The name has the new content in one step.
+    /// The new content replaces the old content in one step.
     Replace,
 }
 
@@ -136,7 +136,7 @@ pub(super) fn bad(message: &str) -> Refusal {
     Refusal::because(Code::BadRequest, message)
 }
 
-/// What a list shows of a file or directory.
+/// A file or a directory in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The name, [escaped](crate::files::escape).
@@ -165,7 +165,7 @@ pub enum Kind {
     Link,
     /// The content that the server has of an upload that has not ended.
     Partial,
-    /// A FIFO, a socket, a device, and every kind that is not known here.
+    /// A FIFO, a socket, a device, and every kind that this version does not know.
     #[serde(other)]
     Other,
 }

@@ -1,4 +1,4 @@
-//! The bytes that a user has, and may have: [`Ledger`].
+//! The bytes that the files of a user have, and the bytes that they may have: [`Ledger`].
 
 use std::fs::File;
 use std::os::fd::BorrowedFd;
@@ -20,11 +20,11 @@ const SESSIONS: Range = Range::byte(1);
 /// The bytes of the number in the file: 20 digits and a line end.
 const DIGITS: usize = 20;
 
-/// How many bytes the files of a user have, those included that uploads have reserved.
+/// How many bytes the files of a user have, with the bytes that uploads have reserved.
 ///
-/// The number is in a file, since the sessions of a user may be in several processes. The first of
-/// the sessions at a time counts the home anew: a server that was killed leaves no wrong number
-/// behind.
+/// The number is in a file, since the sessions of a user may be in several processes. A session
+/// that begins while the user has no other session counts the home again. So a server that was
+/// killed leaves no wrong number behind.
 #[derive(Debug)]
 pub(super) struct Ledger {
     file: File,

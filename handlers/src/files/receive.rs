@@ -12,7 +12,7 @@ use crate::framing::FramingError;
 /// The bytes that are in memory.
 const PIECE: usize = 128 * 1024;
 
-/// The client has ended its upload before its end.
+/// The client has cancelled its upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cancelled;
 
@@ -101,7 +101,7 @@ pub(super) fn receive_body(
     Ok(())
 }
 
-/// Reads a body that nobody wants.
+/// Reads a body and discards it.
 pub(super) fn skip(client: &mut StreamRequest, size: u64) -> Result<(), Interrupted> {
     let skipped = io::copy(&mut Read::take(client, size), &mut io::sink());
     match skipped.map_err(Interrupted::lost)? == size {

@@ -68,7 +68,7 @@ pub enum Code {
     UnknownCommand,
     /// The content has another hash than the client has announced.
     WrongHash,
-    /// Another error of the server's machine, and every code that is not known here.
+    /// Another error of the server's machine, and every code that this version does not know.
     #[serde(other)]
     Unavailable,
 }
@@ -256,10 +256,10 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// Why a command ends before its end.
+/// Why a command is not carried out completely.
 #[derive(Debug)]
 pub(super) enum Interrupted {
-    /// The client learns why, and may go on.
+    /// The client receives the reason, and may send further commands.
     Refused(Refusal),
     /// The connection is lost.
     Lost(HandlerError),
@@ -285,7 +285,7 @@ impl From<io::Error> for Interrupted {
     }
 }
 
-/// A message that cannot be read or written leaves no place for another.
+/// After a message that cannot be read or written, no further message is possible.
 impl From<FramingError> for Interrupted {
     fn from(error: FramingError) -> Self {
         Self::Lost(error.into())

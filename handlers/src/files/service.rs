@@ -49,7 +49,8 @@ struct Shared {
     state: OwnedFd,
     accounts: Accounts,
     locks: Locks,
-    /// The password of a user who does not exist: its check takes as long as another.
+    /// A password for users who do not exist, so that the check of their logins takes as long as
+    /// that of others.
     nobody: StoredPassword,
 }
 
@@ -80,16 +81,16 @@ impl FileService {
         })
     }
 
-    /// Sets how many bytes the files of each user may have whose account has no quota of its own.
-    /// Without a quota there is no bound but the disk.
+    /// Sets how many bytes the files of a user may have, unless the account of the user has its own
+    /// quota. Without a quota only the disk is a bound.
     #[must_use]
     pub fn quota(mut self, bytes: u64) -> Self {
         self.quota = Some(bytes);
         self
     }
 
-    /// Takes passwords over connections too that are neither encrypted nor of this machine: whoever
-    /// is between client and server can read them, and everything else.
+    /// Accepts passwords over connections that are neither encrypted nor on this machine. Everybody
+    /// between client and server can then read the passwords and all files.
     #[must_use]
     pub fn allow_plain_passwords(mut self) -> Self {
         self.takes_plain_passwords = true;
@@ -137,7 +138,7 @@ fn open(root: OwnedFd) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((root, state))
 }
 
-/// Why there is no file service.
+/// Why the file service cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceError {

@@ -112,7 +112,7 @@ impl FileSession {
 }
 
 impl ExchangeHandler for FileSession {
-    /// Sends the greeting, unless the connection is one over which no password may go.
+    /// Sends the greeting, unless no password may be sent over this connection.
     fn setup(&mut self, client: &mut StreamRequest) -> HandlerResult {
         self.deadlines = client.deadlines();
         client.set_deadlines(self.deadlines.capped(PATIENCE));
@@ -128,7 +128,7 @@ impl ExchangeHandler for FileSession {
         Ok(Greeting::new().write(client)?)
     }
 
-    /// True when the header is whole, or is none.
+    /// True if the header is complete, or is not valid.
     fn is_complete(&self, unread: &[u8]) -> bool {
         let Some((length, rest)) = unread.split_first_chunk() else {
             return false;
@@ -179,8 +179,8 @@ impl ExchangeHandler for FileSession {
     }
 }
 
-/// Whether nobody can listen between client and server: the connection is encrypted, or does not
-/// leave this machine.
+/// Whether nobody can read the bytes between client and server: the connection is encrypted, or
+/// does not leave this machine.
 fn is_private(client: &StreamRequest) -> bool {
     #[cfg(feature = "tls")]
     if client.tls_session().is_some() {
@@ -200,7 +200,7 @@ fn end(client: &mut StreamRequest, why: String) -> HandlerResult {
     Err(why.into())
 }
 
-/// Sends a refusal. The log has what the client does not learn.
+/// Sends a refusal. The log also has the cause, which the client does not learn.
 fn refuse(client: &mut StreamRequest, refusal: Refusal) -> HandlerResult {
     if let Some(cause) = refusal.cause() {
         log::warn!("{}: {refusal}: {cause}", client.client_address());

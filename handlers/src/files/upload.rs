@@ -1,4 +1,4 @@
-//! A content on its way to the server: [`Upload`].
+//! The receiving of a content from the client: [`Upload`].
 
 use std::fs::File;
 use std::io;
@@ -30,7 +30,7 @@ pub(super) struct Upload {
     _lock: Lock,
 }
 
-/// What a `put` comes to.
+/// The result of a `put`.
 #[derive(Debug)]
 pub(super) enum Begun {
     /// The name has this content already.

@@ -17,7 +17,7 @@ use crate::files::service::FileService;
 use crate::files::upload::{Begun, Upload};
 use crate::files::walk::Usage;
 
-/// How long a transfer may stand still, unless the server has another bound.
+/// How long a transfer may move no byte, unless the server has another bound.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The bytes of entries in a message of a list, roughly: an entry is added while there are fewer.
