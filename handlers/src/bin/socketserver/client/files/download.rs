@@ -28,9 +28,9 @@ pub struct Target<'a> {
     pub replace: bool,
 }
 
-/// Gets the file at the path `remote` of the server. There is a new file under the local name when
-/// this returns, with the whole content and the right hash, or nothing has changed here. What has
-/// come of a content stays in a partial file beside the name.
+/// Gets the file at the path `remote` of the server. When this returns without an error, the local
+/// name has a new file with the complete content and the right hash. After an error nothing has
+/// changed here, except that a partial file beside the name has the bytes that arrived.
 pub fn get(
     server: &mut Remote<'_>,
     remote: &str,

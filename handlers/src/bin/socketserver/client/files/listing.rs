@@ -27,7 +27,7 @@ pub fn line(entry: &Entry) -> String {
                 .to_string()
         },
     );
-    // A name that breaks the rule is shown as it came, in quotes.
+    // A name that is not escaped as the protocol requires is shown as it arrived, in quotes.
     let name = unescape(&entry.name).unwrap_or_else(|| entry.name.clone().into_bytes());
     format!("{kind:<7} {size:>12} {time:<19} {}{end}\n", quoted(&name))
 }

@@ -17,11 +17,12 @@ use crate::standard_error::print_line;
 /// The longest wait before another try.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// The most entries of a directory that are held in memory: a server that sends names without end
-/// is no use.
+/// The most entries of a directory that are held in memory, so that a server that sends names
+/// without end cannot fill the memory.
 const MOST_ENTRIES: usize = 1_000_000;
 
-/// A session of a user. A lost connection is made anew, with the login and the directory.
+/// A session of a user. After a lost connection, the client connects again, logs in and changes to
+/// the directory.
 pub struct Remote<'a> {
     connector: &'a Connector,
     login: Request,
@@ -35,7 +36,7 @@ pub struct Remote<'a> {
     moved: u64,
 }
 
-/// How a session is made.
+/// The options of a session.
 #[derive(Debug, Clone, Copy)]
 pub struct Manner {
     pub digest: ContentDigest,
@@ -126,7 +127,7 @@ impl<'a> Remote<'a> {
         Ok(connection)
     }
 
-    /// Ends the connection, since it is not known what comes next.
+    /// Ends the connection, since the next bytes of the server are unknown.
     pub fn abandon(&mut self) {
         self.connection = None;
     }
@@ -136,8 +137,8 @@ impl<'a> Remote<'a> {
         self.moved += bytes;
     }
 
-    /// Repeats what has failed for a reason that may pass, over a new connection. Bytes that have
-    /// moved meanwhile begin the tries anew.
+    /// Repeats an action that has failed for a reason that may pass, over a new connection. If
+    /// bytes have moved since the last try, the count of tries begins again.
     pub fn with_retries<T>(
         &mut self,
         mut act: impl FnMut(&mut Self) -> Result<T, Trouble>,
@@ -286,7 +287,7 @@ impl<'a> Remote<'a> {
     /// Ends the session in good order.
     pub fn quit(mut self) {
         if self.connection.is_some() {
-            // The server that has left already is quit as well.
+            // An error is ignored: a server that has closed already has ended the session as well.
             let _: Result<Answer, Trouble> = self.ask(&Request::new("quit"));
         }
     }

@@ -13,10 +13,10 @@ pub enum Trouble {
     /// The server refuses the command, and the connection goes on.
     #[error("{0}")]
     Refused(Refusal),
-    /// The connection is lost, or makes no sense.
+    /// The connection is lost, or the server breaks the protocol.
     #[error("{0}")]
     Lost(Problem),
-    /// Something on this side.
+    /// A problem on this side.
     #[error("{0}")]
     Here(String),
     /// Standard output.
@@ -30,7 +30,7 @@ impl Trouble {
         Self::Lost(Problem::Nonsense(what.to_owned()))
     }
 
-    /// Whether another try may have success, over a new connection.
+    /// Whether another try, over a new connection, may succeed.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Refused(refusal) => matches!(refusal.code(), Code::Busy | Code::Changed),
@@ -91,12 +91,13 @@ impl From<Refusal> for Trouble {
     }
 }
 
-/// The end of a download.
+/// Why a download could not be finished.
 pub fn not_finished(name: &[u8], error: FinishError) -> Trouble {
     match error {
         FinishError::Io(error) if error.kind() == io::ErrorKind::AlreadyExists => exists(name),
         FinishError::Io(error) => Trouble::local("write", name, &error),
-        // What was received is not what the server has hashed: the next try begins at the start.
+        // The received content differs from the content that the server has hashed: the next try
+        // begins at the start.
         _ => Refusal::new(Code::Changed).into(),
     }
 }

@@ -24,8 +24,9 @@ struct Source<'a> {
     put: Request,
 }
 
-/// Sends a local file to the path `remote` of the server. The server has a new file under that name
-/// when this returns, with the content that the local file had, or nothing has changed there.
+/// Sends a local file to the path `remote` of the server. When this returns without an error, the
+/// server has a new file of that name, with the content that the local file had. After an error
+/// nothing has changed there.
 pub fn put(
     server: &mut Remote<'_>,
     local: &Path,
@@ -35,7 +36,7 @@ pub fn put(
 ) -> Result<(), Trouble> {
     let name = local.as_os_str().as_encoded_bytes();
     let failed = |error| Trouble::local("read", name, &error);
-    // Without a wait: a FIFO has perhaps no writer.
+    // The open does not wait: a FIFO may have no writer.
     let mut options = File::options();
     let file = options
         .read(true)
@@ -135,7 +136,7 @@ impl Source<'_> {
             if offset == self.size {
                 break;
             }
-            // A refusal: the rest would be for nothing.
+            // The server has refused the upload, so the rest is not sent.
             if server.open()?.get_ref().has_arrived() {
                 break;
             }
