@@ -200,7 +200,7 @@ fn make_directory(directory: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Trouble> 
 fn bytes_of(name: &str) -> Result<Vec<u8>, Trouble> {
     let bytes = unescape(name)
         .filter(|name| !name.contains(&b'/') && !matches!(name.as_slice(), b"." | b".."));
-    bytes.ok_or_else(|| Trouble::nonsense("a name in the list is none"))
+    bytes.ok_or_else(|| Trouble::nonsense("a name in the list is not valid"))
 }
 
 /// The last name of a path; `None` for the root, `.` and `..`.
