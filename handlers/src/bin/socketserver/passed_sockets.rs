@@ -17,7 +17,7 @@ const FIRST: usize = 3;
 #[derive(Debug, Default)]
 pub struct PassedSockets {
     sockets: Vec<Passed>,
-    /// Why there are none, although there should be.
+    /// Why no socket was passed, although `LISTEN_FDS` is set.
     problem: Option<String>,
 }
 

@@ -98,7 +98,7 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// If the system refuses a step, or a right of before is left.
+    /// If the system refuses a step, or the process still has a right that it should have lost.
     pub fn assume(&self) -> Result<(), Failure> {
         if self.is_assumed() {
             return Ok(());

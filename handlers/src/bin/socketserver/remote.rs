@@ -95,7 +95,7 @@ impl Exposure {
     }
 
     /// Refuses a URL that other machines may reach, before anything is bound. All addresses of a
-    /// host name count. An unknown name passes, since the server reports it.
+    /// host name count. An unknown name is accepted here, since the server reports it.
     ///
     /// # Errors
     ///

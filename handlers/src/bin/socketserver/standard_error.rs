@@ -165,9 +165,9 @@ impl Outlet {
         !self.is_stuck || written > 0
     }
 
-    /// Writes the bytes until the deadline, and returns how many were written. What the file
-    /// refuses for another reason than a missing reader is lost, and counts as written: a full
-    /// disk, or a pipe without a read end.
+    /// Writes the bytes until the deadline, and returns how many were written. If the file refuses
+    /// bytes for another reason than a missing reader, such as a full disk or a pipe without a read
+    /// end, the bytes are lost, and count as written.
     fn write_until(&self, bytes: &[u8], deadline: Instant) -> usize {
         let mut written = 0;
         while written < bytes.len() {
@@ -195,7 +195,7 @@ impl Outlet {
     fn is_writable(&self, wait: Duration) -> bool {
         let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
         let mut file = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
-        // An error is an interruption by a signal: the write finds out.
+        // An error is an interruption by a signal. The next write shows the state.
         poll(&mut file, timeout).is_ok_and(|count| count > 0)
     }
 }

@@ -86,9 +86,9 @@ impl Access {
         }
     }
 
-    /// Refuses an address at which users other than the server's could send datagrams, if the
-    /// server serves its own user alone: of a datagram's sender, the operating system knows no more
-    /// than that the sender may write the socket's file.
+    /// Refuses an address at which other users could send datagrams, if the server serves its own
+    /// user alone. About the sender of a datagram, the operating system knows only that the sender
+    /// may write to the file of the socket.
     ///
     /// # Errors
     ///

@@ -16,8 +16,8 @@ use crate::url::Url;
 pub struct AdmissionOptions {
     /// Serve the clients of this network or address, such as 10.0.0.0/8, and no others
     ///
-    /// May be given several times. The smallest network that has a client's address decides, of all
-    /// networks of --allow, --deny and --rules. With --allow 10.0.0.0/8 --deny 10.1.0.0/16, for
+    /// May be given several times. Of all networks of --allow, --deny and --rules, the smallest
+    /// that has a client's address decides. With --allow 10.0.0.0/8 --deny 10.1.0.0/16, for
     /// example, 10.2.0.1 is served, and 10.1.0.1 is not.
     ///
     /// The server closes the connection of a refused client before it reads a byte. With
@@ -42,7 +42,7 @@ pub struct AdmissionOptions {
 
     /// How many clients each address of the server admits in a second, or in SECONDS
     ///
-    /// 50 admits 50 clients in a second, and 50/10 admits 50 clients in ten seconds. So many
+    /// 50 admits 50 clients in a second, and 50/10 admits 50 clients in ten seconds. That many
     /// clients may come at once; then places become free evenly. Further clients are refused.
     #[arg(long, value_name = "N[/SECONDS]", value_parser = str::parse::<Rate>)]
     rate: Option<Rate>,

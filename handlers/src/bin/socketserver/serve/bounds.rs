@@ -69,7 +69,7 @@ pub struct BoundOptions {
     /// How long a connection may last while other clients wait, in seconds [default: no bound]
     ///
     /// A connection that has lasted longer is closed when another client waits for its place: after
-    /// the answer under way, and never in the middle of a message. A client that never stops so
+    /// the answer under way, and never in the middle of a message. So a client that never stops
     /// leaves its place to the others, with every mix-in.
     #[arg(long, value_name = "SECONDS", value_parser = amounts::seconds)]
     turn: Option<Duration>,

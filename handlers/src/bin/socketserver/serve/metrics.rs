@@ -54,8 +54,8 @@ pub struct MetricsServer {
 }
 
 impl MetricsOptions {
-    /// Binds the server of the metrics; `None` if the user asks for none. A server that
-    /// `handed_over` is the socket of takes that socket.
+    /// Binds the server of the metrics; `None` if the user asks for none. If `handed_over` is the
+    /// socket of a predecessor, the server uses that socket.
     ///
     /// # Errors
     ///

@@ -79,16 +79,16 @@ pub struct CommonOptions {
     ///
     /// For a server that root starts, so that it can bind a port below 1024. Example: --user
     /// www-data. The program gives up all rights of root, in all threads. It has the groups of the
-    /// user; GROUP replaces the primary one. Files that other options name are loaded before, as
-    /// root. SIGHUP loads them again as the user.
+    /// user; GROUP replaces the primary group. The program loads the files of other options before
+    /// that, as root. SIGHUP loads them again as the user.
     #[arg(long, value_name = "USER[:GROUP]", value_parser = identity)]
     pub user: Option<Identity>,
 
     /// Listen on every address of the host name, and not only on the first that can be bound
     ///
     /// The server prints a line "listening on" for each address. Port 0 means one free port, the
-    /// same on each address. An address of a family, IPv4 or IPv6, that this machine does not have
-    /// is left out. The host "localhost" means all its addresses without this option.
+    /// same on each address. If this machine has no IPv4, or no IPv6, the addresses of that family
+    /// are left out. The host "localhost" means all its addresses without this option.
     #[arg(long)]
     pub all_addresses: bool,
 
@@ -115,8 +115,9 @@ pub struct CommonOptions {
 
     /// Number of threads with "--mixin pool", or of children with "--mixin forking"
     ///
-    /// From 1 to 65535. So many requests run at a time, and further requests wait. The default for
-    /// pool is four more than there are processors, and at most 32. The default for forking is 40.
+    /// From 1 to 65535. That many requests run at a time, and further requests wait. The default
+    /// for pool is four more than there are processors, and at most 32. The default for forking is
+    /// 40.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub workers: Option<u16>,
 

@@ -274,8 +274,9 @@ impl ServerGroup {
         Ok(served?)
     }
 
-    /// Binds the server. Over a Unix socket whose clients have to be the same user, the owner alone
-    /// may write the file: of a datagram's sender, the operating system knows no more.
+    /// Binds the server. If the clients of a Unix socket have to be the same user, only the owner
+    /// may write to its file. About the sender of a datagram, the operating system knows no more
+    /// than that.
     fn bind<S: BaseServer>(&self, stack: S, url: &Url) -> Result<Server<S>, Failure> {
         if self.site.audience == Audience::Everybody || url.host_port().is_some() {
             return Ok(shown(self.tracer.as_ref(), "bind", || stack.bind())?);

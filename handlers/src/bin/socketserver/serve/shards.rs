@@ -12,7 +12,7 @@ use crate::url::{HostPort, Url};
 pub struct Shards {
     address: InetAddress,
     left: u16,
-    /// Whether there is more than one, which share the address with `SO_REUSEPORT`.
+    /// Whether there are several servers, which share the address with `SO_REUSEPORT`.
     pub share: bool,
 }
 

@@ -19,7 +19,7 @@ impl Site {
     ///
     /// # Errors
     ///
-    /// If the options contradict one another, or no URL has a use for one of them.
+    /// If the options contradict one another, or an option applies to none of the URLs.
     pub fn new(options: &Options, urls: &[Url]) -> Result<Self, Failure> {
         let Options {
             handler,
