@@ -84,7 +84,7 @@ impl<S: BaseServer<Request = DatagramRequest>> MixIn for LoopLimit<S> {
             Verdict::First => {
                 log::warn!(
                     "{client}: not answered until it sends nothing for {PAUSE:?}: it sends without \
-                     a pause, as a service does that answers this server"
+                     a pause, as a service that answers this server does"
                 );
                 false
             }
