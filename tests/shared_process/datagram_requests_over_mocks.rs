@@ -43,7 +43,7 @@ fn where_nothing_was_written_nothing_is_sent() {
 }
 
 #[test]
-fn half_a_reply_of_a_handler_that_failed_is_not_sent() {
+fn a_handler_that_has_failed_sends_no_incomplete_reply() {
     let recording = MockDatagram::new("x").run(handle(|request| {
         write!(request, "half a ")?;
         Err("no".into())
