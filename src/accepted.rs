@@ -1,4 +1,4 @@
-//! Requests that somebody else has accepted.
+//! Requests of connections that the server has not accepted itself.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,13 +11,12 @@ use crate::server::Server;
 use crate::transport::socket_address::from_sockaddr;
 
 impl<S: BaseServer<Request = StreamRequest>> Server<S> {
-    /// Makes a request of a connection that somebody else has accepted, for [`serve`](Self::serve):
-    /// of a `TcpStream`, a `UnixStream` or any other connected stream socket, such as standard
-    /// input under inetd.
+    /// Makes a request of a connection that the server has not accepted itself, for
+    /// [`serve`](Self::serve): of a `TcpStream`, a `UnixStream` or any other connected stream
+    /// socket, such as standard input under inetd.
     ///
-    /// The request has the descriptor from now on, with `FD_CLOEXEC` and in blocking mode, and
-    /// counts as running. Python's counterpart is to call `process_request(connection, address)`
-    /// oneself.
+    /// The request owns the descriptor from now on, in blocking mode and with `FD_CLOEXEC`, and
+    /// counts as running. In Python a program calls `process_request(connection, address)` itself.
     ///
     /// ```
     /// use std::io::{Read, Write};
@@ -39,8 +38,8 @@ impl<S: BaseServer<Request = StreamRequest>> Server<S> {
     ///
     /// # Errors
     ///
-    /// If the descriptor is not a connected stream socket, or the client has left. The descriptor
-    /// is closed then.
+    /// If the descriptor is not a connected stream socket, or the client has left. In both cases
+    /// the descriptor is closed.
     pub fn accepted(&self, connection: impl Into<OwnedFd>) -> io::Result<StreamRequest> {
         let connection = connection.into();
         let socket = SockRef::from(&connection);

@@ -44,13 +44,13 @@ use crate::values::request_event::RequestEvent;
 pub enum AnyMixIn<S: BaseServer> {
     /// No mix-in: the loop serves the requests itself, one at a time.
     None(S),
-    /// Each request in a thread.
+    /// Serves each request in a thread of its own.
     Threading(ThreadingMixIn<S>),
-    /// Each request in a child process.
+    /// Serves each request in a child process.
     Forking(ForkingMixIn<S>),
-    /// A fixed number of threads.
+    /// Serves requests in a fixed number of threads.
     ThreadPool(ThreadPoolMixIn<S>),
-    /// A reactor.
+    /// Serves connections with a reactor, so that a silent client costs no thread.
     Reactor(ReactorMixIn<S>),
 }
 

@@ -32,19 +32,19 @@ use crate::values::request_event::{Refusal, RequestEvent};
 ///
 /// 1. [`get_request`](Self::get_request) accepts a connection or receives a datagram, if every
 ///    layer [is ready](Self::is_ready) and the [limits](crate::Limits) allow another request.
-/// 2. [`verify_request`](Self::verify_request) may refuse the request, as a limit may before; then
-///    step 7 is next.
+/// 2. [`verify_request`](Self::verify_request) may refuse the request. A limit may have refused it
+///    before this step. A refused request goes straight to step 7.
 /// 3. [`process_request`](Self::process_request) decides where the next steps run: in this thread,
 ///    another thread, or a child process.
 /// 4. [`prepare_request`](Self::prepare_request) reads a preamble or agrees on encryption, in the
-///    thread that serves the request. The hook may refuse the request; then step 7 is next.
+///    thread that serves the request. This hook may refuse the request too.
 /// 5. [`finish_request`](Self::finish_request) makes a handler and runs it.
 /// 6. [`handle_error`](Self::handle_error) receives the error if step 4 or 5 failed.
 /// 7. [`shutdown_request`](Self::shutdown_request) ends the conversation and calls
 ///    [`close_request`](Self::close_request), which closes the connection.
 ///
-/// Steps 1 to 3 run in the loop's thread. [`ReactorMixIn`](crate::ReactorMixIn) accepts in its own
-/// threads as well, one request at a time.
+/// Steps 1 to 3 run in the loop's thread. Under [`ReactorMixIn`](crate::ReactorMixIn), they may run
+/// in a thread of the reactor instead, for one request at a time.
 ///
 /// [`observe`](Self::observe) receives an event when a request is accepted, refused, started and
 /// ended.
@@ -58,8 +58,8 @@ use crate::values::request_event::{Refusal, RequestEvent};
 ///
 /// # Methods for the caller
 ///
-/// [`Serve`](crate::Serve) has `mix_in`, `bind` and `into_server`, which no layer overrides;
-/// [`Server`](crate::Server) has the others.
+/// The trait [`Serve`](crate::Serve) has `mix_in`, `bind` and `into_server`, which no layer
+/// overrides. [`Server`](crate::Server) has the methods that start, stop and close the server.
 ///
 /// # Methods that a bottom layer provides
 ///
@@ -91,74 +91,78 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// The handle that the bottom layer has made, and that all layers share.
     fn layer_handle(&self) -> &LayerHandle;
 
-    /// The listening socket, which the first call creates. The loop waits until it is readable.
-    /// Python's `socket` attribute.
+    /// Returns the listening socket, which the first call creates. The loop waits until the socket
+    /// is readable. Python's `socket` attribute.
     ///
-    /// After [`server_bind`](Self::server_bind), the socket may be another one than before: of
-    /// another family, if only a later address of a host name could be bound, or the descriptor of
-    /// epoll(7) that is readable when one of several sockets is.
+    /// [`server_bind`](Self::server_bind) may replace the socket. If only a later address of a host
+    /// name could be bound, the new socket may be of another family. If the server has several
+    /// addresses, the new descriptor is one of epoll(7), which is readable when one of the sockets
+    /// is.
     ///
     /// # Errors
     ///
     /// If the socket cannot be created, or has been closed.
     fn socket(&self) -> Result<Arc<OwnedFd>, Error>;
 
-    /// Binds the socket to the address, and sets the real address in the
-    /// [handle](LayerHandle::set_server_address).
+    /// Binds the socket to the address, and stores the real address, with the port that the kernel
+    /// has chosen, in the [handle](LayerHandle::set_server_address).
     ///
     /// # Errors
     ///
     /// If the address is not available.
     fn server_bind(&self) -> Result<(), Error>;
 
-    /// Prepares to serve: a stream server listens, a pool starts its workers.
+    /// Prepares to serve: a stream server calls listen(2), and a pool starts its workers.
     ///
     /// # Errors
     ///
-    /// If listen(2) fails, or a layer cannot start, for want of threads for example.
+    /// If listen(2) fails, or if a layer cannot start, because the system has no more threads for
+    /// example.
     fn server_activate(&self) -> Result<(), Error>;
 
-    /// Whether this layer can serve another request now; true unless overridden. While a layer
-    /// cannot, the loop does not accept, and clients wait in the kernel's queue.
+    /// Returns whether this layer can serve another request now; true unless overridden. While a
+    /// layer returns false, the loop accepts no request, and clients wait in the backlog.
     ///
     /// This hook changes nothing. A layer that has to act to become ready acts in
     /// [`service_actions`](Self::service_actions), which the loop calls before it pauses. A layer
     /// that was not ready calls [`wake`](LayerHandle::wake) when it becomes ready. Python has no
-    /// such hook: its servers accept without bound, or block.
+    /// such hook: its servers accept without a bound, or block in `process_request`.
     fn is_ready(&self) -> bool {
         true
     }
 
     /// Returns the next request, without waiting for one.
     ///
-    /// This hook runs in the loop's thread, or in one that accepts in its place. It must not wait
-    /// for a client, not even for the first byte of an accepted connection: a silent client would
-    /// stop all others.
-    /// [`prepare_request`](Self::prepare_request) is the place to read bytes and make handshakes.
+    /// This hook runs in the loop's thread, or in a reactor's thread that accepts in its place. It
+    /// must not wait for a client, not even for the first byte of an accepted connection: a silent
+    /// client would stop all others. [`prepare_request`](Self::prepare_request) is the hook that
+    /// reads bytes and makes handshakes.
     ///
-    /// A bottom layer may receive several requests at a time: the loop waits for the socket after
-    /// this hook has returned [`Empty`](GetRequestError::Empty). A mix-in that takes several
-    /// requests from [`TcpServer`](crate::TcpServer) and returns one calls
-    /// [`wake`](LayerHandle::wake) while it has others, since a reactor otherwise asks again when
-    /// the next client connects.
+    /// A bottom layer may receive several requests at a time, and return one of them in each call.
+    /// The loop does not wait for the socket before this hook has returned
+    /// [`Empty`](GetRequestError::Empty). A mix-in may also take several requests from
+    /// [`TcpServer`](crate::TcpServer) and return one. Such a mix-in calls
+    /// [`wake`](LayerHandle::wake) while it keeps others. Otherwise a reactor calls this hook again
+    /// only when the next client connects.
     ///
     /// # Errors
     ///
-    /// [`GetRequestError`] has a variant for each way in which the loop goes on. An
+    /// [`GetRequestError`] has a variant for each reaction of the loop. An
     /// [`io::Error`](std::io::Error) that a layer has made itself, such as
     /// `io::Error::other("no agreement")`, is logged as an error, with its text. With `?` it
     /// becomes [`Exhausted`](GetRequestError::Exhausted), after which the loop pauses, because the
-    /// layer may fail again at once. If the error concerns one client, the layer returns
+    /// layer may fail again at once. If the error concerns one client only, the layer returns
     /// [`Retry`](GetRequestError::Retry), after which the loop goes on without a pause.
     fn get_request(&self) -> Result<Self::Request, GetRequestError>;
 
-    /// Whether to serve this request; true unless overridden. This hook runs in the loop's thread,
-    /// or in one that accepts in its place, for one request at a time, and must not wait: a hook
-    /// that reads, flushes or fills the write buffer may hold up all clients.
+    /// Returns whether to serve this request; true unless overridden. This hook runs in the loop's
+    /// thread, or in a reactor's thread that accepts in its place, for one request at a time. It
+    /// must not wait: an override that reads, flushes or fills the write buffer may delay all
+    /// clients.
     ///
-    /// A hook may write why the request is refused, as Python's may. After false, the loop sends
-    /// what the hook has written, as far as that is possible without waiting, and calls
-    /// [`shutdown_request`](Self::shutdown_request).
+    /// An override may write the reason of a refusal to the request, as Python's may. After false,
+    /// the loop sends what the override has written, as far as that is possible without waiting,
+    /// and calls [`shutdown_request`](Self::shutdown_request).
     ///
     /// ```
     /// use std::io::Write;
@@ -184,11 +188,12 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     }
 
     /// Serves the request, in the calling thread unless overridden: a mix-in serves it in another
-    /// thread or process. This hook runs in the loop's thread, or in one that accepts in its place.
+    /// thread or process. This hook runs in the loop's thread, or in a reactor's thread that
+    /// accepts in its place.
     ///
-    /// An override that cannot serve the request, for want of a thread for example, calls
-    /// [`handle_error`](Self::handle_error) and [`shutdown_request`](Self::shutdown_request) of
-    /// `top`.
+    /// An override that cannot serve the request, because the system has no more threads for
+    /// example, calls [`handle_error`](Self::handle_error) and
+    /// [`shutdown_request`](Self::shutdown_request) of `top`.
     fn process_request<T>(&self, top: &Arc<T>, request: Self::Request)
     where
         T: BaseServer<Request = Self::Request>,
@@ -199,21 +204,21 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// Prepares the request before its handler is made: reads a preamble, agrees on encryption.
     /// Returns [`Ready`](Preparation::Ready) unless overridden.
     ///
-    /// This hook runs in the thread or process that serves the request, so that under a mix-in a
-    /// client with a slow preamble holds up no other client. The
+    /// This hook runs in the thread or process that serves the request. So, under a mix-in, a
+    /// client with a slow preamble delays no other client. The
     /// [prepare deadline](crate::Deadlines::prepare) bounds the time of all calls together.
     ///
     /// 1. A layer that needs bytes calls [`receive_now`](crate::StreamRequest::receive_now), which
     ///    does not wait.
     /// 2. If the bytes are not enough, the layer returns [`NeedsMore`](Preparation::NeedsMore). The
     ///    hook is called again when more bytes have arrived, or the client has ended its side.
-    /// 3. When the layer is done, it remembers that in the request's
-    ///    [extensions](Request::extensions), since an inner layer may need further calls.
+    /// 3. When the layer is done, it notes that in the request's [extensions](Request::extensions),
+    ///    since an inner layer may need further calls.
     /// 4. At the end the layer returns the result of its inner layer's hook. So of two layers the
     ///    outer layer prepares the request first.
     ///
-    /// A layer may replace the stream ([`map_stream`](crate::StreamRequest::map_stream)). A layer
-    /// may correct the client's address
+    /// A layer may replace the stream ([`map_stream`](crate::StreamRequest::map_stream)). It may
+    /// also correct the client's address
     /// ([`set_client_address`](crate::StreamRequest::set_client_address)); then the server checks
     /// the limit per address again. If the server begins to drain while the hook needs more bytes,
     /// the request is aborted. Python has no counterpart.
@@ -234,21 +239,26 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     fn finish_request(&self, request: &mut Self::Request) -> HandlerResult;
 
     /// Receives the error or the panic of a handler or hook, in the thread or process where it
-    /// happened. Unless overridden, logs it with the client's address, and with the server's too if
-    /// the program has more than one server: as a warning if the client has missed a
-    /// [deadline](crate::Deadlines), at a lower level if the client has left, otherwise as an
-    /// error. Python prints to standard error.
+    /// happened. Unless overridden, this hook logs the error with the client's address. If the
+    /// program has more than one server, the line has the server's address too. Python prints to
+    /// standard error.
     ///
-    /// A client that leaves is no error of the server. If the error, or one of its causes, is the
-    /// end of a connection (such as `ConnectionReset`, `BrokenPipe` or `UnexpectedEof`), and the
-    /// request has seen that its own client has left, the level is info in the middle of an
-    /// exchange, and debug otherwise: a health check that connects and leaves is no line at level
-    /// info. The error of another connection, to a database for example, is an error as ever.
-    /// The [statistics](crate::Statistics) count the request as failed in either case.
+    /// The level of the line is error, with two exceptions:
     ///
-    /// Of errors whose texts differ in digits alone, ten a minute are logged so, and the others at
-    /// level debug. The next line, or that of the close, has the number of the others. So a flood
-    /// of bad clients does not fill a disk. A forked child logs every error.
+    /// * If the client has missed a [deadline](crate::Deadlines), the level is warning.
+    /// * A client that leaves is no error of the server. The error, or one of its causes, is then
+    ///   the end of a connection (such as `ConnectionReset`, `BrokenPipe` or `UnexpectedEof`), and
+    ///   the request has seen that its own client has left. The level is info in the middle of an
+    ///   exchange, and debug otherwise. So a health check that connects and leaves causes no line
+    ///   at level info.
+    ///
+    /// If a connection to another peer ends, to a database for example, the level is error. The
+    /// [statistics](crate::Statistics) count the request as failed in every case.
+    ///
+    /// Of errors whose texts differ in digits alone, ten a minute are logged at these levels, and
+    /// the others at level debug. The next such line, or the line at the server's close, has the
+    /// number of the others. So a flood of bad clients does not fill a disk. A forked child logs
+    /// every error.
     ///
     /// The request is still open: an override may send the client a message.
     fn handle_error(&self, request: &mut Self::Request, error: &HandlerError) {
@@ -272,8 +282,8 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// [Ends the conversation](Request::end_conversation), then calls
     /// [`close_request`](Self::close_request) of `top`. Python's `shutdown_request`.
     ///
-    /// So a bottom layer of your own needs no override: what a handler has written and not flushed
-    /// is sent, even if the layer runs its handlers without
+    /// The end of the conversation sends what a handler has written and not flushed. So a bottom
+    /// layer of your own needs no override, even if it runs its handlers without
     /// [`run_handler`](crate::layer::run_handler).
     fn shutdown_request<T>(&self, top: &Arc<T>, mut request: Self::Request)
     where
@@ -286,8 +296,9 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// Closes the request, counts its end, and emits the event of its end to `top`.
     ///
     /// The parent of a forked child calls this hook without
-    /// [`shutdown_request`](Self::shutdown_request), and so closes its copy of the request. There
-    /// the end is counted, and the event emitted, when the child has been collected.
+    /// [`shutdown_request`](Self::shutdown_request), and so closes its copy of the request. In the
+    /// parent, the end is counted and the event is emitted later, when the child has been
+    /// collected.
     fn close_request<T>(&self, top: &Arc<T>, request: Self::Request)
     where
         T: BaseServer<Request = Self::Request>,
@@ -297,7 +308,7 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     }
 
     /// Runs in a child that [`ForkingMixIn`](crate::ForkingMixIn) has forked, before step 4 of its
-    /// request. A layer closes here the descriptors that only the parent should have. Python has no
+    /// request. An override closes the descriptors that only the parent should have. Python has no
     /// counterpart.
     fn after_fork_in_child(&self) {}
 
@@ -305,9 +316,9 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// timeout without a request. Does nothing unless overridden.
     fn handle_timeout(&self) {}
 
-    /// How long [`Server::handle_request`](crate::Server::handle_request) waits, if
-    /// [`Server::set_timeout`](crate::Server::set_timeout) is not used; `None`, the default, means
-    /// without end.
+    /// Returns how long [`Server::handle_request`](crate::Server::handle_request) waits for a
+    /// request if [`Server::set_timeout`](crate::Server::set_timeout) is not used. `None`, the
+    /// default, means without end.
     fn timeout(&self) -> Option<Duration> {
         None
     }
@@ -315,11 +326,12 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// Receives the events of every request, for counting, measuring and tracing. Does nothing
     /// unless overridden.
     ///
-    /// This hook runs where the event happens, so it must be quick and must not wait. `Accepted` is
-    /// emitted in the thread that accepts; `Refused` there, or in the thread that prepares the
-    /// request; `Started` in the thread that serves the request; `Ended` in the thread that closes
-    /// it. With [`ForkingMixIn`](crate::ForkingMixIn) all events are emitted in the parent. A panic
-    /// in this hook is logged and has no other effect. Python has no counterpart.
+    /// This hook runs where the event happens, so an override must be quick and must not wait.
+    /// `Accepted` is emitted in the thread that accepts, and `Refused` in that thread or in the
+    /// thread that prepares the request. `Started` is emitted in the thread that serves the
+    /// request, and `Ended` in the thread that closes it. With
+    /// [`ForkingMixIn`](crate::ForkingMixIn) all events are emitted in the parent. A panic in this
+    /// hook is logged and has no other effect. Python has no counterpart.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -349,9 +361,9 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
         let _ = (client, event);
     }
 
-    /// Runs in each pass of the loop: after every request, whenever the loop wakes, before a pause
-    /// because a layer is not [ready](Self::is_ready) or a limit is reached, and when the loop
-    /// ends. Does nothing unless overridden.
+    /// Runs in each pass of the loop: after every request, whenever the loop wakes, and when the
+    /// loop ends. It also runs before each pause that the loop makes because a layer is not
+    /// [ready](Self::is_ready) or a limit is reached. Does nothing unless overridden.
     ///
     /// [`Server::set_service_interval`](crate::Server::set_service_interval) bounds the time
     /// between two calls while the loop is idle. [`handle_request`](crate::Server::handle_request)
@@ -359,8 +371,8 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     fn service_actions(&self) {}
 
     /// Closes the socket; a mix-in then waits for the requests that it has handed to threads or
-    /// children. Called once, by [`Server::server_close`](crate::Server::server_close) or the drop
-    /// of the server, even if the server was never bound.
+    /// children. [`Server::server_close`](crate::Server::server_close) or the drop of the server
+    /// calls this hook once, even if the server was never bound.
     fn server_close(&self);
 }
 
@@ -370,14 +382,14 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
 pub enum Preparation {
     /// The request is prepared, and its handler may run.
     Ready,
-    /// The client has not sent enough. The hook is called again when more bytes have arrived, or
-    /// the client has ended its side.
+    /// The client has not sent enough bytes. The hook is called again when more bytes have arrived,
+    /// or the client has ended its side.
     NeedsMore,
-    /// The request is refused: it is closed without a handler. To explain that to the client, a
-    /// layer first writes to the request.
+    /// The request is refused: it is closed without a handler. A layer that wants to explain the
+    /// refusal to the client writes to the request first.
     Refused,
-    /// The request has nothing that a handler could serve, and nothing is wrong with it, such as
-    /// the health check of a proxy: it is closed without a handler, and counts as
+    /// The request is over, and nothing is left for a handler: the health check of a proxy, for
+    /// example. The request is closed without a handler, and counts as
     /// [finished](crate::Outcome::Finished).
     Finished,
 }
@@ -412,8 +424,8 @@ pub(crate) fn serve_request<T: BaseServer>(
     finished.map(|()| true)
 }
 
-/// Begins to serve a request, in the thread that does. Returns false if the request is to be closed
-/// without a handler.
+/// Begins to serve a request, in the thread that serves it. Returns false if the request is to be
+/// closed without a handler.
 pub(crate) fn begin_service<T: BaseServer>(top: &Arc<T>, request: &mut T::Request) -> bool {
     let shared = top.layer_handle().shared();
     // A forked child skips this: its parent emits `Started`.
@@ -498,14 +510,15 @@ pub(crate) fn guarded<T: BaseServer>(top: &Arc<T>) -> Guarded<'_, T> {
     Guarded(top)
 }
 
-/// See [`guarded`]. Each method calls the hook of its name, and logs a panic in it.
+/// The result of [`guarded`]. Each method calls the hook of its name, and logs a panic in it.
 pub(crate) struct Guarded<'a, T>(&'a Arc<T>);
 
 impl<T: BaseServer> Guarded<'_, T> {
     pub(crate) fn process_request(&self, request: T::Request) {
         let client = request.client_address().clone();
-        // The hook takes the request out. If it panics, unwinding drops the request, which closes
-        // the connection. In the closure itself, the request would be moved twice more.
+        // The closure takes the request out of the slot. If the hook panics, unwinding drops the
+        // request, which closes the connection. A closure that owned the request would move it
+        // twice more.
         let mut slot = Some(request);
         survive(self.name(&client), "process_request", || {
             if let Some(request) = slot.take() {

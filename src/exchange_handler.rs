@@ -9,9 +9,9 @@ use crate::values::error::{HandlerResult, run_step};
 
 /// A handler that serves one message at a time, and leaves the communication loop to the framework.
 ///
-/// Every `ExchangeHandler` is a [`RequestHandler`], so it serves under every mix-in and over every
-/// mock. Under [`ReactorMixIn`](crate::ReactorMixIn), a connection whose client is silent costs
-/// less than a kilobyte and no thread. Under the other mix-ins the framework runs the loop that a
+/// Every `ExchangeHandler` is a [`RequestHandler`], so every mix-in and every mock can run it.
+/// Under [`ReactorMixIn`](crate::ReactorMixIn), a connection whose client is silent costs less than
+/// a kilobyte and no thread. Under the other mix-ins the framework runs the loop that a
 /// `RequestHandler` writes itself: `while request.wait()? { … }`.
 ///
 /// # The life of a handler
@@ -19,31 +19,33 @@ use crate::values::error::{HandlerResult, run_step};
 /// 1. The server's [factory](HandlerFactory) makes the value.
 /// 2. [`setup`](Self::setup) runs, before the client has sent anything. If it fails, the request is
 ///    over.
-/// 3. When bytes have arrived that [`is_complete`](Self::is_complete) takes for a message,
-///    [`exchange`](Self::exchange) runs. It reads the message and writes the answer. Step 3 is
-///    repeated for every message.
-/// 4. When the client has ended its side, when [`close_connection`][close] was called, when an
-///    exchange has failed or panicked, or when the server stops, [`finish`](Self::finish) runs.
+/// 3. [`exchange`](Self::exchange) runs when the received bytes contain a message, which
+///    [`is_complete`](Self::is_complete) decides. It reads the message and writes the answer. Step
+///    3 is repeated for every message.
+/// 4. [`finish`](Self::finish) runs when the client has ended its side, when
+///    [`close_connection`][close] was called, when an exchange has failed or panicked, or when the
+///    server stops.
 /// 5. Written bytes that are still unsent are sent, and the value is dropped.
 ///
 /// A client that sends three messages causes the calls `setup`, `exchange`, `exchange`, `exchange`,
-/// `finish`. A client that leaves without a byte causes `setup`, `finish`. If the client leaves in
-/// the middle of a message, an exchange runs for the incomplete message, whose read fails.
+/// `finish`. A client that leaves without having sent a byte causes the calls `setup`, `finish`. If
+/// the client leaves in the middle of a message, `exchange` runs for the incomplete message, and
+/// its read fails.
 ///
 /// # Between two exchanges
 ///
-/// * All state of the conversation is in the value: nothing of an exchange's stack is left.
+/// * All state of the conversation is in the value. The local variables of an exchange end with it.
 /// * One thread at a time calls the value, and each call sees what the calls before have done.
 ///   Under a reactor the next exchange may run in another thread, so thread-local values are not
 ///   kept.
-/// * Bytes that an exchange has not read stay unread, and are the begin of the next message.
+/// * Bytes that an exchange has not read stay unread, and begin the next message.
 /// * Written bytes are sent before the server waits for the client again.
 ///
-/// An exchange may read more, sleep, or ask a database: a reactor replaces a thread that waits. See
-/// [`blocking`](crate::blocking()).
+/// An exchange may read more, sleep, or ask a database: a reactor starts another thread in place of
+/// a thread that waits. See [`blocking`](crate::blocking()).
 ///
-/// Python's counterpart is `handle_one_request` of `http.server.BaseHTTPRequestHandler`, which its
-/// `handle` calls in a loop until `close_connection` is true.
+/// Python's counterpart is `handle_one_request` of `http.server.BaseHTTPRequestHandler`. The method
+/// `handle` of that class calls it in a loop until `close_connection` is true.
 ///
 /// ```
 /// use std::io::Write;
@@ -85,23 +87,23 @@ use crate::values::error::{HandlerResult, run_step};
             of datagrams implements `RequestHandler<DatagramRequest>`"
 )]
 pub trait ExchangeHandler<R = StreamRequest>: Send {
-    /// Runs before the first exchange: the place for a greeting, a timeout or buffer sizes. It must
-    /// not wait for the client: a wait here holds a thread.
+    /// Runs before the first exchange. An override may send a greeting, or set a timeout or buffer
+    /// sizes. It must not wait for the client, because such a wait holds a thread.
     ///
     /// # Errors
     ///
-    /// Any error; then neither `exchange` nor `finish` runs.
+    /// Any error. After an error neither `exchange` nor `finish` runs.
     fn setup(&mut self, request: &mut R) -> HandlerResult {
         let _ = request;
         Ok(())
     }
 
-    /// Whether these unread bytes, which are at least one, contain a complete message. True unless
-    /// overridden: then an exchange begins as soon as something has arrived.
+    /// Returns whether `unread`, which has at least one byte, contains a complete message. The
+    /// default is true: then an exchange begins as soon as a byte has arrived.
     ///
-    /// A reactor calls this whenever more has arrived, and collects bytes without a thread until
-    /// the result is true, the [read buffer](StreamRequest::set_rbufsize) is full, or the client
-    /// has ended its side. Then the exchange runs, and may wait for more. The
+    /// A reactor calls this method whenever more bytes have arrived. It collects bytes without a
+    /// thread until the result is true, the [read buffer](StreamRequest::set_rbufsize) is full, or
+    /// the client has ended its side. Then the exchange runs, and may wait for more bytes. The
     /// [read deadline](crate::Deadlines::read) bounds the time. The other mix-ins do not call this
     /// method, because there the exchange itself waits.
     fn is_complete(&self, unread: &[u8]) -> bool {
@@ -113,21 +115,21 @@ pub trait ExchangeHandler<R = StreamRequest>: Send {
     ///
     /// # Errors
     ///
-    /// Any error; it ends the conversation, and goes to
+    /// Any error. It ends the conversation, and goes to
     /// [`handle_error`](crate::BaseServer::handle_error).
     fn exchange(&mut self, request: &mut R) -> HandlerResult;
 
-    /// Runs after the last exchange, even if that failed or panicked.
+    /// Runs after the last exchange, even if that exchange failed or panicked.
     ///
     /// # Errors
     ///
-    /// Any error; if an exchange has failed too, only the error of the exchange is reported.
+    /// Any error. If an exchange has failed too, only the error of the exchange is reported.
     fn finish(&mut self, request: &mut R) -> HandlerResult {
         let _ = request;
         Ok(())
     }
 
-    /// All exchanges of a conversation, in one call.
+    /// Runs all exchanges of a conversation, in one call.
     #[doc(hidden)]
     fn conversation(&mut self, request: &mut R) -> HandlerResult
     where
@@ -175,8 +177,8 @@ impl<R, H: ExchangeHandler<R>> Exchanges<R> for H {
     }
 }
 
-/// A handler in a box, for a factory that chooses the type of the handler at run time. In Python,
-/// every variable holds a handler of any class.
+/// A handler in a box, for a factory that chooses the type of the handler at run time. In Python, a
+/// variable may refer to a handler of any class.
 ///
 /// The handler in the box may be any [`RequestHandler`]. If it is an `ExchangeHandler`, a reactor
 /// calls its exchanges one by one; otherwise one exchange is the whole conversation.
@@ -228,8 +230,8 @@ impl<R: Request, H: RequestHandler<R> + ?Sized> ExchangeHandler<R> for Box<H> {
 }
 
 /// A borrowed handler, for a test that examines the handler after
-/// [`MockStream::run`](crate::mock::MockStream::run), and for a handler that runs another. Python
-/// lends every object.
+/// [`MockStream::run`](crate::mock::MockStream::run), and for a handler that runs another handler.
+/// In Python, every variable is a reference.
 impl<R: Request, H: RequestHandler<R> + ?Sized> ExchangeHandler<R> for &mut H {
     fn setup(&mut self, request: &mut R) -> HandlerResult {
         (**self).setup(request)
@@ -273,7 +275,7 @@ where
 /// Makes a handler and runs it: the `finish_request` of a bottom layer for streams.
 ///
 /// Under [`ReactorMixIn`](crate::ReactorMixIn), an [`ExchangeHandler`] is made and set up, and the
-/// request keeps it: the reactor calls its exchanges. Otherwise this is
+/// request keeps it: the reactor calls its exchanges later. In all other cases this function calls
 /// [`run_handler`](crate::layer::run_handler).
 ///
 /// # Errors
@@ -288,7 +290,7 @@ pub fn serve_with<F: HandlerFactory<StreamRequest>>(
         return run_handler(&mut handler, request);
     }
     if handler.single_exchanges().is_none() {
-        // The thread belongs to this conversation until its end.
+        // The conversation occupies the thread until its end.
         return blocking(|| run_handler(&mut handler, request));
     }
     run_step(|| handler.setup(request))?;
@@ -296,7 +298,7 @@ pub fn serve_with<F: HandlerFactory<StreamRequest>>(
     Ok(())
 }
 
-/// A handler that a request keeps between two exchanges. Its `single_exchanges` returns a handler.
+/// A handler that a request keeps between two exchanges. Its `single_exchanges` returns `Some`.
 struct Kept<H>(H);
 
 impl<H: RequestHandler + 'static> KeptHandler<StreamRequest> for Kept<H> {

@@ -33,11 +33,13 @@
 //! * A [`RequestHandler`] is the service. A handler reads and writes a [`StreamRequest`] or a
 //!   [`DatagramRequest`] and knows neither the transport nor how many requests run at once.
 //! * The layers are the server. The bottom layer is [`TcpServer`], [`UdpServer`],
-//!   [`UnixStreamServer`] or [`UnixDatagramServer`]. Around the bottom layer is [`ThreadingMixIn`],
-//!   [`ForkingMixIn`], [`ThreadPoolMixIn`], a [`MixIn`] of your own, or none. [`Serve`] puts a
-//!   layer around another and makes a server of them.
-//! * [`Server`] is what you hold: [`serve_forever`](Server::serve_forever),
-//!   [`shutdown`](Server::shutdown), [`server_close`](Server::server_close).
+//!   [`UnixStreamServer`] or [`UnixDatagramServer`]. A mix-in around the bottom layer decides where
+//!   requests run: [`ThreadingMixIn`], [`ForkingMixIn`], [`ThreadPoolMixIn`], [`ReactorMixIn`], or
+//!   a [`MixIn`] of your own. Without a mix-in, the loop serves one request at a time. The trait
+//!   [`Serve`] puts a layer around another layer, and makes a server of them.
+//! * [`Server`] is the value that your program holds, with the methods
+//!   [`serve_forever`](Server::serve_forever), [`shutdown`](Server::shutdown) and
+//!   [`server_close`](Server::server_close).
 //!
 //! The [`mock`] module runs a handler without a network.
 //!
@@ -81,10 +83,10 @@
 //!
 //! # Where things are reported
 //!
-//! A server that cannot be set up returns an [`Error`] whose message has the remedy. A handler's
-//! error or panic goes to [`handle_error`](BaseServer::handle_error), which logs it, with the
-//! client's address, through the [`log`] crate. A program that wants to see the log installs a
-//! logger, such as `env_logger`.
+//! If a server cannot be set up, `bind` returns an [`Error`] whose message has the remedy. A
+//! handler's error or panic goes to [`handle_error`](BaseServer::handle_error). This hook logs the
+//! error with the client's address, through the [`log`] crate. A program that wants to see the log
+//! installs a logger, such as `env_logger`.
 //!
 //! # Features
 //!
@@ -93,7 +95,7 @@
 //! | `metrics` | no | `MetricsMixIn` and `Metrics`: the numbers of servers for Prometheus |
 //! | `proxy-protocol` | no | `ProxyProtocolMixIn`: the real client behind a proxy |
 //! | `tls` | no | `TlsMixIn` and `StreamRequest::start_tls`, with the cryptography of ring |
-//! | `tls-aws-lc` | no | the same, with the cryptography of AWS-LC |
+//! | `tls-aws-lc` | no | `TlsMixIn` and `StreamRequest::start_tls`, with that of AWS-LC |
 //!
 //! The package of the command, `socketserver-handlers`, has features of its own, which are on by
 //! default: `proxy-protocol`, `tls`, and `systemd` for sockets of a service manager and messages to
@@ -116,7 +118,7 @@
 //!
 //! # Platforms
 //!
-//! Unix. The crate is developed and tested on Linux.
+//! The crate runs on Unix. It is developed and tested on Linux.
 
 /// The README's program is compiled with the other examples.
 #[cfg(doctest)]
@@ -169,8 +171,8 @@ pub use mix_ins::tls::{
     HandshakeError, TlsConfig, TlsError, TlsMixIn, TlsOptions, TlsSession, TlsStatistics,
 };
 pub use mix_ins::trace::{TraceHandler, TraceLine, TraceMixIn, Tracer};
-/// The crate in whose registry a program registers numbers of its own: see [`Metrics::register`].
-/// Python has no counterpart.
+/// The crate of the registry in which a program registers its own numbers: see
+/// [`Metrics::register`]. Python has no counterpart.
 #[cfg(feature = "metrics")]
 pub use prometheus_client;
 pub use request_handler::{

@@ -11,7 +11,7 @@ use crate::values::address::Address;
 use crate::values::error::{Error, HandlerError, HandlerResult};
 use crate::values::request_event::RequestEvent;
 
-/// The requests of a [`MixIn`]: those of its inner layer.
+/// The type of the requests of a [`MixIn`], which is that of its inner layer.
 pub type RequestOf<M> = <<M as MixIn>::Next as BaseServer>::Request;
 
 /// A layer of a server: Python's mix-in class, or a derived class with overrides.
@@ -45,12 +45,12 @@ pub type RequestOf<M> = <<M as MixIn>::Next as BaseServer>::Request;
 /// }
 /// ```
 ///
-/// If the inner layer is a concrete mix-in and not a type parameter, both traits have methods of
-/// the same name for it; `BaseServer::verify_request(&self.next, request)` chooses one.
+/// If the inner layer is a concrete mix-in and not a type parameter, it has each hook from both
+/// traits. A call then names the trait: `BaseServer::verify_request(&self.next, request)`.
 ///
-/// In `TcpServer::new(…).mix_in(|next| OnlyFrom { next, ip }).mix_in(ThreadingMixIn::new)` the
-/// inner layer is `OnlyFrom`, in the other order `ThreadingMixIn`. Both orders work, since hooks
-/// are called on the outermost layer.
+/// In `TcpServer::new(…).mix_in(|next| OnlyFrom { next, ip }).mix_in(ThreadingMixIn::new)`, the
+/// inner layer of `ThreadingMixIn` is `OnlyFrom`. The other order works too, since hooks are called
+/// on the outermost layer.
 #[doc(alias = "super")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a layer of a server",
@@ -61,35 +61,35 @@ pub trait MixIn: Sized + Send + Sync + 'static {
     /// The type of the inner layer.
     type Next: BaseServer;
 
-    /// The inner layer: Python's `super()`.
+    /// Returns the inner layer: Python's `super()`.
     fn next(&self) -> &Self::Next;
 
-    /// [`BaseServer::server_bind`]
+    /// See [`BaseServer::server_bind`].
     fn server_bind(&self) -> Result<(), Error> {
         self.next().server_bind()
     }
 
-    /// [`BaseServer::server_activate`]
+    /// See [`BaseServer::server_activate`].
     fn server_activate(&self) -> Result<(), Error> {
         self.next().server_activate()
     }
 
-    /// [`BaseServer::is_ready`]
+    /// See [`BaseServer::is_ready`].
     fn is_ready(&self) -> bool {
         self.next().is_ready()
     }
 
-    /// [`BaseServer::get_request`]
+    /// See [`BaseServer::get_request`].
     fn get_request(&self) -> Result<RequestOf<Self>, GetRequestError> {
         self.next().get_request()
     }
 
-    /// [`BaseServer::verify_request`]
+    /// See [`BaseServer::verify_request`].
     fn verify_request(&self, request: &mut RequestOf<Self>) -> bool {
         self.next().verify_request(request)
     }
 
-    /// [`BaseServer::process_request`]
+    /// See [`BaseServer::process_request`].
     fn process_request<T>(&self, top: &Arc<T>, request: RequestOf<Self>)
     where
         T: BaseServer<Request = RequestOf<Self>>,
@@ -97,22 +97,22 @@ pub trait MixIn: Sized + Send + Sync + 'static {
         self.next().process_request(top, request);
     }
 
-    /// [`BaseServer::prepare_request`]
+    /// See [`BaseServer::prepare_request`].
     fn prepare_request(&self, request: &mut RequestOf<Self>) -> Result<Preparation, HandlerError> {
         self.next().prepare_request(request)
     }
 
-    /// [`BaseServer::finish_request`]
+    /// See [`BaseServer::finish_request`].
     fn finish_request(&self, request: &mut RequestOf<Self>) -> HandlerResult {
         self.next().finish_request(request)
     }
 
-    /// [`BaseServer::handle_error`]
+    /// See [`BaseServer::handle_error`].
     fn handle_error(&self, request: &mut RequestOf<Self>, error: &HandlerError) {
         self.next().handle_error(request, error);
     }
 
-    /// [`BaseServer::shutdown_request`]
+    /// See [`BaseServer::shutdown_request`].
     fn shutdown_request<T>(&self, top: &Arc<T>, request: RequestOf<Self>)
     where
         T: BaseServer<Request = RequestOf<Self>>,
@@ -120,7 +120,7 @@ pub trait MixIn: Sized + Send + Sync + 'static {
         self.next().shutdown_request(top, request);
     }
 
-    /// [`BaseServer::close_request`]
+    /// See [`BaseServer::close_request`].
     fn close_request<T>(&self, top: &Arc<T>, request: RequestOf<Self>)
     where
         T: BaseServer<Request = RequestOf<Self>>,
@@ -128,32 +128,32 @@ pub trait MixIn: Sized + Send + Sync + 'static {
         self.next().close_request(top, request);
     }
 
-    /// [`BaseServer::after_fork_in_child`]
+    /// See [`BaseServer::after_fork_in_child`].
     fn after_fork_in_child(&self) {
         self.next().after_fork_in_child();
     }
 
-    /// [`BaseServer::handle_timeout`]
+    /// See [`BaseServer::handle_timeout`].
     fn handle_timeout(&self) {
         self.next().handle_timeout();
     }
 
-    /// [`BaseServer::timeout`]
+    /// See [`BaseServer::timeout`].
     fn timeout(&self) -> Option<Duration> {
         self.next().timeout()
     }
 
-    /// [`BaseServer::observe`]
+    /// See [`BaseServer::observe`].
     fn observe(&self, client: &Address, event: &RequestEvent) {
         self.next().observe(client, event);
     }
 
-    /// [`BaseServer::service_actions`]
+    /// See [`BaseServer::service_actions`].
     fn service_actions(&self) {
         self.next().service_actions();
     }
 
-    /// [`BaseServer::server_close`]
+    /// See [`BaseServer::server_close`].
     fn server_close(&self) {
         self.next().server_close();
     }

@@ -24,9 +24,9 @@ use crate::values::error::{HandlerResult, run_step};
 /// 4. [`finish`](Self::finish) runs, even if `handle` failed or panicked.
 /// 5. Written bytes that are still unsent are sent, and the value is dropped.
 ///
-/// The first error of these steps goes to [`handle_error`](crate::BaseServer::handle_error); a
-/// panic is a [`HandlerPanic`](crate::HandlerPanic). Then the connection is closed, and the server
-/// goes on.
+/// The first error of these steps goes to [`handle_error`](crate::BaseServer::handle_error). A
+/// panic counts as an error too, as [`HandlerPanic`](crate::HandlerPanic). Then the connection is
+/// closed, and the server goes on.
 ///
 /// The state of a connection is in the handler. The state that handlers share is in the factory,
 /// which may be a closure, and which passes it to each handler.
@@ -59,11 +59,11 @@ use crate::values::error::{HandlerResult, run_step};
             implements `RequestHandler<DatagramRequest>`"
 )]
 pub trait RequestHandler<R = StreamRequest>: Send {
-    /// Runs before `handle`: the place for a timeout or buffer sizes.
+    /// Runs before `handle`. An override may set a timeout or buffer sizes, or send a greeting.
     ///
     /// # Errors
     ///
-    /// Any error; then neither `handle` nor `finish` runs, as in Python.
+    /// Any error. After an error neither `handle` nor `finish` runs, as in Python.
     fn setup(&mut self, request: &mut R) -> HandlerResult {
         let _ = request;
         Ok(())
@@ -73,14 +73,14 @@ pub trait RequestHandler<R = StreamRequest>: Send {
     ///
     /// # Errors
     ///
-    /// Any error; `?` converts every error type.
+    /// Any error, since `?` converts every error type.
     fn handle(&mut self, request: &mut R) -> HandlerResult;
 
     /// Runs after `handle`, even if `handle` failed or panicked.
     ///
     /// # Errors
     ///
-    /// Any error; if `handle` has failed too, only the error of `handle` is reported.
+    /// Any error. If `handle` has failed too, only the error of `handle` is reported.
     fn finish(&mut self, request: &mut R) -> HandlerResult {
         let _ = request;
         Ok(())
@@ -94,10 +94,9 @@ pub trait RequestHandler<R = StreamRequest>: Send {
     }
 }
 
-/// Makes the handler of each request. Every function and closure that returns a handler is a
-/// factory, and so is the result of [`handler_fn`].
-///
-/// Python's `RequestHandlerClass`, which the server calls to make a handler.
+/// Makes the handler of each request: Python's `RequestHandlerClass`, which the server calls to
+/// make a handler. Every function and closure that returns a handler is a factory, and so is the
+/// result of [`handler_fn`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not make handlers of a `{R}`",
     label = "this needs a factory of handlers of a `{R}`",
@@ -130,11 +129,12 @@ where
 /// and `finish` do nothing.
 ///
 /// The result is a handler, for a mock, and a [factory](HandlerFactory), for a server. All requests
-/// share one closure, so the captured values are shared too; a value that changes needs a lock or
-/// an atomic, but no `Arc`. [`datagram_handler_fn`] is the same for datagrams. There are two
-/// functions because the compiler has to know the request's type when it reads the closure.
+/// share one closure, and so its captured values. A value that changes needs a lock or an atomic,
+/// but no `Arc`.
 ///
-/// In Python, a function cannot be a handler.
+/// [`datagram_handler_fn`] does the same for datagrams. There are two functions because the
+/// compiler has to know the request's type when it reads the closure. In Python, a function cannot
+/// be a handler.
 ///
 /// ```
 /// use std::io::Write;
@@ -156,7 +156,7 @@ where
     HandlerFn(Arc::new(handle))
 }
 
-/// As [`handler_fn`], for datagrams.
+/// Makes a handler of datagrams of a function, as [`handler_fn`] does for streams.
 ///
 /// ```
 /// use std::io::Write;
@@ -176,8 +176,8 @@ where
     HandlerFn(Arc::new(handle))
 }
 
-/// A function as a handler, and as the factory of that handler: see [`handler_fn`]. In Python, a
-/// function cannot be a handler.
+/// A function as a handler, and as the factory of that handler: the result of [`handler_fn`] and
+/// [`datagram_handler_fn`]. In Python, a function cannot be a handler.
 #[must_use = "a handler does nothing until a server or a mock runs it"]
 pub struct HandlerFn<F>(Arc<F>);
 
@@ -214,12 +214,13 @@ impl<F> fmt::Debug for HandlerFn<F> {
     }
 }
 
-/// Runs steps 2 to 5 of a [handler's life](RequestHandler), as the framework's bottom layers do.
-/// For the [`finish_request`](crate::BaseServer::finish_request) of a bottom layer of your own.
+/// Runs steps 2 to 5 of a [handler's life](RequestHandler). A bottom layer of your own calls this
+/// function in its [`finish_request`](crate::BaseServer::finish_request), as the framework's bottom
+/// layers do.
 ///
 /// `handle` runs if `setup` has succeeded, and `finish` runs after `handle`, even if `handle`
 /// failed or panicked. Then the unsent bytes of a stream are sent. The reply of a datagram is sent
-/// only after success, since half a reply is worthless.
+/// only after success, since a client cannot use an incomplete reply.
 ///
 /// # Errors
 ///

@@ -24,8 +24,8 @@ use crate::values::error::Error;
 ///
 /// [`Serve::bind`] makes a server of any stack. Aliases such as
 /// [`ThreadingTcpServer`](crate::ThreadingTcpServer) name the usual stacks, and have a
-/// [`bind`](Server::bind) of their own. The methods are those under "methods for the caller" in
-/// Python's source.
+/// [`bind`](Server::bind) of their own. The methods are those that CPython's source lists under
+/// "methods for the caller".
 ///
 /// The drop of a server closes it, as [`server_close`](Self::server_close) does, and as the end of
 /// a `with` block does in Python. If the thread is panicking, running requests are aborted at once.
@@ -59,10 +59,11 @@ use crate::values::error::Error;
 #[must_use = "a server that is dropped is closed"]
 pub struct Server<S: BaseServer> {
     top: Arc<S>,
-    /// `None` once the server is closed. A second owner besides the bottom layer, so that a
-    /// descriptor borrowed from the server stays valid.
+    /// `None` once the server is closed. The bottom layer owns the socket too. Because of this
+    /// second owner, a descriptor that is borrowed from the server stays valid.
     socket: Option<Arc<OwnedFd>>,
-    /// The socket after bind(2), if that is another one: of another family, or that of several.
+    /// The socket after bind(2), if bind(2) has replaced it: by a socket of another family, or by
+    /// the descriptor of several sockets.
     bound_socket: OnceLock<Arc<OwnedFd>>,
     _open: OpenServer,
 }
@@ -95,7 +96,7 @@ impl<S: BaseServer> Server<S> {
     ///
     /// # Errors
     ///
-    /// If the address is not available.
+    /// If the address is not available. The message of the error has the remedy.
     pub fn server_bind(&self) -> Result<(), Error> {
         self.top.server_bind()?;
         let bound = self.top.socket()?;
@@ -121,35 +122,35 @@ impl<S: BaseServer> Server<S> {
         self.top.server_activate()
     }
 
-    /// Serves requests until [`shutdown`](Self::shutdown) is called. Can be called again after a
-    /// shutdown.
+    /// Serves requests until [`shutdown`](Self::shutdown) is called. After a shutdown, this method
+    /// can be called again.
     ///
     /// The loop waits on the socket and on its waker together, without a poll interval (Python's
     /// `poll_interval`, half a second): a stop request takes effect at once, and an idle loop makes
     /// no system calls. The steps of a request are the hooks of [`BaseServer`], whose documentation
     /// has their order.
     ///
-    /// The loop accepts as many requests as the [limits](crate::Limits) allow, and none while the
-    /// server is [suspended](ServerHandle::suspend).
+    /// The loop accepts as many requests as the [limits](crate::Limits) allow, and accepts no
+    /// request while the server is [suspended](ServerHandle::suspend).
     ///
-    /// The loop survives faults. A connection that died in the queue is skipped. When descriptors
-    /// or memory run out, the loop pauses until a request ends, at most 10 ms at first and later at
-    /// most a second, and tries again; a warning is logged at most once a minute. The error of a
-    /// handler goes to [`handle_error`](BaseServer::handle_error).
+    /// The loop survives faults. It skips a connection that ended in the backlog. When descriptors
+    /// or memory run out, the loop pauses until a request ends, for at most 10 ms at first and
+    /// later for at most a second, and tries again. It logs a warning about that at most once a
+    /// minute. The error of a handler goes to [`handle_error`](BaseServer::handle_error).
     ///
     /// # Errors
     ///
     /// * [`Error::AlreadyServing`] if the loop runs already, in another thread or in this one (a
     ///   handler of a server without a mix-in).
     /// * [`Error::GetRequest`] if the socket does not work any more: another part of the program
-    ///   has shut it down, or has closed or replaced its descriptor. The close of a descriptor ends
-    ///   no poll(2), so the loop notices it at the next client or
-    ///   [`wake`](crate::layer::LayerHandle::wake).
+    ///   has shut it down, or has closed or replaced its descriptor. The close of a descriptor does
+    ///   not end a poll(2) that waits for it. So the loop notices the close only at the next client
+    ///   or [`wake`](crate::layer::LayerHandle::wake).
     ///
     /// # Panics
     ///
-    /// If `service_actions` of a layer panics, or `is_ready` when the loop asks a layer a second
-    /// time before a pause. The loop logs and survives a panic in any other hook.
+    /// If `service_actions` of a layer panics, or if `is_ready` panics when the loop calls it a
+    /// second time before a pause. The loop logs and survives a panic in any other hook.
     pub fn serve_forever(&self) -> Result<(), Error> {
         self.run_until_stopped()
     }
@@ -158,9 +159,9 @@ impl<S: BaseServer> Server<S> {
     /// and then calls [`handle_timeout`](BaseServer::handle_timeout) instead. Python's
     /// `handle_request`.
     ///
-    /// For a program with a loop of its own. Under a mix-in the handler may still run when this
-    /// method returns. A [`shutdown`](Self::shutdown) ends the wait. A request that is refused, or
-    /// whose handler fails, counts as the one request.
+    /// This method is for a program with a loop of its own. Under a mix-in the handler may still
+    /// run when this method returns. A [`shutdown`](Self::shutdown) ends the wait. A request that
+    /// is refused, or whose handler fails, counts as the one request.
     ///
     /// # Errors
     ///
@@ -175,18 +176,19 @@ impl<S: BaseServer> Server<S> {
         self.run_one_request(Deadline::after(timeout))
     }
 
-    /// Serves a request that somebody else has accepted: steps 2 to 7 of a
-    /// [request's life](BaseServer). For a server that inetd starts, and for a worker with an
-    /// accept loop of its own.
+    /// Serves a request that the server has not accepted itself: steps 2 to 7 of a
+    /// [request's life](BaseServer). A server that inetd starts calls this method, and so does a
+    /// worker with an accept loop of its own.
     ///
     /// The request is verified, bounded by the limits, counted and drained as any other, and served
     /// where the mix-in serves it. As [`handle_request`](Self::handle_request), this is one pass of
     /// the loop: at a limit, or while a layer is not ready, the call waits, at most until a stop
     /// request. Under a mix-in the handler may still run when this method returns.
     ///
-    /// [`accepted`](Self::accepted) makes the request of a connection. A server that has nothing
-    /// else to do needs no socket: [`TcpServer::without_listener`](crate::TcpServer). Python's
-    /// counterpart is to call `process_request` oneself.
+    /// [`accepted`](Self::accepted) makes the request of a connection. A server that accepts no
+    /// connections itself needs no socket: see
+    /// [`TcpServer::without_listener`](crate::TcpServer::without_listener). In Python a program
+    /// calls `process_request` itself.
     ///
     /// # Errors
     ///
@@ -211,15 +213,15 @@ impl<S: BaseServer> Server<S> {
         self.top.layer_handle().server().shutdown();
     }
 
-    /// Closes the server, and returns the number of requests by how they ended. Python's
+    /// Closes the server, and reports how many of the running requests ended in which way. Python's
     /// `server_close`.
     ///
-    /// The socket is closed first, and a Unix socket's file is removed. Then a mix-in waits for the
-    /// requests that still run, if its `block_on_close` is set, which is the default.
-    /// [`wait`](crate::StreamRequest::wait) returns false in idle requests at once, the others end
-    /// by themselves, and requests that still run at the [drain timeout](Self::set_drain_timeout)
-    /// are aborted. At last the server waits, with every mix-in and within the same timeout, for
-    /// the connections that [linger](crate::Lingering).
+    /// The server closes the socket first, and removes a Unix socket's file. Then a mix-in waits
+    /// for the requests that still run, if its `block_on_close` is set, which is the default. In
+    /// idle requests [`wait`](crate::StreamRequest::wait) returns false at once. The other requests
+    /// end by themselves, or are aborted at the [drain timeout](Self::set_drain_timeout). Finally
+    /// the server waits, with every mix-in and within the same timeout, for the connections that
+    /// [linger](crate::Lingering).
     #[allow(clippy::must_use_candidate)]
     pub fn server_close(mut self) -> DrainReport {
         self.close();
@@ -236,27 +238,28 @@ impl<S: BaseServer> Server<S> {
         }
     }
 
-    /// The handle of the server, which other threads may keep: to stop the server, to change its
-    /// settings, or to read its address and statistics.
+    /// Returns the handle of the server, which other threads may keep to stop the server, to change
+    /// its settings, or to read its address and statistics.
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
         self.top.layer_handle().server().clone()
     }
 
-    /// The address that the server listens on, with the real port; before bind(2), the requested
-    /// address. The first of several. Python's `server_address`.
+    /// Returns the address that the server listens on, with the real port; before bind(2), the
+    /// requested address. If the server has several addresses, this is the first. Python's
+    /// `server_address`.
     #[must_use]
     pub fn server_address(&self) -> Address {
         self.top.layer_handle().server().server_address()
     }
 
-    /// Every address that the server listens on. See [`ServerHandle::server_addresses`].
+    /// Returns every address that the server listens on. See [`ServerHandle::server_addresses`].
     #[must_use]
     pub fn server_addresses(&self) -> Vec<Address> {
         self.top.layer_handle().server().server_addresses()
     }
 
-    /// The IP address and port that the server listens on; `None` for a Unix socket.
+    /// Returns the IP address and port that the server listens on; `None` for a Unix socket.
     #[must_use]
     pub fn local_addr(&self) -> Option<std::net::SocketAddr> {
         match self.server_address() {
@@ -265,7 +268,7 @@ impl<S: BaseServer> Server<S> {
         }
     }
 
-    /// The outermost layer, for its own methods, such as
+    /// Returns the outermost layer, for its own methods, such as
     /// [`child_pids`](crate::ForkingMixIn::child_pids).
     #[must_use]
     pub fn stack(&self) -> &S {
@@ -302,10 +305,10 @@ impl<S: BaseServer> Server<S> {
     }
 }
 
-/// The listening socket, to wait on it or to set options. Python's `fileno`.
+/// The listening socket, which a program may wait for, or set options on. Python's `fileno`.
 ///
-/// A server that is bound to several addresses returns a descriptor of epoll(7) instead, which is
-/// readable when one of its sockets is, and has no options of a socket.
+/// A server that is bound to several addresses returns a descriptor of epoll(7) instead. It is
+/// readable when one of the sockets is, and has no socket options.
 impl<S: BaseServer> AsFd for Server<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.bound_socket
@@ -344,8 +347,8 @@ impl<S: BaseServer> fmt::Debug for Server<S> {
 /// Every [`BaseServer`] implements this trait. `use socketserver::Serve` brings the methods into
 /// scope.
 pub trait Serve: BaseServer {
-    /// Puts a layer around this layer. `layer` is the constructor of a mix-in, or a closure. Python
-    /// lists the mix-in as a base class.
+    /// Puts a layer around this layer. `layer` is the constructor of a mix-in, or a closure. In
+    /// Python, a class lists the mix-in as a base class.
     ///
     /// ```
     /// use socketserver::{Serve, TcpServer, ThreadingMixIn};
@@ -370,7 +373,7 @@ pub trait Serve: BaseServer {
     ///
     /// # Errors
     ///
-    /// If the address is no address, is in use, or is not permitted, or if a layer cannot be
+    /// If the address is not valid, is in use, or is not permitted, or if a layer cannot be
     /// activated. After an error nothing is left open.
     fn bind(self) -> Result<Server<Self>, Error> {
         let server = self.into_server()?;
@@ -386,7 +389,7 @@ pub trait Serve: BaseServer {
     ///
     /// # Errors
     ///
-    /// If the address is no address, or the operating system has no socket for it.
+    /// If the address is not valid, or the operating system has no socket for it.
     #[doc(alias = "bind_and_activate")]
     fn into_server(self) -> Result<Server<Self>, Error> {
         Server::new(self)
@@ -399,9 +402,9 @@ pub trait Serve: BaseServer {
     /// If the server has been closed and its [drain timeout](Server::set_drain_timeout) is over,
     /// the request is aborted without a handler.
     ///
-    /// For the [`process_request`](BaseServer::process_request) of a mix-in of your own, which
-    /// calls this on `top`, in the thread that serves the request. Python's
-    /// `process_request_thread`.
+    /// A mix-in of your own calls this method on `top`, in its
+    /// [`process_request`](BaseServer::process_request) and in the thread that serves the request.
+    /// Python's `process_request_thread`.
     fn process_request_thread(self: &Arc<Self>, request: Self::Request) -> bool {
         process_request_thread(self, request)
     }

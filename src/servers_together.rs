@@ -15,17 +15,19 @@ use crate::values::error::Error;
 /// service, a Unix socket beside both.
 ///
 /// Each server has its own handlers, mix-in, limits and statistics, and its own thread for its
-/// loop. They stop together: if one fails, and when the [handle](Self::handle) stops them. A single
-/// server with several addresses needs no `Servers`: see [`InetAddress`](crate::InetAddress).
+/// loop. The servers stop together, when one of them fails and when the [handle](Self::handle)
+/// stops them. A single server with several addresses needs no `Servers`: see
+/// [`InetAddress`](crate::InetAddress).
 ///
-/// A server is added when it is bound, so that a program whose second server cannot be bound ends
-/// with `?` before the first has served a client. The drop of the value closes every server.
+/// Only a bound server can be added. So a program whose second server cannot be bound ends with `?`
+/// before the first server has served a client. The drop of the value closes every server.
 ///
 /// Several servers may share one address, each with its own loop and socket: see
 /// [`allow_reuse_port`](crate::TcpServer::allow_reuse_port).
 ///
-/// A [`ForkingMixIn`](crate::ForkingMixIn) among the servers forks a program with other threads,
-/// namely the loops of the others: its documentation has the conditions.
+/// A [`ForkingMixIn`](crate::ForkingMixIn) among the servers forks a process that has other
+/// threads, namely the loops of the other servers. Its documentation has the conditions for such a
+/// fork.
 ///
 /// Python has no counterpart: a program starts a thread for the `serve_forever` of each server.
 ///
@@ -50,7 +52,7 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// No servers yet.
+    /// Makes a value without servers.
     pub fn new() -> Self {
         Self::default()
     }
@@ -63,17 +65,18 @@ impl Servers {
 
     /// Serves until every server has been stopped. If a server fails, the others are stopped too.
     ///
-    /// One loop runs in the calling thread, and each of the others in a thread of its own. A
-    /// server that is stopped by its own handle ends alone. Can be called again after a shutdown.
+    /// One loop runs in the calling thread, and each of the others in a thread of its own. A server
+    /// that is stopped by its own handle ends alone. After a shutdown, this method can be called
+    /// again.
     ///
     /// # Errors
     ///
-    /// The error of the server that failed first, as of
-    /// [`Server::serve_forever`]; or [`Error::Activate`] if the system has no thread for a loop.
+    /// The error of the server that failed first, as [`Server::serve_forever`] returns it; or
+    /// [`Error::Activate`] if the system has no thread for a loop.
     ///
     /// # Panics
     ///
-    /// As [`Server::serve_forever`]; the other servers are stopped before.
+    /// As [`Server::serve_forever`]. The other servers are stopped before the panic goes on.
     pub fn serve_forever(&self) -> Result<(), Error> {
         let Some((first, others)) = self.servers.split_first() else {
             return Ok(());
@@ -120,7 +123,7 @@ impl Servers {
     /// [`Server::server_close`].
     #[allow(clippy::must_use_candidate)]
     pub fn server_close(self) -> DrainReport {
-        // Here, so that every drain begins before the first has ended.
+        // The stop is requested before the first wait, so that all drains run at the same time.
         self.handle().request_shutdown();
         let mut servers = self.servers.into_iter();
         let Some(first) = servers.next() else {
@@ -141,14 +144,14 @@ impl Servers {
         })
     }
 
-    /// The handle that stops every server, for another thread.
+    /// Returns the handle that stops every server, for another thread.
     #[must_use]
     pub fn handle(&self) -> ServersHandle {
         let handles = self.servers.iter().map(|server| server.handle());
         ServersHandle(handles.collect())
     }
 
-    /// Every address that the servers listen on, in the order in which they were added.
+    /// Returns every address that the servers listen on, in the order in which they were added.
     #[must_use]
     pub fn server_addresses(&self) -> Vec<Address> {
         let ServersHandle(handles) = self.handle();
@@ -170,7 +173,7 @@ impl fmt::Debug for Servers {
 pub struct ServersHandle(Vec<ServerHandle>);
 
 impl ServersHandle {
-    /// The handle of each server, in the order in which they were added.
+    /// Returns the handle of each server, in the order in which they were added.
     #[must_use]
     pub fn each(&self) -> &[ServerHandle] {
         &self.0
@@ -199,7 +202,8 @@ impl ServersHandle {
     }
 }
 
-/// Stops every server when it is dropped with a handle: after a failure or a panic.
+/// Stops every server when it is dropped while it has a handle, which is so after a failure or a
+/// panic.
 struct StopOthers(Option<ServersHandle>);
 
 impl Drop for StopOthers {

@@ -18,40 +18,42 @@ use crate::servers::unix_stream::UnixStreamServer;
 use crate::values::error::Error;
 use crate::values::inet_address::InetAddress;
 
-/// TCP, each connection in a thread.
+/// A server over TCP that serves each connection in a thread of its own.
 #[doc(alias = "ThreadingTCPServer")]
 pub type ThreadingTcpServer<F> = Server<ThreadingMixIn<TcpServer<F>>>;
-/// UDP, each datagram in a thread.
+/// A server over UDP that serves each datagram in a thread of its own.
 #[doc(alias = "ThreadingUDPServer")]
 pub type ThreadingUdpServer<F> = Server<ThreadingMixIn<UdpServer<F>>>;
-/// Unix streams, each connection in a thread.
+/// A server over Unix streams that serves each connection in a thread of its own.
 pub type ThreadingUnixStreamServer<F> = Server<ThreadingMixIn<UnixStreamServer<F>>>;
-/// Unix datagrams, each in a thread.
+/// A server over Unix datagrams that serves each datagram in a thread of its own.
 pub type ThreadingUnixDatagramServer<F> = Server<ThreadingMixIn<UnixDatagramServer<F>>>;
 
-/// TCP, each connection in a child process.
+/// A server over TCP that serves each connection in a child process.
 #[doc(alias = "ForkingTCPServer")]
 pub type ForkingTcpServer<F> = Server<ForkingMixIn<TcpServer<F>>>;
-/// UDP, each datagram in a child process.
+/// A server over UDP that serves each datagram in a child process.
 #[doc(alias = "ForkingUDPServer")]
 pub type ForkingUdpServer<F> = Server<ForkingMixIn<UdpServer<F>>>;
-/// Unix streams, each connection in a child process. Python has it since 3.12.
+/// A server over Unix streams that serves each connection in a child process. Python has this class
+/// since 3.12.
 pub type ForkingUnixStreamServer<F> = Server<ForkingMixIn<UnixStreamServer<F>>>;
-/// Unix datagrams, each in a child process. Python has it since 3.12.
+/// A server over Unix datagrams that serves each datagram in a child process. Python has this class
+/// since 3.12.
 pub type ForkingUnixDatagramServer<F> = Server<ForkingMixIn<UnixDatagramServer<F>>>;
 
-/// TCP, with a fixed number of threads.
+/// A server over TCP with a fixed number of threads.
 pub type ThreadPoolTcpServer<F> = Server<ThreadPoolMixIn<TcpServer<F>>>;
-/// UDP, with a fixed number of threads.
+/// A server over UDP with a fixed number of threads.
 pub type ThreadPoolUdpServer<F> = Server<ThreadPoolMixIn<UdpServer<F>>>;
-/// Unix streams, with a fixed number of threads.
+/// A server over Unix streams with a fixed number of threads.
 pub type ThreadPoolUnixStreamServer<F> = Server<ThreadPoolMixIn<UnixStreamServer<F>>>;
-/// Unix datagrams, with a fixed number of threads.
+/// A server over Unix datagrams with a fixed number of threads.
 pub type ThreadPoolUnixDatagramServer<F> = Server<ThreadPoolMixIn<UnixDatagramServer<F>>>;
 
-/// TCP, with a reactor: a connection whose client is silent costs no thread.
+/// A server over TCP with a reactor: a connection whose client is silent costs no thread.
 pub type ReactorTcpServer<F> = Server<ReactorMixIn<TcpServer<F>>>;
-/// Unix streams, with a reactor.
+/// A server over Unix streams with a reactor.
 pub type ReactorUnixStreamServer<F> = Server<ReactorMixIn<UnixStreamServer<F>>>;
 
 /// A stack of layers that can be made of an address and a handler factory alone.

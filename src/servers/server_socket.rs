@@ -36,7 +36,7 @@ impl ServerSocket {
         Self::over(ListeningSocket::given(socket, kind))
     }
 
-    /// No socket: nobody can connect.
+    /// Makes the value without a socket, so that no client can connect.
     pub(crate) fn none(kind: Type) -> Self {
         Self::over(ListeningSocket::none(kind))
     }
@@ -45,7 +45,8 @@ impl ServerSocket {
         let handle = LayerHandle::new();
         match listening.kind() {
             Type::DGRAM => handle.note_datagrams(),
-            // accept(2) takes one connection.
+            // accept(2) takes one connection, and a connection that is left keeps the socket
+            // readable.
             _ => handle.shared().set_socket_reports_all(true),
         }
         Self { handle, listening }
@@ -59,15 +60,16 @@ impl ServerSocket {
         self.handle.server().server_address()
     }
 
-    /// The socket, which the first call creates unless it is given. The handle reports the
-    /// requested address.
+    /// Returns the socket, which the first call creates unless the caller has given one. From then
+    /// on the handle reports the requested address.
     pub(crate) fn open(&self) -> Result<Arc<OwnedFd>, Error> {
         let (socket, address) = self.listening.open().map_err(|error| self.explain(error))?;
         self.handle.set_requested_address(address);
         Ok(socket)
     }
 
-    /// Binds the socket, or each of several. The handle reports the real addresses.
+    /// Binds the socket, or each socket of several addresses. From then on the handle reports the
+    /// real addresses.
     pub(crate) fn bind(&self) -> Result<(), Error> {
         self.open()?;
         let addresses = self.listening.bind().map_err(|error| self.explain(error))?;
@@ -81,7 +83,7 @@ impl ServerSocket {
         Ok(())
     }
 
-    /// Closes the socket, and removes its file unless another process goes on with both.
+    /// Closes the socket. Removes its file, unless another process continues to use both.
     pub(crate) fn close(&self) {
         let lifecycle = self.handle.shared().lifecycle();
         let is_foreign = !self.listening.has_made_socket() && !lifecycle.has_served();

@@ -84,11 +84,11 @@ impl<F: HandlerFactory<StreamRequest>> TcpServer<F> {
     /// * The server owns the descriptor, and sets `FD_CLOEXEC` on it. The close of the server
     ///   closes the descriptor, and does not shut the socket down: another process that has the
     ///   socket still serves its clients.
-    /// * [`server_activate`](crate::Server::server_activate) sets `O_NONBLOCK`, which all copies
-    ///   of the descriptor share, and calls listen(2) even if the socket listens. So
+    /// * [`server_activate`](crate::Server::server_activate) sets `O_NONBLOCK`, which all copies of
+    ///   the descriptor share, and calls listen(2) even if the socket listens already. So
     ///   [`request_queue_size`](Self::request_queue_size) replaces the former backlog. Waiting
-    ///   clients stay in the queue.
-    /// * The options of bind(2) are not the server's: after
+    ///   clients stay in the backlog.
+    /// * The options that the server sets before bind(2) are not available. After
     ///   [`allow_reuse_address`](Self::allow_reuse_address),
     ///   [`allow_reuse_port`](Self::allow_reuse_port) or [`only_v6`](Self::only_v6), with either
     ///   value, [`bind`](crate::Serve::bind) fails with [`Error::SetOption`].
@@ -114,22 +114,23 @@ impl<F: HandlerFactory<StreamRequest>> TcpServer<F> {
         Self::given(listener.into(), handler_factory)
     }
 
-    /// Makes a bottom layer that accepts no connections itself, and serves those that
-    /// [`Server::serve`](crate::Server::serve) receives: of TCP and of Unix sockets.
+    /// Makes a bottom layer that accepts no connections itself. It serves the connections that the
+    /// program passes to [`Server::serve`](crate::Server::serve), of TCP and of Unix sockets.
     ///
     /// The [server's address](crate::Server::server_address) is
-    /// [`UnixUnnamed`](crate::Address::UnixUnnamed). `serve_forever` of such a server waits for its
-    /// stop. In Python a program passes `bind_and_activate=False`.
+    /// [`UnixUnnamed`](crate::Address::UnixUnnamed). `serve_forever` of such a server only waits
+    /// for a stop request. In Python a program passes `bind_and_activate=False`.
     pub fn without_listener(handler_factory: F) -> Self {
         Self::over(ServerSocket::none(Type::STREAM), handler_factory)
     }
 
-    /// As [`from_listener`](Self::from_listener), for any family.
+    /// Makes the layer as [`from_listener`](Self::from_listener) does, of a socket of any family.
     pub(crate) fn given(socket: OwnedFd, handler_factory: F) -> Self {
         Self::over(ServerSocket::given(socket, Type::STREAM), handler_factory)
     }
 
-    /// As [`new`](Self::new), over Unix sockets, for [`UnixStreamServer`](crate::UnixStreamServer).
+    /// Makes the layer as [`new`](Self::new) does, over Unix sockets, for
+    /// [`UnixStreamServer`](crate::UnixStreamServer).
     pub(crate) fn unix(path: PathBuf, handler_factory: F) -> Self {
         Self::over(ServerSocket::unix(path, Type::STREAM), handler_factory)
     }
@@ -154,17 +155,17 @@ impl<F: HandlerFactory<StreamRequest>> TcpServer<F> {
         }
     }
 
-    /// Sets how many connections may wait to be accepted: the backlog of listen(2). The system's
-    /// maximum (on Linux `net.core.somaxconn`) unless set, and at most that. Python's
-    /// `request_queue_size`, which is 5 by default.
+    /// Sets how many connections may wait to be accepted: the backlog of listen(2). The default is
+    /// the system's maximum (on Linux `net.core.somaxconn`), and the system lowers a greater number
+    /// to that maximum. Python's `request_queue_size`, which is 5 by default.
     pub fn request_queue_size(mut self, size: u32) -> Self {
         self.request_queue_size = i32::try_from(size).unwrap_or(i32::MAX);
         self
     }
 
     /// Sets `SO_REUSEADDR`: whether the server can be started again while connections of its
-    /// predecessor linger. True unless set; Python's default is false, with which a restart fails
-    /// within a minute of serving a client.
+    /// predecessor linger in the kernel (`TIME-WAIT`). True unless set. Python's default is false,
+    /// so that a restart fails if the predecessor has served a client within the last minute.
     pub fn allow_reuse_address(mut self, allow: bool) -> Self {
         self.socket.listening.options.reuse_address = Some(allow);
         self

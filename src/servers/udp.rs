@@ -35,15 +35,16 @@ const LONGEST_PACKET: usize = 16 << 20;
 /// receives from all clients and sends all replies.
 ///
 /// In [`serve_forever`](crate::Server::serve_forever), one system call receives up to 32 datagrams,
-/// at most 1 MiB in all, on a system with recvmmsg(2), such as Linux. Datagrams that a stopped loop
-/// leaves are served by the next loop, before others.
-/// [`handle_request`](crate::Server::handle_request) receives one datagram, so that a program which
-/// polls the descriptor by itself misses none.
+/// at most 1 MiB in all, on a system with recvmmsg(2), such as Linux. If the loop stops, the next
+/// loop serves the datagrams that are left before it receives others.
+/// [`handle_request`](crate::Server::handle_request) receives one datagram. So a program that polls
+/// the descriptor itself sees that further datagrams wait.
 ///
-/// A reply leaves from the address that the client has asked, under a wildcard address too
-/// (`0.0.0.0`, `[::]`; Linux): see [`DatagramRequest::local_address`]. A datagram whose sender is
-/// the server itself is [refused](crate::Refusal::FromItself), since the reply would come back as
-/// the next request.
+/// The server sends a reply from the address to which the client sent its datagram. On Linux it
+/// does so under a wildcard address too (`0.0.0.0`, `[::]`): see
+/// [`DatagramRequest::local_address`]. A datagram whose sender is the server itself is
+/// [refused](crate::Refusal::FromItself), since the server would receive its reply as the next
+/// request.
 ///
 /// ```
 /// use std::io::Write;
@@ -66,7 +67,7 @@ pub struct UdpServer<F> {
     socket: ServerSocket,
     handler_factory: F,
     longest_packet: usize,
-    /// A process that the program has forked receives its own datagrams.
+    /// A process that the program has forked has inboxes of its own.
     inboxes: PerProcess<Mutex<DatagramInboxes>>,
 }
 
@@ -107,9 +108,9 @@ impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
     /// * The server owns the descriptor, and sets `FD_CLOEXEC` on it. The close of the server
     ///   closes the descriptor, and does not shut the socket down.
     /// * [`server_activate`](crate::Server::server_activate) clears `O_NONBLOCK` and sets
-    ///   `SO_SNDTIMEO`, so that a reply waits for room, and not without end. All copies of the
-    ///   descriptor share both.
-    /// * The options of bind(2) are not the server's: after
+    ///   `SO_SNDTIMEO`. So a reply waits for room in the send buffer, but not without end. All
+    ///   copies of the descriptor share both settings.
+    /// * The options that the server sets before bind(2) are not available. After
     ///   [`allow_reuse_address`](Self::allow_reuse_address),
     ///   [`allow_reuse_port`](Self::allow_reuse_port) or [`only_v6`](Self::only_v6), with either
     ///   value, and after [`receive_buffer_size`](Self::receive_buffer_size),
@@ -136,12 +137,12 @@ impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
         Self::given(socket.into(), handler_factory)
     }
 
-    /// As [`from_socket`](Self::from_socket), for any family.
+    /// Makes the layer as [`from_socket`](Self::from_socket) does, of a socket of any family.
     pub(crate) fn given(socket: OwnedFd, handler_factory: F) -> Self {
         Self::over(ServerSocket::given(socket, Type::DGRAM), handler_factory)
     }
 
-    /// As [`new`](Self::new), over Unix sockets, for
+    /// Makes the layer as [`new`](Self::new) does, over Unix sockets, for
     /// [`UnixDatagramServer`](crate::UnixDatagramServer).
     pub(crate) fn unix(path: PathBuf, handler_factory: F) -> Self {
         Self::over(ServerSocket::unix(path, Type::DGRAM), handler_factory)
@@ -166,9 +167,10 @@ impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
         }
     }
 
-    /// Sets the most bytes of a datagram that are received; 8192 unless set, as in Python, and at
-    /// most 16 MiB. The rest of a longer datagram is lost, and [`DatagramRequest::is_truncated`]
-    /// returns true. Over IPv4 the longest datagram has 65,507 bytes.
+    /// Sets the largest number of bytes that the server receives of a datagram; 8192 unless set, as
+    /// in Python, and at most 16 MiB. The rest of a longer datagram is lost, and
+    /// [`DatagramRequest::is_truncated`] returns true. Over IPv4 the longest datagram has 65,507
+    /// bytes.
     pub fn max_packet_size(mut self, bytes: usize) -> Self {
         self.longest_packet = bytes.min(LONGEST_PACKET);
         self
@@ -178,10 +180,10 @@ impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
     /// few hundred bytes of the kernel's own. Unless set, the system decides: Linux takes
     /// `net.core.rmem_default`, often 212,992 bytes. Python has no counterpart.
     ///
-    /// For a server whose clients send in bursts, such as a collector of log lines: the kernel
-    /// drops the datagrams that do not fit, and [`Statistics::dropped`](crate::Statistics::dropped)
-    /// is their number. Linux allows at most `net.core.rmem_max`; the log has a warning if the
-    /// server asks for more.
+    /// A server whose clients send in bursts, such as a collector of log lines, needs a larger
+    /// buffer: the kernel drops the datagrams that do not fit, and
+    /// [`Statistics::dropped`](crate::Statistics::dropped) is their number. Linux allows at most
+    /// `net.core.rmem_max`; the log has a warning if the server asks for more.
     #[doc(alias = "SO_RCVBUF")]
     pub fn receive_buffer_size(mut self, bytes: usize) -> Self {
         self.socket.listening.options.receive_buffer = Some(bytes);
@@ -226,7 +228,7 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
     }
 
     fn server_activate(&self) -> Result<(), Error> {
-        // A socket of datagrams has no listen(2).
+        // A datagram socket has no listen(2).
         self.socket.open()?;
         let ready = self.socket.listening.each_socket(prepare_replies);
         self.socket.listening.end_claim();
@@ -275,7 +277,7 @@ impl<F: HandlerFactory<DatagramRequest>> BaseServer for UdpServer<F> {
     }
 
     fn server_close(&self) {
-        // Notes the count while there are sockets.
+        // Reads the number of dropped datagrams for the last time, before the sockets are closed.
         self.layer_handle().shared().dropped().count();
         self.socket.close();
         if let Some(inboxes) = self.inboxes.get() {

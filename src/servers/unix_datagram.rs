@@ -13,12 +13,13 @@ use crate::values::error::Error;
 /// Serves the datagrams of a Unix socket, one at a time unless a mix-in is around it.
 ///
 /// Python's `UnixDatagramServer`, which derives from `UDPServer`; here it is a layer over
-/// [`UdpServer`]. The differences are the address and its file, as for
-/// [`UnixStreamServer`](crate::UnixStreamServer). Datagrams are neither lost nor reordered on their
-/// way. A client receives replies only if its own socket is bound to a path or name.
+/// [`UdpServer`]. The two differ in the address and its file, as
+/// [`UnixStreamServer`](crate::UnixStreamServer) and `TcpServer` do. Datagrams of Unix sockets are
+/// neither lost nor reordered on their way. A client receives replies only if its own socket is
+/// bound to a path or name.
 ///
 /// Unread replies stay in the server's send buffer. So a client that never reads can delay each
-/// reply to other clients, at most by a second, after which the reply fails.
+/// reply to other clients by at most a second. After that second the reply fails.
 ///
 /// ```
 /// use socketserver::{Serve, UnixDatagramServer};
@@ -62,37 +63,41 @@ impl<F: HandlerFactory<DatagramRequest>> UnixDatagramServer<F> {
     }
 
     /// Makes a bottom layer over a socket that is bound already, as [`UdpServer::from_socket`]
-    /// does. The server never removes the socket's file: whoever has made the socket does.
+    /// does. The server does not remove the socket's file: whoever has made the socket removes it.
+    /// [`remove_file`](Self::remove_file) changes that.
     pub fn from_socket(socket: UnixDatagram, handler_factory: F) -> Self {
         let next = UdpServer::given(socket.into(), handler_factory);
         Self { next }
     }
 
     /// Sets whether the server removes the file of a given socket when it is closed; false unless
-    /// set. For the successor in a restart, to which the predecessor has
+    /// set. The successor in a restart sets this option, after the predecessor has
     /// [handed the socket over](crate::ServerHandle::hand_over). A server whose loop has never run
-    /// leaves the file. A server that has made its socket itself removes the file in any case.
-    /// Python has no counterpart.
+    /// leaves the file. A server that has made its socket itself removes the file in any case. Python has no
+    /// counterpart.
     pub fn remove_file(mut self, remove: bool) -> Self {
         *self.next.owns_file() = remove;
         self
     }
 
-    /// As [`UdpServer::max_packet_size`].
+    /// Sets the largest number of bytes that the server receives of a datagram: see
+    /// [`UdpServer::max_packet_size`].
     pub fn max_packet_size(mut self, bytes: usize) -> Self {
         self.next = self.next.max_packet_size(bytes);
         self
     }
 
-    /// As [`UnixStreamServer::mode`](crate::UnixStreamServer::mode). A datagram that comes before
-    /// the mode is set, on a system other than Linux, waits in the socket.
+    /// Sets the mode of the socket's file, which decides who may send: see
+    /// [`UnixStreamServer::mode`](crate::UnixStreamServer::mode). On a system other than Linux, a
+    /// datagram that comes before the server has set the mode waits in the socket.
     #[doc(alias = "chmod")]
     pub fn mode(mut self, mode: u32) -> Self {
         self.next.file_access().mode = Some(mode);
         self
     }
 
-    /// As [`UnixStreamServer::group`](crate::UnixStreamServer::group).
+    /// Sets the group of the socket's file, by its number: see
+    /// [`UnixStreamServer::group`](crate::UnixStreamServer::group).
     #[doc(alias = "chown")]
     pub fn group(mut self, group_id: u32) -> Self {
         self.next.file_access().group = Some(group_id);

@@ -61,41 +61,41 @@ impl<F: HandlerFactory<StreamRequest>> UnixStreamServer<F> {
         Serve::bind(Self::new(path, handler_factory))
     }
 
-    /// Makes a bottom layer over a socket that is bound already, as
-    /// [`TcpServer::from_listener`] does. The server never removes the socket's file: whoever has
-    /// made the socket does.
+    /// Makes a bottom layer over a socket that is bound already, as [`TcpServer::from_listener`]
+    /// does. The server does not remove the socket's file: whoever has made the socket removes it.
+    /// [`remove_file`](Self::remove_file) changes that.
     pub fn from_listener(listener: UnixListener, handler_factory: F) -> Self {
         let next = TcpServer::given(listener.into(), handler_factory);
         Self { next }
     }
 
     /// Sets whether the server removes the file of a given socket when it is closed; false unless
-    /// set. For the successor in a restart, to which the predecessor has
+    /// set. The successor in a restart sets this option, after the predecessor has
     /// [handed the socket over](crate::ServerHandle::hand_over). A server whose loop has never run
-    /// leaves the file. A server that has made its socket itself removes the file in any case.
-    /// Python has no counterpart.
+    /// leaves the file. A server that has made its socket itself removes the file in any case. Python has no
+    /// counterpart.
     pub fn remove_file(mut self, remove: bool) -> Self {
         *self.next.owns_file() = remove;
         self
     }
 
-    /// As [`TcpServer::request_queue_size`].
+    /// Sets the length of the backlog: see [`TcpServer::request_queue_size`].
     pub fn request_queue_size(mut self, size: u32) -> Self {
         self.next = self.next.request_queue_size(size);
         self
     }
 
-    /// Sets the mode of the socket's file, such as `0o660`: who may connect. Without this call the
-    /// umask decides, as in Python.
+    /// Sets the mode of the socket's file, such as `0o660`, which decides who may connect. Without
+    /// this call the umask decides, as in Python.
     ///
     /// On Linux, bind(2) makes the file with this mode less the umask, and the server sets the rest
-    /// before it listens. So the file never has a right that the mode does not have, and the umask,
-    /// which belongs to the whole process, stays as it is. On another system the file has the mode
-    /// that the umask leaves until the server sets this mode, still before it listens.
+    /// before it listens. So the file never permits more than the mode does. The umask, which
+    /// belongs to the whole process, is not changed. On another system the file has the mode that
+    /// the umask leaves until the server sets this mode, still before it listens.
     ///
     /// [`bind`](crate::Serve::bind) fails with [`Error::SetOption`] if the mode has more than three
-    /// octal digits, for a [given](Self::from_listener) socket, and for an abstract name; and with
-    /// [`Error::SocketFile`] if the system refuses the mode.
+    /// octal digits, or if the socket is [given](Self::from_listener) or has an abstract name. It
+    /// fails with [`Error::SocketFile`] if the system refuses the mode.
     ///
     /// ```
     /// use std::os::unix::fs::MetadataExt;
@@ -124,8 +124,8 @@ impl<F: HandlerFactory<StreamRequest>> UnixStreamServer<F> {
     /// has no right to the file at any time.
     ///
     /// [`bind`](crate::Serve::bind) fails with [`Error::SocketFile`] if the process may not give
-    /// the file to the group, which is for members of the group and for privileged processes; and
-    /// with [`Error::SetOption`] as for [`mode`](Self::mode).
+    /// the file to the group: only members of the group and privileged processes may. It fails with
+    /// [`Error::SetOption`] as for [`mode`](Self::mode).
     #[doc(alias = "chown")]
     pub fn group(mut self, group_id: u32) -> Self {
         self.next.file_access().group = Some(group_id);
