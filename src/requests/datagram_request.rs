@@ -43,7 +43,7 @@ pub struct DatagramRequest {
     pooled: Pooled,
     position: usize,
     truncated: bool,
-    /// The address to which the client has sent, if it is not the one that the socket is bound to.
+    /// The address to which the client has sent, if it differs from the address of the socket.
     local_address: Option<Address>,
     guard: RequestGuard,
 }
@@ -99,16 +99,16 @@ impl DatagramRequest {
 
     /// Sets the [`local_address`](Self::local_address), for a bottom layer over another transport.
     ///
-    /// The layer's [`DatagramSocket`] sends the reply, so that the source address of the reply is
-    /// the layer's affair: a socket made for each request can keep the address.
+    /// The layer's [`DatagramSocket`] sends the reply, and so decides its source address. A socket
+    /// that is made for each request can keep this address.
     #[must_use]
     pub fn with_local_address(mut self, address: impl Into<Address>) -> Self {
         self.local_address = Some(address.into());
         self
     }
 
-    /// A request whose buffers go back to the server's socket, and whose replies leave from the
-    /// address that was `asked`.
+    /// Makes a request whose buffers go back to the server's socket, and whose replies have the
+    /// address that was `asked` as their source.
     pub(crate) fn pooled(
         buffers: Buffers,
         truncated: bool,
@@ -145,13 +145,15 @@ impl DatagramRequest {
         }
     }
 
-    /// The whole packet, whether or not it has been read; empty for an empty datagram.
+    /// Returns the whole packet, whether or not the handler has read it; empty for an empty
+    /// datagram.
     #[must_use]
     pub fn packet(&self) -> &[u8] {
         &self.pooled.buffers.packet
     }
 
-    /// The packet, and the reply as far as it is written, to make the reply out of the packet.
+    /// Returns the packet, and the reply as far as it is written, so that a handler can make the
+    /// reply out of the packet without a copy of the packet.
     ///
     /// ```
     /// # use socketserver::mock::MockDatagram;
@@ -164,30 +166,30 @@ impl DatagramRequest {
         (&self.pooled.buffers.packet, &mut self.pooled.buffers.reply)
     }
 
-    /// Whether the datagram was longer than the server's `max_packet_size`, so that its end is
-    /// lost. Python has no counterpart.
+    /// Returns whether the datagram was longer than the server's `max_packet_size`, so that its end
+    /// is lost. Python has no counterpart.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.truncated
     }
 
-    /// The client's address, to which the reply is sent. Python's `client_address`.
+    /// Returns the client's address, to which the reply is sent. Python's `client_address`.
     #[must_use]
     pub fn client_address(&self) -> &Address {
         self.guard.client_address()
     }
 
-    /// The address to which the client has sent the datagram, with the port; `None` if it is
-    /// unknown.
+    /// Returns the address to which the client has sent the datagram, with the port; `None` if the
+    /// address is unknown.
     ///
-    /// It is the server's address, unless the server is bound to a wildcard address, `0.0.0.0` or
-    /// `[::]`: then one of the addresses of the machine, or a broadcast or multicast address. The
-    /// reply leaves from this address, unless it is a broadcast or multicast address. On systems
-    /// other than Linux it is unknown under a wildcard address, and the route to the client decides
-    /// from where the reply leaves.
+    /// This is the server's address, unless the server is bound to a wildcard address, `0.0.0.0` or
+    /// `[::]`. Then it is one of the addresses of the machine, or a broadcast or multicast address.
+    /// The reply has this address as its source, unless it is a broadcast or multicast address. On
+    /// systems other than Linux the address is unknown under a wildcard address, and the route to
+    /// the client decides the source of the reply.
     ///
-    /// A service or a log can so distinguish the addresses of one server. Python has no
-    /// counterpart: `getsockname` returns the wildcard address.
+    /// A service or a log can use this address to distinguish the addresses of one server. Python
+    /// has no counterpart: `getsockname` returns the wildcard address.
     ///
     /// ```
     /// use std::net::SocketAddr;
@@ -208,23 +210,23 @@ impl DatagramRequest {
         self.local_address.as_ref().or(of_socket).cloned()
     }
 
-    /// The handle of the server: its address, its statistics, and the methods that stop it.
+    /// Returns the handle of the server: its address, its statistics, and the methods that stop it.
     /// Python's `self.server`.
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
         self.guard.server()
     }
 
-    /// Sends `packet` to the client at once, as a datagram of its own, which may be empty. For more
-    /// than one reply; a single reply is simply written.
+    /// Sends `packet` to the client at once, as a datagram of its own, which may be empty. A
+    /// handler needs this method for more than one reply; it simply writes a single reply.
     ///
     /// Python's `self.socket.sendto(packet, self.client_address)`.
     ///
     /// # Errors
     ///
-    /// If the packet is too long for a datagram (65,507 bytes over IPv4), if the client is a Unix
-    /// socket without a name or has gone, or if the system has had no room for the datagram for one
-    /// second, because a Unix client does not read its datagrams.
+    /// If the packet is too long for a datagram (65,507 bytes over IPv4), or if the client is a
+    /// Unix socket without a name or has gone. Also if the system has had no room for the datagram
+    /// for one second, because a Unix client does not read its datagrams.
     pub fn send(&self, packet: &[u8]) -> io::Result<()> {
         let sent = self.reply(packet);
         self.note_sent(packet, sent, "")
@@ -238,13 +240,13 @@ impl DatagramRequest {
         }
     }
 
-    /// Sends `packet` to `receiver`, who need not be the client, from the server's socket, at once:
-    /// to forward a datagram, to publish to other clients or to a multicast group. The bytes count
-    /// as sent for this request.
+    /// Sends `packet` at once, from the server's socket, to `receiver`, which need not be the
+    /// client. A handler can so forward a datagram, or publish to other clients or to a multicast
+    /// group. The bytes count as sent for this request.
     ///
-    /// Under a wildcard address, a datagram to the client leaves from the
-    /// [`local_address`](Self::local_address), as a reply does. For any other receiver the system
-    /// chooses the source address.
+    /// Under a wildcard address, a datagram to the client has the
+    /// [`local_address`](Self::local_address) as its source, as a reply has. For any other receiver
+    /// the system chooses the source address.
     ///
     /// Python's `self.socket.sendto(packet, receiver)`.
     ///
@@ -286,7 +288,8 @@ impl DatagramRequest {
         }
     }
 
-    /// Counts a datagram, or adds what was attempted to the error; `to` is the end of that.
+    /// Counts a datagram, or adds what was attempted to the error. `to` is the end of the added
+    /// text.
     fn note_sent(
         &self,
         packet: &[u8],
@@ -302,7 +305,7 @@ impl DatagramRequest {
         Ok(())
     }
 
-    /// Sends the written reply, if it is not empty.
+    /// Sends the written reply, unless it is empty.
     fn send_reply(&mut self) -> io::Result<()> {
         if self.pooled.buffers.reply.is_empty() {
             return Ok(());
@@ -331,8 +334,8 @@ impl Request for DatagramRequest {
         if succeeded { self.send_reply() } else { Ok(()) }
     }
 
-    /// Sends what is written and the message as one datagram, unless both are empty, or the client
-    /// may be a server that refuses this server's datagrams.
+    /// Sends the written bytes and the message as one datagram. Sends nothing if both are empty, or
+    /// if the client may be a server that refuses this server's datagrams.
     fn refuse(&mut self, message: &[u8]) {
         let mut reply = std::mem::take(&mut self.pooled.buffers.reply);
         reply.extend_from_slice(message);

@@ -12,12 +12,12 @@ pub(crate) struct ExchangeClock {
     /// When the connection was accepted.
     accepted: Instant,
     phase: Phase,
-    /// Whether the handler has written in this exchange. What is sent may be the answer of the
-    /// exchange before.
+    /// Whether the handler has written in this exchange. If not, bytes that are sent belong to the
+    /// answer of the exchange before.
     written: bool,
     /// Whether bytes of this exchange's answer have been sent.
     answered: bool,
-    /// The time for which the handler has waited in vain for the next message.
+    /// The time for which the handler has waited for the next message without a byte.
     idle: Duration,
     /// The times that the reads and the writes of this exchange have taken.
     reading: Duration,
@@ -45,9 +45,9 @@ impl ExchangeClock {
         self.deadlines
     }
 
-    /// Sets other deadlines from now on, and the times that the client has used up to zero. A layer
-    /// that bounds its part of the preparation in this way has that time, whatever the layers
-    /// before it have used.
+    /// Sets other deadlines from now on, and resets the times that the client has used up to zero.
+    /// So a layer that bounds its part of the preparation has all of its time, however much the
+    /// layers before it have used.
     pub(crate) fn set_deadlines(&mut self, deadlines: Deadlines) {
         self.deadlines = deadlines;
         self.forget_times();
@@ -61,8 +61,8 @@ impl ExchangeClock {
         self.sent
     }
 
-    /// The end of the time that includes the server's own work: of the lifetime, or of the
-    /// preparation. What begins later fails, whether or not the client would keep it waiting.
+    /// Returns the end of the time that includes the server's own work: of the lifetime, or of the
+    /// preparation. An operation that begins later fails, even if it would not wait for the client.
     pub(crate) fn end(&self) -> Option<Bound> {
         let preparation = match self.phase {
             Phase::Preparing(Some(since)) => {

@@ -38,15 +38,15 @@ pub(crate) struct Turns<R> {
     pub(crate) handler: Option<Box<dyn KeptHandler<R>>>,
     /// The connection's name for the reactor.
     pub(crate) token: u64,
-    /// The begin of a message has come, and not its end.
+    /// The beginning of a message has arrived, and its end has not.
     pub(crate) collecting: bool,
-    /// Something has come from the client that no receive has begun after.
+    /// Something has arrived from the client, and no receive has begun since.
     pub(crate) edge: bool,
-    /// The client has ended its side, behind what it has sent.
+    /// The client has ended its side. Bytes that it sent before may still be unread.
     pub(crate) end_follows: bool,
     /// Whether the connection counts as idle at present.
     pub(crate) idle: bool,
-    /// The server is draining: a silent client is not waited for.
+    /// The server is draining, so the connection does not wait for a silent client.
     pub(crate) draining: bool,
     /// The bound of the present wait for the client, if it has one. The wait ends when something
     /// arrives, and not when another thread unparks the connection.

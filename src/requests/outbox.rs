@@ -17,14 +17,14 @@ const MOST_MESSAGES: usize = 1024;
 
 /// Sends whole messages to the client of a connection, from any thread.
 ///
-/// [`StreamRequest::outbox`](crate::StreamRequest::outbox) makes one. A clone sends to the same
-/// client. The thread of the handler delivers the messages in their order: at once while the
-/// handler waits in [`wait`](crate::StreamRequest::wait) or
-/// [`next_line`](crate::StreamRequest::next_line), else before its next wait, or at its end. So a
-/// message never lands in the middle of an answer, is counted, and is bounded by the deadlines. An
-/// outbox is bounded to 1 MiB and 1,024 messages that wait.
+/// [`StreamRequest::outbox`](crate::StreamRequest::outbox) makes an outbox. A clone sends to the
+/// same client. The thread of the handler delivers the messages in their order. It does so at once
+/// while the handler waits in [`wait`](crate::StreamRequest::wait) or
+/// [`next_line`](crate::StreamRequest::next_line), otherwise before the handler's next wait, or at
+/// its end. So no message lands in the middle of an answer. The messages are counted, and bounded
+/// by the deadlines, as answers are. At most 1 MiB and 1,024 messages wait in an outbox.
 ///
-/// Python's users keep `self.request` and call `sendall` from other threads instead.
+/// In Python, other threads keep `self.request` and call its `sendall`.
 ///
 /// ```
 /// use std::io::Write;
@@ -80,11 +80,11 @@ impl Shared {
     }
 }
 
-/// Why an [`Outbox`] did not take a message.
+/// The reason why an [`Outbox`] did not take a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutboxError {
-    /// The client does not take its messages, or the handler does not wait: too many bytes or
+    /// The client does not read its messages, or the handler does not wait: too many bytes or
     /// messages wait already.
     #[error("the outbox is full: {bytes} bytes wait for the client")]
     #[non_exhaustive]
@@ -98,9 +98,9 @@ pub enum OutboxError {
 }
 
 impl Outbox {
-    /// Leaves a whole message for the client. It never waits.
+    /// Leaves a whole message for the client, without waiting.
     ///
-    /// Success means that the handler's thread will send the message unless the connection fails
+    /// After success the handler's thread will send the message, unless the connection fails
     /// before.
     ///
     /// # Errors
@@ -138,7 +138,7 @@ pub(crate) struct OutboxReceiver {
 }
 
 impl OutboxReceiver {
-    /// An outbox whose messages end the parking of the connection, if it is parked.
+    /// Makes an outbox whose messages end the parking of the connection, if it is parked.
     pub(crate) fn new(unpark: Option<Unpark>) -> Self {
         let (sender, receiver) = bounded(MOST_MESSAGES);
         let shared = Arc::new(Shared {
@@ -172,7 +172,7 @@ impl OutboxReceiver {
     fn waker(&self) -> io::Result<&Waker> {
         let waker = &self.outbox.shared.waker;
         if waker.get().is_none() {
-            // Only the thread of the handler is here.
+            // Only the handler's thread calls this method, so nobody else sets the waker.
             let _ = waker.set(Waker::new()?);
             // Either this thread sees a message, or its sender sees the waker: each stores one
             // value and then loads the other.
@@ -184,7 +184,8 @@ impl OutboxReceiver {
         Ok(waker.get().expect("it was set above"))
     }
 
-    /// The descriptor that is readable once a message has been left since [`clear`](Self::clear).
+    /// Returns the descriptor that is readable once a message has been left since
+    /// [`clear`](Self::clear).
     pub(crate) fn readiness(&self) -> io::Result<BorrowedFd<'_>> {
         Ok(self.waker()?.read_end())
     }

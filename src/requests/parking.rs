@@ -8,9 +8,9 @@ use crate::values::error::HandlerResult;
 
 /// A connection that a reactor serves by turns, and parks while its client is silent.
 ///
-/// The order of calls: `begin`; then, for a layer that needs more bytes, `begin_wait_for_more` and
-/// `end_wait_for_more`; then `turn`, as long as the conversation goes on. Around every time in
-/// which no thread serves the connection, `park` and `unpark`.
+/// The order of calls is: `begin`; then, for a layer that needs more bytes, `begin_wait_for_more`
+/// and `end_wait_for_more`; then `turn`, as long as the conversation goes on. `park` and `unpark`
+/// are called around every time in which no thread serves the connection.
 pub trait Parking {
     /// Lets the connection keep its handler between two turns. The token is the connection's name
     /// for the reactor.
@@ -19,8 +19,7 @@ pub trait Parking {
     /// The descriptor to wait on. `None` for a stream that cannot be waited for.
     fn readiness(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Notes that the client has ended its side, behind what it has sent: the connection is read to
-    /// its end.
+    /// Notes that the client has ended its side. From now on the connection reads to that end.
     fn note_end(&mut self);
 
     /// Serves the messages that have arrived, up to the bound of a turn. `look` is true if
@@ -28,8 +27,9 @@ pub trait Parking {
     /// own.
     fn turn(&mut self, look: bool, buffers: &mut Buffers) -> Turn;
 
-    /// Enters a parking between two turns. Returns the time at which the connection has to have
-    /// another turn. Fails with `Draining` if the server stops, so that nobody waits any more.
+    /// Enters a parking between two turns. Returns the time at which the connection needs another
+    /// turn. Fails with `Draining` if the server stops, since a draining server does not wait for a
+    /// silent client.
     fn park(&mut self) -> Result<Option<Instant>, Draining>;
 
     /// Leaves the parking.

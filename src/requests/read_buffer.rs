@@ -82,7 +82,8 @@ impl ReadBuffer {
             size = (size * 2).min(self.limit);
             match self.fill_more(stream, size) {
                 Ok(()) => {}
-                // A layer has only a part of what it needs. The next read waits for the rest.
+                // A layer has only a part of the bytes that it needs. The next read waits for the
+                // rest.
                 Err(failure) if has_expired(&failure) => break,
                 // The handler first reads the bytes before the failure.
                 Err(failure) => self.failure = Some(failure),
@@ -113,8 +114,8 @@ impl ReadBuffer {
         Ok(count)
     }
 
-    /// As [`append`](Self::append), as far as the buffer has room, from a stream that need not be
-    /// readable. The buffer [has room](Self::is_full).
+    /// Appends as [`append`](Self::append) does, as far as the buffer has room, from a stream that
+    /// need not be readable. The caller has checked that the buffer [has room](Self::is_full).
     ///
     /// # Errors
     ///

@@ -34,9 +34,9 @@ pub trait Request: Send + 'static {
     /// The guard of this request's registration, to change it.
     fn guard_mut(&mut self) -> &mut RequestGuard;
 
-    /// Drops everything but the guard, so that the descriptor is closed before the guard ends the
-    /// request. An implementation takes the guard out of the request before it drops the rest: if
-    /// that panics, the guard still ends the request.
+    /// Drops everything except the guard, so that the descriptor is closed before the guard ends
+    /// the request. An implementation takes the guard out of the request before it drops the rest.
+    /// If that drop panics, the guard still ends the request.
     fn into_guard(self) -> RequestGuard;
 
     /// The client's address.
@@ -54,10 +54,10 @@ pub trait Request: Send + 'static {
         self.guard_mut().extensions_mut()
     }
 
-    /// Sends the client what is written and `message` without waiting, before the request is closed
-    /// because of a [limit](crate::Limits), or because
-    /// [`verify_request`](crate::BaseServer::verify_request) returned false; then `message` is
-    /// empty. Does nothing unless overridden.
+    /// Sends the client the written bytes and `message` without waiting, before the request is
+    /// closed without a handler. This method is called when the request exceeds a
+    /// [limit](crate::Limits), and when [`verify_request`](crate::BaseServer::verify_request)
+    /// returned false; then `message` is empty. Does nothing unless overridden.
     fn refuse(&mut self, message: &[u8]) {
         let _ = message;
     }
@@ -74,9 +74,9 @@ pub trait Request: Send + 'static {
         Ok(())
     }
 
-    /// Ends the conversation: sends what is still unsent, and then ends the writing side, so that
-    /// the client reads the end of the stream. Does nothing unless overridden: a datagram has no
-    /// end.
+    /// Ends the conversation: sends the bytes that are still unsent, and then ends the writing
+    /// side, so that the client reads the end of the stream. Does nothing unless overridden, since
+    /// a datagram has no such end.
     ///
     /// The default [`shutdown_request`](crate::BaseServer::shutdown_request) calls this before the
     /// close. Errors are ignored, since the client may have left. Python's counterpart is the call
@@ -92,10 +92,11 @@ pub trait Request: Send + 'static {
     ///
     /// # Errors
     ///
-    /// The errors of the connection, a missed deadline included;
+    /// The errors of the connection, and a missed deadline.
     /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the layers have seen the end of file
-    /// already. Unless overridden, fails with [`Unsupported`](io::ErrorKind::Unsupported): a
-    /// request that comes whole, such as a datagram, has no more bytes.
+    /// already. Unless overridden, this method fails with
+    /// [`Unsupported`](io::ErrorKind::Unsupported): a request that arrives complete, such as a
+    /// datagram, has no more bytes.
     fn wait_for_more(&mut self) -> io::Result<bool> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,

@@ -6,10 +6,10 @@ use std::fmt;
 
 /// Values that layers keep with one request, at most one of each type.
 ///
-/// A layer remembers here the progress of its
-/// [`prepare_request`](crate::BaseServer::prepare_request), which may be called several times. A
-/// handler finds here what a layer has learnt of the connection. A request without extensions costs
-/// one empty pointer. In Python, a handler class or the server has attributes for this.
+/// A layer keeps the progress of its [`prepare_request`](crate::BaseServer::prepare_request) here,
+/// since that hook may be called several times. A handler finds here what a layer has learnt about
+/// the connection. A request without extensions costs one empty pointer. In Python, a handler class
+/// or the server has attributes for this.
 ///
 /// ```
 /// use socketserver::mock::MockStream;
@@ -29,26 +29,26 @@ pub struct Extensions(Option<Box<Values>>);
 type Values = HashMap<TypeId, Box<dyn Any + Send + Sync>>;
 
 impl Extensions {
-    /// Keeps `value`, and returns the earlier value of that type.
+    /// Keeps `value`, and returns the earlier value of the same type.
     pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) -> Option<T> {
         let values = self.0.get_or_insert_default();
         let before = values.insert(TypeId::of::<T>(), Box::new(value));
         before.and_then(|value| value.downcast().ok().map(|value| *value))
     }
 
-    /// The value of type `T`; `None` without one.
+    /// Returns the value of type `T`, if there is one.
     #[must_use]
     pub fn get<T: 'static>(&self) -> Option<&T> {
         self.0.as_ref()?.get(&TypeId::of::<T>())?.downcast_ref()
     }
 
-    /// The value of type `T`, to change it; `None` without one.
+    /// Returns the value of type `T` to change it, if there is one.
     #[must_use]
     pub fn get_mut<T: 'static>(&mut self) -> Option<&mut T> {
         self.0.as_mut()?.get_mut(&TypeId::of::<T>())?.downcast_mut()
     }
 
-    /// Removes and returns the value of type `T`; `None` without one.
+    /// Removes and returns the value of type `T`, if there is one.
     pub fn remove<T: 'static>(&mut self) -> Option<T> {
         let value = self.0.as_mut()?.remove(&TypeId::of::<T>())?;
         value.downcast().ok().map(|value| *value)

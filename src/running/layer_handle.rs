@@ -28,7 +28,7 @@ pub struct LayerHandle {
 }
 
 impl LayerHandle {
-    /// The handle of a new server, which has no address yet.
+    /// Makes the handle of a new server, which has no address yet.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -40,7 +40,7 @@ impl LayerHandle {
         self.server.shared()
     }
 
-    /// The handle of the same server for handlers and other threads.
+    /// Returns the handle of the same server for handlers and other threads.
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
         &self.server
@@ -67,7 +67,7 @@ impl LayerHandle {
     }
 
     /// Registers a request that has no connection of its own, such as a datagram, and returns its
-    /// guard. For a bottom layer's [`get_request`](crate::BaseServer::get_request).
+    /// guard. A bottom layer calls this in its [`get_request`](crate::BaseServer::get_request).
     ///
     /// [`StreamRequest::from_socket`](crate::StreamRequest::from_socket) registers a connection.
     #[must_use]
@@ -83,21 +83,22 @@ impl LayerHandle {
         RequestGuard::new(self.server.clone(), client_address, Some(connection))
     }
 
-    /// Notes that the listening sockets are sockets of datagrams.
+    /// Notes that the listening sockets are datagram sockets.
     pub(crate) fn note_datagrams(&self) {
         self.shared().note_datagrams();
     }
 
     /// Makes the server note when each request is started, for
     /// [`RequestEvent::Ended`](crate::RequestEvent::Ended). A layer that measures the time of
-    /// service calls this when it is made: a server that nobody measures does not read the clock.
+    /// service calls this when the layer is made. Without such a layer, the server does not read
+    /// the clock.
     pub fn note_start_times(&self) {
         self.shared().note_start_times();
     }
 
-    /// Emits [`RequestEvent::Handshake`](crate::RequestEvent::Handshake) to the layers, for a layer
-    /// that encrypts connections. In a forked child, reports the handshake to the parent, which
-    /// emits the event.
+    /// Emits [`RequestEvent::Handshake`](crate::RequestEvent::Handshake) to the layers. A layer
+    /// that encrypts connections calls this. In a forked child, the call reports the handshake to
+    /// the parent, which emits the event.
     pub fn emit_handshake(
         &self,
         client: &Address,
@@ -113,8 +114,8 @@ impl LayerHandle {
         self.shared().emit_handshake(client, &handshake);
     }
 
-    /// The name of a thread of this server. `socket` is the descriptor that the loop waits on,
-    /// which is no socket if the server has several addresses.
+    /// Makes the name of a thread of this server. `socket` is the descriptor that the loop waits
+    /// on, which is not a socket if the server has several addresses.
     pub(crate) fn thread_name(&self, socket: Option<&OwnedFd>, role: &str) -> String {
         let address = self.server.server_address();
         match self.shared().serves_datagrams() {
@@ -130,14 +131,13 @@ impl LayerHandle {
         self.shared().wake();
     }
 
-    /// Waits until no request runs in this process, and returns true then: for the `server_close`
-    /// of a mix-in that serves requests in other threads.
+    /// Waits until no request runs in this process, and returns true then. A mix-in that serves
+    /// requests in other threads calls this in its `server_close`.
     ///
     /// Idle handlers have been interrupted when `server_close` is called. At the server's
-    /// [drain timeout](crate::Server::set_drain_timeout) this method aborts the other requests: it
-    /// shuts their connections down, which ends blocked reads and writes, and requests that have
-    /// not begun are closed without a handler. Returns false if a request still runs a second
-    /// later.
+    /// [drain timeout](crate::Server::set_drain_timeout) this method aborts the other requests. It
+    /// shuts their connections down, which ends blocked reads and writes, and closes requests that
+    /// have not begun without a handler. Returns false if a request still runs a second later.
     pub fn wait_for_requests(&self) -> bool {
         self.shared().wait_for_requests()
     }

@@ -36,7 +36,7 @@ pub struct RequestGuard {
 struct Entry {
     server: ServerHandle,
     client_address: Address,
-    /// A layer has corrected the address.
+    /// Whether a layer has corrected the address.
     is_corrected: bool,
     connection: Option<Arc<Connection>>,
     place: Place,
@@ -54,10 +54,10 @@ struct Entry {
     may_linger: bool,
     /// Whether the client has missed a deadline or timeout.
     client_was_late: bool,
-    /// Set once the client has ended its side, or has broken the connection: whether that was in
-    /// the middle of an exchange.
+    /// `Some` once the client has ended its side, or has broken the connection. The value is true
+    /// if that was in the middle of an exchange.
     client_left: Option<bool>,
-    /// The server stopped while a layer waited for the client.
+    /// Whether the server stopped while a layer waited for the client.
     was_idle: bool,
     /// Whether the event `Accepted` was emitted.
     announced: bool,
@@ -95,26 +95,26 @@ impl RequestGuard {
         Self { entry }
     }
 
-    /// The server that runs the request.
+    /// Returns the handle of the server that runs the request.
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
         &self.entry.server
     }
 
-    /// The client's address.
+    /// Returns the client's address.
     #[must_use]
     #[doc(alias = "peer_addr")]
     pub fn client_address(&self) -> &Address {
         &self.entry.client_address
     }
 
-    /// Corrects the client's address, for a layer that learns the address from the client's first
-    /// bytes, as behind a proxy.
+    /// Corrects the client's address. A layer that reads the address from the client's first bytes,
+    /// as behind a proxy, calls this method.
     ///
-    /// The request counts for the new address from now on. After the
+    /// From now on the request counts for the new address. After the
     /// [preparation](crate::BaseServer::prepare_request) the server checks its
     /// [limit per address](crate::Limits::max_connections_per_address) again. In a forked child
-    /// only the child's handler and log see the new address: the parent counts the request, and
+    /// only the child's handler and log use the new address. The parent counts the request, and
     /// emits its events, with the old address.
     pub fn set_client_address(&mut self, address: Address) {
         if self.is_counted_here() {
@@ -125,8 +125,8 @@ impl RequestGuard {
         self.entry.is_corrected = true;
     }
 
-    /// Counts the request for no address, for a layer that will learn the client's address: behind
-    /// a proxy all connections come from one address, and the
+    /// Counts the request for no address. A layer that will read the client's address later needs
+    /// this: behind a proxy all connections come from one address, but the
     /// [limit per address](crate::Limits::max_connections_per_address) is for the clients.
     ///
     /// A layer calls this in [`get_request`](crate::BaseServer::get_request), before the server
@@ -138,20 +138,20 @@ impl RequestGuard {
         }
     }
 
-    /// The values that layers keep with this request.
+    /// Returns the values that layers keep with this request.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         &self.entry.extensions
     }
 
-    /// The values that layers keep with this request, to change them.
+    /// Returns the values that layers keep with this request, to change them.
     #[must_use]
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.entry.extensions
     }
 
-    /// Whether this process has the request in its table: neither a forked child, nor a process
-    /// that a handler has forked.
+    /// Returns whether this process has the request in its table. A forked child has not, nor has a
+    /// process that a handler has forked.
     fn is_counted_here(&self) -> bool {
         self.entry.forks == forks() && !self.shared().is_forked_child()
     }
@@ -179,13 +179,13 @@ impl RequestGuard {
         }
     }
 
-    /// What the last read of the connection has shown, if there is a connection.
+    /// Returns what the last read of the connection has shown, if there is a connection.
     pub(crate) fn reading(&self) -> Option<&Reading> {
         let connection = self.entry.connection.as_ref();
         connection.map(|connection| connection.reading())
     }
 
-    /// The limit that this request exceeds, if any.
+    /// Returns the limit that this request exceeds, if any.
     pub(crate) fn limit_exceeded(&self) -> Option<Refusal> {
         let settings = self.shared().settings();
         let requests = self.shared().requests();
@@ -200,7 +200,7 @@ impl RequestGuard {
         self.entry.is_corrected
     }
 
-    /// The limit per address, if this request exceeds it.
+    /// Returns the limit per address, if this request exceeds it.
     pub(crate) fn limit_per_address_exceeded(&self) -> Option<Refusal> {
         if !self.shared().settings().limits_addresses() || !self.is_counted_here() {
             return None;
@@ -220,7 +220,7 @@ impl RequestGuard {
         self.entry.announced = true;
     }
 
-    /// Why the request is refused, if it is.
+    /// Returns the reason of the refusal, if the request is refused.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         match self.entry.fate {
             Fate::Closed(Closed::Refused(why)) => Some(why),
@@ -233,7 +233,7 @@ impl RequestGuard {
         self.entry.fate = Fate::Closed(Closed::Refused(why));
     }
 
-    /// Whether the sender of a refused datagram may be sent a message.
+    /// Returns whether the server may send a message to the sender of a refused datagram.
     pub(crate) fn may_answer_refused(&self) -> bool {
         let refusals = self.shared().refusals();
         refusals.may_answer(self.client_address(), Instant::now())
@@ -244,8 +244,8 @@ impl RequestGuard {
         self.entry.fate = Fate::Closed(Closed::Ended(Outcome::Aborted));
     }
 
-    /// Notes that the request ends without a handler, because the server is stopping and nothing
-    /// has come that a layer waits for.
+    /// Notes that the request ends without a handler, because the server is stopping while a layer
+    /// waits for bytes that have not arrived.
     pub(crate) fn abort_idle(&mut self) {
         self.abort();
         self.entry.was_idle = true;
@@ -257,8 +257,8 @@ impl RequestGuard {
         self.entry.client_left = Some(before || in_exchange);
     }
 
-    /// Whether the client had left in the middle of an exchange; `None` if it has not left, as far
-    /// as the request has seen.
+    /// Returns whether the client had left in the middle of an exchange; `None` if the request has
+    /// not seen that the client left.
     pub(crate) fn client_left(&self) -> Option<bool> {
         self.entry.client_left
     }
@@ -329,7 +329,7 @@ impl RequestGuard {
         connection.is_some_and(|connection| connection.activity().is_aborted())
     }
 
-    /// The value with which a signal handler begins the drain of this request.
+    /// Returns the value with which a signal handler begins the drain of this request.
     pub(crate) fn drain_notice(&self) -> DrainNotice {
         DrainNotice::new(self.shared().clone(), self.entry.connection.clone())
     }
@@ -352,7 +352,8 @@ impl RequestGuard {
             child.report(ended);
         }
         if !self.is_counted_here() {
-            // Its drop would lock a count of the parent's, which counts the request.
+            // The drop of the place would lock a count of the parent's, and the parent counts the
+            // request.
             std::mem::forget(std::mem::take(&mut self.entry.place));
             self.close_connection(ended.as_ref());
             return;
@@ -400,7 +401,7 @@ impl RequestGuard {
         }
         let in_any_case = match ended.map(|ended| ended.closed) {
             None | Some(Closed::Ended(Outcome::Aborted)) => return,
-            // The handler has not read what the client sends.
+            // The handler has not read the client's later bytes.
             Some(Closed::Refused(_) | Closed::Ended(Outcome::Failed | Outcome::Panicked)) => true,
             Some(Closed::Ended(_)) => false,
         };

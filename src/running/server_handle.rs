@@ -52,8 +52,9 @@ impl ServerHandle {
         &self.shared
     }
 
-    /// The address that the server listens on, with the real port; before the socket is bound, the
-    /// requested address. The first of several. Python's `server_address`.
+    /// Returns the address that the server listens on, with the real port; before the socket is
+    /// bound, the requested address. If the server has several addresses, this is the first.
+    /// Python's `server_address`.
     #[must_use]
     #[doc(alias = "local_addr")]
     pub fn server_address(&self) -> Address {
@@ -61,8 +62,8 @@ impl ServerHandle {
         address.cloned().unwrap_or(Address::UnixUnnamed)
     }
 
-    /// Every address that the server listens on, with the real port, in the order in which they
-    /// were asked for. Python's servers have one address.
+    /// Returns every address that the server listens on, with the real port, in the order in which
+    /// the program has given them. Python's servers have one address.
     #[must_use]
     pub fn server_addresses(&self) -> Vec<Address> {
         self.shared.server_addresses().to_vec()
@@ -76,10 +77,12 @@ impl ServerHandle {
     ///
     /// * *Before* `serve_forever`: the next `serve_forever` returns at once too. Python waits until
     ///   a thread has entered and left the loop.
+    /// * *Before* `serve_forever`: the next `serve_forever` returns at once too. Python waits until
+    ///   a thread has entered and left the loop.
     /// * *In the loop's thread*, as in a handler of a server without a mix-in: the loop ends when
     ///   the handler has returned. Python waits for ever.
-    /// * *In a forked child*: the parent's loop stops. Python's goes on, and the child waits for
-    ///   ever.
+    /// * *In a forked child*: the parent's loop stops. In Python the parent's loop goes on, and the
+    ///   child waits for ever.
     ///
     /// If a handler in the loop's thread waits for another thread, and that thread calls this
     /// method, both wait for ever. Such a thread calls [`request_shutdown`](Self::request_shutdown)
@@ -101,14 +104,14 @@ impl ServerHandle {
         }
     }
 
-    /// Requests the stop that [`shutdown`](Self::shutdown) waits for, and returns at once. For a
-    /// thread that must not wait, such as a thread that waits for a second signal. Python has no
-    /// counterpart.
+    /// Requests the stop that [`shutdown`](Self::shutdown) waits for, and returns at once. A thread
+    /// that must not wait calls this method, such as a thread that waits for a second signal.
+    /// Python has no counterpart.
     pub fn request_shutdown(&self) {
         self.shared.request_stop();
     }
 
-    /// Whether the server is stopping, so that handlers should end.
+    /// Returns whether the server is stopping, so that handlers should end.
     ///
     /// [`StreamRequest::wait`](crate::StreamRequest::wait) checks this. A handler that works for
     /// long without waiting for its client may check it too. Python has no counterpart.
@@ -117,25 +120,25 @@ impl ServerHandle {
         self.shared.lifecycle().is_draining()
     }
 
-    /// The number of running requests, those of forked children included.
+    /// Returns the number of running requests, those of forked children included.
     #[must_use]
     pub fn active_request_count(&self) -> usize {
         self.shared.requests().count().total()
     }
 
-    /// The numbers of the server since it was made.
+    /// Returns the numbers of the server since it was made.
     ///
-    /// Counting costs a few instructions per request and system call; this call visits every
+    /// Counting costs a few instructions per request and system call. This call visits every
     /// connection. In a forked child the numbers are those at the fork, without idle connections
-    /// and without the bytes of active requests.
+    /// and without the bytes of active requests. Python has no counterpart.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.shared.statistics()
     }
 
     /// Stops accepting requests until [`resume`](Self::resume). Running requests go on, and new
-    /// clients wait in the kernel's queue. The call takes effect for the next request; in a forked
-    /// child it has none.
+    /// clients wait in the backlog. The call takes effect for the next request. In a forked child
+    /// it has no effect. Python has no counterpart.
     pub fn suspend(&self) {
         self.shared.lifecycle().set_suspended(true);
     }
@@ -146,14 +149,15 @@ impl ServerHandle {
         self.shared.wake();
     }
 
-    /// Leaves the listening sockets, and the clients in the kernel's queue, to another process that
-    /// has [copies](Self::listening_sockets) of the sockets: the successor in a restart. There is
-    /// no way back.
+    /// Leaves the listening sockets and the backlog to another process that has
+    /// [copies](Self::listening_sockets) of the sockets: the successor in a restart. This cannot be
+    /// undone.
     ///
     /// From now on the server accepts no connections, receives no datagrams, and does not remove
-    /// the file of a Unix socket when it is closed. Requests that run go on, and datagrams that the
-    /// server has received already are served. The loop goes on until [`shutdown`](Self::shutdown).
-    /// In a forked child the call has no effect. Python has no counterpart.
+    /// the file of a Unix socket when it is closed. Running requests go on, and the server still
+    /// serves the datagrams that it has received already. The loop goes on until
+    /// [`shutdown`](Self::shutdown). In a forked child the call has no effect. Python has no
+    /// counterpart.
     ///
     /// A connection whose first message is still on its way is idle, and a drain would close it. So
     /// a program waits for a while between this call and `shutdown`, until
@@ -163,18 +167,19 @@ impl ServerHandle {
         self.shared.wake();
     }
 
-    /// Copies of the sockets on which the server listens, in the order of
-    /// [`server_addresses`](Self::server_addresses), for another process. None before bind(2), and
-    /// after the close. A copy has `FD_CLOEXEC`. Python's counterpart is `server.socket.dup()`.
+    /// Returns copies of the sockets on which the server listens, in the order of
+    /// [`server_addresses`](Self::server_addresses), for another process. The list is empty before
+    /// bind(2), and after the close. A copy has `FD_CLOEXEC`. Python's counterpart is
+    /// `server.socket.dup()`.
     ///
     /// # Errors
     ///
-    /// If the system has no further descriptor.
+    /// If the system has no further file descriptor.
     pub fn listening_sockets(&self) -> io::Result<Vec<OwnedFd>> {
         self.shared.listening_sockets()
     }
 
-    /// Whether the server accepts no requests because of [`suspend`](Self::suspend).
+    /// Returns whether the server accepts no requests because of [`suspend`](Self::suspend).
     #[must_use]
     pub fn is_suspended(&self) -> bool {
         self.shared.lifecycle().is_suspended()
@@ -186,7 +191,7 @@ impl ServerHandle {
         self.shared.set_limits(limits);
     }
 
-    /// The bounds of the number of requests that run at a time.
+    /// Returns the bounds of the number of requests that run at a time.
     pub fn limits(&self) -> Limits {
         self.shared.settings().limits()
     }
@@ -196,12 +201,12 @@ impl ServerHandle {
     ///
     /// Connections that were accepted before keep their deadlines. A handler may set others with
     /// [`StreamRequest::set_deadlines`](crate::StreamRequest::set_deadlines). Datagrams have no
-    /// deadlines, since a datagram arrives whole.
+    /// deadlines, since a datagram arrives complete.
     pub fn set_deadlines(&self, deadlines: Deadlines) {
         self.shared.settings().set_deadlines(deadlines);
     }
 
-    /// The deadlines of connections that are accepted from now on.
+    /// Returns the deadlines of connections that are accepted from now on.
     pub fn deadlines(&self) -> Deadlines {
         self.shared.deadlines()
     }
@@ -212,19 +217,19 @@ impl ServerHandle {
         self.shared.settings().set_lingering(lingering);
     }
 
-    /// The bounds of the lingering close.
+    /// Returns the bounds of the lingering close.
     pub fn lingering(&self) -> Lingering {
         self.shared.settings().lingering()
     }
 
-    /// Sets what becomes of the clients in the kernel's queue when the server stops; see
-    /// [`Backlog`]. In a forked child the call has no effect on the parent, which has the queue.
+    /// Sets what the server does with the clients in the backlog when it stops; see [`Backlog`]. In
+    /// a forked child the call has no effect on the parent, whose backlog it is.
     #[doc(alias = "drain_on_shutdown")]
     pub fn set_backlog(&self, backlog: Backlog) {
         self.shared.settings().set_backlog(backlog);
     }
 
-    /// What becomes of the clients in the kernel's queue when the server stops.
+    /// Returns what the server does with the clients in the backlog when it stops.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
         self.shared.settings().backlog()
@@ -234,13 +239,13 @@ impl ServerHandle {
     /// [`shutdown`](Self::shutdown) of a server without a mix-in, wait for running requests before
     /// they abort them; 30 seconds unless set. `None` means without end, as in Python.
     ///
-    /// A wait that has begun keeps its time. In a forked child the call does not reach the parent,
-    /// which waits.
+    /// A wait that has begun keeps its timeout. In a forked child the call has no effect on the
+    /// parent, which waits.
     pub fn set_drain_timeout(&self, timeout: Option<Duration>) {
         self.shared.settings().set_drain_timeout(timeout);
     }
 
-    /// How long a stopping server waits for running requests; `None` means without end.
+    /// Returns how long a stopping server waits for running requests; `None` means without end.
     #[must_use]
     pub fn drain_timeout(&self) -> Option<Duration> {
         self.shared.settings().drain_timeout()
@@ -249,9 +254,9 @@ impl ServerHandle {
     /// Sets the longest time between two calls of
     /// [`service_actions`](crate::BaseServer::service_actions) while the loop is idle. With `None`,
     /// the default, an idle loop sleeps until a client or a wake comes. Less than a millisecond
-    /// counts as one.
+    /// counts as one millisecond.
     ///
-    /// The call wakes the loop, and so takes effect at once; in a forked child it has no effect.
+    /// The call wakes the loop, and so takes effect at once. In a forked child it has no effect.
     /// Python's `poll_interval`, as far as `service_actions` depends on it.
     #[doc(alias = "poll_interval")]
     pub fn set_service_interval(&self, interval: Option<Duration>) {
@@ -262,7 +267,7 @@ impl ServerHandle {
         self.shared.wake();
     }
 
-    /// The longest time between two calls of
+    /// Returns the longest time between two calls of
     /// [`service_actions`](crate::BaseServer::service_actions) while the loop is idle.
     #[must_use]
     pub fn service_interval(&self) -> Option<Duration> {

@@ -72,8 +72,8 @@ impl<F: HandlerFactory<StreamRequest>> UnixStreamServer<F> {
     /// Sets whether the server removes the file of a given socket when it is closed; false unless
     /// set. The successor in a restart sets this option, after the predecessor has
     /// [handed the socket over](crate::ServerHandle::hand_over). A server whose loop has never run
-    /// leaves the file. A server that has made its socket itself removes the file in any case. Python has no
-    /// counterpart.
+    /// leaves the file. A server that has made its socket itself removes the file in any case.
+    /// Python has no counterpart.
     pub fn remove_file(mut self, remove: bool) -> Self {
         *self.next.owns_file() = remove;
         self

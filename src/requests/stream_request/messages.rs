@@ -8,11 +8,11 @@ use memchr::memchr;
 use crate::requests::stream_request::StreamRequest;
 use crate::values::cause;
 
-/// Why a client's message was not read.
+/// The reason why a client's message could not be read.
 ///
-/// The [`io::Error`] of [`next_line`](StreamRequest::next_line) and its siblings has it inside. The
-/// kind of that error is [`InvalidData`](ErrorKind::InvalidData) for a message that is too long,
-/// and [`UnexpectedEof`](ErrorKind::UnexpectedEof) for one that is incomplete.
+/// The [`io::Error`] of [`next_line`](StreamRequest::next_line) and its siblings contains this
+/// error. The kind of the `io::Error` is [`InvalidData`](ErrorKind::InvalidData) for a message that
+/// is too long, and [`UnexpectedEof`](ErrorKind::UnexpectedEof) for a message that is incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageError {
@@ -33,8 +33,8 @@ pub enum MessageError {
 }
 
 impl MessageError {
-    /// The message error in `error`, or in one of its causes; `None` if the error has another
-    /// reason. For a handler that explains to its client what was wrong.
+    /// Returns the message error in `error`, or in one of its causes; `None` if the error has
+    /// another reason. A handler uses this method to explain to its client what was wrong.
     #[must_use]
     pub fn find_in(error: &(dyn StdError + 'static)) -> Option<Self> {
         cause::find_in(error)
@@ -50,14 +50,14 @@ impl MessageError {
 }
 
 impl StreamRequest {
-    /// Waits for the client's next line, and returns it without its end (`\n` or `\r\n`). Returns
-    /// `None` when the client has ended its side between two lines, or when the server is stopping
-    /// and nothing of a further line has arrived.
+    /// Waits for the client's next line, and returns the line without its end (`\n` or `\r\n`).
+    /// Returns `None` when the client has ended its side between two lines, or when the server is
+    /// stopping and no byte of a further line has arrived.
     ///
     /// `while let Some(line) = request.next_line(1000)? { … }` is the communication loop of a
-    /// handler for lines: [`wait`](Self::wait), and a bounded read, in one. Python's
-    /// `self.rfile.readline()`, which has no bound unless given, and returns the beginning of a
-    /// line that is too long, or cut short, as if it were a whole one.
+    /// handler for lines: [`wait`](Self::wait), and a bounded read, in one call. Python's
+    /// counterpart is `self.rfile.readline()`, which has no bound unless the caller gives one. If a
+    /// line is too long or cut short, Python returns its beginning as if it were a complete line.
     ///
     /// ```
     /// use std::io::Write;
@@ -81,11 +81,11 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// A [`MessageError`] for a line of more than `max` bytes, its end not counted, and for a line
-    /// that the client's end cuts short; then nothing more can be read.
-    /// [`InvalidData`](ErrorKind::InvalidData) for a line that is not UTF-8, after which the next
-    /// line can be read; [`next_until`](Self::next_until) takes any bytes. Else as
-    /// [`wait`](Self::wait).
+    /// * A [`MessageError`] for a line of more than `max` bytes, its end not counted, and for a
+    ///   line that the client's end cuts short. After that nothing more can be read.
+    /// * [`InvalidData`](ErrorKind::InvalidData) for a line that is not UTF-8. After that the next
+    ///   line can be read. [`next_until`](Self::next_until) accepts any bytes.
+    /// * The errors of [`wait`](Self::wait).
     pub fn next_line(&mut self, max: usize) -> io::Result<Option<String>> {
         if self.wait_for_message()? {
             self.further_line(max).map(Some)
@@ -99,7 +99,7 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// As [`next_line`](Self::next_line), but any bytes are a message.
+    /// Those of [`next_line`](Self::next_line), except that any bytes are a message.
     pub fn next_until(&mut self, delimiter: u8, max: usize) -> io::Result<Option<Vec<u8>>> {
         if self.wait_for_message()? {
             self.further_until(delimiter, max).map(Some)
@@ -111,13 +111,13 @@ impl StreamRequest {
     /// Waits for the client's next message of `length` bytes, and returns it. Returns `None` as
     /// [`next_line`](Self::next_line) does. A length of 0 returns an empty message at once.
     ///
-    /// Memory is taken as the bytes come, so a client that announces much and sends little costs
+    /// Memory is taken as the bytes arrive, so a client that announces much and sends little costs
     /// little. The handler bounds `length` itself.
     ///
     /// # Errors
     ///
-    /// [`MessageError::Incomplete`] if the client's end cuts the message short; then nothing more
-    /// can be read. Else as [`wait`](Self::wait).
+    /// [`MessageError::Incomplete`] if the client's end cuts the message short; after that nothing
+    /// more can be read. Otherwise the errors of [`wait`](Self::wait).
     pub fn next_exact(&mut self, length: usize) -> io::Result<Option<Vec<u8>>> {
         if length == 0 || self.wait_for_message()? {
             self.further_exact(length).map(Some)
@@ -127,12 +127,12 @@ impl StreamRequest {
     }
 
     /// Reads a further line of the message that has begun, and returns the line as
-    /// [`next_line`](Self::next_line) does: for a message of several parts, such as a line with a
-    /// length and then so many bytes.
+    /// [`next_line`](Self::next_line) does. A message of several parts is read in this way, such as
+    /// a line with a length, and then so many bytes.
     ///
-    /// In the middle of a message, a server that stops waits for the rest, until the drain timeout.
+    /// In the middle of a message, a stopping server waits for the rest, until the drain timeout.
     /// The [read deadline](crate::Deadlines::read) bounds the time of all parts together. The
-    /// handler bounds their number.
+    /// handler bounds the number of the parts.
     ///
     /// ```
     /// use std::io::Write;
@@ -154,7 +154,7 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// As [`next_line`](Self::next_line). The client's end is always a
+    /// Those of [`next_line`](Self::next_line). If the client ends its side, the error is always a
     /// [`MessageError::Incomplete`].
     pub fn further_line(&mut self, max: usize) -> io::Result<String> {
         // A carriage return before the line's end is a part of that end.
@@ -170,7 +170,7 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// As [`further_line`](Self::further_line), but any bytes are a part.
+    /// Those of [`further_line`](Self::further_line), except that any bytes are a part.
     pub fn further_until(&mut self, delimiter: u8, max: usize) -> io::Result<Vec<u8>> {
         self.read_until_delimiter(delimiter, max, None)
     }
@@ -180,8 +180,8 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// As [`next_exact`](Self::next_exact). The client's end is always a
-    /// [`MessageError::Incomplete`].
+    /// Those of [`next_exact`](Self::next_exact). If the client ends its side, the error is always
+    /// a [`MessageError::Incomplete`].
     pub fn further_exact(&mut self, length: usize) -> io::Result<Vec<u8>> {
         self.ensure_readable()?;
         let mut part = Vec::new();
@@ -201,7 +201,7 @@ impl StreamRequest {
         self.wait()
     }
 
-    /// Reads up to `delimiter`. One byte `tolerated` before it is not counted.
+    /// Reads up to `delimiter`. A byte `tolerated` directly before the delimiter does not count.
     fn read_until_delimiter(
         &mut self,
         delimiter: u8,
@@ -250,7 +250,8 @@ impl StreamRequest {
         self.read_of_message += count;
     }
 
-    /// Makes every later call fail as this one: the beginning of the next message is unknown.
+    /// Makes every later call fail as this call does, since the beginning of the next message is
+    /// unknown.
     fn end_reading(&mut self, error: MessageError) -> io::Error {
         self.reading_ended = Some(Box::new(error));
         error.into_error()

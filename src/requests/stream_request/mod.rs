@@ -59,8 +59,8 @@ const DEFAULT_BUFFER_SIZE: usize = 8192;
 /// * when the handler has returned,
 /// * when the write buffer is full, and on [`flush`](Write::flush).
 ///
-/// So a prompt leaves before the read that waits for its answer, a header and its body leave in one
-/// system call, and the answers to several messages that arrived together leave together. Python's
+/// So a prompt is sent before the read that waits for its answer. A header and its body are sent in
+/// one system call, and so are the answers to several messages that arrived together. Python's
 /// `wfile` is unbuffered: it sends each write by itself.
 ///
 /// # A conversation
@@ -90,8 +90,8 @@ const DEFAULT_BUFFER_SIZE: usize = 8192;
 #[doc(alias = "rfile")]
 #[doc(alias = "wfile")]
 pub struct StreamRequest {
-    // The order in which a lost request drops its fields: the descriptor is closed before the guard
-    // ends the request.
+    // A request that is dropped drops its fields in this order: the descriptor is closed before the
+    // guard ends the request.
     stream: Box<dyn Stream>,
     read_buffer: ReadBuffer,
     write_buffer: WriteBuffer,
@@ -105,7 +105,7 @@ pub struct StreamRequest {
     received_in_exchange: u64,
     /// Set while the layers prepare the request.
     preparation: Option<Progress>,
-    /// Whether a refusal sends no message: the client could not read the message yet.
+    /// Whether a refusal sends no message, because the client could not read the message yet.
     refuses_silently: bool,
     /// How many bytes of the present message are read.
     read_of_message: usize,
@@ -113,7 +113,7 @@ pub struct StreamRequest {
     reading_ended: Option<Box<MessageError>>,
     /// When the handler began to wait for messages; set while turns are bounded.
     turn_began: Option<Instant>,
-    /// Set once somebody has asked for the outbox.
+    /// Set once the handler has asked for the outbox.
     outbox: Option<Box<OutboxReceiver>>,
     /// Whether the next `wait_beside` looks at the other descriptor first.
     other_is_next: bool,
@@ -127,9 +127,9 @@ pub struct StreamRequest {
 /// The bounds of every single read and write.
 #[derive(Debug, Default)]
 struct Timeouts {
-    /// The handler's own.
+    /// The handler's own bound.
     own: Option<Duration>,
-    /// That of the stream: the handler's own, or what the deadlines leave.
+    /// The bound of the stream: the handler's own bound, or what the deadlines leave.
     of_stream: Option<Duration>,
 }
 
@@ -176,12 +176,13 @@ impl StreamRequest {
         Self::new(Box::new(stream), guard)
     }
 
-    /// Replaces the stream by the stream that `layer` makes of it: for a mix-in that changes the
-    /// bytes on their way, such as encryption, in
+    /// Replaces the stream by the stream that `layer` makes of it. A mix-in that changes the bytes
+    /// on their way, for encryption for example, calls this in
     /// [`prepare_request`](crate::BaseServer::prepare_request).
     ///
-    /// The new stream reads received bytes that are still unread first. Written bytes that are
-    /// still unsent leave through the new stream.
+    /// The new stream first reads the received bytes that are still unread. Written bytes that are
+    /// still unsent are sent through the new stream. Python's counterpart is to assign another
+    /// socket to `self.request`.
     ///
     /// # Panics
     ///
@@ -195,62 +196,63 @@ impl StreamRequest {
         self.stream = layer(inner);
     }
 
-    /// The client's address. Python's `client_address`.
+    /// Returns the client's address. Python's `client_address`.
     #[must_use]
     #[doc(alias = "peer_addr")]
     pub fn client_address(&self) -> &Address {
         self.guard.client_address()
     }
 
-    /// Corrects the client's address, for a layer that learns the address from the client's first
-    /// bytes. See [`RequestGuard::set_client_address`].
+    /// Corrects the client's address. A layer that reads the address from the client's first bytes
+    /// calls this method. See [`RequestGuard::set_client_address`].
     pub fn set_client_address(&mut self, address: Address) {
         self.guard.set_client_address(address);
     }
 
-    /// The handle of the server: its address, its statistics, and the methods that stop it.
+    /// Returns the handle of the server: its address, its statistics, and the methods that stop it.
     /// Python's `self.server`.
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
         self.guard.server()
     }
 
-    /// Whether the server has aborted the request, at the drain timeout: every read and write fails
-    /// from then on. For a handler that works for its client by other means than reads and writes,
-    /// such as a program that has the socket. Python has no counterpart.
+    /// Returns whether the server has aborted the request, at the drain timeout. Every read and
+    /// write fails from then on. A handler needs this method if it works for its client by other
+    /// means than reads and writes, such as a program that has the socket. Python has no
+    /// counterpart.
     #[must_use]
     pub fn is_aborted(&self) -> bool {
         self.guard.is_aborted()
     }
 
-    /// The values that layers keep with this request.
+    /// Returns the values that layers keep with this request.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         self.guard.extensions()
     }
 
-    /// The values that layers keep with this request, to change them.
+    /// Returns the values that layers keep with this request, to change them.
     #[must_use]
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         self.guard.extensions_mut()
     }
 
-    /// Sets whether a refusal sends no message, since the connection is to be encrypted first.
+    /// Sets whether a refusal sends no message, because the connection is to be encrypted first.
     #[cfg(feature = "tls")]
     pub(crate) fn refuse_silently(&mut self, silently: bool) {
         self.refuses_silently = silently;
     }
 
-    /// The received bytes that are still unread. [`consume`](BufRead::consume) removes bytes from
-    /// the front.
+    /// Returns the received bytes that are still unread. [`consume`](BufRead::consume) removes
+    /// bytes from the front.
     #[must_use]
     pub fn buffer(&self) -> &[u8] {
         self.read_buffer.bytes()
     }
 
-    /// Receives what has arrived into the [buffer](Self::buffer), with one read that does not wait:
-    /// for a layer's [`prepare_request`](crate::BaseServer::prepare_request). Python's counterpart
-    /// is `recv` with `MSG_DONTWAIT`.
+    /// Receives what has arrived into the [buffer](Self::buffer), with one read that does not wait.
+    /// A layer calls this in its [`prepare_request`](crate::BaseServer::prepare_request). Python's
+    /// counterpart is `recv` with `MSG_DONTWAIT`.
     ///
     /// # Errors
     ///
@@ -269,14 +271,14 @@ impl StreamRequest {
         }
     }
 
-    /// Bounds every single read and write: the call fails with [`TimedOut`](ErrorKind::TimedOut)
-    /// when the client has sent nothing, or has taken nothing, for so long. `None`, the default,
-    /// means no bound. Over a socket, less than a millisecond counts as one.
+    /// Bounds every single read and write. A call fails with [`TimedOut`](ErrorKind::TimedOut) when
+    /// the client has sent nothing, or has taken nothing, for this time. `None`, the default, means
+    /// no bound. Over a socket, less than a millisecond counts as one millisecond.
     ///
-    /// Python's `timeout` of a `StreamRequestHandler`, which its `setup` sets;
-    /// [`setup`](crate::RequestHandler::setup) is the place here too. The timeout bounds the wait
-    /// for the next message as well; a bound for the middle of a message or an answer alone is
-    /// [`Deadlines::progress`]. A client that sends a byte now and then stays within both, but not
+    /// Python's `timeout` of a `StreamRequestHandler`, which its `setup` sets. Here too a handler
+    /// calls this method in [`setup`](crate::RequestHandler::setup). The timeout bounds the wait
+    /// for the next message as well; [`Deadlines::progress`] is a bound for the middle of a message
+    /// or an answer alone. A client that sends a byte now and then stays within both, but not
     /// within [`Deadlines::read`].
     ///
     /// # Errors
@@ -339,30 +341,32 @@ impl StreamRequest {
         }
     }
 
-    /// The deadlines of this connection.
+    /// Returns the deadlines of this connection.
     pub fn deadlines(&self) -> Deadlines {
         let clock = self.clock.as_ref();
         clock.map_or(Deadlines::none(), |clock| clock.deadlines())
     }
 
-    /// Sets the size of the read buffer in bytes: the most that is read ahead of the handler. 8192
-    /// unless set; 0 counts as 1, since a buffered reader holds at least the byte that it shows.
+    /// Sets the size of the read buffer in bytes: the largest number of bytes that are read before
+    /// the handler asks for them. 8192 unless set; 0 counts as 1, since a buffered reader holds at
+    /// least the byte that it shows.
     ///
     /// Python's `rbufsize`. While the buffer is empty, a read of at least 512 bytes, or of at least
-    /// this size, goes directly to the connection. Bytes that are buffered already stay.
+    /// this size, goes directly to the connection. Bytes that are buffered already stay in the
+    /// buffer.
     pub fn set_rbufsize(&mut self, rbufsize: usize) {
         self.read_buffer.set_limit(rbufsize.max(1));
     }
 
-    /// Sets the size of the write buffer in bytes: the most that waits to be sent. 8192 unless set;
-    /// 0 sends every write by itself, as Python does.
+    /// Sets the size of the write buffer in bytes: the largest number of bytes that wait to be
+    /// sent. 8192 unless set; 0 sends every write by itself, as Python does.
     ///
     /// Python's `wbufsize`.
     ///
     /// # Errors
     ///
-    /// Those of [`flush`](Write::flush), which is called if more bytes wait than the new size
-    /// allows.
+    /// Those of [`flush`](Write::flush), which this method calls if more bytes wait than the new
+    /// size allows.
     pub fn set_wbufsize(&mut self, wbufsize: usize) -> io::Result<()> {
         if self.write_buffer.set_limit(wbufsize) {
             self.flush()
@@ -375,12 +379,13 @@ impl StreamRequest {
     /// until earlier writes are confirmed (Nagle's algorithm). No effect over a Unix socket.
     ///
     /// Python's `disable_nagle_algorithm`, which is false by default, because Python's writes are
-    /// unbuffered. Here each write to the socket is a complete answer, and a delay gains nothing.
+    /// unbuffered. Here each write to the socket is a complete answer, so a delay would gain
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// The errors of the operating system, for false. For true, the option is set later, before a
-    /// write, and an error is ignored.
+    /// The errors of the operating system, if `nodelay` is false. If it is true, the option is set
+    /// later, before a write, and an error is ignored.
     #[doc(alias = "disable_nagle_algorithm")]
     pub fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
         if nodelay {
@@ -392,8 +397,8 @@ impl StreamRequest {
         }
     }
 
-    /// The connection's socket, to set options on it; `None` without a network, or if a layer
-    /// changes the bytes. Python's `self.request`.
+    /// Returns the connection's socket, to set options on it; `None` without a network, or if a
+    /// layer changes the bytes. Python's `self.request`.
     ///
     /// A read or write through the socket bypasses the buffers.
     #[must_use]
@@ -401,7 +406,8 @@ impl StreamRequest {
         self.stream.socket()
     }
 
-    /// Ends one direction, or both. Buffered bytes are sent before the writing side ends.
+    /// Ends one direction of the connection, or both. Buffered bytes are sent before the writing
+    /// side ends. Python's `self.request.shutdown(how)`.
     ///
     /// # Errors
     ///
@@ -411,12 +417,12 @@ impl StreamRequest {
             Shutdown::Read => Ok(()),
             Shutdown::Write | Shutdown::Both => self.flush(),
         };
-        // Even after a failed flush, the client learns that nothing follows.
+        // Even after a failed flush, the client reads the end of the stream.
         sent.and(self.end_stream(how))
     }
 
-    /// Ends one direction of the stream, or both. A layer's notice of the end is sent within the
-    /// deadline of the answer.
+    /// Ends one direction of the stream, or both. If a layer sends a notice of the end, the
+    /// deadline of the answer bounds that.
     fn end_stream(&mut self, how: Shutdown) -> io::Result<()> {
         if self.clock.is_some() && how != Shutdown::Read {
             return self.send_in_time(|stream, _, _| (0, stream.shutdown(how)));
@@ -424,7 +430,7 @@ impl StreamRequest {
         self.stream.shutdown(how)
     }
 
-    /// The handler's own bound of every single read and write.
+    /// Returns the handler's own bound of every single read and write.
     fn timeout(&self) -> Option<Duration> {
         self.timeouts.as_ref().and_then(|it| it.own)
     }
@@ -451,7 +457,8 @@ impl StreamRequest {
     /// Sends the gathered bytes, then `more`, within the deadline of the client's exchange.
     fn send(&mut self, more: &[u8]) -> io::Result<()> {
         self.send_in_time(|stream, buffer, end| {
-            // What was written in time is sent after the end too, as far as the stream takes it.
+            // Bytes that were written in time are sent after the end too, as far as the stream
+            // takes them.
             let end = end.filter(|_| !more.is_empty());
             let sent = buffer.send(stream, more, end);
             (sent.count, sent.result)
@@ -500,7 +507,7 @@ impl StreamRequest {
         }
     }
 
-    /// Bounds what the stream does next.
+    /// Bounds the next operation of the stream.
     fn bound_stream(&mut self, bounds: Bounds) -> io::Result<()> {
         self.stream.set_deadline(bounds.whole.map(|it| it.until))?;
         // A timeout is never zero.
@@ -523,7 +530,7 @@ impl StreamRequest {
         }
     }
 
-    /// The error of what begins after the end of all time that the client has.
+    /// Returns the error of an operation that begins after the end of all time that the client has.
     fn late(&mut self, exceeded: DeadlineExceeded) -> io::Error {
         self.guard.note_late_client();
         exceeded.into_error()
@@ -571,8 +578,8 @@ impl StreamRequest {
         received.map_err(|error| self.explain_read(error, bounds))
     }
 
-    /// Whether nothing was received since a layer asked for more the last time, by the request or
-    /// by a layer's own stream.
+    /// Returns whether neither the request nor a layer's own stream has received a byte since a
+    /// layer last asked for more.
     fn is_without_progress(&mut self) -> bool {
         let by_transport = self.guard.traffic().received();
         let progress = self.preparation.get_or_insert_default();
@@ -580,7 +587,7 @@ impl StreamRequest {
         progress.at_last_wait.replace(now) == Some(now)
     }
 
-    /// The error of a failed read, for the handler.
+    /// Returns the error of a failed read, for the handler.
     fn explain_read(&mut self, error: io::Error, bounds: Bounds) -> io::Error {
         if self.guard.is_interrupted() {
             return interrupted();
@@ -591,7 +598,7 @@ impl StreamRequest {
         self.explain_timeout(error, "received", bounds, 0)
     }
 
-    /// The error of a failed write, for the handler. From now on all writes fail.
+    /// Returns the error of a failed write, for the handler. From now on all writes fail.
     fn explain_write(&mut self, error: io::Error, bounds: Bounds) -> io::Error {
         let error = if self.guard.is_aborted() {
             interrupted()
@@ -793,8 +800,8 @@ impl Write for StreamRequest {
     }
 }
 
-/// The error of a read that the server ended. An end of file would let the handler take an
-/// incomplete message for a complete one.
+/// Returns the error of a read that the server ended. With an end of file instead, the handler
+/// could take an incomplete message for a complete one.
 fn interrupted() -> io::Error {
     io::Error::new(
         ErrorKind::ConnectionAborted,
@@ -820,6 +827,6 @@ pub enum Received {
 struct Progress {
     /// The bytes that the request itself has received.
     received: u64,
-    /// All bytes that had been received when a layer asked for more the last time.
+    /// The number of all bytes that had been received when a layer last asked for more.
     at_last_wait: Option<u64>,
 }

@@ -12,8 +12,8 @@ use crate::running::unparks::Unpark;
 use crate::transport::end_without_notice::EndWithoutNotice;
 use crate::values::error::{HandlerError, run_step};
 
-/// The most exchanges of one turn, so that a client that always has more to send does not hold up
-/// the others.
+/// The most exchanges of one turn, so that a client that always has more to send does not delay the
+/// others.
 const LONGEST_TURN: u32 = 16;
 
 impl StreamRequest {
@@ -63,13 +63,13 @@ impl StreamRequest {
                 Arrival::End => return Ok(Progress::Ended),
             }
         }
-        // The answers of a turn leave together.
+        // The answers of a turn are sent together.
         self.deliver_outbox()?;
         self.send_gathered()?;
         Ok(Progress::Again)
     }
 
-    /// What has come from the client, without waiting.
+    /// Receives what has arrived from the client, without waiting.
     fn arrival(&mut self, handler: &mut dyn KeptHandler<StreamRequest>) -> io::Result<Arrival> {
         self.ensure_in_time()?;
         if self.has_had_its_turn() {
@@ -113,7 +113,7 @@ impl StreamRequest {
         }
     }
 
-    /// Receives without waiting. Returns `None` if nothing is there, and 0 at the end of file.
+    /// Receives without waiting. Returns `None` if nothing has arrived, and 0 at the end of file.
     fn receive_what_is_there(&mut self) -> io::Result<Option<usize>> {
         let mut nothing = false;
         let count = self.receive_in_time(|stream, buffer| {
@@ -149,7 +149,7 @@ impl StreamRequest {
         Ok(None)
     }
 
-    /// Whether the server is draining, and nothing of a message has come.
+    /// Returns whether the server is draining, and no byte of a message has arrived.
     fn is_not_waited_for(&self) -> bool {
         let draining = self.turns.as_ref().is_some_and(|turns| turns.draining);
         draining && self.read_buffer.is_empty()
@@ -177,11 +177,12 @@ impl StreamRequest {
         }
     }
 
-    /// As [`Request::wait_for_more`] after its wait.
+    /// Ends the wait of [`Request::wait_for_more`].
     pub(super) fn end_wait_for_more_with(&mut self, waited: io::Result<bool>) -> io::Result<bool> {
         self.guard.end_wait();
         if self.guard.is_interrupted() {
-            // The end of file is the server's. Bytes that came before it are the client's.
+            // The server has caused the end of file, with shutdown(2). Bytes before it came from
+            // the client.
             let received = self.receive(|stream, buffer| buffer.append(stream));
             return Ok(received.is_ok_and(|count| count > 0));
         }
@@ -309,7 +310,7 @@ impl Parking for StreamRequest {
             }
             return Ok(WaitForMore::Park(until));
         }
-        // What has arrived already is still prepared and served.
+        // Bytes that have arrived already are still prepared and served.
         Ok(if self.stream.readable_now()? {
             WaitForMore::Arrived
         } else {

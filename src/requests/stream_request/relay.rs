@@ -25,7 +25,7 @@ const CHUNK: usize = 16 * 1024;
 /// retransmission of TCP takes 200 ms.
 const QUIET: Duration = Duration::from_millis(250);
 
-/// What [`relay`](StreamRequest::relay) has carried.
+/// The numbers of bytes that [`relay`](StreamRequest::relay) has carried.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Relayed {
@@ -37,22 +37,23 @@ pub struct Relayed {
 
 impl StreamRequest {
     /// Carries bytes between the client and `other`, in both directions at once, until both have
-    /// ended their sides: the whole of a proxy, a port forwarder or a tunnel, once both sides are
-    /// known.
+    /// ended their sides. A proxy, a port forwarder or a tunnel needs no more than this call, once
+    /// both sides are known.
     ///
     /// * Bytes that are buffered already go first, in both directions.
     /// * The end of one direction is passed on with shutdown(2), and the other direction goes on.
-    /// * A side that does not take its bytes holds back the other. At most 16 KiB wait for a side.
-    /// * A failure of one side shuts both down, and is the error.
-    /// * A server that stops ends a relay in which nothing has moved for a quarter of a second, and
-    ///   which then counts as idle. A busy relay goes on until it is quiet, at most until the drain
-    ///   timeout; so does a relay whose client has ended its side, and waits for an answer. A relay
-    ///   that is ended so returns what was carried.
+    /// * If a side does not take its bytes, the relay reads no more from the other side. At most 16
+    ///   KiB wait for a side.
+    /// * If one side fails, both sides are shut down, and the call returns the error.
+    /// * If nothing has moved for a quarter of a second, the relay counts as idle, and a stopping
+    ///   server ends it. A busy relay goes on until it is idle, at most until the drain timeout. So
+    ///   does a relay whose client has ended its side and waits for an answer. A relay that the
+    ///   server ends returns what was carried.
     /// * Of the [deadlines](Self::set_deadlines), `idle` bounds the time in which nothing moves in
-    ///   either direction, `progress` and `write` the time in which the client takes nothing of
-    ///   what waits for the client, and `lifetime` the connection. `first_byte` and `read` do not
-    ///   apply, nor does the [turn](crate::Limits::turn). A [timeout](Self::set_timeout) is a bound
-    ///   like `idle`.
+    ///   either direction. `progress` and `write` bound the time in which the client takes none of
+    ///   the bytes that wait for it, and `lifetime` bounds the connection. `first_byte` and `read`
+    ///   do not apply, nor does the [turn](crate::Limits::turn). A [timeout](Self::set_timeout) is
+    ///   a bound like `idle`.
     /// * The client's side is counted in the [statistics](crate::ServerHandle::statistics).
     /// * Messages in the [outbox](Self::outbox) wait until the relay has ended, since a message
     ///   would land in the middle of the other side's bytes.
@@ -83,26 +84,26 @@ impl StreamRequest {
     ///
     /// [`TimedOut`](ErrorKind::TimedOut) when a deadline or the timeout is over,
     /// [`ConnectionAborted`](ErrorKind::ConnectionAborted) at the drain timeout, and the errors of
-    /// both sides. The error of `other` names the other side. Then neither side can be used any
-    /// more.
+    /// both sides. An error of `other` names the other side. After an error neither side can be
+    /// used any more.
     pub fn relay<P: RelayPeer + ?Sized>(&mut self, other: &mut P) -> io::Result<Relayed> {
         self.relay_as(other, Silence::Idle)
     }
 
     /// Carries bytes as [`relay`](Self::relay) does, for another side that works for the client,
-    /// such as a program on a socket pair. It differs in two points:
+    /// such as a program on a socket pair. There are two differences:
     ///
-    /// * Silence is work, so that a server that stops leaves the relay alone until the drain
-    ///   timeout.
+    /// * A silent relay does not count as idle, because the other side may be working. So a
+    ///   stopping server leaves the relay alone until the drain timeout.
     /// * A side that is gone in both directions (`POLLHUP`, `POLLERR`) ends the relay. If the other
-    ///   side is gone, the client has everything that it has sent before, and need not end its own
-    ///   side.
+    ///   side is gone, everything that the other side sent has been passed on to the client. The
+    ///   client need not end its own side.
     ///
     /// Python has no counterpart.
     ///
     /// # Errors
     ///
-    /// As [`relay`](Self::relay), and [`BrokenPipe`](ErrorKind::BrokenPipe) for a client that is
+    /// Those of [`relay`](Self::relay), and [`BrokenPipe`](ErrorKind::BrokenPipe) if the client is
     /// gone before the other side has ended.
     pub fn relay_to_end<P: RelayPeer + ?Sized>(&mut self, other: &mut P) -> io::Result<Relayed> {
         self.relay_as(other, Silence::Work)
@@ -215,7 +216,7 @@ struct Relay<'a> {
     other_is_gone: bool,
 }
 
-/// What it means that nothing moves.
+/// The meaning of a time in which nothing moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Silence {
     /// The relay is idle, and a server that stops ends it.
@@ -308,8 +309,8 @@ impl Relay<'_> {
         }
     }
 
-    /// Returns whether a client without a descriptor has something now. Such a client is a script,
-    /// and what the script does next is in place of waiting.
+    /// Returns whether a client without a descriptor has bytes now. Such a client is a mock's
+    /// script, whose next step takes the place of a wait.
     fn wait_for_client_without_descriptor(&mut self) -> Result<bool, Failure> {
         if !self.guard.begin_wait() {
             self.is_ended_by_server = true;
@@ -338,14 +339,14 @@ impl Relay<'_> {
             return Err(Failure::OfClient(interrupted()));
         }
         if self.silence == Silence::Work && self.has_hung_up && self.from_client.is_passed_on {
-            // Nobody is there to whom the other side could send.
+            // The client is gone, so the other side has no receiver any more.
             return Err(Failure::OfClient(ErrorKind::BrokenPipe.into()));
         }
         if is_idle && !self.guard.begin_wait() {
             return Ok(None);
         }
         let quiet = (may_be_idle && !is_idle).then_some(quiet_at);
-        // Nothing else shows an abort then.
+        // No event shows an abort after a hang-up, so the relay looks again after a while.
         let look_again = self.has_hung_up.then(|| now + QUIET);
         let bounds = self.bounds().into_iter().flatten().map(|(until, _)| until);
         let end = bounds.chain(quiet).chain(look_again).min();
@@ -366,10 +367,10 @@ impl Relay<'_> {
         let client_events = events(&self.from_client, &self.to_client);
         let other_events = events(&self.to_client, &self.from_client);
         // Without an event to wait for, the descriptor of a side that has left would end every
-        // wait. That of the client is polled all the same, as an abort shuts it down.
+        // wait. The client's descriptor is polled all the same, since an abort shuts it down.
         let client = self.client.readiness();
         let client = client.filter(|_| !client_events.is_empty() || !self.has_hung_up);
-        // Polled for its end alone if it has ended one direction.
+        // A side that has ended one direction is polled only for the end of the other direction.
         let other_may_go = self.silence == Silence::Work && self.to_client.is_passed_on;
         let other = self.other.readiness();
         let other = other.filter(|_| !other_events.is_empty() || other_may_go);
@@ -393,7 +394,7 @@ impl Relay<'_> {
         })
     }
 
-    /// The time for which the client may take nothing of what waits for the client.
+    /// Returns how long the client may take none of the bytes that wait for it.
     fn patience(&self) -> Option<DeadlineExceeded> {
         let write = self.deadlines.write().map(DeadlineExceeded::Write);
         let progress = self.deadlines.progress().map(DeadlineExceeded::Progress);
@@ -401,7 +402,7 @@ impl Relay<'_> {
         both.min_by_key(|exceeded| exceeded.limit())
     }
 
-    /// The bounds of the present wait, and what each would mean.
+    /// Returns the bounds of the present wait, and the failure that each of them means.
     fn bounds(&self) -> [Option<(Instant, Failure)>; 4] {
         let bound = |since: Instant, limit: Option<Duration>, failure: fn(Duration) -> Failure| {
             let limit = limit?;
@@ -457,7 +458,7 @@ struct Direction {
     rest: Vec<u8>,
     /// How much of the rest is sent.
     start: usize,
-    /// The sender has ended its side, and the receiver knows it.
+    /// The sender has ended its side, and the receiver has been notified.
     is_passed_on: bool,
     carried: u64,
 }
@@ -478,7 +479,7 @@ impl Direction {
         self.is_empty() && !self.is_passed_on
     }
 
-    /// Sends what the receiver had no room for. Returns whether something was sent.
+    /// Sends the bytes that the receiver had no room for. Returns whether something was sent.
     fn send_rest(&mut self, receiver: &mut RelayEnd<'_>) -> io::Result<bool> {
         let begin = self.start;
         while !self.is_empty() {
@@ -495,7 +496,8 @@ impl Direction {
         Ok(sent > 0)
     }
 
-    /// Sends `bytes`, and keeps what the receiver has no room for. No bytes are the end.
+    /// Sends `bytes`, and keeps the bytes that the receiver has no room for. An empty slice is the
+    /// end.
     fn pass_on(&mut self, receiver: &mut RelayEnd<'_>, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             receiver.shut_down(Shutdown::Write);

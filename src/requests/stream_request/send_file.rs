@@ -7,22 +7,22 @@ use std::time::Instant;
 
 use crate::requests::stream_request::StreamRequest;
 
-/// The most bytes of one sendfile(2): after each, they are counted.
+/// The most bytes of one sendfile(2). The sent bytes are counted after each call.
 const PART: usize = 1 << 20;
 
-/// The bytes of a file that are copied at a time. A file that is not longer is always copied, since
-/// the file then leaves in one system call with what was written before.
+/// The most bytes of a file that are copied at a time. A shorter file is always copied, since it is
+/// then sent in one system call with the bytes that were written before.
 const COPY: usize = 16 * 1024;
 
 impl StreamRequest {
-    /// Sends `length` bytes of a file from `offset`, behind what was written before. The file's own
-    /// position is neither used nor changed.
+    /// Sends `length` bytes of a file from `offset`, after the bytes that were written before. The
+    /// file's own position is neither used nor changed.
     ///
-    /// Uses sendfile(2) if the bytes of the stream are those of a socket; otherwise, as through a
-    /// layer that encrypts, or over a [mock](crate::mock), the bytes are copied. In both cases they
-    /// are counted as sent, and the client has to take them within the
-    /// [deadlines](Self::set_deadlines) and the [timeout](Self::set_timeout) of a write. The end of
-    /// a short file may be in the write buffer when the call returns, as after a write.
+    /// Uses sendfile(2) if the bytes of the stream are those of a socket. Otherwise the bytes are
+    /// copied, for example through a layer that encrypts, or over a [mock](crate::mock). In both
+    /// cases the bytes are counted as sent. The client has to take them within the
+    /// [deadlines](Self::set_deadlines) and the [timeout](Self::set_timeout) of a write. When the
+    /// call returns, the end of a short file may be in the write buffer, as after a write.
     ///
     /// Python's counterpart is `self.request.sendfile(file, offset, count)`. To send a whole file,
     /// take its length from its metadata.
@@ -49,8 +49,8 @@ impl StreamRequest {
     /// # Errors
     ///
     /// [`UnexpectedEof`](ErrorKind::UnexpectedEof) if the file ends before `length` bytes, and the
-    /// errors of a write and of a read of the file. Nothing more can be sent then, since the client
-    /// would take it for the rest of the file.
+    /// errors of a write and of a read of the file. After an error nothing more can be sent, since
+    /// the client would take it for the rest of the file.
     #[doc(alias = "sendfile")]
     pub fn send_file(&mut self, file: &File, offset: u64, length: u64) -> io::Result<()> {
         self.write_buffer.ensure_writable()?;

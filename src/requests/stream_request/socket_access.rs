@@ -1,4 +1,4 @@
-//! What a handler may do with the socket under its request: give it away, and ask it for its peer.
+//! The socket under a request: handlers give it away, or ask for its peer and its address.
 
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -16,29 +16,29 @@ use crate::values::address::Address;
 pub struct Detached {
     /// The connected socket, in blocking mode.
     pub socket: OwnedFd,
-    /// The bytes that were received and not yet read, which come before those of the socket.
+    /// The bytes that were received and not yet read. They come before the bytes of the socket.
     pub unread: Vec<u8>,
 }
 
 impl StreamRequest {
-    /// Gives the connection to a library that wants the socket itself, such as an SSH transport or
-    /// another runtime. What was written is sent before, and so are the messages of the
-    /// [outbox](Self::outbox), which ends.
+    /// Gives the connection to a library that needs the socket itself, such as an SSH transport or
+    /// another runtime. The written bytes and the messages of the [outbox](Self::outbox) are sent
+    /// first, and the outbox is closed.
     ///
-    /// The request has no connection from then on: reads and writes fail, and its end does not shut
-    /// the connection down. The request counts as running until its handler returns. Python's
-    /// users take `self.request.detach()`.
+    /// From then on the request has no connection: reads and writes fail, and the end of the
+    /// request does not shut the connection down. The request counts as running until its handler
+    /// returns. Python's counterpart is `self.request.detach()`.
     ///
     /// # Errors
     ///
     /// [`Unsupported`](ErrorKind::Unsupported) without a network, and if a layer changes the bytes,
-    /// which a library could not read; the errors of [`flush`](Write::flush); and if the operating
+    /// which a library could not read. The errors of [`flush`](Write::flush). Also if the operating
     /// system has no descriptor for the copy of the socket.
     pub fn detach(&mut self) -> io::Result<Detached> {
         self.deliver_outbox()?;
         self.flush()?;
         self.own_socket("detach")?;
-        // A descriptor of its own, so that the close of this request does not reach it.
+        // The copy of the descriptor stays open when this request closes its own.
         let socket = self.own_socket("detach")?.try_clone_to_owned()?;
         // The stream leaves its bounds in `SO_RCVTIMEO`, which a library does not expect.
         SockRef::from(&socket).set_read_timeout(None)?;
@@ -48,24 +48,25 @@ impl StreamRequest {
         }
         self.stream = Box::new(AbsentStream::Detached);
         self.close_connection();
-        // A later message has no way to the client, and its sender learns of that.
+        // A later message cannot reach the client, and its sender receives an error.
         self.outbox = None;
         Ok(Detached { socket, unread })
     }
 
-    /// The process at the other end of a Unix socket, as it was when it connected: `SO_PEERCRED`.
+    /// Returns the process at the other end of a Unix socket, as it was when it connected:
+    /// `SO_PEERCRED`.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](ErrorKind::Unsupported) without a network, and where the operating system
-    /// does not know it; the errors of the operating system.
+    /// [`Unsupported`](ErrorKind::Unsupported) without a network, and on an operating system that
+    /// does not report the process; the errors of the operating system.
     pub fn peer_credentials(&self) -> io::Result<PeerCredentials> {
         sys::peer_credentials(self.own_socket("ask for the peer of")?)
     }
 
-    /// The address that the client has connected to: one of the
-    /// [server's addresses](crate::Server::server_addresses), or the address of this machine for a
-    /// server on every address. `None` without a network, unless
+    /// Returns the address that the client has connected to: one of the
+    /// [server's addresses](crate::Server::server_addresses). If the server is bound to a wildcard
+    /// address, it is the address of this machine. `None` without a network, unless
     /// [the mock](crate::mock::MockStream::local_address) sets it. Python's
     /// `self.request.getsockname()`.
     ///

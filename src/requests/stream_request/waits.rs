@@ -15,17 +15,17 @@ use crate::transport::poll::{poll_until, readable_by, readable_now};
 use crate::transport::stream::has_expired;
 use crate::transport::waits::blocking;
 
-/// What has ended a wait of [`wait_timeout`](StreamRequest::wait_timeout) or
+/// The event that has ended a wait of [`wait_timeout`](StreamRequest::wait_timeout) or
 /// [`wait_beside`](StreamRequest::wait_beside).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Waited {
     /// The client has sent something: [`buffer`](StreamRequest::buffer) is not empty.
     Sent,
-    /// The client has ended its side, and everything that the client has sent is read. The
+    /// The client has ended its side, and the handler has read everything that the client sent. The
     /// handler may still write.
     Closed,
-    /// The server is stopping, and the client has sent nothing further; or the connection has had
+    /// The server is stopping, and the client has sent nothing further. Or the connection has had
     /// its [turn](crate::Limits::turn), and another client waits.
     Draining,
     /// A read of the other descriptor returns bytes, the end of file or an error at once.
@@ -35,13 +35,15 @@ pub enum Waited {
 }
 
 impl StreamRequest {
-    /// Waits for the client's next message. Returns true when bytes have arrived, and false when
-    /// the client has ended its side, or the server is stopping and no byte has arrived; and false
-    /// when the connection has had its [turn](crate::Limits::turn) and another client waits.
+    /// Waits for the client's next message. Returns true when bytes have arrived. Returns false
+    ///
+    /// * when the client has ended its side,
+    /// * when the server is stopping and no byte has arrived, or
+    /// * when the connection has had its [turn](crate::Limits::turn) and another client waits.
     ///
     /// `while request.wait()? { … }` is the communication loop of a handler that can be drained: a
-    /// server that stops ends the wait of an idle handler at once, and lets a busy handler finish
-    /// its exchange. A handler that only reads can be held by its client until the drain timeout.
+    /// stopping server ends the wait of an idle handler at once, and lets a busy handler finish its
+    /// exchange. A handler that reads without this wait may delay the stop until the drain timeout.
     /// Written bytes are sent before the wait. Python has no counterpart.
     ///
     /// # Errors
@@ -53,17 +55,17 @@ impl StreamRequest {
         Ok(self.wait_for(None, None)? == Waited::Sent)
     }
 
-    /// Waits for the client's next message, at most for `timeout`, and returns what has ended the
-    /// wait. A handler that has something to do from time to time waits in this way.
+    /// Waits for the client's next message, at most for `timeout`, and returns the event that has
+    /// ended the wait. A handler that has something to do from time to time waits in this way.
     ///
-    /// A timeout of zero looks without waiting: a handler in the middle of a long answer learns
+    /// A timeout of zero looks without waiting: a handler in the middle of a long answer can check
     /// whether its client has left. Such a look is no part of the conversation, and neither begins
     /// nor ends an exchange.
     ///
-    /// Everything else is as in [`wait`](Self::wait): bytes in the [`buffer`](Self::buffer) count
-    /// as sent at once, written bytes are sent before the wait, the messages of the
-    /// [outbox](Self::outbox) during the wait, and a server that stops ends the wait. The
-    /// [deadlines](Self::set_deadlines) count the waits in vain together. Over a
+    /// Everything else is as in [`wait`](Self::wait). Bytes in the [`buffer`](Self::buffer) count
+    /// as sent at once. Written bytes are sent before the wait, and the messages of the
+    /// [outbox](Self::outbox) during the wait. A stopping server ends the wait. The
+    /// [deadlines](Self::set_deadlines) bound the sum of the waits that end without a byte. Over a
     /// [mock](crate::mock), the next step of the script decides, and
     /// [`timeout`](crate::mock::MockStream::timeout) is [`Waited::Nothing`].
     ///
@@ -101,16 +103,18 @@ impl StreamRequest {
     }
 
     /// Waits for the client's next message, until `other` is readable, or at most for `timeout`,
-    /// whichever is first, and returns what has ended the wait. For a handler that has a second
-    /// connection; [`relay`](Self::relay) is the whole of a proxy.
+    /// whichever is first. Returns the event that has ended the wait. This method is for a handler
+    /// that has a second connection. A handler that only carries the bytes of two connections calls
+    /// [`relay`](Self::relay).
     ///
-    /// If the client and `other` both have something, the calls return [`Waited::Sent`] and
-    /// [`Waited::Other`] in turn, so that neither holds the other back. The caller looks at its own
+    /// If the client and `other` both have bytes, the calls return [`Waited::Sent`] and
+    /// [`Waited::Other`] in turn, so that neither delays the other. The caller looks at its own
     /// buffers of `other`, such as those of a `BufReader` or of TLS, before the wait.
     ///
-    /// Everything else is as in [`wait_timeout`](Self::wait_timeout). A mock has no descriptor:
-    /// [`Waited::Other`] if `other` is readable already, or else the next step of the script. At a
-    /// step [`timeout`](crate::mock::MockStream::timeout), `other` and `timeout` are waited for.
+    /// Everything else is as in [`wait_timeout`](Self::wait_timeout). A mock has no descriptor.
+    /// Over a mock the call returns [`Waited::Other`] if `other` is readable already, and otherwise
+    /// takes the next step of the script. At a step [`timeout`](crate::mock::MockStream::timeout),
+    /// the call waits for `other` and `timeout`.
     ///
     /// Python's counterpart is `select.select([self.request, other], [], [])`.
     ///
@@ -159,13 +163,14 @@ impl StreamRequest {
         Ok(waited)
     }
 
-    /// The outbox of this connection, by which any thread sends whole messages to this client. A
-    /// connection whose outbox nobody asks for costs nothing. An outbox costs two descriptors once
-    /// the handler's thread waits for the client; under a reactor it costs none.
+    /// Returns the outbox of this connection, through which any thread sends whole messages to this
+    /// client. A connection without an outbox pays nothing for it. An outbox costs two descriptors
+    /// once the handler's thread waits for the client; under a reactor it costs none. Python has no
+    /// counterpart.
     ///
     /// # Errors
     ///
-    /// None at present: a later version may need something of the operating system.
+    /// None at present. A later version may need a resource of the operating system.
     pub fn outbox(&mut self) -> io::Result<Outbox> {
         if self.outbox.is_none() {
             let receiver = OutboxReceiver::new(self.unpark_handle());
@@ -211,7 +216,8 @@ impl StreamRequest {
         if let Some(clock) = self.clock.as_mut().filter(|_| !only_looks) {
             clock.end_exchange();
         }
-        // A look does not make a busy handler idle, whose reading side a drain would shut down.
+        // A look does not make a busy handler idle: a drain would shut the reading side of an idle
+        // handler down.
         let may_wait = if only_looks && self.stream.readiness().is_some() {
             !self.server().is_draining()
         } else {
@@ -233,8 +239,8 @@ impl StreamRequest {
         waited
     }
 
-    /// Waits for the first of the client, `other` and the times, and receives what the client has
-    /// sent.
+    /// Waits for the client, `other` or the end of the time, whichever is first. Receives what the
+    /// client has sent.
     fn wait_for_first(
         &mut self,
         other: Option<BorrowedFd<'_>>,
@@ -258,14 +264,14 @@ impl StreamRequest {
             (First::Client, Err(error)) => Err(self.explain_read(error, bounds)),
             (First::Other, _) => Ok(Waited::Other),
             (First::Drain, _) => Ok(Waited::Draining),
-            // The time is over; for a layer, also in the middle of what the client has sent.
+            // The time is over. For a layer, this may be in the middle of what the client has sent.
             _ if by_caller.is_some() && by_caller == end => Ok(Waited::Nothing),
             _ => Err(self.explain_expired(bounds)),
         }
     }
 
-    /// Waits for more of a message that has begun, if there is an outbox, whose messages are
-    /// delivered meanwhile. Otherwise the read itself waits.
+    /// Waits for more of a message that has begun, if there is an outbox, and delivers its messages
+    /// meanwhile. Without an outbox, the read itself waits.
     pub(super) fn wait_within_message(&mut self) -> io::Result<()> {
         let has_outbox = self.outbox.is_some() && self.stream.readiness().is_some();
         if !has_outbox || !self.read_buffer.is_empty() {
@@ -284,8 +290,8 @@ impl StreamRequest {
         }
     }
 
-    /// Polls until the client or `other` has something, and sends meanwhile what others leave in
-    /// the outbox.
+    /// Polls until the client or `other` has something, and meanwhile sends the messages that other
+    /// threads leave in the outbox.
     fn first_of_client_and(
         &mut self,
         other: Option<BorrowedFd<'_>>,
@@ -293,7 +299,7 @@ impl StreamRequest {
     ) -> io::Result<First> {
         let deadline = end.map_or(Deadline::NEVER, Deadline::at);
         loop {
-            // A layer may have buffered bytes, of which no descriptor knows.
+            // A layer may have buffered bytes, which no descriptor reports.
             if self.stream.readable_now()? {
                 return Ok(First::Client);
             }
@@ -319,8 +325,8 @@ impl StreamRequest {
                 self.deliver_outbox()?;
                 self.send_gathered()?;
             }
-            // Without another descriptor, the place has the connection a second time, which may be
-            // readable by the time that poll(2) comes to that place.
+            // Without another descriptor, the second entry is the connection again. It may become
+            // readable before poll(2) looks at that entry.
             if by_other && other.is_some() {
                 return Ok(First::Other);
             }
@@ -331,8 +337,8 @@ impl StreamRequest {
         }
     }
 
-    /// The same over a stream without a descriptor, which cannot be waited for together with
-    /// another.
+    /// Does the same over a stream without a descriptor. poll(2) cannot wait for such a stream
+    /// together with another descriptor.
     fn first_without_descriptor(
         &mut self,
         other: Option<BorrowedFd<'_>>,
@@ -385,8 +391,8 @@ impl StreamRequest {
         }
     }
 
-    /// The bound of a wait for the client that begins now: that of the deadlines, and the end of
-    /// the wait by these or by the timeout.
+    /// Returns the bound of a wait for the client that begins now, and the end of the wait by the
+    /// deadlines or by the timeout.
     pub(super) fn begin_bounded_wait(&mut self) -> (Bounds, Option<Instant>) {
         if self.clock.is_none() && self.timeouts.is_none() {
             return (Bounds::default(), None);
@@ -400,7 +406,7 @@ impl StreamRequest {
         (bounds, until)
     }
 
-    /// The error of a wait that has lasted as long as it may.
+    /// Returns the error of a wait that has reached its bound.
     pub(super) fn explain_expired(&mut self, bounds: Bounds) -> io::Error {
         let is_deadline = bounds.whole.is_some_and(|it| it.until <= Instant::now());
         let expired = if is_deadline {
