@@ -27,7 +27,7 @@ pub struct MockDatagram {
 }
 
 impl MockDatagram {
-    /// A datagram with this content, which may be empty.
+    /// Makes a datagram with this content, which may be empty.
     pub fn new(packet: impl AsRef<[u8]>) -> Self {
         Self {
             packet: packet.as_ref().to_owned(),
@@ -64,7 +64,7 @@ impl MockDatagram {
     }
 
     /// Runs a handler as a server does, from its `setup` to the reply. A panic of the handler is
-    /// caught, and is the [result](DatagramRecording::result).
+    /// caught, and becomes the [result](DatagramRecording::result).
     pub fn run(self, mut handler: impl RequestHandler<DatagramRequest>) -> DatagramRecording {
         let (mut request, mut recording) = self.into_request();
         recording.result = run_handler(&mut handler, &mut request);
@@ -85,8 +85,8 @@ impl MockDatagram {
 
     /// Returns the request and its recording, for a test of a function that takes a request. The
     /// recording has the datagrams of [`send`](DatagramRequest::send) and
-    /// [`send_to`](DatagramRequest::send_to); only a server, or
-    /// [`run`](Self::run), sends the written reply.
+    /// [`send_to`](DatagramRequest::send_to). The written reply is sent only by a server, or by
+    /// [`run`](Self::run).
     #[must_use]
     pub fn into_request(self) -> (DatagramRequest, DatagramRecording) {
         self.request_of(&mock_server())
@@ -122,26 +122,28 @@ pub struct DatagramRecording {
 }
 
 impl DatagramRecording {
-    /// The result of the handler. In a server, `handle_error` would receive the error.
+    /// Returns the result of the handler. In a server, `handle_error` would receive the error.
     pub fn result(&self) -> &HandlerResult {
         &self.result
     }
 
-    /// The datagrams that the handler has sent, to the client or to others, in their order.
+    /// Returns the datagrams that the handler has sent, to the client or to others, in their order.
     #[must_use]
     pub fn sent(&self) -> Vec<Vec<u8>> {
         let sent = lock(&self.socket.sent);
         sent.iter().map(|(_, packet)| packet.clone()).collect()
     }
 
-    /// The datagrams as in [`sent`](Self::sent), each behind the address that it was sent to.
+    /// Returns the datagrams as in [`sent`](Self::sent), each after the address that it was sent
+    /// to.
     #[must_use]
     pub fn sent_with_addresses(&self) -> Vec<(Address, Vec<u8>)> {
         lock(&self.socket.sent).clone()
     }
 
-    /// The handler's server, for example to check that it [is draining](ServerHandle::is_draining)
-    /// after the handler has called [`shutdown`](ServerHandle::shutdown).
+    /// Returns the handler's server, for example to check that it
+    /// [is draining](ServerHandle::is_draining) after the handler has called
+    /// [`shutdown`](ServerHandle::shutdown).
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
         &self.server

@@ -45,7 +45,7 @@ use crate::values::request_event::{Refusal, RequestEvent};
 pub use datagram::{DatagramRecording, MockDatagram};
 pub use stream::{MockStream, StreamEvent, StreamRecording};
 
-/// The server of a handler under test, with the address 127.0.0.1:9999.
+/// Makes the server of a handler under test, with the address 127.0.0.1:9999.
 fn mock_server() -> LayerHandle {
     let server = LayerHandle::new();
     set_server_address(&server);
@@ -56,8 +56,8 @@ fn set_server_address(server: &LayerHandle) {
     server.set_server_address(Address::from(([127, 0, 0, 1], 9999)));
 }
 
-/// Carries out the steps of a [request's life](BaseServer) after the first, except that the layers
-/// do not choose the thread: all steps run in this thread.
+/// Carries out the steps of a [request's life](BaseServer) after the first step. The layers do not
+/// choose the thread: all steps run in this thread.
 fn run_layers<S: BaseServer>(layers: S, mut request: S::Request) -> HandlerResult {
     let layers = Arc::new(layers);
     let top = guarded(&layers);
@@ -66,7 +66,7 @@ fn run_layers<S: BaseServer>(layers: S, mut request: S::Request) -> HandlerResul
     match run_step(|| Ok(layers.verify_request(&mut request))) {
         Ok(true) => serve_request(&layers, request).map(drop),
         Ok(false) => {
-            // Sends what the hook has written.
+            // Sends the bytes that the hook has written.
             top.refuse(&mut request, &[]);
             request.guard_mut().refuse(Refusal::NotVerified);
             top.shutdown_request(request);

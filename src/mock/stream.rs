@@ -25,7 +25,7 @@ use crate::values::error::HandlerResult;
 /// A client as a script: the bytes that it sends, their pieces, and its failures.
 ///
 /// The steps happen in the order in which they are added. After the last step the client has closed
-/// its side: reads return the end of file. The client receives all that is written, unless
+/// its side: reads return the end of file. The client receives all written bytes, unless
 /// [`write_limit`](Self::write_limit) or [`write_error_after`](Self::write_error_after) is set.
 #[derive(Debug, Clone)]
 #[must_use]
@@ -38,7 +38,7 @@ pub struct MockStream {
 }
 
 impl MockStream {
-    /// A client that connects, and closes its side without sending a byte.
+    /// Makes a client that connects, and closes its side without sending a byte.
     pub fn new() -> Self {
         Self {
             steps: VecDeque::new(),
@@ -104,7 +104,7 @@ impl MockStream {
     }
 
     /// Runs a handler as a server does, from its `setup` to the closed connection. A panic of the
-    /// handler is caught, and is the [result](StreamRecording::result).
+    /// handler is caught, and becomes the [result](StreamRecording::result).
     pub fn run(self, mut handler: impl RequestHandler<StreamRequest>) -> StreamRecording {
         let (mut request, mut recording) = self.into_request();
         recording.result = run_handler(&mut handler, &mut request);
@@ -114,15 +114,15 @@ impl MockStream {
     }
 
     /// Runs layers as a server does, from [`verify_request`](BaseServer::verify_request) to
-    /// [`close_request`](BaseServer::close_request), and makes the handler with their factory. For
-    /// the test of a layer: the layer is in the stack that a server has, over a bottom layer whose
-    /// address is not used.
+    /// [`close_request`](BaseServer::close_request), and makes the handler with their factory. This
+    /// method is for the test of a layer. The layer is in the stack that a server has, over a
+    /// bottom layer whose address is not used.
     ///
     /// [`process_request`](BaseServer::process_request) is left out: all steps run in this thread,
-    /// whatever the mix-in. The [result](StreamRecording::result) is the error that
-    /// [`handle_error`](BaseServer::handle_error) has received, of the handler or a hook; a refused
-    /// request has none. The [statistics](ServerHandle::statistics) of the
-    /// [server](StreamRecording::server) count the request by its end.
+    /// whatever the mix-in. The [result](StreamRecording::result) is the error of the handler or a
+    /// hook that [`handle_error`](BaseServer::handle_error) has received. A refused request has no
+    /// error. The [statistics](ServerHandle::statistics) of the [server](StreamRecording::server)
+    /// count the request by its end.
     ///
     /// ```
     /// use socketserver::layer::RequestOf;
@@ -157,8 +157,8 @@ impl MockStream {
 
     /// Returns the request and its recording, for a test of a function that takes a request.
     ///
-    /// The recording has written bytes once they are sent: by `flush`, or before a read that would
-    /// wait for the client.
+    /// The recording has written bytes once they are sent, which happens in `flush`, or before a
+    /// read that would wait for the client.
     #[must_use]
     pub fn into_request(self) -> (StreamRequest, StreamRecording) {
         self.request_of(&mock_server())
@@ -216,8 +216,8 @@ pub enum StreamEvent {
     WriteFailed(ErrorKind),
     /// The stream was flushed.
     Flushed,
-    /// The handler set this timeout, or removed it (`None`); or its
-    /// [progress deadline](crate::Deadlines::progress) did.
+    /// The handler, or its [progress deadline](crate::Deadlines::progress), set this timeout or
+    /// removed it (`None`).
     TimeoutSet(Option<Duration>),
     /// Nagle's algorithm was turned off (true) or on (false).
     NodelaySet(bool),
@@ -253,19 +253,19 @@ pub struct StreamRecording {
 }
 
 impl StreamRecording {
-    /// The result of the handler. In a server, `handle_error` would receive the error.
+    /// Returns the result of the handler. In a server, `handle_error` would receive the error.
     pub fn result(&self) -> &HandlerResult {
         &self.result
     }
 
-    /// All operations in their order, for example to check that a prompt left before the read that
-    /// waits for its answer.
+    /// Returns all operations in their order, for example to check that a prompt was sent before
+    /// the read that waits for its answer.
     #[must_use]
     pub fn events(&self) -> Vec<StreamEvent> {
         lock(&self.events).clone()
     }
 
-    /// The bytes that the client received, a piece for each write.
+    /// Returns the bytes that the client received, a piece for each write.
     #[must_use]
     pub fn writes(&self) -> Vec<Vec<u8>> {
         let written = |event| match event {
@@ -275,13 +275,13 @@ impl StreamRecording {
         self.events().into_iter().filter_map(written).collect()
     }
 
-    /// All bytes that the client received.
+    /// Returns all bytes that the client received.
     #[must_use]
     pub fn written(&self) -> Vec<u8> {
         self.writes().concat()
     }
 
-    /// Whether a flush followed the last write; true if nothing was written.
+    /// Returns whether a flush followed the last write; true if nothing was written.
     #[must_use]
     pub fn is_flushed(&self) -> bool {
         let events = self.events();
@@ -291,7 +291,7 @@ impl StreamRecording {
         last.is_none_or(|last| events[last..].contains(&StreamEvent::Flushed))
     }
 
-    /// Whether the writing side was shut down, which the client sees as the end of file.
+    /// Returns whether the writing side was shut down, which the client reads as the end of file.
     #[must_use]
     pub fn is_shut_down(&self) -> bool {
         let shut = |event: &StreamEvent| {
@@ -303,14 +303,15 @@ impl StreamRecording {
         self.events().iter().any(shut)
     }
 
-    /// Whether the connection was closed.
+    /// Returns whether the connection was closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.events().contains(&StreamEvent::Closed)
     }
 
-    /// The handler's server, for example to check that it [is draining](ServerHandle::is_draining)
-    /// after the handler has called [`shutdown`](ServerHandle::shutdown).
+    /// Returns the handler's server, for example to check that it
+    /// [is draining](ServerHandle::is_draining) after the handler has called
+    /// [`shutdown`](ServerHandle::shutdown).
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
         &self.server
@@ -338,7 +339,8 @@ impl fmt::Debug for Step {
 #[derive(Debug)]
 struct Script {
     steps: VecDeque<Step>,
-    /// Whether the chunk in front has arrived: a wait has reached it, or a read has taken a part.
+    /// Whether the chunk in front has arrived: a wait has reached it, or a read has taken a part of
+    /// it.
     has_arrived: bool,
     write_limit: usize,
     write_error: Option<(usize, ErrorKind)>,
@@ -386,8 +388,8 @@ impl Script {
         }
     }
 
-    /// The error of a stream that times out. Its kind shows which of the two bounds is over: that
-    /// which comes first.
+    /// Makes the error of a stream that times out. Its kind shows which of the two bounds was over
+    /// first.
     fn expired(&self, error: io::Error) -> io::Error {
         let left = self
             .deadline
@@ -491,7 +493,8 @@ impl Stream for Script {
     }
 
     fn set_deadline(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        // Kept to know which bound is over at a step of the script that times out.
+        // The deadline is kept for the steps of the script that time out: they find out which bound
+        // is over.
         self.deadline = deadline;
         Ok(())
     }

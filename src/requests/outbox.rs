@@ -86,7 +86,7 @@ impl Shared {
 pub enum OutboxError {
     /// The client does not read its messages, or the handler does not wait: too many bytes or
     /// messages wait already.
-    #[error("the outbox is full: {bytes} bytes wait for the client")]
+    #[error("the outbox is full: {bytes} bytes wait, since the client does not read")]
     #[non_exhaustive]
     Full {
         /// The bytes that wait.

@@ -103,7 +103,7 @@ impl ReadBuffer {
         if size <= self.end {
             return Err(io::Error::new(
                 ErrorKind::InvalidData,
-                format!("{} bytes are unread, and fill the read buffer", self.end),
+                format!("{} unread bytes fill the read buffer", self.end),
             ));
         }
         if self.storage.len() < size {

@@ -100,7 +100,7 @@ pub trait Request: Send + 'static {
     fn wait_for_more(&mut self) -> io::Result<bool> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            "a layer asks for more bytes of a request that has come whole",
+            "a layer needs more bytes of a request that has no more, such as a datagram",
         ))
     }
 

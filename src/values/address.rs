@@ -36,7 +36,7 @@ pub enum Address {
 }
 
 impl Address {
-    /// The IP address; `None` for a Unix socket.
+    /// Returns the IP address; `None` for a Unix socket.
     ///
     /// The IPv4 address of a client of an IPv6 socket (`::ffff:192.0.2.1`) is returned as IPv4, so
     /// that a list of addresses works for both kinds of server.
@@ -48,7 +48,7 @@ impl Address {
         }
     }
 
-    /// The port; `None` for a Unix socket.
+    /// Returns the port; `None` for a Unix socket.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         match self {
@@ -57,7 +57,7 @@ impl Address {
         }
     }
 
-    /// The file of a Unix socket; `None` for every other address.
+    /// Returns the file of a Unix socket; `None` for every other address.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
@@ -66,7 +66,8 @@ impl Address {
         }
     }
 
-    /// The address of a Unix socket by its path; a NUL byte in front makes it abstract.
+    /// Makes the address of a Unix socket of its path. A NUL byte in front makes the address
+    /// abstract.
     pub(crate) fn from_unix_path(path: PathBuf) -> Self {
         match path.as_os_str().as_bytes() {
             [0, name @ ..] => Self::UnixAbstract(name.to_owned()),

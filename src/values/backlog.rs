@@ -1,19 +1,20 @@
-//! What becomes of the clients in the kernel's queue when a server stops.
+//! The action of a stopping server for the clients in its backlog.
 
-/// What a server that stops does about the clients whose connection the kernel has accepted, and
-/// the server has not: those in the backlog of the listening socket.
+/// The action of a stopping server for the clients in its backlog: the kernel has accepted the
+/// connections of these clients, and the server has not.
 ///
 /// [`ServerHandle::set_backlog`](crate::ServerHandle::set_backlog) sets the value. The time for the
 /// backlog is a part of the [drain timeout](crate::Server::set_drain_timeout), which begins with
-/// the stop request. The loop ends when the queue is empty, or that time is over. Of a TCP server's
-/// queue, only the clients that were in the queue at the stop request are accepted, where the
-/// system counts them (Linux). Of another server's, those that come meanwhile too.
+/// the stop request. The loop ends when the backlog is empty, or that time is over. On Linux, which
+/// counts the backlog of a TCP server, the server accepts only the clients that were in the backlog
+/// at the stop request. In all other cases it also accepts the clients that come meanwhile.
 /// [`DrainReport::backlog`](crate::DrainReport::backlog) has their number. puma has the option
 /// `drain_on_shutdown`; Python has no counterpart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backlog {
-    /// The close of the socket resets the clients; the default, and Python's way.
+    /// The close of the socket resets the connections of these clients. This is the default, and
+    /// Python's servers do the same.
     #[default]
     Close,
     /// The loop accepts and serves the clients, as many at a time as the layers and the

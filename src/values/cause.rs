@@ -8,7 +8,7 @@ pub(crate) fn find_in<T: StdError + Copy + 'static>(error: &(dyn StdError + 'sta
     causes(error).find_map(|cause| cause.downcast_ref().copied())
 }
 
-/// As [`find_in`], of an error that is not copied.
+/// Returns a reference to the error, as [`find_in`] returns a copy.
 #[cfg(feature = "tls")]
 pub(crate) fn find<'a, T: StdError + 'static>(
     error: &'a (dyn StdError + 'static),
@@ -25,7 +25,7 @@ pub(crate) fn is_end_of_connection(error: &(dyn StdError + 'static)) -> bool {
     })
 }
 
-/// As [`is_end_of_connection`], of the error itself.
+/// Checks as [`is_end_of_connection`] does, but only the error itself.
 pub(crate) fn ends_connection(error: &io::Error) -> bool {
     match error.kind() {
         ErrorKind::ConnectionReset

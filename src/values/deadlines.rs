@@ -9,15 +9,15 @@ use crate::values::cause;
 /// The times that a client has for each part of a conversation. A part has no bound unless its
 /// deadline is set.
 ///
-/// A deadline bounds an *exchange*: a client that sends or takes a byte now and then does not
-/// outlive the deadline. An exchange is a message of the client's and the answer to that message.
-/// An exchange begins with the first byte that comes
+/// A deadline bounds an *exchange*: a client cannot extend it by a byte now and then. An exchange
+/// is a message of the client's and the answer to that message. An exchange begins with the first
+/// byte that comes
 ///
 /// * at the beginning of the connection,
 /// * after a [`wait`](crate::StreamRequest::wait), and
 /// * when the handler has sent something, and then reads what has not arrived yet.
 ///
-/// Only the time counts in which the handler waits for its client. The exceptions are
+/// A deadline counts only the time in which the handler waits for its client. The exceptions are
 /// [`prepare`](Self::prepare) and [`lifetime`](Self::lifetime), which include the server's own
 /// work.
 ///
@@ -84,9 +84,9 @@ impl Deadlines {
         Self::none().capped(limit)
     }
 
-    /// These deadlines, each shortened to `limit` if it is longer or not set;
-    /// [`progress`](Self::progress) and [`lifetime`](Self::lifetime) stay as they are. For a
-    /// handler with less patience in a part of its conversation than its server has.
+    /// Returns these deadlines, each shortened to `limit` if it is longer or not set;
+    /// [`progress`](Self::progress) and [`lifetime`](Self::lifetime) stay as they are. A handler
+    /// can so set shorter deadlines than its server in a part of its conversation.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -146,7 +146,7 @@ impl Deadlines {
     }
 
     /// The time for the rest of a message that has begun: all reads of an exchange together,
-    /// however long the message is. For large messages see [`progress`](Self::progress).
+    /// however long the message is. For large messages, [`progress`](Self::progress) is better.
     pub fn read(&self) -> Option<Duration> {
         self.read
     }
@@ -158,8 +158,8 @@ impl Deadlines {
     }
 
     /// The time in which the client takes the answer: all writes of an exchange together, however
-    /// long the answer is. For a handler that sends without being asked, these are all writes
-    /// before the client's next message. For large answers see [`progress`](Self::progress).
+    /// long the answer is. If a handler sends without being asked, these are all writes before the
+    /// client's next message. For large answers, [`progress`](Self::progress) is better.
     pub fn write(&self) -> Option<Duration> {
         self.write
     }
@@ -173,10 +173,9 @@ impl Deadlines {
     /// The longest time without a byte in the middle of a message or of an answer. Each byte that
     /// the client sends or takes begins the time anew.
     ///
-    /// This is the deadline of a server for large files: a slow client may take as long as it
-    /// needs, as long as bytes move. A client that moves one byte now and then is ended by
-    /// [`read`](Self::read), [`write`](Self::write) or [`lifetime`](Self::lifetime), if they are
-    /// set too.
+    /// This is the deadline for a server of large files: a slow client may take as long as it
+    /// needs, as long as bytes move. If [`read`](Self::read), [`write`](Self::write) or
+    /// [`lifetime`](Self::lifetime) is set too, it ends a client that moves one byte now and then.
     ///
     /// Bytes count as taken when the operating system has accepted them for the client. A layer
     /// that changes the bytes passes [`set_timeout`](crate::layer::Stream::set_timeout) on to its
@@ -205,9 +204,9 @@ impl Deadlines {
     /// The time from the accept of the connection to its close, whatever the client does.
     ///
     /// A read, write or wait under way at the end of the lifetime fails when it would have to wait
-    /// for the client. A read, write or wait that begins later fails at once, even if the bytes are
-    /// there. Written bytes that are still unsent leave as far as the connection takes them without
-    /// waiting. A handler that does none of these is not interrupted.
+    /// for the client. A read, write or wait that begins later fails at once, even if bytes have
+    /// arrived. Written bytes that are still unsent are sent, as far as the connection takes them
+    /// without waiting. A handler that neither reads, writes nor waits is not interrupted.
     pub fn lifetime(&self) -> Option<Duration> {
         self.lifetime
     }
@@ -219,7 +218,7 @@ impl Deadlines {
     }
 }
 
-/// Which of the [`Deadlines`] a client has missed, and how long that deadline was.
+/// The deadline of [`Deadlines`] that a client has missed, and how long it was.
 ///
 /// [`find_in`](Self::find_in) finds it in the [`io::Error`] of the read, write or wait that the
 /// deadline ended; the kind of that error is [`TimedOut`](io::ErrorKind::TimedOut). The text of the
@@ -227,33 +226,33 @@ impl Deadlines {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeadlineExceeded {
-    /// [`Deadlines::prepare`]
+    /// The client missed [`Deadlines::prepare`].
     #[error("the client did not complete its preamble within {0:?} (prepare deadline)")]
     Prepare(Duration),
-    /// [`Deadlines::first_byte`]
+    /// The client missed [`Deadlines::first_byte`].
     #[error("the client sent nothing within {0:?} (first-byte deadline)")]
     FirstByte(Duration),
-    /// [`Deadlines::idle`]
+    /// The client missed [`Deadlines::idle`].
     #[error("the client was idle for {0:?} (idle deadline)")]
     Idle(Duration),
-    /// [`Deadlines::read`]
+    /// The client missed [`Deadlines::read`].
     #[error("the client did not end its message within {0:?} (read deadline)")]
     Read(Duration),
-    /// [`Deadlines::write`]
+    /// The client missed [`Deadlines::write`].
     #[error("the client did not take its whole answer within {0:?} (write deadline)")]
     Write(Duration),
-    /// [`Deadlines::progress`]
+    /// The client missed [`Deadlines::progress`].
     #[error("no byte of the client's message or answer moved for {0:?} (progress deadline)")]
     Progress(Duration),
-    /// [`Deadlines::lifetime`]
+    /// The connection reached [`Deadlines::lifetime`].
     #[error("the connection has lasted for {0:?} (lifetime deadline)")]
     Lifetime(Duration),
 }
 
 impl DeadlineExceeded {
-    /// The missed deadline in an error or in one of its causes; `None` if the error has another
-    /// cause. For a [`handle_error`](crate::BaseServer::handle_error) that treats a client's
-    /// silence apart, or a handler that sends a farewell.
+    /// Returns the missed deadline in an error or in one of its causes; `None` if the error has
+    /// another cause. An override of [`handle_error`](crate::BaseServer::handle_error) can so treat
+    /// a missed deadline in its own way, and a handler can send a farewell.
     ///
     /// ```
     /// use std::io::{self, Write};
@@ -284,7 +283,7 @@ impl DeadlineExceeded {
         cause::find_in(error).or_else(after_bytes)
     }
 
-    /// The time that the client had.
+    /// Returns the time that the client had.
     #[must_use]
     pub fn limit(self) -> Duration {
         match self {
@@ -302,7 +301,7 @@ impl DeadlineExceeded {
         io::Error::new(io::ErrorKind::TimedOut, self)
     }
 
-    /// The error of an answer of which `sent` bytes were sent before.
+    /// Makes the error of an answer of which `sent` bytes had been sent.
     pub(crate) fn into_error_after(self, sent: u64) -> io::Error {
         match sent {
             0 => self.into_error(),
@@ -314,7 +313,7 @@ impl DeadlineExceeded {
     }
 }
 
-/// A deadline that was over in the middle of an answer.
+/// A deadline that the client missed in the middle of an answer.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("{exceeded}; {sent} bytes of the answer had been sent")]
 struct LateAnswer {

@@ -1,8 +1,8 @@
 //! A report of the requests that ran when a server stopped.
 
-/// What became of the requests that ran when a server was shut down or closed, whichever came
-/// first: a number for each way to end. [`Server::server_close`](crate::Server::server_close)
-/// returns it.
+/// The numbers of the requests that ran when a server was shut down or closed, whichever came
+/// first, by the way in which they ended. [`Server::server_close`](crate::Server::server_close)
+/// returns this report. Python has no counterpart.
 ///
 /// ```
 /// # use socketserver::DrainReport;
@@ -30,9 +30,9 @@ pub struct DrainReport {
     /// Those of forked children are not counted. The text of the report has this number if it is
     /// not zero.
     pub lingered: usize,
-    /// Clients that were accepted from the kernel's queue after the stop request, to be served or
-    /// refused: see [`Backlog`](crate::Backlog). Those that were served are among the numbers
-    /// above. The text of the report has this number if it is not zero.
+    /// Clients that were accepted from the backlog after the stop request, to be served or refused:
+    /// see [`Backlog`](crate::Backlog). The clients that were served are among the numbers above.
+    /// The text of the report has this number if it is not zero.
     pub backlog: usize,
 }
 
@@ -40,7 +40,7 @@ pub struct DrainReport {
 impl std::iter::Sum for DrainReport {
     fn sum<I: Iterator<Item = Self>>(reports: I) -> Self {
         reports.fold(Self::default(), |sum, report| {
-            // Named, so that no number is forgotten.
+            // Each field is named, so that the compiler finds a number that is missing here.
             let Self {
                 idle,
                 ended,

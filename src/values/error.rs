@@ -14,7 +14,7 @@ use crate::values::inet_address::AddressError;
 /// known. The error of a *handler* is a [`HandlerError`], which goes to
 /// [`handle_error`](crate::BaseServer::handle_error) and never ends the loop.
 ///
-/// `Debug` is the message too, followed by the causes that the message does not mention. So a
+/// `Debug` prints the message too, followed by the causes that the message does not mention. So a
 /// program whose `main` returns this error ends with the remedy. In Python, a traceback ends with
 /// the text of an `OSError`.
 ///
@@ -32,7 +32,7 @@ use crate::values::inet_address::AddressError;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The text is no address.
+    /// The text is not an address.
     #[non_exhaustive]
     #[error(
         "{address:?} is not an address: {source}; write HOST:PORT, with an IPv6 address in brackets"
@@ -72,7 +72,7 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// socketpair(2) failed: the loop is woken through a pair of sockets.
+    /// socketpair(2) failed. The loop needs a pair of sockets, through which other threads wake it.
     #[non_exhaustive]
     #[error("cannot create the sockets that wake the loop of {address}: {source}")]
     CreateWaker {
@@ -82,16 +82,16 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// The server has been closed; a closed server cannot be used again.
+    /// The server has been closed, and a closed server cannot be used again.
     #[non_exhaustive]
-    #[error("the server on {address} has been closed; make another one")]
+    #[error("the server on {address} has been closed; make a new server")]
     Closed {
         /// The server's address.
         address: Address,
     },
 
-    /// A socket option could not be set before bind, or was chosen for a given socket, which is
-    /// bound already.
+    /// A socket option could not be set before bind(2), or the program chose it for a given socket,
+    /// which is bound already.
     #[non_exhaustive]
     #[error("cannot set {option} on the socket for {address}: {source}")]
     SetOption {
@@ -127,7 +127,7 @@ pub enum Error {
     #[error(
         "no permission to listen on {address}; {}{}",
         match address {
-            Address::Inet(_) => "ports below 1024 are for privileged programs: choose a higher one",
+            Address::Inet(_) => "ports below 1024 need privileges: choose a higher port",
             _ => "choose a directory that this program may write to",
         },
         Others(others)
@@ -203,16 +203,16 @@ pub enum Error {
     /// `serve_forever` or `handle_request` was called while the loop runs, by another thread or by
     /// a handler.
     #[non_exhaustive]
-    #[error("the server on {address} is already serving")]
+    #[error("the server on {address} is already serving; stop it first")]
     AlreadyServing {
         /// The server's address.
         address: Address,
     },
 
-    /// The loop cannot get further requests, because poll(2) or the listening socket failed for
-    /// good.
+    /// The loop cannot receive further requests, because poll(2) or the listening socket failed in
+    /// a way that does not pass.
     #[non_exhaustive]
-    #[error("cannot get requests on {address} any more: {source}")]
+    #[error("cannot accept requests on {address} any more: {source}; make a new server")]
     GetRequest {
         /// The server's address.
         address: Address,
@@ -224,14 +224,14 @@ pub enum Error {
 /// Constructors for the hooks of a program's own layers: all four for a bottom layer,
 /// [`Error::activate`] for a mix-in.
 impl Error {
-    /// No socket could be created for `address`.
+    /// Makes the error of a socket that could not be created for `address`.
     #[must_use]
     pub fn create_socket(address: Address, source: io::Error) -> Self {
         Self::CreateSocket { address, source }
     }
 
-    /// The socket could not be bound to `address`: [`AddressInUse`](Self::AddressInUse),
-    /// [`PermissionDenied`](Self::PermissionDenied),
+    /// Makes the error of a socket that could not be bound to `address`:
+    /// [`AddressInUse`](Self::AddressInUse), [`PermissionDenied`](Self::PermissionDenied),
     /// [`AddressNotAvailable`](Self::AddressNotAvailable) or, for any other reason,
     /// [`Bind`](Self::Bind).
     #[must_use]
@@ -239,7 +239,7 @@ impl Error {
         Self::bind_one_of(address, source, Vec::new())
     }
 
-    /// As [`bind`](Self::bind), where `others` could not be bound either.
+    /// Makes the error of [`bind`](Self::bind) if `others` could not be bound either.
     pub(crate) fn bind_one_of(
         address: Address,
         source: io::Error,
@@ -257,9 +257,10 @@ impl Error {
         }
     }
 
-    /// The socket is bound to `address`, but listen(2) failed: [`AddressInUse`](Self::AddressInUse)
-    /// if another socket has listened there since, as two sockets with `SO_REUSEADDR` may be bound
-    /// to one address, or [`Listen`](Self::Listen) for any other reason.
+    /// Makes the error of a socket that is bound to `address`, and for which listen(2) failed. This
+    /// is [`AddressInUse`](Self::AddressInUse) if another socket listens on the address meanwhile,
+    /// as two sockets with `SO_REUSEADDR` may be bound to one address. For any other reason it is
+    /// [`Listen`](Self::Listen).
     #[must_use]
     pub fn listen(address: Address, source: io::Error) -> Self {
         match source.kind() {
@@ -268,7 +269,7 @@ impl Error {
         }
     }
 
-    /// A layer could not get ready to serve `address`.
+    /// Makes the error of a layer that could not be activated for `address`.
     #[must_use]
     pub fn activate(address: Address, source: io::Error) -> Self {
         Self::Activate { address, source }
@@ -325,7 +326,7 @@ impl fmt::Display for WithCauses<'_> {
     }
 }
 
-/// The error of a handler: any error type, so that `?` works on all of them.
+/// The error of a handler. It can be of any error type, so that `?` works on all of them.
 ///
 /// [`handle_error`](crate::BaseServer::handle_error) receives it together with the request.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
@@ -367,7 +368,7 @@ impl HandlerPanic {
         Self { message }
     }
 
-    /// The message of the panic.
+    /// Returns the message of the panic.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -376,8 +377,8 @@ impl HandlerPanic {
 
 /// Runs `call`, and catches a panic in it.
 pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, HandlerPanic> {
-    // Unwind safe: what a panicking call leaves half-done is dropped with its request, or belongs
-    // to the user, to whom the panic is reported.
+    // Unwind safe: a panicking call may leave a value half-done. The value is dropped with its
+    // request, or belongs to the user, who receives a report of the panic.
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).map_err(HandlerPanic::new)
 }
 

@@ -10,9 +10,9 @@ use nix::net::if_::if_nametoindex;
 /// The address, or the addresses, that a TCP or UDP server is to listen on, before host names are
 /// resolved. Python's `server_address` argument.
 ///
-/// Made of `"127.0.0.1:9999"`, `"localhost:9999"`, `"[::]:9999"`, `("localhost", 9999)`,
-/// `([127, 0, 0, 1], 9999)`, or a [`SocketAddr`]; and of an array or a `Vec` of these, which means
-/// each of them.
+/// The value is made of `"127.0.0.1:9999"`, `"localhost:9999"`, `"[::]:9999"`,
+/// `("localhost", 9999)`, `([127, 0, 0, 1], 9999)`, or a [`SocketAddr`]. It can also be made of an
+/// array or a `Vec` of these, and then means each of them.
 ///
 /// * A host name means the first of its addresses that can be bound, of whatever family:
 ///   `localhost` may be `[::1]` alone, where Python means `127.0.0.1`. [`all`](Self::all) means
@@ -20,10 +20,11 @@ use nix::net::if_::if_nametoindex;
 /// * An empty host means every IPv4 address of the machine, as in Python.
 /// * Port 0 means any free port; the server's [`server_address`](crate::Server::server_address) has
 ///   the real port. A server with several addresses has the same port on each that has port 0.
-/// * A link-local IPv6 address has its zone behind a `%`, as the name of the interface or as its
-///   number: `"[fe80::1%eth0]:9999"`.
+/// * A link-local IPv6 address has its zone after a `%`, as the name or the number of the
+///   interface: `"[fe80::1%eth0]:9999"`.
 ///
-/// As [`ToSocketAddrs`], the value returns its addresses to a client of your own, zones included.
+/// The value implements [`ToSocketAddrs`], so that a client of your own can connect to its
+/// addresses, zones included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InetAddress(Vec<Listed>);
 
@@ -41,8 +42,9 @@ enum Means {
 }
 
 impl InetAddress {
-    /// Every address of a host name, where the name alone means the first that can be bound:
-    /// `InetAddress::all("localhost:9999")` means both `127.0.0.1:9999` and `[::1]:9999`.
+    /// Makes a value that means every address of a host name: `InetAddress::all("localhost:9999")`
+    /// means both `127.0.0.1:9999` and `[::1]:9999`. The name alone means the first address that
+    /// can be bound.
     ///
     /// The server is [bound](crate::Serve::bind) to all of them or to none. Only an address of a
     /// family that this machine does not have, such as `[::1]` where IPv6 is disabled, is left out.
@@ -279,12 +281,12 @@ fn resolve_zone(host: &str, port: u16) -> io::Result<SocketAddr> {
 pub(crate) struct OneOf {
     /// At least one.
     pub(crate) addresses: Vec<SocketAddr>,
-    /// Whether the server does without, if the machine does not have the family.
+    /// Whether the server starts without the address if the machine does not have its family.
     pub(crate) is_optional: bool,
 }
 
-/// Why an [`InetAddress`] has no socket address. Each variant has the address as the caller wrote
-/// it.
+/// The reason why an [`InetAddress`] has no socket address. Each variant has the address as the
+/// caller wrote it.
 #[derive(Debug)]
 pub(crate) enum AddressError {
     /// The text is not an address.

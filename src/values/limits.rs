@@ -62,8 +62,8 @@ impl Limits {
     /// set.
     ///
     /// At the limit the loop stops accepting, and goes on as soon as a request ends. New clients
-    /// wait in the kernel's queue ([`request_queue_size`](crate::TcpServer::request_queue_size)).
-    /// With [`refuse_with`](Self::refuse_with) they are refused instead.
+    /// wait in the backlog ([`request_queue_size`](crate::TcpServer::request_queue_size)). With
+    /// [`refuse_with`](Self::refuse_with) they are refused instead.
     pub fn with_max_connections(self, max: usize) -> Self {
         let max_connections = Some(max);
         Self {
@@ -81,8 +81,8 @@ impl Limits {
     /// Sets [`max_connections_per_address`](Self::max_connections_per_address). Clients over Unix
     /// sockets have no IP address, so this limit does not bound them.
     ///
-    /// A connection above this limit is refused, since the address is known only after the accept:
-    /// the client receives the message of [`refuse_with`](Self::refuse_with), if set, and the
+    /// A connection above this limit is refused, since the address is known only after the accept.
+    /// The client receives the message of [`refuse_with`](Self::refuse_with), if set, and the
     /// connection is closed. Clients behind one router or proxy share its address.
     pub fn with_max_connections_per_address(self, max: usize) -> Self {
         let max_connections_per_address = Some(max);
@@ -100,21 +100,25 @@ impl Limits {
     /// Sets [`turn`](Self::turn), so that clients that never stop do not starve the others.
     ///
     /// When a connection has had its turn and another client waits, the handler's next
-    /// [`wait`](crate::StreamRequest::wait) returns false, as at a drain, and
+    /// [`wait`](crate::StreamRequest::wait) returns false, as at a drain.
     /// [`next_line`](crate::StreamRequest::next_line) and its siblings return `None`, whatever has
-    /// arrived. So the answer under way is complete, and the client may connect again, behind those
-    /// that wait. The turn begins with the first wait, so a connection has at least one exchange.
-    /// While nobody waits, and when a server without a turn drains, nothing changes.
+    /// arrived. So the answer under way is complete, and the client may connect again, and then
+    /// waits behind the others. The turn begins with the first wait, so a connection has at least
+    /// one exchange. While no other client waits, the turn has no effect.
     ///
-    /// Clients wait for a place with every mix-in: without one, for the end of the only connection;
-    /// at [`max_connections`](Self::max_connections); for a worker of a
-    /// [pool](crate::ThreadPoolMixIn); and at
-    /// [`max_children`](crate::ForkingMixIn::max_children), where the parent ends the turn of one
-    /// child after another with `SIGTERM`. A handler that never waits between two messages is not
-    /// ended, and a client that is silent keeps its place until the
-    /// [idle deadline](crate::Deadlines::idle).
+    /// With every mix-in, other clients may wait for a place:
     ///
-    /// A waiting client costs a connection that has had its turn a poll(2) for each exchange.
+    /// * without a mix-in, for the end of the only connection;
+    /// * at [`max_connections`](Self::max_connections);
+    /// * for a worker of a [pool](crate::ThreadPoolMixIn);
+    /// * at [`max_children`](crate::ForkingMixIn::max_children), where the parent ends the turn of
+    ///   one child after another with `SIGTERM`.
+    ///
+    /// The turn does not end a handler that never waits between two messages. A client that is
+    /// silent keeps its place until the [idle deadline](crate::Deadlines::idle).
+    ///
+    /// After its turn, a connection costs one more poll(2) for each exchange, which finds out
+    /// whether a client waits.
     pub fn with_turn(self, turn: Duration) -> Self {
         let turn = Some(turn);
         Self { turn, ..self }
@@ -126,11 +130,11 @@ impl Limits {
         self.ipv6_prefix
     }
 
-    /// Sets [`ipv6_prefix`](Self::ipv6_prefix), in bits; above 128 it is 128, with which each
-    /// address counts by itself.
+    /// Sets [`ipv6_prefix`](Self::ipv6_prefix), in bits. With 128, each address counts by itself,
+    /// and a greater number counts as 128.
     ///
     /// Providers assign a client at least a network of 64 bits, in which the client may use any of
-    /// 2^64 addresses, so that a limit on each of them bounds nothing. Many clients have a network
+    /// 2^64 addresses. So a limit on each address would bound nothing. Many clients have a network
     /// of 56 or 48 bits. Two kinds of IPv6 addresses do not count by their prefix:
     ///
     /// * an IPv4 address in the form of an IPv6 address (`::ffff:192.0.2.1`), which counts as the
@@ -154,17 +158,17 @@ impl Limits {
     /// and closes the connection.
     ///
     /// Without this setting, clients above [`max_connections`](Self::max_connections) wait in the
-    /// kernel's queue, and clients above
+    /// backlog. The connections of clients above
     /// [`max_connections_per_address`](Self::max_connections_per_address) are closed without a
     /// message.
     ///
-    /// The server sends as much of the message as the connection takes without waiting: usually a
-    /// few kilobytes, so that a longer message may arrive in part. Then the connection
-    /// [lingers](crate::Lingering), so that a client which still sends reads the message too.
+    /// The server sends as much of the message as the connection takes without waiting, usually a
+    /// few kilobytes. So a longer message may arrive in part. Then the connection
+    /// [lingers](crate::Lingering), so that a client that still sends reads the message too.
     ///
-    /// The sender of a refused datagram has the message at most 100 times without a pause of half a
-    /// second, and at most 4096 senders have it at a time: otherwise two full servers would answer
-    /// each other's messages without end.
+    /// The sender of refused datagrams receives the message at most 100 times until it pauses for
+    /// half a second. At most 4096 senders receive the message at a time. Without these bounds, two
+    /// full servers would answer each other's messages without end.
     pub fn refuse_with(self, message: impl AsRef<[u8]>) -> Self {
         let refusal = Some(message.as_ref().into());
         Self { refusal, ..self }

@@ -21,8 +21,9 @@ const MAX_CONNECTIONS: usize = 50;
 /// these bounds. nginx calls this `lingering_close`. Python's servers close at once.
 ///
 /// The request has ended by then: its handler and thread are free, and the limits and the
-/// statistics do not count it any more. One thread for all lingering connections of the server,
-/// which starts with the first, reads from them. A forked child lingers by itself.
+/// statistics do not count it any more. One thread of the server reads from all lingering
+/// connections; it starts with the first of them. A forked child waits for its own lingering
+/// connection itself.
 ///
 /// ```
 /// use std::time::Duration;
@@ -83,8 +84,8 @@ impl Lingering {
     }
 
     /// The most connections of the server that linger at a time; 50 by default, so that they and
-    /// the [default limit](crate::Limits) of connections fit into 1024 descriptors. If another
-    /// connection has to linger, the one that has lingered longest is closed.
+    /// the [default limit](crate::Limits) of connections fit into 1024 descriptors. If a further
+    /// connection has to linger, the connection that has lingered longest is closed.
     pub fn max_connections(&self) -> usize {
         self.max_connections
     }

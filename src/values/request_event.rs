@@ -16,20 +16,20 @@ pub enum RequestEvent {
     Accepted,
     /// The request was closed without a handler, because of a limit or a hook.
     Refused(Refusal),
-    /// A layer that encrypts the connection has ended its handshake with the client. The event of a
-    /// handshake in a forked child comes when the parent has collected the child, before the event
-    /// of its end.
+    /// A layer that encrypts the connection has ended its handshake with the client. If the
+    /// handshake was in a forked child, the event comes when the parent has collected the child,
+    /// before the event of its end.
     #[non_exhaustive]
     Handshake {
         /// How the handshake ended.
         result: HandshakeResult,
         /// The version of the protocol that the two sides have agreed on; `None` if the handshake
-        /// has ended before.
+        /// ended before that.
         version: Option<TlsVersion>,
-        /// The time from the begin of the handshake to its end.
+        /// The time from the beginning of the handshake to its end.
         lasted: Duration,
     },
-    /// A thread, a worker or a process begins with the request. Its preparation and its handler
+    /// A thread, a worker or a process begins to serve the request. The preparation and the handler
     /// come next.
     #[non_exhaustive]
     Started {
@@ -45,8 +45,8 @@ pub enum RequestEvent {
         /// When the request was accepted. The time [elapsed](Instant::elapsed) since then is the
         /// time that the request has lasted.
         accepted: Instant,
-        /// When the request was started: the time that the event `Started` came. `None` if the
-        /// request was not started, and in a server without a layer that has called
+        /// When the request was started: the time of the event `Started`. `None` if the request was
+        /// not started, or if no layer of the server has called
         /// [`note_start_times`](crate::layer::LayerHandle::note_start_times).
         started: Option<Instant>,
         /// The bytes that were received, as the transport carried them.
@@ -56,7 +56,7 @@ pub enum RequestEvent {
     },
 }
 
-/// Why a request was not served.
+/// The reason why a request was not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[repr(u8)]
@@ -70,10 +70,10 @@ pub enum Refusal {
     /// [`Limits::max_connections_per_address`](crate::Limits::max_connections_per_address) was
     /// reached.
     TooManyFromAddress,
-    /// The sender of a datagram is the server itself: its socket, or another socket with the same
-    /// port on an address of this machine if the server is bound to a wildcard address. The reply
-    /// would come back as the next request, without end, so that nothing is sent: the limits'
-    /// message neither. Such a sender is forged, or part of the program.
+    /// The sender of a datagram is the server itself: its socket, or, if the server is bound to a
+    /// wildcard address, another socket with the same port on an address of this machine. The
+    /// server would receive its reply as the next request, without end. So it sends nothing, not
+    /// even the message of the limits. Such a sender is forged, or a part of the program.
     FromItself,
     /// The server was stopping: [`Backlog::Refuse`](crate::Backlog::Refuse).
     Stopping,
@@ -184,8 +184,8 @@ pub enum Outcome {
     /// The handler or the preparation failed after the client had missed a
     /// [deadline](crate::Deadlines) or a [timeout](crate::StreamRequest::set_timeout).
     TimedOut,
-    /// The handler panicked, or [`verify_request`](crate::BaseServer::verify_request), or
-    /// [`prepare_request`](crate::BaseServer::prepare_request).
+    /// The handler, [`verify_request`](crate::BaseServer::verify_request) or
+    /// [`prepare_request`](crate::BaseServer::prepare_request) panicked.
     Panicked,
     /// The request still ran, or waited for a worker, at the
     /// [drain timeout](crate::Server::set_drain_timeout). A request that waits for bytes of its

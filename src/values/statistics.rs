@@ -6,7 +6,8 @@
 /// A request is a connection or a datagram. Each request that was `accepted` is in exactly one of
 /// `refused`, `active`, `finished`, `failed`, `timed_out`, `panicked` and `aborted`, once the step
 /// between two of them is complete. The exceptions are forked children that a closed server has
-/// left running ([`block_on_close`](crate::ForkingMixIn::block_on_close)): nobody counts their end.
+/// left running ([`block_on_close`](crate::ForkingMixIn::block_on_close)): their end is not
+/// counted. Python has no counterpart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {
@@ -22,7 +23,7 @@ pub struct Statistics {
     pub idle: u64,
     /// Requests whose handler succeeded.
     pub finished: u64,
-    /// Requests that [failed](crate::Outcome::Failed), because the client has left too.
+    /// Requests that [failed](crate::Outcome::Failed), also if the reason was that the client left.
     pub failed: u64,
     /// Requests that [timed out](crate::Outcome::TimedOut).
     pub timed_out: u64,
@@ -32,8 +33,8 @@ pub struct Statistics {
     pub aborted: u64,
     /// Datagrams that the kernel has dropped, because the receive buffer of the server's socket was
     /// full or because their checksum was wrong (`SO_MEMINFO`, Linux; 0 elsewhere and in a forked
-    /// child). They are none of the `accepted` requests. The sockets of a
-    /// [larger buffer](crate::UdpServer::receive_buffer_size) drop fewer.
+    /// child). They are not among the `accepted` requests. With a
+    /// [larger buffer](crate::UdpServer::receive_buffer_size) the kernel drops fewer datagrams.
     pub dropped: u64,
     /// Bytes received, by active requests too. The bytes of a datagram or of a forked child count
     /// when the request ends.
@@ -46,7 +47,7 @@ pub struct Statistics {
 impl std::iter::Sum for Statistics {
     fn sum<I: Iterator<Item = Self>>(statistics: I) -> Self {
         statistics.fold(Self::default(), |sum, one| {
-            // Named, so that no number is forgotten.
+            // Each field is named, so that the compiler finds a number that is missing here.
             let Self {
                 accepted,
                 refused,

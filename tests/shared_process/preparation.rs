@@ -148,7 +148,7 @@ fn a_client_that_leaves_in_its_preamble_is_an_error_of_its_request() {
 #[test]
 fn a_preamble_that_fills_the_read_buffer_is_an_error_and_costs_no_more_memory() {
     let (error, _) = error_of(Deadlines::none(), |client| client.send(&"x".repeat(9000)));
-    assert!(error.contains("8192 bytes are unread"), "{error}");
+    assert!(error.contains("8192 unread bytes"), "{error}");
 }
 
 #[test]

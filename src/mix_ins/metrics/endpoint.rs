@@ -186,7 +186,7 @@ fn no_request() -> io::Error {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the lines of the client are no request of HTTP/1.0 or 1.1")]
+#[error("the client's lines are not a request of HTTP/1.0 or HTTP/1.1")]
 struct NoRequest;
 
 /// A status that is no success, and the header fields that belong to it.

@@ -72,7 +72,7 @@ impl fmt::Display for TrustedNetwork {
 /// Python's counterpart is the `ValueError` of `ipaddress.ip_network`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no network: write an address such as 192.0.2.1 or 2001:db8::1, or a network such as \
+    "{0:?} is not a network: write an address such as 192.0.2.1 or 2001:db8::1, or a network such as \
      10.0.0.0/8"
 )]
 pub struct InvalidNetwork(String);

@@ -181,8 +181,8 @@ impl StreamRequest {
     /// [`prepare_request`](crate::BaseServer::prepare_request).
     ///
     /// The new stream first reads the received bytes that are still unread. Written bytes that are
-    /// still unsent are sent through the new stream. Python's counterpart is to assign another
-    /// socket to `self.request`.
+    /// still unsent are sent through the new stream. In Python, an override of `get_request`
+    /// returns a socket of another kind, such as an `ssl.SSLSocket`.
     ///
     /// # Panics
     ///

@@ -301,7 +301,7 @@ impl Parking for StreamRequest {
         if self.is_without_progress() && self.stream.readable_now()? {
             return Err(io::Error::new(
                 ErrorKind::InvalidInput,
-                "a layer asks for more bytes, and has not taken those that have come",
+                "a layer needs more bytes, and has not read the bytes that have arrived",
             ));
         }
         if self.guard.begin_wait() {

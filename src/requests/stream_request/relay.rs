@@ -379,7 +379,7 @@ impl Relay<'_> {
             descriptor.map(|descriptor| PollFd::new(descriptor, events))
         });
         let some = client.clone().or(other.clone()).ok_or_else(|| {
-            let message = "neither side of the relay moves, and none has a descriptor";
+            let message = "nothing moves in the relay, and neither side has a descriptor";
             Failure::OfClient(io::Error::new(ErrorKind::TimedOut, message))
         })?;
         let has = [client.is_some(), other.is_some()];
