@@ -17,22 +17,23 @@ use crate::values::error::{Error, catch_panic};
 /// Serves requests with a fixed number of threads, and lets a bounded number of requests wait.
 ///
 /// When every worker is busy and every waiting place is taken, the loop stops accepting, and goes
-/// on as soon as a request ends. Meanwhile connections wait in the kernel's queue
+/// on as soon as a request ends. Meanwhile connections wait in the backlog
 /// ([`request_queue_size`](crate::TcpServer::request_queue_size)). So a flood of clients costs
 /// neither threads nor memory.
 ///
 /// The threads are named for their server, in the 15 bytes that Linux shows: `tcp:9999 pool`,
 /// `udp:53 pool`, or `echo.sock pool` for a Unix server on `/run/echo.sock`.
 ///
-/// Python's module has no such mix-in. A connection occupies its worker until it is closed: for
-/// many idle clients [`ThreadingMixIn`](crate::ThreadingMixIn) is the better choice.
+/// Python's module has no such mix-in. A connection occupies its worker until it is closed. So
+/// [`ThreadingMixIn`](crate::ThreadingMixIn) or [`ReactorMixIn`](crate::ReactorMixIn) is the better
+/// choice for many idle clients.
 #[must_use = "a layer does nothing until `bind` makes a server of the stack"]
 pub struct ThreadPoolMixIn<S> {
     next: S,
     workers: usize,
     queue_size: Option<usize>,
     block_on_close: bool,
-    /// A process that the program has forked has workers of its own.
+    /// In a process that the program has forked, the layer has other workers.
     crews: PerProcess<Crew>,
 }
 
@@ -44,8 +45,8 @@ struct Crew {
     /// Made at the activation, and in a forked process for the first request.
     pool: Mutex<Option<ThreadPool>>,
     /// The number of requests that run or wait for a worker. The pool's own `active_count` and
-    /// `queued_count` do not serve: they fall after the job has returned, and the loop, which the
-    /// job wakes, must find the lower number.
+    /// `queued_count` fall only after the job has returned. But the job wakes the loop, and the
+    /// loop must then find the lower number.
     taken: Arc<AtomicUsize>,
 }
 
@@ -107,7 +108,7 @@ impl<S: BaseServer> ThreadPoolMixIn<S> {
             io::Error::other(format!("cannot start {} workers: {reason}; set fewer", self.workers))
         };
         try_threads(self.workers).map_err(|error| failed(error.to_string()))?;
-        // `threadpool` panics if the system has no further thread, now that it had enough.
+        // `threadpool` panics if the system has no further thread, although it had enough above.
         catch_panic(build).map_err(|panic| failed(panic.to_string()))
     }
 
@@ -166,7 +167,8 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
         if let Some(pool) = &*pool {
             pool.execute(serve);
         } else {
-            // Served here: no workers exist before `server_activate` and after `server_close`.
+            // The loop serves the request itself: no workers exist before `server_activate` and
+            // after `server_close`.
             drop(pool);
             serve();
         }
@@ -186,10 +188,11 @@ impl<S: BaseServer> MixIn for ThreadPoolMixIn<S> {
     }
 }
 
-/// Starts so many threads at once, and ends them.
+/// Starts `count` threads at once, and ends them.
 ///
-/// `threadpool` panics where the system has no further thread, and Rust's runtime aborts the
-/// process where a thread has started and there is no memory mapping left for its signal stack.
+/// `threadpool` panics if the system has no further thread. Rust's runtime aborts the process if a
+/// thread has started and there is no memory mapping left for its signal stack. This function fails
+/// instead.
 ///
 /// # Errors
 ///
@@ -213,7 +216,7 @@ fn try_threads(count: usize) -> io::Result<()> {
     })
 }
 
-/// The stack, the signal stack, and a guard page for each.
+/// The mappings of a thread: its stack, its signal stack, and a guard page for each.
 const MAPPINGS_OF_A_THREAD: usize = 4;
 
 /// The number of memory mappings that the process may still make, on Linux.
@@ -250,7 +253,7 @@ impl<T: BaseServer> Drop for Place<T> {
     fn drop(&mut self) {
         let taken = self.taken.fetch_sub(1, Ordering::AcqRel);
         if taken > self.workers {
-            // Of those that wait, the first has this place now.
+            // The first of the waiting requests has this place now.
             self.top.layer_handle().shared().places().dequeue();
         }
         if taken >= self.capacity {

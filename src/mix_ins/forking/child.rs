@@ -28,8 +28,8 @@ pub(super) fn live_as_child<T: BaseServer>(
     let _ends_with_this_frame = ExitOnDrop;
     top.layer_handle().shared().enter_child(parent);
     drain_on_sigterm(&request);
-    // Unblocked even if the parent blocks the signal, as a program does that waits for it with
-    // sigwait(3).
+    // The child unblocks the signal even if the parent blocks it, as a program does that waits for
+    // the signal with sigwait(3).
     mask.remove(Signal::SIGTERM);
     let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
     top.after_fork_in_child();
@@ -37,8 +37,8 @@ pub(super) fn live_as_child<T: BaseServer>(
     low_level::exit(i32::from(!succeeded))
 }
 
-/// Ends the process when a panic unwinds. The frames below are copies of the parent's, in which the
-/// child would go on as a second server.
+/// Ends the process when a panic unwinds. The frames below are copies of the parent's frames. In
+/// them the child would go on as a second server.
 struct ExitOnDrop;
 
 impl Drop for ExitOnDrop {
@@ -82,7 +82,7 @@ fn drain_on_sigterm(request: &impl Request) {
 /// as async-signal-safe. It takes no lock, allocates nothing, and does not panic.
 #[allow(unsafe_code)]
 extern "C" fn notify_of_drain(_: nix::libc::c_int) {
-    // Saved, because the interrupted code may be about to read `errno`.
+    // `errno` is saved, because the interrupted code may be about to read it.
     let errno = Errno::last_raw();
     // SAFETY: the pointer is null, or comes from `Box::into_raw` in `drain_on_sigterm`; that box is
     // never freed, and nothing takes it by exclusive reference.

@@ -13,7 +13,7 @@ pub(super) use by_descriptor::{Child, ChildEnds};
 pub(super) use by_signal::{Child, ChildEnds};
 
 /// Each child has a descriptor (pidfd), which is readable once the child has ended. The program's
-/// action for `SIGCHLD` and its signal mask do not matter, and stay as they are.
+/// action for `SIGCHLD` and its signal mask have no influence, and are not changed.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 mod by_descriptor {
     use std::os::fd::{AsFd, OwnedFd};
@@ -36,13 +36,13 @@ mod by_descriptor {
             Ok(Self(epoll))
         }
 
-        /// Watches a child that has been forked. Returns false beside it if its end does not wake
-        /// the loop: the system has no pidfd, or no further descriptor.
+        /// Watches a child that has been forked. The second value is false if the end of the child
+        /// does not wake the loop, because the system has no pidfd or no further descriptor.
         pub fn add(&self, pid: Pid) -> (Child, bool) {
             match self.try_add(pid) {
                 Ok(descriptor) => (Child(pid, Some(descriptor)), true),
                 // The child has ended, and the system has collected it, since the program ignores
-                // `SIGCHLD`. The loop, which calls this, looks next.
+                // `SIGCHLD`. The loop calls this method, and looks for ended children next.
                 Err(Errno::ESRCH) => (Child(pid, None), true),
                 Err(_) => (Child(pid, None), false),
             }
@@ -50,14 +50,14 @@ mod by_descriptor {
 
         fn try_add(&self, pid: Pid) -> nix::Result<OwnedFd> {
             let descriptor = sys::pidfd_open(pid)?;
-            // Edge-triggered: the waker takes the event, and the child may be collected later.
+            // Edge-triggered: one event is enough, and the child may be collected later.
             let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0);
             self.0.add(&descriptor, event)?;
             Ok(descriptor)
         }
 
-        /// Stops watching a child that has ended. The close of its descriptor is not enough:
-        /// children that were forked meanwhile have copies.
+        /// Stops watching a child that has ended. The close of its descriptor is not enough,
+        /// because children that were forked meanwhile have copies of the descriptor.
         pub fn remove(&self, child: &Child) {
             if let Some(descriptor) = &child.1 {
                 let _ = self.0.delete(descriptor.as_fd());
@@ -72,8 +72,8 @@ mod by_descriptor {
     impl Child {
         /// Sends a signal to the child, which may have ended.
         pub fn signal(&self, signal: Signal) {
-            // By the descriptor, since the number may be another process's: if the program ignores
-            // `SIGCHLD`, the system collects the children.
+            // The signal goes to the descriptor, since another process may have the number: if the
+            // program ignores `SIGCHLD`, the system collects the children.
             let _ = match &self.1 {
                 Some(descriptor) => sys::pidfd_send_signal(descriptor.as_fd(), signal),
                 None => kill(self.0, signal),
@@ -101,7 +101,8 @@ mod by_signal {
             low_level::pipe::register(SIGCHLD, waker.write_end()?).map(Self)
         }
 
-        /// Watches a child that has been forked. Returns true beside it, as its end wakes the loop.
+        /// Watches a child that has been forked. The second value is true, since the end of the
+        /// child wakes the loop.
         pub fn add(&self, pid: Pid) -> (Child, bool) {
             (Child(pid), true)
         }
@@ -121,7 +122,7 @@ mod by_signal {
     pub(in crate::mix_ins::forking) struct Child(Pid);
 
     impl Child {
-        /// Sends a signal to the child, which may have ended. Its number is no other process's as
+        /// Sends a signal to the child, which may have ended. No other process has its number as
         /// long as the child is not collected.
         pub fn signal(&self, signal: Signal) {
             let _ = kill(self.0, signal);

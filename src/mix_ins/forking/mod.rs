@@ -33,8 +33,8 @@ use crate::transport::per_process::PerProcess;
 use crate::values::error::{Error, HandlerError};
 use crate::values::request_event::Outcome;
 
-/// How often a closing server checks its children without a wake: the end of a child may wake
-/// nothing, if the system has no descriptor for the child.
+/// How often a closing server looks for ended children without a wake. If the system has no
+/// descriptor for a child, the end of that child wakes nothing.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
 
 /// The default timeout of `handle_request`.
@@ -48,13 +48,14 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 ///
 /// At most [`max_children`](Self::max_children) children run at a time; at that number the loop
 /// stops accepting until a child ends. The loop collects its own children, each by its process id,
-/// and no other child of the program. On Linux the end of a child wakes the loop through the
-/// child's pidfd, so the program's action for `SIGCHLD`, and its signal mask, are its own. If the
-/// program ignores `SIGCHLD`, the system collects all children of the program, these included, and
-/// discards their exit statuses: a child that ends the process itself then counts as failed. Where
-/// there is no pidfd, the loop looks for ended children twice a second. On a system other than
-/// Linux, `SIGCHLD` wakes the loop as long as the server is open, and the program's own handler is
-/// called as before.
+/// and no other child of the program.
+///
+/// On Linux the end of a child wakes the loop through the child's pidfd. So the program's action
+/// for `SIGCHLD`, and its signal mask, are its own. If the program ignores `SIGCHLD`, the system
+/// collects all children of the program, these included, and discards their exit statuses. A child
+/// that ends the process itself then counts as failed. Where there is no pidfd, the loop looks for
+/// ended children twice a second. On a system other than Linux, `SIGCHLD` wakes the loop as long as
+/// the server is open, and the program's own handler is called as before.
 ///
 /// A server that is shut down or closed sends `SIGTERM` to each child. In a child, this signal
 /// begins the drain: [`wait`](crate::StreamRequest::wait) returns false, and the handler goes on
@@ -63,15 +64,16 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 ///
 /// A child closes its copies of the listening sockets and wakers of every server of this crate in
 /// the program, whichever mix-in the server has. So no client can connect to a server that has
-/// ended while a child runs, and its address is free. A child keeps its own server's waker, and a
-/// socket of datagrams, through which it replies. In Python a child keeps all copies.
+/// ended while a child runs, and its address is free. A child keeps the waker of its own server,
+/// and a datagram socket, through which it replies. In Python a child keeps all copies.
 ///
 /// # Forking a program with threads
 ///
-/// fork(2) copies the calling thread alone. The work of other threads stays half-done in the child:
-/// a mutex that another thread held is never unlocked, so a handler that needs the mutex hangs. The
-/// allocator is safe (the C library sees to it), and so is this crate. Your own locks, those of
-/// libraries, and those of the standard output streams are not.
+/// fork(2) copies the calling thread alone. The work of other threads stays half-done in the child.
+/// For example, a mutex that another thread held is never unlocked, so a handler that needs the
+/// mutex hangs. The memory allocator is safe, since the C library prepares it for a fork, and so is
+/// this crate. Your own locks, those of libraries, and those of the standard output streams are
+/// not.
 ///
 /// The supported ways to use this mix-in are:
 ///
@@ -79,10 +81,10 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 ///   signal, for example) and take no lock that a handler or the logger takes; or
 /// * a handler that starts another program at once.
 ///
-/// A handler may start threads, since its thread is the only one in the child. The child ends with
-/// `_exit`, so the destructors of `main` do not run, and buffered standard output is not written: a
-/// handler flushes output that does not end with a newline. If a handler ends the process itself,
-/// the exit status decides the outcome: 0 counts as success.
+/// A handler may start threads, since its thread is the only thread in the child. The child ends
+/// with `_exit`, so the destructors of `main` do not run, and buffered standard output is not
+/// written. So a handler flushes output that does not end with a newline. If a handler ends the
+/// process itself, the exit status decides the outcome: 0 counts as success.
 ///
 /// A [shutdown](crate::ServerHandle::shutdown) in a child stops the parent's loop.
 #[derive(Debug)]
@@ -91,7 +93,7 @@ pub struct ForkingMixIn<S> {
     next: S,
     max_children: usize,
     block_on_close: bool,
-    /// A process that the program has forked has children of its own.
+    /// In a process that the program has forked, the layer has other children.
     families: PerProcess<Family>,
 }
 
@@ -102,7 +104,7 @@ struct Family {
     is_active: AtomicBool,
     /// A mutex, because `collect_children` may run in any thread.
     children: Mutex<HashMap<Pid, (Child, RequestInChild)>>,
-    /// Made at the activation, and in a forked process for the first request.
+    /// The watch is made at the activation, and in a forked process for the first request.
     watch: Mutex<Option<ChildWatch>>,
 }
 
@@ -140,8 +142,8 @@ impl<S: BaseServer> ForkingMixIn<S> {
         children.keys().map(|pid| pid.as_raw() as u32).collect()
     }
 
-    /// Collects the children that have ended, without waiting for others. The loop calls this in
-    /// every pass. Python's `collect_children`.
+    /// Collects the children that have ended, without waiting for other children. The loop calls
+    /// this method in every pass. Python's `collect_children`.
     pub fn collect_children(&self) {
         self.collect(WaitPidFlag::WNOHANG, Outcome::Failed);
     }
@@ -149,7 +151,8 @@ impl<S: BaseServer> ForkingMixIn<S> {
     fn family(&self) -> &Family {
         self.families.get_or_init(|parent| {
             let is_active = parent.is_some_and(|parent| parent.is_active.load(Ordering::Acquire));
-            // `try_lock`, because a thread that held the lock at the fork does not exist here.
+            // `try_lock`, because a thread that held the lock at the fork does not exist in this
+            // process.
             if let Some(Ok(mut watch)) = parent.map(|parent| parent.watch.try_lock()) {
                 // Closes this process's copies of the parent's descriptors.
                 *watch = None;
@@ -165,8 +168,8 @@ impl<S: BaseServer> ForkingMixIn<S> {
     fn watch(&self) -> io::Result<ChildWatch> {
         let waker = self.layer_handle().shared().waker()?;
         let mut kept = Vec::from(waker.descriptors());
-        // A child replies to its datagram through the server's sockets of datagrams, and has no
-        // other use for them.
+        // A child replies to its datagram through the server's datagram sockets, and has no other
+        // use for them.
         let addresses = self.layer_handle().shared().server_addresses();
         kept.extend(Descriptors::hold().datagram_sockets(addresses));
         let (sender, receiver) = reports()?;
@@ -242,7 +245,7 @@ impl<S: BaseServer> ForkingMixIn<S> {
     }
 
     /// Asks the oldest child to end, if the child has had its turn and a client waits for a place.
-    /// One child for each pass of the loop: a single client needs a single place.
+    /// Each pass of the loop ends one child, since a single client needs a single place.
     fn end_a_turn(&self) {
         let shared = self.layer_handle().shared();
         let Some(turn) = shared.settings().turn() else {
@@ -333,8 +336,8 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
         let unmask = || {
             let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
         };
-        // Held at the fork, so that no other thread of the parent holds these locks, and the child
-        // can take them.
+        // The parent holds these locks at the fork. So no other thread of the parent holds them,
+        // and the child can take them.
         let settings = self.layer_handle().shared().settings().hold();
         let descriptors = Descriptors::hold();
         // SAFETY: in a child of a program with threads, only async-signal-safe functions may be
@@ -399,13 +402,13 @@ impl<S: BaseServer> MixIn for ForkingMixIn<S> {
     }
 }
 
-/// The means by which the parent notices the end of a child.
+/// The means with which the parent notices the end of a child.
 #[derive(Debug)]
 struct ChildWatch {
     sender: Arc<ReportSender>,
     receiver: ReportReceiver,
     /// The registered descriptors that a child keeps: the waker of its server, with which its
-    /// handler can stop the loop, and a socket of datagrams.
+    /// handler can stop the loop, and a datagram socket.
     kept: Arc<[RawFd]>,
     ends: ChildEnds,
 }

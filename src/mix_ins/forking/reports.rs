@@ -25,8 +25,8 @@ const HANDSHAKE: u8 = u8::MAX - 1;
 /// The byte for a handshake without a version.
 const NO_VERSION: u8 = u8::MAX;
 
-/// The most handshakes of one child that its parent keeps. A conversation has two at most, unless
-/// its handler forks.
+/// The most handshakes of one child that its parent keeps. A conversation has at most two
+/// handshakes, unless its handler forks.
 const MOST_HANDSHAKES: usize = 8;
 
 /// Makes the pair: the children's write end, and the parent's read end.
@@ -65,7 +65,7 @@ pub(super) struct ReportReceiver {
     received: HashMap<u32, ChildReport>,
 }
 
-/// What a child has reported.
+/// The reports of a child.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct ChildReport {
     pub handshakes: Vec<EndedHandshake>,

@@ -1,4 +1,4 @@
-//! The numbers of the servers, at the time when somebody reads them.
+//! The numbers of the servers, at the time when a client reads them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,9 +27,9 @@ impl Listeners {
         listeners.push(Arc::downgrade(listener));
     }
 
-    /// The numbers of each label.
+    /// Returns the present numbers of each label.
     fn now(&self) -> BTreeMap<String, Numbers> {
-        // Without the lock, since the look at a server visits its connections.
+        // The lock is released first, since reading a server visits its connections.
         let listeners = lock(&self.0).clone();
         let mut numbers = BTreeMap::<String, Numbers>::new();
         for listener in listeners.iter().filter_map(Weak::upgrade) {
@@ -56,7 +56,7 @@ impl Collector for Listeners {
     }
 }
 
-/// A name, and what it means.
+/// A name, and its meaning.
 type Family = (&'static str, &'static str);
 
 /// The labels of a number, beside `listener`.
@@ -154,12 +154,12 @@ impl Families<'_> {
     fn encode_times(&mut self) -> fmt::Result {
         let waits = (
             "queue_duration",
-            "The time from the accept of a connection to the begin of its service",
+            "The time from the accept of a connection to the beginning of its service",
         );
         self.histograms(waits, |it| Some(&it.waits))?;
         let services = (
             "service_duration",
-            "The time from the begin of a connection's service to its end",
+            "The time from the beginning of a connection's service to its end",
         );
         self.histograms(services, |it| Some(&it.services))?;
         let connections = (
@@ -280,7 +280,8 @@ fn label(name: &'static str, value: &str) -> Labels {
     vec![(name, value.to_owned())]
 }
 
-/// The label of a reason: a part of the interface, which does not change with the text of the log.
+/// Returns the label of a reason. The label is a part of the interface, and does not change with
+/// the text of the log.
 fn reason(why: Refusal) -> &'static str {
     match why {
         Refusal::NotVerified => "not_verified",
@@ -292,7 +293,7 @@ fn reason(why: Refusal) -> &'static str {
     }
 }
 
-/// The label of an outcome, as [`reason`].
+/// Returns the label of an outcome, as [`reason`] does for a reason.
 fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Finished => "finished",

@@ -18,14 +18,19 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Answers one request of HTTP/1.0 or 1.1 with the text of [`Metrics`], and closes the connection.
 ///
-/// `GET /metrics` and `HEAD /metrics` are answered. The status of another path is 404, of another
-/// method 405, of lines that are no request 400, of more than 8 KiB before the empty line 431. The
-/// text is OpenMetrics, unless the header `Accept` prefers `text/plain`: then the text is the
+/// The handler answers `GET /metrics` and `HEAD /metrics`. Other requests have these statuses:
+///
+/// * 404 for another path,
+/// * 405 for another method,
+/// * 400 for lines that are not a request,
+/// * 431 for more than 8 KiB before the empty line.
+///
+/// The text is OpenMetrics, unless the header `Accept` prefers `text/plain`. Then the text is the
 /// older format of Prometheus.
 ///
 /// Each part of the conversation has a deadline of five seconds, or the connection's
-/// [deadline](crate::Deadlines) if that is shorter. The handler knows neither users nor
-/// passwords: who may read the metrics is decided by the address that the server listens on.
+/// [deadline](crate::Deadlines) if that is shorter. The handler knows neither users nor passwords.
+/// The address that the server listens on decides who may read the metrics.
 ///
 /// [`Metrics`] is the factory of these handlers. Python's counterpart is the handler in
 /// `prometheus_client.start_http_server`.
@@ -109,7 +114,7 @@ impl RequestHandler for MetricsHandler {
 struct Head {
     method: Vec<u8>,
     target: Vec<u8>,
-    /// The values of the header `Accept`, with a comma between two.
+    /// The values of the header `Accept`, joined with commas.
     accept: String,
 }
 
@@ -147,7 +152,7 @@ impl Head {
         })
     }
 
-    /// Takes a field of the header; `None` if the line is no field.
+    /// Takes a field of the header. Returns `None` if the line is not a field.
     fn add_field(&mut self, line: &[u8]) -> Option<()> {
         let colon = line.iter().position(|byte| *byte == b':')?;
         let (name, value) = (&line[..colon], &line[colon + 1..]);
@@ -163,7 +168,7 @@ impl Head {
         Some(())
     }
 
-    /// The path of the target, without its query. A target with a scheme and a host is as good.
+    /// Returns the path of the target, without its query. The target may have a scheme and a host.
     fn path(&self) -> &[u8] {
         let target = self
             .target
@@ -189,7 +194,7 @@ fn no_request() -> io::Error {
 #[error("the client's lines are not a request of HTTP/1.0 or HTTP/1.1")]
 struct NoRequest;
 
-/// A status that is no success, and the header fields that belong to it.
+/// A status other than success, and the header fields that belong to it.
 struct Status {
     line: &'static str,
     fields: &'static str,
@@ -206,7 +211,7 @@ impl Status {
         Self { line, fields }
     }
 
-    /// The status for an error that the client has caused and can read about.
+    /// Returns the status for an error that the client has caused and can receive.
     fn of(error: &io::Error) -> Option<Self> {
         match MessageError::find_in(error) {
             Some(MessageError::TooLong { .. }) => Some(Self::TOO_LARGE),

@@ -1,4 +1,4 @@
-//! How many times of a kind there were, by their length.
+//! A histogram of times.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -10,8 +10,8 @@ const BOUNDS: [f64; 14] = [
 
 /// A histogram of times. Every access is `Relaxed`: the counters order nothing.
 ///
-/// The histogram of `prometheus-client` has a lock, which every request of a server would take, and
-/// cannot be added to another one, as the numbers of servers with the same name are.
+/// The histogram of `prometheus-client` has a lock, which every request of a server would take.
+/// Also, two of its histograms cannot be added, but the numbers of servers with the same name are.
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
     buckets: [AtomicU64; BOUNDS.len() + 1],
@@ -35,7 +35,7 @@ impl Histogram {
     }
 }
 
-/// The numbers of a histogram at some time.
+/// The numbers of a histogram at one time.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Times {
     buckets: [u64; BOUNDS.len() + 1],
@@ -48,7 +48,7 @@ impl Times {
         Duration::from_nanos(self.nanoseconds).as_secs_f64()
     }
 
-    /// How many times there are.
+    /// Returns the number of times.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }

@@ -1,4 +1,4 @@
-//! What the metrics know of one server beside its statistics.
+//! The numbers of one server that its statistics do not have.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,11 +16,11 @@ use crate::values::address::Address;
 use crate::values::request_event::{HandshakeResult, Refusal, RequestEvent, TlsVersion};
 use crate::values::statistics::Statistics;
 
-/// The versions of a handshake that are counted apart: none, and each that there is.
+/// The number of versions of a handshake that are counted apart: no version, and each version of
+/// TLS.
 const VERSIONS: usize = TlsVersion::ALL.len() + 1;
 
-/// The errors of accept(2) that are counted apart, with the names of the numbers. Others are
-/// `other`.
+/// The errors of accept(2) that are counted apart, by their names. All others count as `other`.
 const ACCEPT_ERRORS: [Errno; 7] = [
     Errno::EMFILE,
     Errno::ENFILE,
@@ -50,15 +50,15 @@ pub(super) struct Listener {
     certificates: OnceLock<Certificates>,
     /// A counter at the index of each reason.
     refused: [AtomicU64; Refusal::ALL.len()],
-    /// A counter for each of [`ACCEPT_ERRORS`], and for the others.
+    /// A counter for each of [`ACCEPT_ERRORS`], and one for all other errors.
     accept_errors: [AtomicU64; ACCEPT_ERRORS.len() + 1],
     /// A counter for each result, of each version.
     handshakes: [[AtomicU64; VERSIONS]; HandshakeResult::ALL.len()],
-    /// From the accept to the start.
+    /// The times from the accept to the start.
     waits: Histogram,
-    /// From the start to the end.
+    /// The times from the start to the end.
     services: Histogram,
-    /// From the accept to the end.
+    /// The times from the accept to the end.
     connections: Histogram,
     handshake_times: Histogram,
 }
@@ -87,7 +87,7 @@ impl Listener {
         let _ = self.certificates.set(Certificates(expiries));
     }
 
-    /// Counts what the statistics do not.
+    /// Counts the events that the statistics do not count.
     pub fn note(&self, event: &RequestEvent) {
         match *event {
             RequestEvent::Accepted => {}
@@ -139,8 +139,8 @@ impl Listener {
         }
     }
 
-    /// The end of each certificate in seconds since the beginning of 1970, by its name. Of several
-    /// with one name, the first end.
+    /// Returns the end of each certificate, in seconds since the beginning of 1970, by its name. If
+    /// several certificates have one name, the first end counts.
     fn certificates(&self) -> BTreeMap<String, f64> {
         let mut ends = BTreeMap::new();
         let Some(Certificates(expiries)) = self.certificates.get() else {
@@ -185,8 +185,8 @@ fn number_of(error: &io::Error) -> usize {
     known.unwrap_or(ACCEPT_ERRORS.len())
 }
 
-/// The label of a server without a name: its address, in the form of a URL, so that servers of
-/// connections and of datagrams on one port differ.
+/// Returns the label of a server without a name: its address, in the form of a URL. So servers of
+/// connections and of datagrams on one port have different labels.
 fn label_of(address: &Address, serves_datagrams: bool) -> String {
     let scheme = match (address, serves_datagrams) {
         (Address::Inet(_), false) => "tcp://",
@@ -199,7 +199,7 @@ fn label_of(address: &Address, serves_datagrams: bool) -> String {
     format!("{scheme}{place}")
 }
 
-/// The numbers of the servers with one label, at some time.
+/// The numbers of the servers with one label, at one time.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
     pub serves_datagrams: bool,
@@ -224,14 +224,14 @@ impl Numbers {
         Refusal::ALL.into_iter().zip(self.refused)
     }
 
-    /// How often each error of accept(2) has occurred, of those that have.
+    /// Returns how often each error of accept(2) has occurred, if it has.
     pub fn accept_errors(&self) -> impl Iterator<Item = (String, u64)> {
         let known = ACCEPT_ERRORS.iter().map(|error| format!("{error:?}"));
         let names = known.chain(["other".to_owned()]);
         names.zip(self.accept_errors).filter(|it| it.1 > 0)
     }
 
-    /// How many handshakes there were of each result and version, of those that there were.
+    /// Returns the number of handshakes of each result and version, if there were any.
     pub fn handshakes(
         &self,
     ) -> impl Iterator<Item = (HandshakeResult, Option<TlsVersion>, u64)> + '_ {
@@ -248,7 +248,7 @@ impl Numbers {
         self.serves_datagrams |= other.serves_datagrams;
         self.statistics = [self.statistics, other.statistics].into_iter().sum();
         self.queued += other.queued;
-        // Without a limit of one there is none of both.
+        // If one server has no limit, the sum has none.
         self.limit = self.limit.zip(other.limit).map(|(one, other)| one + other);
         self.is_draining |= other.is_draining;
         self.is_suspended |= other.is_suspended;

@@ -24,19 +24,20 @@ pub use registry::{Metrics, MetricsFormat};
 
 /// Makes the numbers of a server readable in a [`Metrics`], which several servers may share.
 ///
-/// The layer counts nothing that the server counts already: the [statistics](crate::Statistics) of
-/// the server are read when somebody reads the metrics. The layer adds how long requests wait and
-/// how long they are served, why requests are refused, and how handshakes end, from the events that
-/// [`observe`](BaseServer::observe) receives. So a request costs a few additions to atomics, and
-/// three looks at the clock.
+/// The layer counts nothing that the server counts already: when a client reads the metrics, the
+/// layer reads the [statistics](crate::Statistics) of the server. From the events that
+/// [`observe`](BaseServer::observe) receives, the layer adds how long requests wait and are served,
+/// why requests are refused, and how handshakes end. So a request costs a few additions to atomics,
+/// and reads the clock three times.
 ///
-/// The layer goes anywhere in the stack, around a server of connections or of datagrams, and works
-/// with every mix-in. Under [`ForkingMixIn`](crate::ForkingMixIn) the parent has the numbers, from
-/// the reports of its children: handshakes and bytes of a child count when the child has ended.
+/// The layer may be anywhere in the stack, around a server of connections or of datagrams, and
+/// works with every mix-in. Under [`ForkingMixIn`](crate::ForkingMixIn) the parent has the numbers,
+/// from the reports of its children. The handshakes and bytes of a child count when the child has
+/// ended.
 ///
 /// The label `listener` of each number is the address of its server, such as
-/// `tcp://127.0.0.1:9999`, or the [name](Self::listener) that it was given. Servers with the same
-/// name are one: their numbers are added up. The numbers of a server cease when it is dropped.
+/// `tcp://127.0.0.1:9999`, or the [name](Self::listener) that the program has set. The numbers of
+/// servers with the same name are added up. The numbers of a server end when the server is dropped.
 ///
 /// [`Metrics`] has the names of all numbers. Python has no counterpart.
 ///
@@ -66,7 +67,7 @@ pub use registry::{Metrics, MetricsFormat};
 #[must_use = "a layer does nothing until `bind` makes a server of the stack"]
 pub struct MetricsMixIn<S> {
     next: S,
-    /// `None` if nobody measures.
+    /// `None` if there are no metrics.
     listener: Option<Arc<Listener>>,
 }
 
@@ -76,8 +77,8 @@ impl<S: BaseServer> MetricsMixIn<S> {
         Self::optional(next, Some(metrics))
     }
 
-    /// As [`new`](Self::new); `None` makes a layer that does nothing, for a program whose user
-    /// decides whether there are metrics.
+    /// Makes the layer as [`new`](Self::new) does. With `None` the layer does nothing, for a
+    /// program whose user decides whether there are metrics.
     pub fn optional(next: S, metrics: Option<&Metrics>) -> Self {
         let listener = metrics.map(|metrics| {
             next.layer_handle().note_start_times();
@@ -95,17 +96,18 @@ impl<S: BaseServer> MetricsMixIn<S> {
     }
 
     /// Sets the label, as [`listener`](Self::listener) does, when the server is bound already and
-    /// its port is known: by [`Server::stack`](crate::Server::stack). Only the first call of both
-    /// has an effect.
+    /// its port is known. The program reaches this method with
+    /// [`Server::stack`](crate::Server::stack). Only the first call of the two methods has an
+    /// effect.
     pub fn set_listener(&self, name: impl Into<String>) {
         if let Some(listener) = &self.listener {
             listener.set_name(name.into());
         }
     }
 
-    /// Sets the source of the names and the ends of the server's certificates, which is called when
-    /// somebody reads the metrics: `TlsConfig::expiries`, for
-    /// example.
+    /// Sets the source of the names and the ends of the server's certificates,
+    /// `TlsConfig::expiries` for example. The layer calls the source when a client reads the
+    /// metrics.
     pub fn certificates(
         self,
         expiries: impl Fn() -> Vec<(String, SystemTime)> + Send + Sync + 'static,

@@ -6,7 +6,7 @@ use crate::mix_ins::metrics::registry::MetricsFormat;
 /// `text/plain`.
 pub(super) fn format_for(accept: &str) -> MetricsFormat {
     let quality = |types: [&str; 3]| {
-        // The most specific range that matches counts.
+        // The most specific range that matches decides.
         let of = |range| {
             accept
                 .split(',')
@@ -23,7 +23,7 @@ pub(super) fn format_for(accept: &str) -> MetricsFormat {
     }
 }
 
-/// The quality of an element of the header, if its range is `range`.
+/// Returns the quality of an element of the header, if its range is `range`.
 fn quality_of(element: &str, range: &str) -> Option<f32> {
     let mut parts = element.split(';').map(str::trim);
     if !parts.next()?.eq_ignore_ascii_case(range) {

@@ -1,4 +1,4 @@
-//! The numbers of the process, under the names that every client of Prometheus has.
+//! The numbers of the process, under the names that Prometheus' client libraries use.
 
 use std::fmt;
 
@@ -60,15 +60,15 @@ impl Collector for ProcessCollector {
 struct ProcessNumbers {
     open_fds: Option<f64>,
     max_fds: Option<f64>,
-    /// In bytes.
+    /// The resident memory in bytes.
     resident_memory: Option<f64>,
-    /// In seconds since the beginning of 1970.
+    /// The time of the start in seconds since the beginning of 1970.
     start_time: Option<f64>,
-    /// In seconds.
+    /// The time on processors in seconds.
     cpu: Option<f64>,
 }
 
-/// proc(5).
+/// The numbers as proc(5) has them.
 #[cfg(target_os = "linux")]
 mod system {
     use std::fs;
@@ -108,7 +108,7 @@ mod system {
     pub(super) struct Times {
         user: u64,
         system: u64,
-        /// Since the boot.
+        /// The time from the boot to the start.
         start: u64,
         ticks_of_second: f64,
     }

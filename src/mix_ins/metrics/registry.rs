@@ -11,8 +11,8 @@ use crate::mix_ins::metrics::listener::Listener;
 use crate::mix_ins::metrics::process::ProcessCollector;
 
 /// The metrics of a program: the numbers of the servers that have a
-/// [`MetricsMixIn`](crate::MetricsMixIn), of the process, and of the program itself. A clone is the
-/// same metrics.
+/// [`MetricsMixIn`](crate::MetricsMixIn), of the process, and of the program itself. All clones
+/// share the same metrics.
 ///
 /// Each server's numbers have the label `listener`. A datagram counts as a connection.
 ///
@@ -23,25 +23,25 @@ use crate::mix_ins::metrics::process::ProcessCollector;
 /// | `connections_ended` | counter | `outcome` | by [`Outcome`](crate::Outcome) |
 /// | `connections_active` | gauge | | `Statistics::active` |
 /// | `connections_idle` | gauge | | `Statistics::idle` |
-/// | `connections_queued` | gauge | | wait for a worker of a pool |
+/// | `connections_queued` | gauge | | requests that wait for a worker of a pool |
 /// | `limit_connections` | gauge | | `Limits::max_connections`, if set |
-/// | `queue_duration_seconds` | histogram | | from the accept to the start |
-/// | `service_duration_seconds` | histogram | | from the start to the end |
-/// | `connection_duration_seconds` | histogram | | from the accept to the end |
+/// | `queue_duration_seconds` | histogram | | times from the accept to the start |
+/// | `service_duration_seconds` | histogram | | times from the start to the end |
+/// | `connection_duration_seconds` | histogram | | times from the accept to the end |
 /// | `received_bytes` | counter | | `Statistics::received` |
 /// | `sent_bytes` | counter | | `Statistics::sent` |
 /// | `datagrams_dropped` | counter | | `Statistics::dropped`, of datagrams |
 /// | `accept_errors` | counter | `error` | failed calls of accept(2) |
 /// | `tls_handshakes` | counter | `result`, `version`, `kind` | handshakes, if any |
-/// | `tls_handshake_duration_seconds` | histogram | | of all handshakes |
+/// | `tls_handshake_duration_seconds` | histogram | | times of all handshakes |
 /// | `tls_certificate_not_after_seconds` | gauge | `name` | the end of a certificate |
 /// | `draining` | gauge | | 1 while the server stops |
 /// | `suspended` | gauge | | 1 while the server is suspended |
-/// | `build` | info | `version` | of this crate; without `listener` |
+/// | `build` | info | `version` | the version of this crate; without `listener` |
 ///
-/// The [`Statistics`](crate::Statistics) are read when somebody reads the text, as are the
-/// [`Limits`](crate::Limits). [`MetricsMixIn::certificates`](crate::MetricsMixIn::certificates) is
-/// the source of the certificates.
+/// The [`Statistics`](crate::Statistics) and the [`Limits`](crate::Limits) are read when a client
+/// reads the text. [`MetricsMixIn::certificates`](crate::MetricsMixIn::certificates) is the source
+/// of the certificates.
 ///
 /// In the text, the name of a counter ends in `_total`, and that of the info in `_info`. The
 /// process has `process_open_fds`, `process_max_fds`, `process_resident_memory_bytes`,
@@ -59,7 +59,7 @@ struct Inner {
 }
 
 impl Metrics {
-    /// Metrics without a server yet.
+    /// Makes metrics that have no server yet.
     #[must_use]
     pub fn new() -> Self {
         let listeners = Arc::new(Listeners::default());
@@ -77,8 +77,8 @@ impl Metrics {
     /// Lets the program add numbers of its own, which are in the text beside those of the servers.
     /// The names begin with `prefix` and an underscore.
     ///
-    /// `add` and the collectors that it registers must not use these metrics, which would wait for
-    /// ever.
+    /// Neither `add` nor the collectors that it registers may use these metrics: such a call would
+    /// wait for ever.
     ///
     /// ```
     /// use socketserver::Metrics;
@@ -100,14 +100,14 @@ impl Metrics {
         add(registry.sub_registry_with_prefix(prefix));
     }
 
-    /// All numbers as they are now.
+    /// Returns all numbers as they are now, as text.
     ///
     /// The call visits every connection of every server, as
     /// [`statistics`](crate::ServerHandle::statistics) does.
     ///
     /// # Errors
     ///
-    /// That of a collector that the program has [registered](Self::register).
+    /// The error of a collector that the program has [registered](Self::register).
     pub fn text(&self, format: MetricsFormat) -> Result<String, fmt::Error> {
         let registry = self.0.registry.read();
         let registry = registry.unwrap_or_else(PoisonError::into_inner);
@@ -148,7 +148,7 @@ pub enum MetricsFormat {
 }
 
 impl MetricsFormat {
-    /// The value of the header `Content-Type`.
+    /// Returns the value of the header `Content-Type`.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {

@@ -1,12 +1,12 @@
-//! What is wrong with a PROXY header.
+//! The errors of a PROXY header.
 
-/// Why a PROXY header is refused. The connection is closed without an answer.
+/// The reason why a PROXY header is refused. The connection is closed without an answer.
 ///
 /// Each error is final: no further byte could mend the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyHeaderError {
-    /// The connection begins with something else.
+    /// The connection does not begin with a header.
     #[error(
         "the trusted proxy has sent no PROXY header; let the proxy send one (\"send-proxy\" or \
          \"send-proxy-v2\" in HAProxy), or do not trust its address"
@@ -27,7 +27,7 @@ pub enum ProxyHeaderError {
     Invalid {
         /// The version of the header: 1 or 2.
         version: u8,
-        /// What is wrong, without a full stop.
+        /// The fault, without a full stop.
         reason: &'static str,
     },
 

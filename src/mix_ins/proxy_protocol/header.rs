@@ -1,4 +1,4 @@
-//! What a PROXY header states about a connection.
+//! The contents of a PROXY header.
 
 use std::fmt;
 use std::str::from_utf8;
@@ -7,11 +7,12 @@ use proxy_header::{SslInfo, Tlv};
 
 use crate::values::address::Address;
 
-/// The PROXY header of a connection: the addresses at the proxy, and what else the proxy knows.
+/// The PROXY header of a connection: the addresses at the proxy, and further statements of the
+/// proxy.
 ///
 /// [`StreamRequest::proxy_header`](crate::StreamRequest::proxy_header) returns it. The values are
-/// the proxy's statements: they are as good as the proxy. A header of version 1 has addresses
-/// alone. Python has no counterpart.
+/// the proxy's statements, so they deserve as much trust as the proxy. A header of version 1 has
+/// addresses alone. Python has no counterpart.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProxyHeader {
     version: u8,
@@ -36,7 +37,7 @@ impl ProxyHeader {
         }
     }
 
-    /// The header of a connection whose client has no address that the proxy could state.
+    /// Makes the header of a connection whose client has no address that the proxy could state.
     pub(super) fn without_addresses(version: u8) -> Self {
         Self {
             version,
@@ -51,7 +52,7 @@ impl ProxyHeader {
         self
     }
 
-    /// The header of a connection of the proxy's own.
+    /// Makes the header of a connection that the proxy has opened for itself.
     pub(super) fn local() -> Self {
         Self {
             is_local: true,
@@ -59,52 +60,53 @@ impl ProxyHeader {
         }
     }
 
-    /// The version of the protocol: 1 or 2.
+    /// Returns the version of the protocol: 1 or 2.
     #[must_use]
     pub fn version(&self) -> u8 {
         self.version
     }
 
-    /// Whether the connection is the proxy's own (`LOCAL`), as for a health check, and carries no
-    /// client.
+    /// Returns whether the proxy has opened the connection for itself (`LOCAL`), as for a health
+    /// check. Such a connection carries no client.
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.is_local
     }
 
-    /// The client's address; `None` if the proxy does not know it (`UNKNOWN`, `UNSPEC`), or the
-    /// connection is the proxy's own.
+    /// Returns the client's address; `None` if the proxy does not know the address (`UNKNOWN`,
+    /// `UNSPEC`), or if the proxy has opened the connection for itself.
     #[must_use]
     pub fn source(&self) -> Option<&Address> {
         Some(&self.addresses.as_deref()?.0)
     }
 
-    /// The address of the proxy to which the client has connected; `None` as for
+    /// Returns the address of the proxy to which the client has connected; `None` as for
     /// [`source`](Self::source).
     #[must_use]
     pub fn destination(&self) -> Option<&Address> {
         Some(&self.addresses.as_deref()?.1)
     }
 
-    /// The name of the server that the client has asked for, as in TLS (`SNI`).
+    /// Returns the name of the server that the client has asked for, as in TLS (`SNI`).
     #[must_use]
     pub fn authority(&self) -> Option<&str> {
         from_utf8(self.value(0x02)?).ok()
     }
 
-    /// The protocol above TCP or TLS (`ALPN`), such as `h2`.
+    /// Returns the protocol above TCP or TLS (`ALPN`), such as `h2`.
     #[must_use]
     pub fn alpn(&self) -> Option<&[u8]> {
         self.value(0x01)
     }
 
-    /// The proxy's own name for the connection, at most 128 bytes.
+    /// Returns the proxy's own name for the connection, at most 128 bytes.
     #[must_use]
     pub fn unique_id(&self) -> Option<&[u8]> {
         self.value(0x05)
     }
 
-    /// The encryption between the client and the proxy; `None` if the proxy states nothing of it.
+    /// Returns the encryption between the client and the proxy; `None` if the proxy does not state
+    /// it.
     #[must_use]
     pub fn ssl(&self) -> Option<ProxySsl<'_>> {
         match Tlv::decode(0x20, self.value(0x20)?) {
@@ -113,8 +115,8 @@ impl ProxyHeader {
         }
     }
 
-    /// The first value with this number, as its bytes: a type of the specification (`TLV`), or one
-    /// that proxies have agreed on, such as 0xEA of AWS.
+    /// Returns the first value with this number, as its bytes. The number is a type of the
+    /// specification (`TLV`), or a type that proxies have agreed on, such as 0xEA of AWS.
     #[must_use]
     pub fn value(&self, number: u8) -> Option<&[u8]> {
         let mut values = values(&self.values).flatten();
@@ -143,35 +145,35 @@ impl fmt::Debug for ProxyHeader {
 pub struct ProxySsl<'a>(SslInfo<'a>);
 
 impl ProxySsl<'_> {
-    /// Whether the client's connection is encrypted.
+    /// Returns whether the client's connection is encrypted.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         self.0.client_ssl()
     }
 
-    /// The version of the encryption, such as `TLSv1.3`.
+    /// Returns the version of the encryption, such as `TLSv1.3`.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         self.0.version()
     }
 
-    /// The cipher suite, such as `TLS_AES_256_GCM_SHA384`.
+    /// Returns the cipher suite, such as `TLS_AES_256_GCM_SHA384`.
     #[must_use]
     pub fn cipher(&self) -> Option<&str> {
         self.0.cipher()
     }
 
-    /// The common name in the client's certificate, whether or not the proxy has verified the
-    /// certificate: see [`is_verified`](Self::is_verified).
+    /// Returns the common name in the client's certificate, whether or not the proxy has verified
+    /// the certificate: see [`is_verified`](Self::is_verified).
     #[must_use]
     pub fn common_name(&self) -> Option<&str> {
         self.0.cn()
     }
 
-    /// Whether the client has shown a certificate, in this connection or in the session that it has
-    /// resumed, and the proxy has verified it.
+    /// Returns whether the client has shown a certificate, in this connection or in the session
+    /// that it has resumed, and the proxy has verified it.
     ///
-    /// The proxy states success for a client without a certificate too: its result alone proves
+    /// The proxy states success for a client without a certificate too, so its result alone proves
     /// nothing.
     #[must_use]
     pub fn is_verified(&self) -> bool {
@@ -180,8 +182,8 @@ impl ProxySsl<'_> {
     }
 }
 
-/// The number, the bytes and the offset of each value in `bytes`; `None` once, at the end, if the
-/// last value is not whole.
+/// Returns the number, the bytes and the offset of each value in `bytes`. If the last value is
+/// incomplete, `None` is the last item.
 pub(super) fn values(bytes: &[u8]) -> impl Iterator<Item = Option<(u8, &[u8], usize)>> {
     let mut at = 0;
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! The mix-in that learns the real client behind a proxy.
+//! The mix-in that reads the address of the real client behind a proxy.
 
 mod error;
 mod header;
@@ -31,43 +31,46 @@ pub use trusted::{InvalidNetwork, TrustedNetwork, Untrusted};
 /// The default time for a header: one retransmission of the proxy takes three seconds.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The default greatest length of a header: what the specification promises to fit into one
-/// segment.
+/// The default greatest length of a header: the specification promises that such a header fits into
+/// one segment.
 const MAX_HEADER: usize = 536;
 
 /// The greatest length that [`ProxyProtocolMixIn::max_header`] sets: the read buffer of a request.
 const LARGEST_HEADER: usize = 8192;
 
-/// Learns the real client behind a proxy from the proxy's PROXY header, version 1 or 2.
+/// Reads the address of the real client behind a proxy from the proxy's PROXY header, version 1 or
+/// 2.
 ///
 /// A connection from a [trusted](Self::trust) proxy begins with a header, which the layer reads
-/// before the handler is made: under a mix-in, a proxy that is slow with its header holds up no
-/// other connection, and no thread under [`ReactorMixIn`](crate::ReactorMixIn). After that
+/// before the handler is made. Under a mix-in, a proxy that is slow with its header delays no other
+/// connection. Under [`ReactorMixIn`](crate::ReactorMixIn) it does not even occupy a thread. After
+/// the header
 ///
 /// * [`client_address`](StreamRequest::client_address) is the client's, in the handler, in the log,
 ///   and for the [limit per address](crate::Limits::max_connections_per_address);
 /// * [`proxy_address`](StreamRequest::proxy_address) is the proxy's, and
-///   [`proxy_header`](StreamRequest::proxy_header) has what else the proxy states.
+///   [`proxy_header`](StreamRequest::proxy_header) has the further statements of the proxy.
 ///
-/// A header that is missing, broken, too long or late is an error of its request; no handler runs.
-/// A connection from any other address is [refused](Self::untrusted). A new layer trusts nobody.
+/// If a header is missing, broken, too long or late, its request fails, and no handler runs. A
+/// connection from any other address is [refused](Self::untrusted). A new layer trusts no proxy.
 ///
-/// The health checks of a proxy are no clients. A connection of the proxy's own ends without a
-/// handler and without an error if the proxy sends nothing more: its header is `LOCAL`, or the
-/// source is the proxy's own address, or a proxy at a Unix socket states no address. So does a
-/// trusted connection that ends before its first byte. For what follows such a header, a handler is
-/// made, with the connection's own address; a handler that speaks first waits for that.
+/// The health checks of a proxy are not clients. The layer takes a connection for a check if its
+/// header is `LOCAL`, if the source is the proxy's own address, or if a proxy at a Unix socket
+/// states no address. If the proxy sends nothing more, such a connection ends without a handler and
+/// without an error. So does a trusted connection that ends before its first byte. If the proxy
+/// sends more after such a header, a handler is made, with the connection's own address. A handler
+/// that speaks first waits for these bytes.
 ///
 /// # Order of the layers
 ///
-/// The outer of two layers prepares the request first. Around a layer of encryption, this layer
-/// reads the header before the encryption begins, as proxies send it. Inside of one, the header is
-/// encrypted too.
+/// The outer of two layers prepares the request first. If this layer is around a layer of
+/// encryption, it reads the header before the encryption begins, as proxies send it. If it is
+/// inside, the header is encrypted too.
 ///
-/// [`verify_request`](BaseServer::verify_request) of the layers inside runs with the client's
-/// address, after the header; then a refusal counts as
-/// [not prepared](crate::Refusal::NotPrepared). Of the layers around, the hook runs before, with
-/// the proxy's address, as do the events until the handler starts.
+/// [`verify_request`](BaseServer::verify_request) of the inner layers runs after the header, with
+/// the client's address. A refusal then counts as [not prepared](crate::Refusal::NotPrepared).
+/// `verify_request` of the outer layers runs before the header, with the proxy's address. The
+/// events until the start of the handler have that address too.
 ///
 /// Under [`ForkingMixIn`](crate::ForkingMixIn), whose children read the headers, the limit per
 /// address does not bound the clients of a proxy. Python has no counterpart.
@@ -97,7 +100,7 @@ pub struct ProxyProtocolMixIn<S: BaseServer<Request = StreamRequest>> {
 }
 
 impl<S: BaseServer<Request = StreamRequest>> ProxyProtocolMixIn<S> {
-    /// Puts the layer around `next`. The layer trusts nobody yet.
+    /// Puts the layer around `next`. The layer trusts no proxy yet.
     pub fn new(next: S) -> Self {
         Self {
             next,
@@ -108,28 +111,28 @@ impl<S: BaseServer<Request = StreamRequest>> ProxyProtocolMixIn<S> {
         }
     }
 
-    /// Trusts the proxies of this network too. Whoever connects from there decides which address
-    /// its client has.
+    /// Trusts the proxies of this network too. Every program that connects from there decides which
+    /// address its client has.
     pub fn trust(mut self, network: TrustedNetwork) -> Self {
         self.trusted.networks.push(network);
         self
     }
 
-    /// Trusts everybody who connects over a Unix socket.
+    /// Trusts every program that connects over a Unix socket.
     pub fn trust_unix(mut self) -> Self {
         self.trusted.unix = true;
         self
     }
 
-    /// Sets what becomes of the connections that are not trusted: [`Untrusted::Refuse`] unless set.
+    /// Sets what happens to connections that are not trusted: [`Untrusted::Refuse`] unless set.
     pub fn untrusted(mut self, untrusted: Untrusted) -> Self {
         self.untrusted = untrusted;
         self
     }
 
-    /// Bounds the time until the last byte of the header has come, for a connection of the proxy's
-    /// own until the first byte behind it has: five seconds unless set. `None` means no bound. Less
-    /// than three seconds is less than one retransmission takes.
+    /// Bounds the time until the last byte of the header has arrived; five seconds unless set. For
+    /// a health check, the bound holds until the first byte after the header. `None` means no
+    /// bound. One retransmission may take three seconds, so a shorter time may refuse good proxies.
     ///
     /// [`Deadlines::prepare`] bounds the preparation of all layers; the shorter of the two counts.
     pub fn header_timeout(mut self, timeout: Option<Duration>) -> Self {
@@ -163,8 +166,8 @@ impl<S: BaseServer<Request = StreamRequest>> ProxyProtocolMixIn<S> {
         Stage::Header { after }
     }
 
-    /// Goes on as far as the bytes that have arrived. Returns the stage at which more is needed, or
-    /// the last.
+    /// Goes on as far as the arrived bytes allow. Returns the stage at which more bytes are needed,
+    /// or the last stage.
     fn advance(
         &self,
         request: &mut StreamRequest,
@@ -206,7 +209,7 @@ impl<S: BaseServer<Request = StreamRequest>> ProxyProtocolMixIn<S> {
         }
     }
 
-    /// Notes what the header states.
+    /// Notes the statements of the header.
     fn enter(
         &self,
         request: &mut StreamRequest,
@@ -216,11 +219,11 @@ impl<S: BaseServer<Request = StreamRequest>> ProxyProtocolMixIn<S> {
         let proxy = request.client_address().clone();
         let is_own = match header.source() {
             Some(source) => is_same(source, &proxy),
-            // A check over a Unix socket cannot be known by its address.
+            // A health check over a Unix socket cannot be recognised by its address.
             None => header.is_local() || proxy.ip().is_none(),
         };
         let client = header.source().unwrap_or(&proxy).clone();
-        // Without a client's address the request counts for the proxy's again.
+        // Without a client's address, the request counts for the proxy's address again.
         request.set_client_address(client);
         request.extensions_mut().insert(Proxied { proxy, header });
         match is_own {
@@ -229,7 +232,7 @@ impl<S: BaseServer<Request = StreamRequest>> ProxyProtocolMixIn<S> {
         }
     }
 
-    /// Ends the time of the header, and asks the inner layers about the client.
+    /// Ends the time of the header, and calls `verify_request` of the inner layers with the client.
     fn verify(&self, request: &mut StreamRequest, after: Option<Deadlines>) -> Stage {
         if let Some(deadlines) = after {
             request.set_deadlines(deadlines);
@@ -241,11 +244,11 @@ impl<S: BaseServer<Request = StreamRequest>> ProxyProtocolMixIn<S> {
     }
 }
 
-/// How far the preparation of a request has come, in the request's extensions.
+/// The progress of the preparation of a request, in the request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// The header is not complete. `after` are the deadlines that the connection has after it, if
-    /// they are others.
+    /// The header is not complete. `after` are the deadlines to set after the header, if they
+    /// differ.
     Header {
         after: Option<Deadlines>,
     },
@@ -276,7 +279,8 @@ impl<S: BaseServer<Request = StreamRequest>> MixIn for ProxyProtocolMixIn<S> {
     fn get_request(&self) -> Result<RequestOf<Self>, GetRequestError> {
         let mut request = self.next.get_request()?;
         if self.trusted.includes(request.client_address()) {
-            // A limit per address is for the clients, and not for all of them together.
+            // The limit per address is for single clients, and not for all clients of a proxy
+            // together.
             request.guard_mut().count_for_no_address();
         }
         Ok(request)
@@ -284,7 +288,7 @@ impl<S: BaseServer<Request = StreamRequest>> MixIn for ProxyProtocolMixIn<S> {
 
     fn verify_request(&self, request: &mut RequestOf<Self>) -> bool {
         if self.trusted.includes(request.client_address()) {
-            // The inner layers are asked when the client is known.
+            // The inner layers decide when the client is known.
             return true;
         }
         match self.untrusted {
@@ -320,8 +324,8 @@ impl<S: BaseServer<Request = StreamRequest>> fmt::Debug for ProxyProtocolMixIn<S
     }
 }
 
-/// Receives without waiting. A reset before the first byte, or behind the header, is an end: it is
-/// how HAProxy ends a health check.
+/// Receives without waiting. A reset before the first byte, or after the header, counts as an end,
+/// because HAProxy ends a health check with a reset.
 fn receive(request: &mut StreamRequest) -> io::Result<Received> {
     match request.receive_now() {
         Err(error)

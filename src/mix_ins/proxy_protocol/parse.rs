@@ -7,8 +7,9 @@ use crate::mix_ins::proxy_protocol::{version1, version2};
 /// Parses the header that `bytes` begin with, and returns the header and its length. Returns `None`
 /// while the header is incomplete.
 ///
-/// The result depends on the bytes alone, and not on the pieces in which they come: bytes behind
-/// the header are not looked at, and an error is the error of every continuation.
+/// The result depends on the bytes alone, and not on the pieces in which they arrive. The function
+/// does not look at bytes after the header. Once the result is an error, further bytes do not
+/// change it.
 ///
 /// # Errors
 ///

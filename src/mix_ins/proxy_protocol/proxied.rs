@@ -1,4 +1,4 @@
-//! What a request knows of the proxy before it.
+//! The proxy of a request, and its header.
 
 use crate::mix_ins::proxy_protocol::header::ProxyHeader;
 use crate::requests::stream_request::StreamRequest;

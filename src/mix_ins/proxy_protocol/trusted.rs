@@ -16,15 +16,15 @@ use crate::values::address::Address;
 pub struct TrustedNetwork(IpNet);
 
 impl TrustedNetwork {
-    /// Whether the network has this address. An IPv4 address in an IPv6 one (`::ffff:192.0.2.1`)
-    /// counts as IPv4.
+    /// Returns whether the network has this address. An IPv4 address in an IPv6 address
+    /// (`::ffff:192.0.2.1`) counts as IPv4.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.0.contains(&ip.to_canonical())
     }
 }
 
-/// The network that has this address alone.
+/// Makes the network that has this address alone.
 impl From<IpAddr> for TrustedNetwork {
     fn from(ip: IpAddr) -> Self {
         Self(ip.to_canonical().into())
@@ -34,8 +34,8 @@ impl From<IpAddr> for TrustedNetwork {
 impl FromStr for TrustedNetwork {
     type Err = InvalidNetwork;
 
-    /// Reads an address, or an address and the length of its prefix behind a slash. The bits behind
-    /// the prefix are not looked at.
+    /// Reads an address, or an address and the length of its prefix after a slash. The bits after
+    /// the prefix have no meaning.
     fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
         if let Ok(ip) = text.parse::<IpAddr>() {
             return Ok(Self::from(ip));
@@ -67,17 +67,17 @@ impl fmt::Display for TrustedNetwork {
     }
 }
 
-/// The error for a text that is no network.
+/// The error for a text that is not a network.
 ///
 /// Python's counterpart is the `ValueError` of `ipaddress.ip_network`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not a network: write an address such as 192.0.2.1 or 2001:db8::1, or a network such as \
-     10.0.0.0/8"
+    "{0:?} is not a network: write an address such as 192.0.2.1 or 2001:db8::1, or a network such \
+     as 10.0.0.0/8"
 )]
 pub struct InvalidNetwork(String);
 
-/// What becomes of a connection whose address is not trusted.
+/// What the layer does with a connection whose address is not trusted.
 ///
 /// Python has no counterpart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -86,8 +86,8 @@ pub enum Untrusted {
     /// The connection is closed, and counts as [not verified](crate::Refusal::NotVerified).
     #[default]
     Refuse,
-    /// The connection is served as without the layer: with its own address, and from its first byte
-    /// on. A header that it sends is bytes for the handler.
+    /// The connection is served as without the layer, with its own address, and from its first byte
+    /// on. If it sends a header, the header is a part of the handler's bytes.
     Pass,
 }
 

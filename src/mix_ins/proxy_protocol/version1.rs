@@ -13,7 +13,7 @@ pub(super) const MAX_LINE: usize = 107;
 const BEGIN: &[u8] = b"PROXY ";
 const END: &[u8] = b"\r\n";
 
-/// The length of the line with its end; `None` while the end has not come.
+/// Returns the length of the line with its end; `None` while the end has not arrived.
 pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, ProxyHeaderError> {
     if !bytes.iter().zip(BEGIN).all(|(one, other)| one == other) {
         return Err(ProxyHeaderError::Absent);
@@ -39,7 +39,7 @@ pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, ProxyHeaderError> {
 pub(super) fn parse(line: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
     let line = line.strip_suffix(END).unwrap_or(line);
     let rest = line.strip_prefix(BEGIN).unwrap_or_default();
-    // What follows UNKNOWN has no meaning, and need not be text.
+    // Bytes after UNKNOWN have no meaning, and need not be text.
     if rest == b"UNKNOWN" || rest.starts_with(b"UNKNOWN ") {
         return Ok(ProxyHeader::without_addresses(1));
     }

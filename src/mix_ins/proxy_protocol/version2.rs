@@ -12,8 +12,8 @@ use crate::values::address::Address;
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// The signature, the version with the command, the family with the protocol, and the length of
-/// what follows.
+/// The bytes of the signature, the version with the command, the family with the protocol, and the
+/// length of the rest.
 pub(super) const FIXED: usize = 16;
 
 /// The bytes of the path of a Unix socket.
@@ -26,7 +26,8 @@ const SSL: u8 = 0x20;
 
 const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
-/// The length of the header that `bytes` begin with; `None` while the length has not come.
+/// Returns the length of the header that `bytes` begin with; `None` while the length has not
+/// arrived.
 pub(super) fn length(bytes: &[u8], max: usize) -> Result<Option<usize>, ProxyHeaderError> {
     if !bytes.iter().zip(SIGNATURE).all(|(one, other)| one == other) {
         return Err(ProxyHeaderError::Absent);
@@ -46,9 +47,9 @@ pub(super) fn length(bytes: &[u8], max: usize) -> Result<Option<usize>, ProxyHea
     }
 }
 
-/// Parses a header, which is whole.
+/// Parses a complete header.
 pub(super) fn parse(header: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
-    // The specification: a receiver of LOCAL drops what follows without a look.
+    // The specification demands that a receiver of LOCAL drops the rest without reading it.
     if header[SIGNATURE.len()] & 0x0f == 0 {
         return Ok(ProxyHeader::local());
     }
@@ -65,7 +66,7 @@ pub(super) fn parse(header: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
         allow_v1: false,
         allow_v2: true,
     };
-    // The header is whole: what is too short here stays too short.
+    // The header is complete, so a value that is too short here stays too short.
     let (parsed, _) = proxy_header::ProxyHeader::parse(header, config)
         .map_err(|_| invalid("its length is less than that of its addresses"))?;
     if parsed.tlvs().any(|value| value.is_err()) {

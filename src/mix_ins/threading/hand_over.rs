@@ -54,8 +54,8 @@ impl<R> HandOver<R> {
             state.requests.is_empty() && !state.closed
         });
         state.idle -= 1;
-        // Even if the time is over or the queue is closed: a request that came at that instant was
-        // handed over to this thread.
+        // This line runs even if the time is over or the queue is closed: a request that came at
+        // that instant was handed over to this thread.
         state.requests.pop_front()
     }
 

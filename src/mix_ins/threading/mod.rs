@@ -19,7 +19,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// [`Limits`](crate::Limits) allow.
 ///
 /// Python's `ThreadingMixIn`, with one difference: a thread that has served its request stays idle
-/// for a short while ([`keep_alive`](Self::keep_alive)) and takes the next request, so that a short
+/// for a short while ([`keep_alive`](Self::keep_alive)) and serves the next request. So a short
 /// connection does not pay for a new thread. A request never waits for a thread: if no thread is
 /// idle, a new thread is started.
 ///
@@ -36,7 +36,7 @@ pub struct ThreadingMixIn<S: BaseServer> {
     daemon_threads: bool,
     block_on_close: bool,
     keep_alive: Duration,
-    /// A process that the program has forked has threads of its own.
+    /// In a process that the program has forked, the layer has other threads.
     crews: PerProcess<Crew<S::Request>>,
     /// The name of the threads, once the first is started.
     thread_name: OnceLock<String>,
@@ -59,18 +59,18 @@ impl<S: BaseServer> ThreadingMixIn<S> {
     /// set. Python's `daemon_threads`.
     ///
     /// One request is an exception: if a handler stops the server, `server_close` waits up to a
-    /// second until that request has ended, so that the answer reaches the client. Python's answer
-    /// has been sent before, because its writes are unbuffered.
+    /// second until that request has ended, so that the answer reaches the client. In Python the
+    /// answer has been sent before, because Python's writes are unbuffered.
     ///
     /// A Rust program ends when `main` returns, whether or not threads are daemons. A Python
-    /// program waits for threads that are not.
+    /// program waits for the threads that are not daemons.
     pub fn daemon_threads(mut self, daemon: bool) -> Self {
         self.daemon_threads = daemon;
         self
     }
 
-    /// Sets whether `server_close` waits for the requests that still run; true unless set. No
-    /// effect on [daemon threads](Self::daemon_threads). Python's `block_on_close`.
+    /// Sets whether `server_close` waits for the requests that still run; true unless set. This
+    /// option has no effect on [daemon threads](Self::daemon_threads). Python's `block_on_close`.
     pub fn block_on_close(mut self, block: bool) -> Self {
         self.block_on_close = block;
         self

@@ -1,4 +1,4 @@
-//! The certificates of a server, of which a client chooses one by the name that it asks for.
+//! The certificates of a server. A client's SNI chooses one of them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,8 +74,8 @@ impl Certificates {
         own.filter_map(expiry_of).collect()
     }
 
-    /// The certificate for this name: the first that is valid for it, wildcards included, or the
-    /// default.
+    /// Returns the certificate for this name: the first certificate that is valid for it, wildcards
+    /// included, or the default.
     fn for_name(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let name = name.and_then(|name| ServerName::try_from(name).ok());
         let named = name.and_then(|name| self.0.iter().find(|it| is_valid_for(it, &name)));

@@ -13,7 +13,7 @@ use rustls::server::danger::ClientCertVerifier;
 use crate::mix_ins::tls::certificates::read_certificates;
 use crate::mix_ins::tls::error::TlsError;
 
-/// Whose certificates clients may show.
+/// The authorities whose certificates clients may show.
 #[derive(Debug, Clone)]
 pub(super) struct ClientAuthorities {
     pub file: PathBuf,
@@ -42,7 +42,7 @@ impl ClientAuthorities {
             lists.extend(read_revocation_lists(path)?);
         }
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        // A certificate of an intermediate authority need not have a list of its own.
+        // The certificate of an intermediate authority need not have a list of its own.
         let mut builder = builder.with_crls(lists).only_check_end_entity_revocation();
         if self.optional {
             builder = builder.allow_unauthenticated();

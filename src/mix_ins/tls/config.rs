@@ -1,4 +1,4 @@
-//! What an operator gives to a server with TLS, and what is made of it.
+//! The options of a server with TLS, and the configuration that is made of them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,7 +16,8 @@ use crate::support::lock::lock;
 use crate::support::sync::Mutex;
 use crate::values::request_event::HandshakeResult;
 
-/// How often the keys of the tickets are looked at. rustls replaces them every six hours.
+/// How often the server checks the age of the keys of the tickets. rustls replaces them every six
+/// hours.
 const BETWEEN_ROLLS: Duration = Duration::from_secs(60);
 
 /// The files and the choices of which [`load`](Self::load) makes a [`TlsConfig`].
@@ -48,8 +49,8 @@ pub struct TlsOptions {
 }
 
 impl TlsOptions {
-    /// Takes the certificate, with its chain behind it, and its private key from two PEM files,
-    /// which [`load`](Self::load) reads. They may be the same file.
+    /// Uses the certificate, with its chain after it, and its private key from two PEM files, which
+    /// [`load`](Self::load) reads. Both may be in the same file.
     pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         let identity = Identity {
             certificate: certificate.into(),
@@ -65,8 +66,8 @@ impl TlsOptions {
         }
     }
 
-    /// Adds a certificate for other names. A client gets the first certificate that is valid for
-    /// the name that it asks for (SNI), wildcards included, and otherwise that of
+    /// Adds a certificate for other names. A client receives the first certificate that is valid
+    /// for the name that it asks for (SNI), wildcards included, and otherwise that of
     /// [`new`](Self::new).
     pub fn identity(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.identities.push(Identity {
@@ -84,9 +85,9 @@ impl TlsOptions {
         self
     }
 
-    /// Lets clients without a certificate in, too: the handler looks at
-    /// [`TlsSession::peer_certificates`](crate::TlsSession::peer_certificates). A certificate that
-    /// is shown has to be valid. Python's `ssl.CERT_OPTIONAL`.
+    /// Accepts clients without a certificate too. The handler reads
+    /// [`TlsSession::peer_certificates`](crate::TlsSession::peer_certificates). If a client shows a
+    /// certificate, it has to be valid. Python's `ssl.CERT_OPTIONAL`.
     pub fn client_certificates_are_optional(mut self) -> Self {
         self.optional = true;
         self
@@ -99,15 +100,16 @@ impl TlsOptions {
         self
     }
 
-    /// Sets the protocols above TLS, the preferred one first (ALPN). A client that offers others
-    /// only is refused; one that offers none is served. Python's `set_alpn_protocols`.
+    /// Sets the protocols above TLS, the preferred protocol first (ALPN). A client that offers only
+    /// other protocols is refused. A client that offers none is served. Python's
+    /// `set_alpn_protocols`.
     #[doc(alias = "set_alpn_protocols")]
     pub fn alpn<P: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
         self.alpn = protocols.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Sets whether clients get tickets with which they resume their sessions; true unless set.
+    /// Sets whether clients receive tickets with which they resume their sessions; true unless set.
     pub fn session_tickets(mut self, tickets: bool) -> Self {
         self.tickets = tickets;
         self
@@ -163,7 +165,7 @@ impl TlsOptions {
     }
 }
 
-/// The configuration of a server with TLS. A clone is the same configuration.
+/// The configuration of a server with TLS. All clones share the same configuration.
 #[derive(Clone)]
 #[doc(alias = "SSLContext")]
 pub struct TlsConfig(Arc<Shared>);
@@ -171,12 +173,12 @@ pub struct TlsConfig(Arc<Shared>);
 struct Shared {
     options: TlsOptions,
     current: RwLock<Current>,
-    /// When the keys of the tickets were looked at.
+    /// When the age of the keys of the tickets was last checked.
     rolled: Mutex<Instant>,
     counters: Counters,
 }
 
-/// What was made of the files when they were read last.
+/// The result of the last reading of the files.
 struct Current {
     config: Arc<ServerConfig>,
     /// The name and the end of each certificate.
@@ -184,26 +186,27 @@ struct Current {
 }
 
 impl TlsConfig {
-    /// Reads all files again. The clients that connect from now on get what is in them; sessions
-    /// from before are not resumed.
+    /// Reads all files again. The contents are in force for the clients that connect from now on,
+    /// and earlier sessions are not resumed.
     ///
     /// # Errors
     ///
-    /// A [`TlsError`], which names the file. Then everything stays as it was.
+    /// A [`TlsError`], which names the file. After an error the former configuration stays in
+    /// force.
     pub fn reload(&self) -> Result<(), TlsError> {
         let new = self.0.options.make()?;
         let current = self.0.current.write();
         let mut current = current.unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *current, new);
         drop(current);
-        // Without the lock, which the loop waits for.
+        // The lock is released first, because the loop waits for it.
         drop(before);
         Ok(())
     }
 
-    /// When each certificate of the server ends, with the first name of a host that is in the
-    /// certificate, or its subject. The authorities in its chain are not looked at. Python's
-    /// `notAfter` of `ssl.SSLSocket.getpeercert`, which only the client has.
+    /// Returns when each certificate of the server ends, with the first host name in the
+    /// certificate, or its subject. The authorities in its chain are left out. Python's `notAfter`
+    /// of `ssl.SSLSocket.getpeercert`, which only the client can read.
     #[must_use]
     pub fn expiries(&self) -> Vec<(String, SystemTime)> {
         let current = self.0.current.read();
@@ -211,7 +214,7 @@ impl TlsConfig {
         current.expiries.clone()
     }
 
-    /// How many handshakes there were, and how they ended.
+    /// Returns the number of handshakes, by their results.
     #[must_use]
     pub fn statistics(&self) -> TlsStatistics {
         let Counters {
@@ -246,7 +249,8 @@ impl TlsConfig {
     }
 
     /// Lets rustls replace the keys of the tickets, if it is time. rustls does so when a ticket is
-    /// made, which under `ForkingMixIn` happens in children alone: each would have keys of its own.
+    /// made. Under `ForkingMixIn` only children make tickets, and each child would have keys of its
+    /// own.
     pub(super) fn roll_ticket_keys(&self) {
         let mut rolled = lock(&self.0.rolled);
         if rolled.elapsed() >= BETWEEN_ROLLS {
@@ -258,7 +262,8 @@ impl TlsConfig {
 }
 
 /// Makes a ticket as large as that of a client with a long chain of certificates. The keys refuse
-/// longer tickets than the longest that they have made, and a forked child would know of none.
+/// tickets that are longer than the longest that they have made. A forked child would know nothing
+/// of longer tickets of others.
 fn prepare_tickets(config: &ServerConfig) {
     const LONGEST: usize = 16 << 10;
     let _ = config.ticketer.encrypt(&[0; LONGEST]);
@@ -278,7 +283,7 @@ struct Counters {
     abandoned: AtomicU64,
 }
 
-/// The handshakes of a [configuration](TlsConfig). Those in forked children are not counted.
+/// The handshakes of a [configuration](TlsConfig). Handshakes in forked children are not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsStatistics {
@@ -286,10 +291,10 @@ pub struct TlsStatistics {
     pub full: u64,
     /// Handshakes that resumed an earlier session.
     pub resumed: u64,
-    /// Handshakes on which the two sides did not agree, with clients that do not speak TLS among
+    /// Handshakes on which the two sides did not agree. Clients that do not speak TLS are among
     /// them.
     pub failed: u64,
-    /// Handshakes that the client did not end: it left, or was silent for too long, or the server
-    /// stopped.
+    /// Handshakes that the client did not complete, because it left, was silent for too long, or
+    /// the server stopped.
     pub abandoned: u64,
 }

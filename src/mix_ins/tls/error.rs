@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use crate::values::cause;
 
-/// Why a [configuration](crate::TlsConfig) could not be loaded. The message names the file.
+/// The reason why a [configuration](crate::TlsConfig) could not be loaded. The message names the
+/// file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A file could not be read, or is no PEM file of the expected kind.
+    /// A file could not be read, or is not a PEM file of the expected kind.
     #[error("cannot read {what} from {path:?}: {source}; a PEM file is expected")]
     #[non_exhaustive]
     Read {
@@ -49,7 +50,7 @@ pub enum TlsError {
         /// The reason.
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// Revocation lists or optional certificates were asked for without authorities.
+    /// The program has asked for revocation lists or optional certificates without authorities.
     #[error("revocation lists need the authorities of the client certificates: call client_ca")]
     NoAuthorities,
     /// The library of cryptography failed.
@@ -57,7 +58,7 @@ pub enum TlsError {
     Library(#[source] Box<dyn StdError + Send + Sync>),
 }
 
-/// Why a handshake failed: the client does not speak TLS, or the two sides do not agree.
+/// The reason why a handshake failed: the client does not speak TLS, or the two sides do not agree.
 #[derive(Debug, thiserror::Error)]
 #[error("the TLS handshake failed: {reason}")]
 pub struct HandshakeError {
@@ -70,8 +71,8 @@ impl HandshakeError {
         Self { reason }
     }
 
-    /// The handshake error in `error`, or in one of its causes; `None` if the error has another
-    /// reason.
+    /// Returns the handshake error in `error`, or in one of its causes; `None` if the error has
+    /// another reason.
     #[must_use]
     pub fn find_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         cause::find(error)

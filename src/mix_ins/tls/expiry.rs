@@ -8,7 +8,7 @@ use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-/// The name and the end of a certificate; `None` if it cannot be read.
+/// Returns the name and the end of a certificate; `None` if it cannot be read.
 pub(super) fn expiry_of(certificate: &CertificateDer<'_>) -> Option<(String, SystemTime)> {
     let certificate = Certificate::from_der(certificate).ok()?;
     let seconds = certificate.tbs_certificate().validity().not_after;
@@ -16,7 +16,7 @@ pub(super) fn expiry_of(certificate: &CertificateDer<'_>) -> Option<(String, Sys
     Some((name_of(&certificate), end))
 }
 
-/// The first name of a host in the certificate, or else its subject.
+/// Returns the first host name in the certificate, or its subject if it has none.
 fn name_of(certificate: &Certificate) -> String {
     let certificate = certificate.tbs_certificate();
     let names = certificate.get_extension::<SubjectAltName>().ok().flatten();

@@ -19,11 +19,11 @@ use crate::values::request_event::HandshakeResult;
 pub(super) struct Handshake {
     connection: ServerConnection,
     began: Instant,
-    /// The deadlines that the connection has after the handshake, if they are others.
+    /// The deadlines to set after the handshake, if they differ.
     deadlines_after: Option<Deadlines>,
 }
 
-/// How far a handshake has come.
+/// The progress of a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// The client has to send more.
@@ -63,7 +63,7 @@ impl Handshake {
         self.deadlines_after
     }
 
-    /// Goes as far as the bytes that have arrived.
+    /// Goes on as far as the arrived bytes allow.
     pub fn step(&mut self, request: &mut StreamRequest) -> Result<Step, HandlerError> {
         loop {
             self.send(request)?;
@@ -81,7 +81,7 @@ impl Handshake {
             let taken = self.connection.read_tls(&mut unread)?;
             request.consume(taken);
             if let Err(error) = self.connection.process_new_packets() {
-                // The client learns the reason, if it still listens.
+                // The alert has the reason for the client, if the client still reads.
                 let _ = self.send(request);
                 return Err(HandshakeError::new(error).into());
             }
@@ -117,7 +117,7 @@ impl Handshake {
     }
 }
 
-/// The error of a client that has left before the handshake was complete.
+/// Makes the error of a client that has left before the handshake was complete.
 pub(super) fn left() -> io::Error {
     io::Error::new(
         ErrorKind::UnexpectedEof,
@@ -125,8 +125,8 @@ pub(super) fn left() -> io::Error {
     )
 }
 
-/// The result of a handshake that this error has ended: the two sides did not agree, or the client
-/// has left or was too late.
+/// Returns the result of a handshake that this error has ended: the two sides did not agree, or the
+/// client has left or was too late.
 pub(super) fn result_of(error: &HandlerError) -> HandshakeResult {
     match HandshakeError::find_in(&**error) {
         Some(_) => HandshakeResult::Failed,

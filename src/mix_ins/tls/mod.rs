@@ -37,20 +37,20 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Encrypts the connections with TLS 1.2 or 1.3.
 ///
-/// The handshake runs where the request is served, and never in the loop: under a mix-in, a client
-/// that connects and is silent holds up no other client. Under
-/// [`ReactorMixIn`](crate::ReactorMixIn), a client in its handshake holds no thread. The handshake
-/// has a [deadline of its own](Self::handshake_timeout). A handler reads and writes as without
-/// encryption, and finds what was agreed on in
+/// The handshake runs where the request is served, and never in the loop. So, under a mix-in, a
+/// client that connects and is silent delays no other client. Under
+/// [`ReactorMixIn`](crate::ReactorMixIn), a client in its handshake occupies no thread. The
+/// handshake has a [deadline of its own](Self::handshake_timeout). A handler reads and writes as
+/// without encryption, and finds the agreed parameters in
 /// [`tls_session`](crate::StreamRequest::tls_session).
 ///
 /// The layer may be on either side of the mix-in that serves the requests. A layer that reads the
-/// connection before the encryption begins, such as a PROXY header, is put around this one. Of two
-/// of these layers, the outer one encrypts.
+/// connection before the encryption begins, such as a PROXY header, is put around this layer. If a
+/// stack has two `TlsMixIn`, the outer one encrypts.
 ///
-/// A client that is refused before its handshake, because of a [limit](crate::Limits) or by
-/// [`verify_request`](crate::BaseServer::verify_request), is closed without the limits' message,
-/// which the client could not read.
+/// If a client is refused before its handshake, because of a [limit](crate::Limits) or by
+/// [`verify_request`](crate::BaseServer::verify_request), its connection is closed without the
+/// limits' message, which the client could not read.
 ///
 /// Python's counterpart is a listening socket that `ssl.SSLContext.wrap_socket` has wrapped. There
 /// the handshake runs in `accept`, so that one silent client stops the whole server.
@@ -80,7 +80,7 @@ pub struct TlsMixIn<S: BaseServer<Request = StreamRequest>> {
 }
 
 impl<S: BaseServer<Request = StreamRequest>> TlsMixIn<S> {
-    /// Encrypts the connections of `next`. Clones of `config` stay connected:
+    /// Encrypts the connections of `next`. All clones of `config` share the configuration, so
     /// [`TlsConfig::reload`] has an effect on the clients that connect later.
     pub fn new(next: S, config: TlsConfig) -> Self {
         Self {
@@ -90,18 +90,18 @@ impl<S: BaseServer<Request = StreamRequest>> TlsMixIn<S> {
         }
     }
 
-    /// Bounds the time from the begin of the handshake to its end; ten seconds unless set. `None`
-    /// means no bound of its own.
+    /// Bounds the time from the beginning of the handshake to its end; ten seconds unless set. With
+    /// `None`, only the deadlines of the connection bound the time.
     ///
-    /// [`Deadlines::prepare`](crate::Deadlines::prepare), which bounds the preparation of all
-    /// layers, is in force instead if it is shorter. At the end of the time the client's request
+    /// If [`Deadlines::prepare`](crate::Deadlines::prepare), which bounds the preparation of all
+    /// layers, is shorter, it is in force instead. At the end of the time the client's request
     /// fails with [`DeadlineExceeded::Prepare`](crate::DeadlineExceeded::Prepare).
     pub fn handshake_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.handshake_timeout = timeout;
         self
     }
 
-    /// The present step of the request's handshake, which the first call begins.
+    /// Makes the present step of the request's handshake. The first call begins the handshake.
     fn step(&self, request: &mut StreamRequest) -> Result<Step, HandlerError> {
         let mut handshake = match request.extensions_mut().remove::<UnderWay>() {
             Some(UnderWay(handshake)) => handshake,
@@ -132,8 +132,8 @@ impl<S: BaseServer<Request = StreamRequest>> TlsMixIn<S> {
         step
     }
 
-    /// Bounds the time of the handshake. Returns the deadlines to set again behind it, if they are
-    /// others.
+    /// Bounds the time of the handshake. Returns the deadlines to set again after it, if they
+    /// differ.
     fn bound(&self, request: &mut StreamRequest) -> Option<Deadlines> {
         let deadlines = request.deadlines();
         let timeout = self.handshake_timeout?;
@@ -154,7 +154,7 @@ impl<S: BaseServer<Request = StreamRequest>> TlsMixIn<S> {
 /// The handshake of a request, between two calls of `prepare_request`.
 struct UnderWay(Handshake);
 
-/// The configuration of a request's handshake, from the accept on.
+/// The configuration of a request's handshake, which is chosen at the accept.
 struct Chosen(Arc<ServerConfig>);
 
 impl<S: BaseServer<Request = StreamRequest>> MixIn for TlsMixIn<S> {
@@ -165,8 +165,9 @@ impl<S: BaseServer<Request = StreamRequest>> MixIn for TlsMixIn<S> {
     }
 
     fn get_request(&self) -> Result<RequestOf<Self>, GetRequestError> {
-        // In the process of the loop, whose forked children inherit the keys. They do not look for
-        // the present configuration themselves: its lock may be that of a thread which they lack.
+        // The loop's process replaces the keys, and its forked children inherit them. A child does
+        // not read the present configuration itself: a thread that the child does not have may hold
+        // the lock.
         self.config.roll_ticket_keys();
         let mut request = self.next.get_request()?;
         let chosen = Chosen(self.config.current());

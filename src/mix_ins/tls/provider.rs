@@ -10,13 +10,14 @@ use rustls::crypto::aws_lc_rs as library;
 #[cfg(not(feature = "tls-aws-lc"))]
 use rustls::crypto::ring as library;
 
-/// The provider, which every configuration names: with two of them in a program, rustls has no
-/// default.
+/// Returns the provider, which every configuration names: if a program has two providers, rustls
+/// has no default.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(library::default_provider())
 }
 
-/// Tickets with which a client resumes its session, in this process or a forked child.
+/// Makes the keys of the tickets with which a client resumes its session, in this process or a
+/// forked child.
 ///
 /// # Errors
 ///

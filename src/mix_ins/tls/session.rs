@@ -1,4 +1,4 @@
-//! What client and server have agreed on.
+//! The parameters that client and server have agreed on.
 
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 use x509_cert::Certificate;
@@ -7,7 +7,7 @@ use x509_cert::der::Decode;
 use crate::requests::stream_request::StreamRequest;
 use crate::values::request_event::TlsVersion;
 
-/// What client and server have agreed on in their handshake.
+/// The parameters that client and server have agreed on in their handshake.
 ///
 /// Python's counterparts are `version`, `cipher`, `selected_alpn_protocol` and `getpeercert` of
 /// `ssl.SSLSocket`.
@@ -38,54 +38,55 @@ impl TlsSession {
         }
     }
 
-    /// The version, as OpenSSL and Python write it: `TLSv1.2` or `TLSv1.3`.
+    /// Returns the version, as OpenSSL and Python write it: `TLSv1.2` or `TLSv1.3`.
     #[must_use]
     pub fn version(&self) -> &str {
         self.version
     }
 
-    /// The cipher suite, by its standard name, such as `TLS13_AES_256_GCM_SHA384`.
+    /// Returns the cipher suite, by its standard name, such as `TLS13_AES_256_GCM_SHA384`.
     #[must_use]
     pub fn cipher(&self) -> &str {
         self.cipher
     }
 
-    /// The name that the client has asked for (SNI); `None` if it has not.
+    /// Returns the name that the client has asked for (SNI); `None` if it has not asked for a name.
     #[must_use]
     pub fn server_name(&self) -> Option<&str> {
         self.server_name.as_deref()
     }
 
-    /// The protocol above TLS (ALPN); `None` if the client has offered none.
+    /// Returns the protocol above TLS (ALPN); `None` if the client has offered none.
     #[must_use]
     #[doc(alias = "selected_alpn_protocol")]
     pub fn alpn(&self) -> Option<&[u8]> {
         self.alpn.as_deref()
     }
 
-    /// The verified certificates of the client, in DER, its own first; empty if it has shown none.
+    /// Returns the verified certificates of the client, in DER, its own first. The list is empty if
+    /// the client has shown no certificate.
     #[must_use]
     #[doc(alias = "getpeercert")]
     pub fn peer_certificates(&self) -> &[Vec<u8>] {
         &self.peer_certificates
     }
 
-    /// Who the client is: the subject of its verified certificate, as RFC 4514 writes it, such as
-    /// `CN=Grace,O=Navy`. `None` if the client has shown no certificate.
+    /// Returns the identity of the client: the subject of its verified certificate, as RFC 4514
+    /// writes it, such as `CN=Grace,O=Navy`. `None` if the client has shown no certificate.
     #[must_use]
     pub fn peer_subject(&self) -> Option<String> {
         let certificate = Certificate::from_der(self.peer_certificates.first()?).ok()?;
         Some(certificate.tbs_certificate().subject().to_string())
     }
 
-    /// Whether the client has resumed an earlier session.
+    /// Returns whether the client has resumed an earlier session.
     #[must_use]
     pub fn is_resumed(&self) -> bool {
         self.is_resumed
     }
 }
 
-/// The version that the two sides have agreed on; `None` before.
+/// Returns the version that the two sides have agreed on; `None` before they have.
 pub(super) fn version_of(connection: &ServerConnection) -> Option<TlsVersion> {
     match connection.protocol_version()? {
         ProtocolVersion::TLSv1_2 => Some(TlsVersion::Tls12),
@@ -95,7 +96,8 @@ pub(super) fn version_of(connection: &ServerConnection) -> Option<TlsVersion> {
 }
 
 impl StreamRequest {
-    /// What client and server have agreed on; `None` if the connection is not encrypted.
+    /// Returns the parameters that client and server have agreed on; `None` if the connection is
+    /// not encrypted.
     #[must_use]
     pub fn tls_session(&self) -> Option<&TlsSession> {
         self.extensions().get()

@@ -8,26 +8,27 @@ use crate::requests::stream_request::StreamRequest;
 use crate::values::error::{HandlerError, HandlerResult};
 
 impl StreamRequest {
-    /// Encrypts the connection from now on, in the middle of its conversation (STARTTLS): sends
-    /// what is written, makes the handshake, and returns when it is complete. The
-    /// [read deadline](crate::Deadlines::read) bounds the handshake.
+    /// Encrypts the connection from now on, in the middle of its conversation (STARTTLS). Sends the
+    /// written bytes, makes the handshake, and returns when the handshake is complete. The
+    /// [read deadline](crate::Deadlines::read) bounds the handshake. Python's counterpart is
+    /// `ssl.SSLContext.wrap_socket`.
     ///
-    /// The handler answers the client's wish before, and that answer is the last that leaves
-    /// unencrypted.
+    /// The handler first answers the client's request for encryption. This answer is the last that
+    /// is sent unencrypted.
     ///
     /// # Errors
     ///
-    /// [`InvalidData`](ErrorKind::InvalidData) if the client has sent something behind its wish,
-    /// unencrypted: somebody between the two may have added it, and it must not be taken for a
-    /// part of the encrypted conversation. A [`HandshakeError`](crate::HandshakeError), and the
-    /// errors of the connection.
+    /// [`InvalidData`](ErrorKind::InvalidData) if the client has sent unencrypted bytes after its
+    /// request for encryption: an attacker between the two sides may have added them, and they must
+    /// not become a part of the encrypted conversation. A
+    /// [`HandshakeError`](crate::HandshakeError), and the errors of the connection.
     pub fn start_tls(&mut self, config: &TlsConfig) -> HandlerResult {
         if self.tls_session().is_some() {
             let message = "the connection is encrypted already";
             return Err(io::Error::new(ErrorKind::InvalidInput, message).into());
         }
         if !self.buffer().is_empty() {
-            let message = "the client has sent unencrypted bytes behind its wish for encryption";
+            let message = "the client has sent unencrypted bytes after its request for encryption";
             return Err(io::Error::new(ErrorKind::InvalidData, message).into());
         }
         self.flush()?;

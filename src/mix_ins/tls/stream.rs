@@ -28,7 +28,7 @@ enum Input {
     Open,
     /// The connection has ended, or the server has ended this direction.
     Ended,
-    /// What the client has sent is no TLS, or was changed on its way.
+    /// The client's bytes are not TLS, or were changed on their way.
     Broken(rustls::Error),
 }
 
@@ -36,14 +36,14 @@ enum Input {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Output {
     Open,
-    /// The client was given notice of the end.
+    /// The notice of the end has been sent to the client.
     Ended,
     /// A part of the encrypted bytes could not be sent.
     Failed,
 }
 
-/// The most reads of one call that decrypt nothing for the handler. A client that sends empty
-/// records without end does not keep its thread longer than that.
+/// The most reads of one call that decrypt nothing for the handler. So a client that sends empty
+/// records without end does not occupy its thread for longer.
 const EMPTY_READS: u32 = 16;
 
 impl TlsStream {
@@ -55,8 +55,8 @@ impl TlsStream {
             input: Input::Open,
             output: Output::Open,
         };
-        // Behind the last message of the handshake, the client may have sent more. A failure is
-        // returned by the first read too.
+        // The client may have sent more after the last message of the handshake. The first read
+        // returns a failure again.
         let _ = stream.decrypt();
         stream
     }
@@ -69,7 +69,7 @@ impl TlsStream {
                 Ok(())
             }
             Err(error) => {
-                // The client learns the reason, if it still listens.
+                // The alert has the reason for the client, if the client still reads.
                 let _ = self.send();
                 self.input = Input::Broken(error.clone());
                 Err(io::Error::new(ErrorKind::InvalidData, error))
@@ -77,7 +77,7 @@ impl TlsStream {
         }
     }
 
-    /// Receives with `receive`, and decrypts. Answers that TLS itself asks for are sent.
+    /// Receives with `receive`, and decrypts. Sends the answers that TLS itself demands.
     fn receive(
         &mut self,
         receive: impl FnMut(&mut dyn Stream, &mut [u8]) -> io::Result<usize>,
@@ -96,7 +96,7 @@ impl TlsStream {
         Ok(())
     }
 
-    /// Reads decrypted bytes, 0 at the client's end. `WouldBlock` if there are none.
+    /// Reads decrypted bytes; 0 is the client's end. Fails with `WouldBlock` if there are none.
     fn read_decrypted(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.connection.reader().read(buffer) {
             Ok(count) => {
@@ -117,16 +117,16 @@ impl TlsStream {
         }
     }
 
-    /// Whether a read returns at once, without a look at the connection.
+    /// Returns whether a read returns at once, without a look at the connection.
     fn has_something(&self) -> bool {
         self.unread > 0 || !matches!(self.input, Input::Open) || !self.connection.wants_read()
     }
 
-    /// Sends what is encrypted.
+    /// Sends the encrypted bytes.
     fn send(&mut self) -> io::Result<()> {
         while self.connection.wants_write() {
             let sent = match self.connection.write_tls(&mut self.inner) {
-                // The caller would take it for a write of which nothing has happened.
+                // With this error, the caller would assume that nothing has been written.
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Ok(0) => Err(ErrorKind::WriteZero.into()),
                 sent => sent,
@@ -141,7 +141,7 @@ impl TlsStream {
 
     fn ensure_not_ended(&self) -> io::Result<()> {
         if self.output == Output::Ended {
-            // rustls would send the bytes behind the notice of the end.
+            // rustls would send the bytes after the notice of the end.
             let message = "the writing side has ended";
             return Err(io::Error::new(ErrorKind::BrokenPipe, message));
         }
@@ -231,7 +231,7 @@ impl Stream for TlsStream {
             self.input = Input::Ended;
         }
         let mut notified = Ok(());
-        // After a failed write the notice would make a complete answer of a part.
+        // After a failed write, a notice of the end would make an incomplete answer look complete.
         if how != Shutdown::Read && self.output == Output::Open {
             self.output = Output::Ended;
             self.connection.send_close_notify();

@@ -1,4 +1,4 @@
-//! A handler whose steps are shown.
+//! A handler that shows its steps.
 
 use std::any::type_name;
 use std::cell::RefCell;
@@ -16,8 +16,8 @@ use crate::values::error::HandlerResult;
 /// A handler around another, which shows each step: `setup`, `handle`, `finish`, and under a
 /// reactor every exchange.
 ///
-/// For the factory of a server whose layers a [`TraceMixIn`](crate::TraceMixIn) shows. Python's
-/// counterpart is `sys.setprofile`.
+/// The factory of a server whose layers a [`TraceMixIn`](crate::TraceMixIn) shows makes such
+/// handlers. Python's counterpart is `sys.setprofile`.
 ///
 /// ```
 /// use socketserver::{TcpServer, TraceHandler};

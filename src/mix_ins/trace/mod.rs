@@ -20,13 +20,13 @@ use tracer::Call;
 pub use handler::TraceHandler;
 pub use tracer::{TraceLine, Tracer};
 
-/// Shows each call of a hook on the layer below: the thread, the layer, the hook, the arguments and
+/// Shows each call of a hook on the inner layer: the thread, the layer, the hook, the arguments and
 /// the result, indented by the depth of the call.
 ///
-/// A layer sees the calls that come through its place. A `TraceMixIn` on top shows what the loop
-/// and the mix-ins call, since they call hooks on the outermost layer. A second one below a mix-in
-/// shows what that mix-in passes on. So the calls of every layer are shown if there is a
-/// `TraceMixIn` above each:
+/// A layer only receives the calls that reach its position in the stack. An outermost `TraceMixIn`
+/// shows the calls of the loop and of the mix-ins, since they call hooks on the outermost layer. A
+/// second `TraceMixIn` inside a mix-in shows the calls that the mix-in passes on. To show the calls
+/// of every layer, put a `TraceMixIn` around each:
 ///
 /// ```
 /// use socketserver::{Serve, TcpServer, ThreadingMixIn, TraceMixIn};
@@ -58,7 +58,7 @@ pub use tracer::{TraceLine, Tracer};
 pub struct TraceMixIn<S> {
     next: S,
     name: String,
-    /// `None` if nobody looks.
+    /// `None` if there is no trace.
     tracer: Option<Tracer>,
 }
 
@@ -68,8 +68,8 @@ impl<S: BaseServer> TraceMixIn<S> {
         Self::optional(next, Some(&Tracer::default()))
     }
 
-    /// As [`new`](Self::new), with a tracer of your own; `None` makes a layer that does nothing,
-    /// for a program whose user decides whether there is a trace.
+    /// Makes the layer as [`new`](Self::new) does, with a tracer of your own. With `None` the layer
+    /// does nothing, for a program whose user decides whether there is a trace.
     pub fn optional(next: S, tracer: Option<&Tracer>) -> Self {
         Self {
             next,
@@ -78,7 +78,7 @@ impl<S: BaseServer> TraceMixIn<S> {
         }
     }
 
-    /// Sets the name of the layer below in the lines; unless set, the name is that of its type.
+    /// Sets the name of the inner layer in the lines; unless set, the name is that of its type.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -89,7 +89,7 @@ impl<S: BaseServer> TraceMixIn<S> {
     }
 }
 
-/// The name of a type without its path and its parameters.
+/// Returns the name of a type without its path and its parameters.
 fn short_name(name: &str) -> String {
     let path = name.split('<').next().unwrap_or(name);
     path.rsplit("::").next().unwrap_or(path).to_owned()
@@ -103,7 +103,7 @@ fn client_of(request: &impl Request) -> String {
     request.client_address().to_string()
 }
 
-/// An error; nothing for a success, which has no value.
+/// Returns the text of an error, or an empty text for a success, which has no value.
 fn error_of<E: fmt::Display>(result: &Result<(), E>) -> String {
     match result {
         Ok(()) => String::new(),

@@ -1,4 +1,4 @@
-//! The lines of a trace, and where they go.
+//! The lines of a trace, and their receiver.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -21,17 +21,17 @@ pub struct Tracer {
 
 /// One line of a trace.
 ///
-/// A call has one line if no other call is shown inside of it, with arguments and result.
-/// Otherwise the line of its begin has no result; its end has a line, with the result and without
-/// arguments, if the result is not the one that the last inner call has shown.
+/// If no other call is shown inside a call, the call has one line, with arguments and result.
+/// Otherwise the line of its beginning has no result. Its end has a second line, with the result
+/// and without arguments, unless the last inner call has shown the same result.
 ///
-/// `Display` is the line as text, without colours. Python has no counterpart.
+/// `Display` prints the line as text, without colours. Python has no counterpart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TraceLine {
     /// The name of the thread; in a forked child, `child` and its process id.
     pub thread: String,
-    /// How many calls are around this call, in its thread.
+    /// The number of open calls around this call, in its thread.
     pub depth: usize,
     /// The layer, or the handler, that is called.
     pub layer: String,
@@ -39,7 +39,7 @@ pub struct TraceLine {
     pub hook: &'static str,
     /// The arguments; empty without arguments, and `None` at the end of a call.
     pub arguments: Option<String>,
-    /// The result; `None` at the begin of a call, and for a call that returns nothing.
+    /// The result; `None` at the beginning of a call, and for a call that returns nothing.
     pub result: Option<String>,
 }
 
@@ -54,7 +54,7 @@ impl Tracer {
         }
     }
 
-    /// Shows a call of the program itself, such as `Server.serve_forever`: the calls of hooks
+    /// Shows a call of the program itself, such as `Server.serve_forever`. The calls of hooks
     /// inside are indented. The result is not shown.
     pub fn call<T>(&self, layer: &str, hook: &'static str, call: impl FnOnce() -> T) -> T {
         let _call = Call::begin(Some(self), layer, hook, String::new);
@@ -74,7 +74,7 @@ impl Tracer {
 impl Default for Tracer {
     fn default() -> Self {
         Self::new(|line| {
-            // Nothing is there to write an error to.
+            // There is no other place to report an error to.
             let _ = write(io::stderr(), format!("{line}\n").as_bytes());
         })
     }
@@ -114,12 +114,12 @@ thread_local! {
     static OPEN: RefCell<OpenCalls> = RefCell::default();
 }
 
-/// These calls run a handler, or fork: their line is shown at once.
+/// These calls run a handler, or fork, so their line is shown at once.
 const SHOWN_AT_ONCE: [&str; 4] = ["process_request", "finish_request", "handle", "exchange"];
 
 /// A call that has begun. The drop of the value is its end.
 pub(super) struct Call<'a> {
-    /// `None` if nobody looks.
+    /// `None` if there is no trace.
     open: Option<(&'a Tracer, &'a str, &'static str)>,
     result: Option<String>,
 }
@@ -164,7 +164,8 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The text with its control characters escaped: an error may have bytes of a client in its text.
+/// Returns the text with its control characters escaped, because the text of an error may contain
+/// bytes of a client.
 fn one_line(text: String) -> String {
     match text.contains(char::is_control) {
         false => text,
@@ -178,9 +179,9 @@ fn one_line(text: String) -> String {
     }
 }
 
-/// Shows the begin of the innermost call: another call begins inside of it.
+/// Shows the beginning of the innermost call, since another call begins inside it.
 fn show_unshown() {
-    // Outside of the borrow: the function of the tracer may be traced itself.
+    // The function of the tracer runs after the borrow has ended, since it may be traced itself.
     if let Some((tracer, line)) = OPEN.with_borrow_mut(|open| open.unshown.take()) {
         (tracer.show)(&line);
     }

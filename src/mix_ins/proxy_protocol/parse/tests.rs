@@ -1,4 +1,4 @@
-//! Headers of every kind, well formed and not, whole and in pieces.
+//! Headers of every kind, well formed and not, complete and in pieces.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -47,7 +47,7 @@ fn with_checksum(family: u8, addresses: &[u8], rest: &[u8]) -> Vec<u8> {
     header
 }
 
-/// What a whole input is: its source, `-` without one, or the error.
+/// Returns the result for a complete input: its source, `-` without a source, or the error.
 fn result(input: &[u8]) -> String {
     match parse(input, MAX) {
         Ok(None) => "incomplete".to_owned(),
@@ -378,7 +378,7 @@ fn well_formed() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![line, line4, inet, inet6, local]
 }
 
-/// Beginnings of headers, with anything behind.
+/// Beginnings of headers, with any bytes after them.
 fn anything() -> impl Strategy<Value = Vec<u8>> {
     let begin = prop::sample::select(vec![
         b"".to_vec(),
