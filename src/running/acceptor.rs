@@ -6,17 +6,18 @@ use std::sync::Arc;
 
 /// A mix-in that waits for clients together with its connections.
 ///
-/// The loop keeps its policy: it accepts itself whenever a limit, a layer or the system needs its
-/// attention, and hands the listening socket over while nothing but the next client is awaited.
+/// The loop keeps its policy. It accepts itself whenever a limit, a layer or the system needs its
+/// attention. It hands the listening socket over while it waits for nothing but the next client.
 pub(crate) trait Acceptor: fmt::Debug + Send + Sync {
     /// Waits for clients on `socket` from now on, and accepts them. Returns false if the mix-in
-    /// cannot: then the loop waits itself. The mix-in wakes the loop when the loop has to look.
+    /// cannot do so; then the loop waits itself. The mix-in wakes the loop when the loop has to
+    /// look.
     fn arm(&self, socket: &Arc<OwnedFd>) -> bool;
 
     /// Accepts no further client. Returns when no accept is under way in another thread.
     ///
     /// # Panics
     ///
-    /// With the panic of `service_actions`, if that has panicked in a thread that accepted.
+    /// If `service_actions` has panicked in a thread that accepted, this method resumes that panic.
     fn disarm(&self);
 }

@@ -27,8 +27,9 @@ impl Drop for OpenServer {
     }
 }
 
-/// The client at the begin of a log line: its address, and that of its server if the program has
-/// more than one: `127.0.0.1:40000`, or `127.0.0.1:40000 at 127.0.0.1:9999`.
+/// The client at the beginning of a log line. It has the client's address, and the address of its
+/// server if the program has more than one: `127.0.0.1:40000`, or
+/// `127.0.0.1:40000 at 127.0.0.1:9999`.
 pub(crate) struct ClientName<'a> {
     pub client: &'a Address,
     pub server: &'a ServerHandle,

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use crate::support::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::transport::sys;
 
-/// The count of dropped datagrams of a server's sockets, which the kernel keeps. So a datagram
-/// costs nothing for it, and each look one system call for each socket.
+/// The count of dropped datagrams of a server's sockets. The kernel counts, so a datagram costs the
+/// server nothing, and each look costs one system call for each socket.
 #[derive(Debug, Default)]
 pub(crate) struct DroppedDatagrams {
     sockets: OnceLock<Vec<Weak<OwnedFd>>>,
@@ -17,12 +17,12 @@ pub(crate) struct DroppedDatagrams {
 }
 
 impl DroppedDatagrams {
-    /// Counts those of these sockets from now on. Only the first call has an effect.
+    /// Counts the datagrams of these sockets from now on. Only the first call has an effect.
     pub(crate) fn watch<'a>(&self, sockets: impl Iterator<Item = &'a Arc<OwnedFd>>) {
         let _ = self.sockets.set(sockets.map(Arc::downgrade).collect());
     }
 
-    /// The number of dropped datagrams so far.
+    /// Returns the number of dropped datagrams so far.
     pub(crate) fn count(&self) -> u64 {
         let sockets = self.sockets.get().into_iter().flatten();
         let open = sockets.filter_map(Weak::upgrade);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::values::request_event::{HandshakeResult, Outcome, Refusal, RequestEvent, TlsVersion};
 
-/// How a request was closed.
+/// The way in which a request was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Closed {
     /// The request was refused.
@@ -36,7 +36,7 @@ impl Ended {
         }
     }
 
-    /// The event for the layers.
+    /// Makes the event for the layers.
     pub(crate) fn event(&self, accepted: Instant, started: Option<Instant>) -> RequestEvent {
         match self.closed {
             Closed::Refused(why) => RequestEvent::Refused(why),
@@ -60,7 +60,7 @@ pub(crate) struct EndedHandshake {
 }
 
 impl EndedHandshake {
-    /// The event for the layers.
+    /// Makes the event for the layers.
     pub(crate) fn event(&self) -> RequestEvent {
         RequestEvent::Handshake {
             result: self.result,

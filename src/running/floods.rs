@@ -1,4 +1,4 @@
-//! Log lines that clients can repeat at will, and the count of those that are held back.
+//! Log lines that clients can repeat at will, and the count of the lines that are held back.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -28,7 +28,7 @@ struct Kind {
     text: String,
 }
 
-/// What [`Floods::drain`] returns: `held_back` lines, the last of which had this level and text.
+/// The result of [`Floods::drain`]: `held_back` lines, the last of which had this level and text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct HeldBack {
     pub held_back: u64,
@@ -61,8 +61,8 @@ impl Floods {
         admitted
     }
 
-    /// Removes every kind, and returns those of which lines were held back since the last that was
-    /// written.
+    /// Removes every kind. Returns the kinds of which lines were held back after the last written
+    /// line.
     pub(crate) fn drain(&self) -> Vec<HeldBack> {
         let kinds = std::mem::take(&mut *lock(&self.kinds));
         let held_back = kinds.into_values().map(|kind| HeldBack {
@@ -74,7 +74,7 @@ impl Floods {
     }
 }
 
-/// The text with `#` for each run of digits, and not more than [`LONGEST_KIND`] characters of it.
+/// Returns the text with `#` for each run of digits, cut to at most [`LONGEST_KIND`] characters.
 fn kind_of(text: &str) -> String {
     let mut kind = String::new();
     for c in text.chars().take(LONGEST_KIND) {

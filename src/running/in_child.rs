@@ -16,7 +16,7 @@ pub(crate) struct RequestInChild {
     shared: Arc<Shared>,
     client_address: Address,
     accepted: Instant,
-    /// When the request was started, if a layer wants to know.
+    /// When the request was started, if a layer has called `note_start_times`.
     started: Option<Instant>,
     /// Whether the child was asked to give its place to another client.
     was_asked_to_end: bool,

@@ -32,7 +32,7 @@ pub(crate) struct InProcess {
     pub(crate) refusals: Refusals,
     pub(crate) stoppers: Stoppers,
     pub(crate) places: Places,
-    /// The end of the drain that a stop request has begun; `None` before.
+    /// The end of the drain that a stop request has begun; `None` before a stop request.
     pub(crate) stop_deadline: Mutex<Option<Deadline>>,
     /// Whether the loop is in `serve_forever`. Relaxed: the loop's own thread sets and reads the
     /// flag.
@@ -46,9 +46,9 @@ impl InProcess {
         Self::with(Lifecycle::new(), Settings::new())
     }
 
-    /// The state in a process that the program has forked from the process with the state `parent`:
-    /// with the parent's settings, without its requests. Closes this process's copies of the
-    /// descriptors of the parent's waker.
+    /// Makes the state in a process that the program has forked from the process with the state
+    /// `parent`. The new state has the parent's settings, and none of its requests. This process's
+    /// copies of the descriptors of the parent's waker are closed.
     pub(crate) fn after_fork(parent: &Self) -> Self {
         if let Some(waker) = parent.made_waker() {
             waker.close_inherited();
@@ -79,17 +79,17 @@ impl InProcess {
         }
     }
 
-    /// The loop's waker, which the first call makes.
+    /// Returns the loop's waker, which the first call makes.
     pub(crate) fn waker(&self) -> io::Result<&Waker> {
         if self.waker.get().is_none() {
             let waker = Waker::new()?;
-            // If two threads are here at once, the waker of the first stays.
+            // If two threads make a waker at once, the waker of the first thread stays.
             let _ = self.waker.set(waker);
         }
         Ok(self.waker.get().expect("it was set above"))
     }
 
-    /// The loop's waker, if there is one.
+    /// Returns the loop's waker, if there is one.
     pub(crate) fn made_waker(&self) -> Option<&Waker> {
         self.waker.get()
     }

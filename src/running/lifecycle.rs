@@ -25,12 +25,13 @@ use crate::support::sync::{Condvar, Mutex};
 pub(crate) struct Lifecycle {
     state: Mutex<State>,
     loop_ended: Condvar,
-    /// Whether the phase is one in which requests are to end. An atomic beside the phase, because
-    /// the signal handler of a forked child can take no lock, and a wait for a message takes none.
+    /// Whether requests are to end in the present phase. The flag is an atomic beside the phase,
+    /// because the signal handler of a forked child can take no lock, and a wait for a message
+    /// takes none.
     draining: AtomicBool,
     /// Whether accepting is suspended, in any phase.
     suspended: AtomicBool,
-    /// Whether another process goes on with the listening sockets.
+    /// Whether another process continues with the listening sockets.
     handed_over: AtomicBool,
 }
 
@@ -48,10 +49,12 @@ impl Lifecycle {
         }
     }
 
-    /// The phase of a process that the program has forked from the process with the phase `parent`:
-    /// no loop runs. A stop that was requested before the fork, and a suspension, hold for both.
+    /// Makes the phase of a process that the program has forked from the process with the phase
+    /// `parent`: no loop runs. A stop that was requested before the fork, and a suspension, hold in
+    /// both processes.
     pub(crate) fn after_fork(parent: &Self) -> Self {
-        // `try_lock`, because a thread that held the lock at the fork does not exist here.
+        // `try_lock`, because a thread that held the lock at the fork does not exist in this
+        // process.
         let phase = match parent.state.try_lock().map(|state| state.phase) {
             Ok(Phase::StopRequested) => Phase::StopRequested,
             _ => Phase::Idle,
@@ -91,7 +94,8 @@ impl Lifecycle {
         self.suspended.store(suspended, Ordering::Relaxed);
     }
 
-    /// Whether another process goes on with the listening sockets, and this one accepts nothing.
+    /// Returns whether another process continues with the listening sockets, and this process
+    /// accepts nothing.
     pub(crate) fn is_handed_over(&self) -> bool {
         // Relaxed: the loop reads the flag in each pass, and `hand_over` wakes the loop.
         self.handed_over.load(Ordering::Relaxed)
@@ -121,13 +125,15 @@ impl Lifecycle {
         };
         // SeqCst: see `Activity::begin_wait`.
         self.draining.store(true, Ordering::SeqCst);
-        // Under the lock: later, it could interrupt the idle connections of the next loop.
+        // The call is under the lock: later, it could interrupt the idle connections of the next
+        // loop.
         interrupt_idle();
         state.loops
     }
 
-    /// Enters the loop in the calling thread. Returns `None` if a loop runs already, in any thread;
-    /// and false if a stop was requested before, which ends this loop and no further one.
+    /// Enters the loop in the calling thread. Returns `None` if a loop runs already, in any thread.
+    /// Returns `Some(false)` if a stop was requested before; that stop ends this loop and no
+    /// further loop.
     pub(crate) fn begin_loop(&self, thread: ThreadId, begun: impl FnOnce()) -> Option<bool> {
         let mut state = lock(&self.state);
         match state.phase {
@@ -135,7 +141,7 @@ impl Lifecycle {
             Phase::Idle | Phase::Stopped => {
                 state.phase = Phase::Serving(thread);
                 self.draining.store(false, Ordering::SeqCst);
-                // Under the lock: a stop that comes next finds it done.
+                // The call is under the lock: a stop that comes next finds it done.
                 begun();
                 Some(true)
             }
@@ -143,7 +149,7 @@ impl Lifecycle {
                 state.phase = Phase::Stopped;
                 Some(false)
             }
-            // Not reached: `server_close` consumes the server.
+            // This branch is not reached, since `server_close` consumes the server.
             Phase::Closing(_) | Phase::Overdue(_) => Some(false),
         }
     }
@@ -188,7 +194,7 @@ impl Lifecycle {
         }
     }
 
-    /// The deadline of the requests that run while the server is being closed.
+    /// Returns the deadline of the requests that run while the server is being closed.
     pub(crate) fn close_deadline(&self) -> Deadline {
         match lock(&self.state).phase {
             Phase::Closing(deadline) | Phase::Overdue(deadline) => deadline,

@@ -24,9 +24,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// The lingering connections, and the thread that reads from them.
 ///
-/// The thread starts with the first connection, and ends when there has been none for
-/// [`KEEP_ALIVE`], or the server is closed. It takes no lock but that of this value, and does not
-/// log: a server that forks may have this thread. A forked child does not touch this value.
+/// The thread starts with the first connection. It ends when there has been no connection for
+/// [`KEEP_ALIVE`], or when the server is closed. It takes no lock except that of this value, and
+/// does not log, so that a server that forks may have this thread. A forked child does not use this
+/// value.
 #[derive(Debug)]
 pub(crate) struct LingeringConnections {
     state: Mutex<State>,
@@ -42,7 +43,7 @@ struct State {
     /// The number of connections that the thread has taken.
     taken: usize,
     max_connections: usize,
-    /// The number of connections that have lingered since the drain began; `None` before.
+    /// The number of connections that have lingered since the drain began; `None` before a drain.
     in_drain: Option<usize>,
     /// Whether the server is being closed, so that the thread does not wait for more connections.
     is_closing: bool,
@@ -67,8 +68,9 @@ impl LingeringConnections {
         }
     }
 
-    /// Takes the connection, without waiting. Of more than `max_connections`, those that have
-    /// lingered longest are closed. If the system has no thread or no descriptor, closes this one.
+    /// Takes the connection, without waiting. If there are more than `max_connections`, closes
+    /// those that have lingered longest. If the system has no thread or no descriptor, closes this
+    /// connection.
     pub(crate) fn add(
         self: &Arc<Self>,
         connection: LingeringConnection,
@@ -110,13 +112,13 @@ impl LingeringConnections {
         lock(&self.state).in_drain = None;
     }
 
-    /// The number of connections that have lingered since the drain began.
+    /// Returns the number of connections that have lingered since the drain began.
     pub(crate) fn count_in_drain(&self) -> usize {
         lock(&self.state).in_drain.unwrap_or(0)
     }
 
-    /// Waits until no connection lingers, and at the deadline closes those that still do. Then ends
-    /// the thread. A connection that is added later has a new thread.
+    /// Waits until no connection lingers, and at the deadline closes the connections that still
+    /// linger. Then ends the thread. If a connection is added later, a new thread starts.
     pub(crate) fn close(&self, deadline: Deadline) {
         let mut state = lock(&self.state);
         state.forget_other_process();
@@ -145,7 +147,7 @@ impl LingeringConnections {
         })
     }
 
-    /// The work of the thread.
+    /// Does the work of the thread.
     fn run(&self, waker: &Arc<Waker>) {
         let mut connections = VecDeque::new();
         let mut idle_until = Deadline::after(Some(KEEP_ALIVE));
@@ -162,8 +164,8 @@ impl LingeringConnections {
         }
     }
 
-    /// Takes the connections that have arrived, and closes the oldest of too many. Returns false if
-    /// the thread is to end.
+    /// Takes the connections that have arrived, and closes the oldest if there are too many.
+    /// Returns false if the thread is to end.
     fn take_arrived(
         &self,
         connections: &mut VecDeque<LingeringConnection>,
@@ -212,9 +214,9 @@ impl State {
     fn forget_other_process(&mut self) {
         let is_elsewhere = |thread: &mut Thread| thread.forks != sys::forks();
         if let Some(thread) = self.thread.take_if(is_elsewhere) {
-            // Neither joined nor detached: this process has no such thread.
+            // The thread is neither joined nor detached, since this process has no such thread.
             std::mem::forget(thread.handle);
-            // The connections are still the other process's, so that they are not shut down.
+            // The connections still belong to the other process, so they are not shut down here.
             std::mem::forget(std::mem::take(&mut self.arriving));
             self.taken = 0;
         }
@@ -227,13 +229,13 @@ impl Thread {
     }
 
     fn join(self) {
-        // Ignored: an error is the thread's panic, which the panic hook has printed.
+        // The result is ignored: an error is the thread's panic, which the panic hook has printed.
         let _ = self.handle.join();
     }
 }
 
 /// Waits until a client has sent more or left, the waker ends the wait, or a connection has
-/// lingered long enough; with no connections, until `idle_until`. Returns for each connection
+/// lingered long enough. Without connections, waits until `idle_until`. Returns for each connection
 /// whether to read from it.
 fn wait_for_any(
     connections: &VecDeque<LingeringConnection>,
@@ -246,14 +248,15 @@ fn wait_for_any(
     let descriptors = std::iter::once(waker.read_end()).chain(reading.map(|it| it.descriptor()));
     let mut polled = Vec::from_iter(descriptors.map(|it| PollFd::new(it, PollFlags::POLLIN)));
     if poll_until(&mut polled, deadline).is_err() {
-        // Memory has run out. Every connection is tried, and the loop does not spin.
+        // Memory has run out. Every connection is tried, and the pause keeps the loop from
+        // spinning.
         thread::sleep(PAUSE);
         return vec![true; connections.len()];
     }
     let mut events = polled[1..].iter();
     let is_ready = |it: &LingeringConnection| {
         let event = if it.is_reading() { events.next() } else { None };
-        // `None` has flags that the library does not know, which count as an event.
+        // `None` means flags that the library does not know. They count as an event.
         event.is_some_and(|event| event.any().unwrap_or(true))
     };
     connections.iter().map(is_ready).collect()

@@ -1,12 +1,12 @@
-//! The way from a forked child to its parent.
+//! The connection of a forked child with its parent.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::running::ended::{Ended, EndedHandshake};
 
-/// Reports what a forked child has done to the parent. The methods send a report without waiting
-/// for the parent.
+/// Sends the parent reports of what happens in a forked child. The methods do not wait for the
+/// parent.
 pub(crate) trait ParentLink: fmt::Debug + Send + Sync {
     /// Reports the end of the child's request.
     fn report(&self, ended: &Ended);
@@ -30,15 +30,15 @@ impl ForkedChild {
         }
     }
 
-    /// Reports the end of this child's request. A process that the child has forked in its turn
-    /// reports nothing: the parent does not know that process.
+    /// Reports the end of this child's request. If the child has forked another process, that
+    /// process reports nothing, because the parent does not know it.
     pub(crate) fn report(&self, ended: &Ended) {
         if self.pid == std::process::id() {
             self.parent.report(ended);
         }
     }
 
-    /// Reports a handshake of this child's request, as [`report`](Self::report) does its end.
+    /// Reports a handshake of this child's request, as [`report`](Self::report) reports its end.
     pub(crate) fn report_handshake(&self, handshake: &EndedHandshake) {
         if self.pid == std::process::id() {
             self.parent.report_handshake(handshake);

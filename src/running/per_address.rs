@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::support::lock::lock;
 use crate::support::sync::Mutex;
 
-/// The number of requests of each address, or prefix of IPv6 addresses, that has any.
+/// The number of requests of each address, or prefix of IPv6 addresses, that has requests.
 #[derive(Debug)]
 pub(crate) struct PerAddress {
     /// The number of bits of an IPv6 prefix.
@@ -52,8 +52,8 @@ impl PerAddress {
 }
 
 impl Ticket {
-    /// The number of requests of this address when this one was counted, itself included. So of two
-    /// requests at once, the second is the one above a limit.
+    /// Returns the number of requests of this address when this request was counted, itself
+    /// included. So of two requests at once, only the second is above a limit.
     pub(crate) fn rank(&self) -> usize {
         self.0.rank
     }
@@ -72,7 +72,7 @@ impl Drop for Ticket {
     }
 }
 
-/// The address under which `ip` is counted: the first address of its prefix. See
+/// Returns the address under which `ip` is counted: the first address of its prefix. See
 /// [`Limits::with_ipv6_prefix`](crate::Limits::with_ipv6_prefix).
 fn counted_as(ip: IpAddr, ipv6_prefix: u8) -> IpAddr {
     let IpAddr::V6(ip) = ip.to_canonical() else {
@@ -90,7 +90,7 @@ fn counted_as(ip: IpAddr, ipv6_prefix: u8) -> IpAddr {
     Ipv6Addr::from(bits & mask.unwrap_or(0)).into()
 }
 
-/// `64:ff9b::/96`, the well-known prefix of RFC 6052, behind which translators put IPv4 addresses.
+/// `64:ff9b::/96`, the well-known prefix of RFC 6052, after which translators put IPv4 addresses.
 const TRANSLATED: u128 = 0x0064_ff9b << 96;
 
 #[cfg(all(test, not(loom)))]

@@ -8,8 +8,8 @@ use crate::support::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 #[derive(Debug)]
 pub(crate) struct Places {
     full: AtomicBool,
-    /// The requests that begin to wait and that cease to. Two counters, because a request may cease
-    /// before its beginning is counted.
+    /// The numbers of requests that have begun to wait and that have ceased to wait. There are two
+    /// counters, because a request may cease to wait before its beginning is counted.
     queued: AtomicUsize,
     dequeued: AtomicUsize,
 }
@@ -49,7 +49,7 @@ impl Places {
         self.queue_length() > 0
     }
 
-    /// How many accepted requests wait for a thread.
+    /// Returns how many accepted requests wait for a thread.
     pub(crate) fn queue_length(&self) -> usize {
         let (queued, dequeued) = (self.queued.load(Relaxed), self.dequeued.load(Relaxed));
         let length = queued.wrapping_sub(dequeued).cast_signed();
@@ -57,7 +57,7 @@ impl Places {
     }
 }
 
-/// See [`Places::wait_for_one`].
+/// The loop waits for a place as long as this value exists: see [`Places::wait_for_one`].
 #[derive(Debug)]
 pub(crate) struct LoopWaits<'a>(&'a Places);
 

@@ -1,4 +1,4 @@
-//! An end for servers that refuse each other's datagrams.
+//! Bounds the messages between servers that refuse each other's datagrams.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use crate::values::address::Address;
 /// The most messages to a refused sender without a pause.
 const MOST_MESSAGES: u32 = 100;
 
-/// The time without a refused datagram after which a sender begins anew. Two servers that refuse
-/// each other never pause for so long.
+/// The time without a refused datagram after which the count of a sender starts again. Two servers
+/// that refuse each other never pause for so long.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The most senders that are counted at a time.
@@ -19,9 +19,9 @@ const MOST_SENDERS: usize = 4096;
 
 /// The messages to senders of refused datagrams.
 ///
-/// The message to one server is a datagram to the other, which refuses that too: two full servers
-/// would answer each other without end. One refusal without a message ends such an exchange. A
-/// forged sender has no more messages either.
+/// The message to one server is a datagram to the other server, which refuses that datagram too. So
+/// two full servers would answer each other without end. One refusal without a message ends such an
+/// exchange. The same bound holds for the messages to a forged sender.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     senders: Mutex<Senders>,
@@ -41,9 +41,9 @@ struct Messages {
 }
 
 impl Refusals {
-    /// Whether the sender of a refused datagram may be sent a message. False after
-    /// [`MOST_MESSAGES`] without a [`PAUSE`], and while as many senders as are counted have not
-    /// paused.
+    /// Returns whether the server may send a message to the sender of a refused datagram. The
+    /// result is false after [`MOST_MESSAGES`] without a [`PAUSE`]. It is also false if
+    /// [`MOST_SENDERS`] other senders are counted, none of which has paused.
     pub(crate) fn may_answer(&self, sender: &Address, now: Instant) -> bool {
         let mut senders = lock(&self.senders);
         if !senders.messages.contains_key(sender) && !senders.make_room(now) {
@@ -64,8 +64,9 @@ impl Refusals {
 }
 
 impl Senders {
-    /// Whether there is room for one more sender. Looks for senders that have paused once in a
-    /// pause, since a flood of forged senders would otherwise cost a look at all for each datagram.
+    /// Returns whether there is room for one more sender. Looks for senders that have paused only
+    /// once in a [`PAUSE`]: a flood of forged senders would otherwise cost a search for each
+    /// datagram.
     fn make_room(&mut self, now: Instant) -> bool {
         let may_look = self.removed.is_none_or(|removed| has_passed(removed, now));
         if self.messages.len() >= MOST_SENDERS && may_look {
@@ -77,7 +78,7 @@ impl Senders {
     }
 }
 
-/// Whether a pause has passed since then.
+/// Returns whether a [`PAUSE`] has passed since then.
 fn has_passed(then: Instant, now: Instant) -> bool {
     now.saturating_duration_since(then) >= PAUSE
 }

@@ -5,8 +5,8 @@ use crate::support::lock::{lock, wait_while};
 use crate::support::sync::atomic::{AtomicU64, Ordering};
 use crate::support::sync::{Condvar, Mutex};
 
-/// The number of running requests, in one atomic integer together with the flags of those that
-/// wait.
+/// The number of running requests, in one atomic integer together with the flags of the threads
+/// that wait.
 ///
 /// One integer orders the end of a request and the beginning of a wait: either the end sees the
 /// flag of the wait, or the wait sees the smaller number. Every access that changes the integer is
@@ -15,8 +15,8 @@ use crate::support::sync::{Condvar, Mutex};
 #[derive(Debug)]
 pub(crate) struct RequestCount {
     word: AtomicU64,
-    /// Guards no value. A thread that notifies locks it first, so that the notification comes
-    /// before a waiter reads the number, or while the waiter sleeps.
+    /// The mutex guards no value. A thread that notifies locks it first, so that the notification
+    /// comes before a waiter reads the number, or while the waiter sleeps.
     none_here: Mutex<()>,
     changed: Condvar,
 }
@@ -27,10 +27,10 @@ const LOOP_WAITS: u64 = 1;
 const DRAIN_WAITS: u64 = 1 << 1;
 /// One request in this process; 26 bits.
 const HERE: u64 = 1 << 2;
-/// One request that is in this process and in a forked child: the child has it, and this process
-/// has not dropped its copy yet. 14 bits, since a thread has at most one.
+/// One request that is in this process and in a forked child: the child has the request, and this
+/// process has not dropped its copy yet. 14 bits, since a thread has at most one such request.
 const IN_BOTH: u64 = 1 << 28;
-/// One request in a forked child that has not been collected; 22 bits, as the number of a process.
+/// One request in a forked child that has not been collected; 22 bits, as many as a process id has.
 const IN_CHILD: u64 = 1 << 42;
 
 impl RequestCount {
@@ -42,14 +42,14 @@ impl RequestCount {
         }
     }
 
-    /// The number of running requests, in this process and in forked children.
+    /// Returns the number of running requests, in this process and in forked children.
     pub(crate) fn total(&self) -> usize {
         let word = self.word.load(Ordering::Acquire);
         // The child may have ended before this process has dropped its copy.
         (here(word) + in_children(word)).saturating_sub(in_both(word))
     }
 
-    /// Whether forked children run, or have ended and not been collected.
+    /// Returns whether forked children run, or have ended and not been collected.
     pub(crate) fn has_children(&self) -> bool {
         in_children(self.word.load(Ordering::Acquire)) > 0
     }

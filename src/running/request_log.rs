@@ -1,4 +1,4 @@
-//! The log lines of requests, at most so many of a kind in a minute.
+//! The log lines of requests. The number of lines of one kind in a minute is bounded.
 
 use std::fmt;
 use std::io;
@@ -34,15 +34,16 @@ pub(crate) fn log_event(client: ClientName<'_>, event: &RequestEvent) {
     }
 }
 
-/// Logs a line that clients can cause at will: the first lines of its kind in a minute at `level`,
-/// and the others at level debug. The next line at `level` has the number of the others.
+/// Logs a line that clients can cause at will. The first lines of its kind in a minute have the
+/// level `level`, and the others the level debug. The next line at `level` has the number of the
+/// others.
 ///
 /// A forked child, which has one request, logs every line at `level`.
 pub(crate) fn log_recurring(level: Level, client: &ClientName<'_>, text: &dyn fmt::Display) {
     log_throttled(client.server, level, client, text);
 }
 
-/// Logs an error of `get_request` that a layer has made, and no system call.
+/// Logs an error of `get_request` that a layer has made, and not a system call.
 pub(crate) fn log_failed_layer(server: &ServerHandle, error: &io::Error) {
     let text = format_args!("get_request has failed: {error}");
     log_throttled(server, Level::Error, &server.server_address(), &text);
@@ -70,7 +71,7 @@ fn log_throttled(
     }
 }
 
-/// Logs how many lines were held back since the last of their kind that was logged.
+/// Logs how many lines were held back since the last logged line of their kind.
 pub(crate) fn log_held_back(server: &ServerHandle) {
     for kind in server.shared().floods().drain() {
         let HeldBack {
@@ -85,8 +86,8 @@ pub(crate) fn log_held_back(server: &ServerHandle) {
 
 const AT_DEBUG: &str = "logged at level debug";
 
-/// The time since an instant. Reads the clock only when it is formatted, that is, if the line is
-/// logged.
+/// The time since an instant. The clock is read only when the value is formatted, which happens
+/// only if the line is logged.
 struct ElapsedSince(Instant);
 
 impl fmt::Display for ElapsedSince {

@@ -1,5 +1,5 @@
-//! The table of running requests. With it, a server bounds their number, and when it stops,
-//! interrupts the idle ones, waits for the others, and aborts the rest.
+//! The table of running requests. With this table a server bounds their number. When the server
+//! stops, it interrupts the idle requests, waits for the others, and aborts those that still run.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,17 +20,17 @@ use crate::transport::traffic::Traffic;
 use crate::values::drain_report::DrainReport;
 use crate::values::statistics::Statistics;
 
-/// The time that aborted requests have to end, and the time that a request has which stopped its
-/// own server. Then a closing server leaves them running.
+/// The time that aborted requests have to end, and that a request has which stopped its own server.
+/// After this time a closing server leaves them running.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
-/// Every request between its accept and its close.
+/// The table of every request between its accept and its close.
 #[derive(Debug)]
 pub(crate) struct RequestTable {
     count: RequestCount,
     connections: Mutex<Connections>,
     /// Whether [`Connections::per_address`] is set. Requests without a connection read this flag,
-    /// since they need the lock for nothing else.
+    /// so that they need no lock.
     counts_addresses: AtomicBool,
     counters: Counters,
     drained: DrainCounters,
@@ -90,7 +90,7 @@ impl RequestTable {
         }
     }
 
-    /// The number of requests from the address of this request when it was counted, itself
+    /// Returns the number of requests from the address of this request when it was counted, itself
     /// included; `None` if that number is not bounded.
     pub(crate) fn rank_in_address(&self, place: &Place) -> Option<usize> {
         match place {
@@ -132,7 +132,8 @@ impl RequestTable {
         if let Place::OfConnection(key) = std::mem::take(place) {
             let mut connections = lock(&self.connections);
             connections.entries.remove(key);
-            // Under the lock, so that a concurrent `statistics` counts them exactly once.
+            // The counters change under the lock, so that a concurrent `statistics` counts the
+            // bytes exactly once.
             self.counters
                 .count_traffic(traffic.received(), traffic.sent());
         } else {
@@ -209,8 +210,8 @@ impl RequestTable {
         statistics
     }
 
-    /// The statistics without the idle connections, and without the bytes of active ones. Takes no
-    /// lock, so that a forked child may call it.
+    /// Returns the statistics without the idle connections, and without the bytes of active
+    /// connections. Takes no lock, so that a forked child may call this method.
     pub(crate) fn statistics_without_connections(&self) -> Statistics {
         Statistics {
             active: self.count.total() as u64,
@@ -245,7 +246,7 @@ struct Entry {
 /// The place of a request in the table.
 #[derive(Debug)]
 pub(crate) enum Place {
-    /// The key of its connection.
+    /// The request has a connection, with this key.
     OfConnection(usize),
     /// The request has no connection in this process. It may count for an address.
     Bare(Option<Ticket>),

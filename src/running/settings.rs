@@ -27,18 +27,18 @@ const ENDLESS: u64 = u64::MAX;
 
 /// The limits, deadlines and times of a server.
 ///
-/// The values that every request reads are in atomics, beside the locked value that they are a part
-/// of. All accesses are `Relaxed`: a change takes effect for the next request that sees it, and
+/// The values that every request reads are in atomics, beside the locked value from which they are
+/// taken. All accesses are `Relaxed`: a change takes effect for the next request that sees it, and
 /// orders nothing.
 #[derive(Debug)]
 pub(crate) struct Settings {
     limits: Mutex<Limits>,
-    /// From this number of running requests on, others wait in the kernel's queue.
+    /// From this number of running requests on, further clients wait in the backlog.
     waits_from: AtomicUsize,
-    /// Above this number of running requests, the last is refused.
+    /// If more than this number of requests run, the newest is refused.
     refuses_above: AtomicUsize,
     refuses_above_per_address: AtomicUsize,
-    /// In nanoseconds; [`ENDLESS`] is no bound.
+    /// The turn in nanoseconds; [`ENDLESS`] is no bound.
     turn: AtomicU64,
     deadlines: Mutex<Deadlines>,
     has_deadlines: AtomicBool,
@@ -76,13 +76,13 @@ impl Settings {
         settings
     }
 
-    /// A copy of the settings of the process that this process was forked from.
+    /// Makes a copy of the settings of the process that this process was forked from.
     pub(crate) fn after_fork(parent: &Self) -> Self {
         let settings = Self::new();
         settings.set_lingering(parent.lingering());
         settings.set_backlog(parent.backlog());
-        // A lock that another thread held at the fork stays locked here: that setting, which the
-        // thread was about to change, has its default.
+        // A lock that another thread held at the fork stays locked in this process. The setting
+        // that the thread was about to change has its default here.
         if let Ok(limits) = parent.limits.try_lock() {
             settings.set_limits(limits.clone(), |_| {});
         }
@@ -107,7 +107,8 @@ impl Settings {
 
     pub(crate) fn set_limits(&self, limits: Limits, count: impl FnOnce(&Limits)) {
         let mut current = lock(&self.limits);
-        // Under the lock: of two threads at once, one sets both the limits and what is counted.
+        // `count` is called under the lock: if two threads set limits at once, one of them sets
+        // both the limits and what is counted.
         count(&limits);
         let max = limits.max_connections().unwrap_or(UNLIMITED);
         let (waits_from, refuses_above) = match limits.refusal() {
@@ -124,12 +125,12 @@ impl Settings {
         *current = limits;
     }
 
-    /// Whether `running` requests are as many as may run, so that others wait.
+    /// Returns whether `running` requests have reached the limit, so that further clients wait.
     pub(crate) fn is_at_limit(&self, running: usize) -> bool {
         running >= self.waits_from.load(Relaxed)
     }
 
-    /// Whether `running` requests are more than may run, so that the last is refused.
+    /// Returns whether `running` requests are above the limit, so that the newest is refused.
     pub(crate) fn is_above_limit(&self, running: usize) -> bool {
         running > self.refuses_above.load(Relaxed)
     }
@@ -139,12 +140,12 @@ impl Settings {
         self.refuses_above_per_address.load(Relaxed) != UNLIMITED
     }
 
-    /// Whether `running` requests of one address are more than may run.
+    /// Returns whether `running` requests of one address are above the limit.
     pub(crate) fn is_above_limit_per_address(&self, running: usize) -> bool {
         running > self.refuses_above_per_address.load(Relaxed)
     }
 
-    /// How long a connection may last while other clients wait for its place.
+    /// Returns how long a connection may last while other clients wait for its place.
     pub(crate) fn turn(&self) -> Option<Duration> {
         match self.turn.load(Relaxed) {
             ENDLESS => None,
@@ -152,7 +153,7 @@ impl Settings {
         }
     }
 
-    /// The message for refused clients.
+    /// Returns the message for refused clients.
     pub(crate) fn refusal(&self) -> Arc<[u8]> {
         lock(&self.limits).shared_refusal()
     }
@@ -204,7 +205,7 @@ impl Settings {
         *lock(&self.drain_timeout) = timeout;
     }
 
-    /// How long `handle_request` waits; `None` if the layers decide.
+    /// Returns how long `handle_request` waits; `None` if the layers decide.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         *lock(&self.timeout)
     }

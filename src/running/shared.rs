@@ -39,36 +39,37 @@ use crate::values::statistics::Statistics;
 /// The state of a server, behind its handles.
 ///
 /// A forked child waits for no lock of its parent: a thread that held the lock at the fork does not
-/// exist in the child. So addresses are in cells that are set once, and a child touches neither the
-/// phase of the lifecycle nor the table. A process that the program itself forks has a phase and a
-/// table of its own.
+/// exist in the child. So addresses are in cells that are set once, and a child uses neither the
+/// phase of the lifecycle nor the table. A process that the program itself forks has its own phase
+/// and table.
 #[derive(Debug)]
 pub(crate) struct Shared {
     requested_address: OnceLock<Address>,
-    /// At least one.
+    /// The list has at least one address.
     bound_addresses: OnceLock<Vec<Address>>,
-    /// The sockets at these addresses. Weak: the server closes them.
+    /// The sockets at these addresses. The references are weak, so that the server can close the
+    /// sockets.
     listening: OnceLock<Vec<Weak<OwnedFd>>>,
-    /// Whether the listening sockets are sockets of datagrams. Relaxed: the flag is set before the
+    /// Whether the listening sockets are datagram sockets. Relaxed: the flag is set before the
     /// server is shared.
     serves_datagrams: AtomicBool,
-    /// Whether the listening socket is readable as long as `get_request` has another request: no
-    /// layer has received one ahead. Relaxed: who calls `get_request` reads the flag after the
-    /// call, and two threads never call it at the same time.
+    /// Whether the listening socket is readable as long as `get_request` has another request. This
+    /// is false if a layer receives requests ahead. Relaxed: a thread reads the flag after its call
+    /// of `get_request`, and two threads never call that hook at the same time.
     socket_reports_all: AtomicBool,
-    /// Whether a layer wants to know when requests are started. Relaxed: the flag is set before the
-    /// server is shared.
+    /// Whether a layer has called `note_start_times`. Relaxed: the flag is set before the server is
+    /// shared.
     notes_start_times: AtomicBool,
     dropped: DroppedDatagrams,
-    /// What each process of the program has for itself.
+    /// The state that each process of the program has for itself.
     processes: PerProcess<InProcess>,
     /// The receiver of events: the layers.
     events: OnceLock<Box<dyn Events>>,
-    /// Accepts in the loop's place.
+    /// The mix-in that accepts in the loop's place.
     acceptor: Mutex<Option<Arc<dyn Acceptor>>>,
     /// The reactor of this process, which has parked connections.
     unparks: Mutex<Option<Arc<dyn Unparks>>>,
-    /// Set in a forked child only.
+    /// `Some` in a forked child only.
     child: OnceLock<ForkedChild>,
 }
 
@@ -92,8 +93,8 @@ impl Shared {
         }
     }
 
-    /// The state in this process. A child of [`ForkingMixIn`](crate::ForkingMixIn) has its
-    /// parent's, as it was at the fork; any other forked process has its own.
+    /// Returns the state in this process. A child of [`ForkingMixIn`](crate::ForkingMixIn) has its
+    /// parent's state, as it was at the fork; any other forked process has its own.
     #[inline]
     fn here(&self) -> &InProcess {
         if let Some(state) = self.processes.get() {
@@ -102,7 +103,7 @@ impl Shared {
         self.here_first()
     }
 
-    /// The same in a process that has no state of its own yet.
+    /// Does the same in a process that has no state of its own yet.
     #[cold]
     fn here_first(&self) -> &InProcess {
         if self.is_forked_child()
@@ -128,9 +129,10 @@ impl Shared {
         &self.here().requests
     }
 
-    /// Closes the connection of an ended request, whose writing side has ended: at once, or after
-    /// it has lingered if its client may still send and the close could destroy the answer. In a
-    /// forked child, which has nothing else to do, the call waits meanwhile.
+    /// Closes the connection of an ended request, whose writing side has ended. The close is
+    /// immediate, unless the client may still send and the close could destroy the answer: then the
+    /// connection lingers first. In a forked child, which has nothing else to do, the call waits
+    /// meanwhile.
     pub(crate) fn close_lingering(&self, connection: Arc<Connection>, in_any_case: bool) {
         let bounds = self.settings().lingering();
         let Some(lingering) = LingeringConnection::new(connection, &bounds, in_any_case) else {
@@ -154,7 +156,7 @@ impl Shared {
             .close(self.lifecycle().close_deadline());
     }
 
-    /// The numbers of the drain.
+    /// Returns the numbers of the drain.
     pub(crate) fn drain_report(&self) -> DrainReport {
         DrainReport {
             lingered: self.here().lingering.count_in_drain(),
@@ -178,13 +180,14 @@ impl Shared {
         &self.here().places
     }
 
-    /// Whether a client waits for a place that the request of this thread has, or the server stops.
+    /// Returns whether a client waits for a place that the request of this thread has, or the
+    /// server stops.
     pub(crate) fn has_waiting_client(&self) -> bool {
         if self.lifecycle().is_draining() {
             return true;
         }
         if self.is_forked_child() {
-            // The parent, which sees the clients, begins the drain of this child.
+            // The parent can see the clients, and begins the drain of this child.
             return false;
         }
         // A server without a mix-in serves the request in the thread of its loop.
@@ -199,12 +202,12 @@ impl Shared {
         events.is_some_and(|events| events.has_client_at_socket())
     }
 
-    /// The first bound address; before bind(2), the requested address.
+    /// Returns the first bound address; before bind(2), the requested address.
     pub(crate) fn server_address(&self) -> Option<&Address> {
         self.server_addresses().first()
     }
 
-    /// The bound addresses; before bind(2), the requested address.
+    /// Returns the bound addresses; before bind(2), the requested address.
     pub(crate) fn server_addresses(&self) -> &[Address] {
         match (self.bound_addresses.get(), self.requested_address.get()) {
             (Some(bound), _) => bound,
@@ -243,8 +246,8 @@ impl Shared {
         self.socket_reports_all.store(reports_all, Relaxed);
     }
 
-    /// Whether who got a request may wait for the socket before it asks for another one. False for
-    /// a bottom layer of a user's own, which may have received several.
+    /// Returns whether the caller of `get_request` may wait for the socket before it asks for
+    /// another request. False for a user's own bottom layer, which may have received several.
     pub(crate) fn socket_reports_all(&self) -> bool {
         self.socket_reports_all.load(Relaxed)
     }
@@ -257,15 +260,15 @@ impl Shared {
         self.notes_start_times.load(Relaxed)
     }
 
-    /// The loop's waker, which the first call makes.
+    /// Returns the loop's waker, which the first call makes.
     pub(crate) fn waker(&self) -> io::Result<&Waker> {
         self.here().waker()
     }
 
     /// Wakes the loop, which reads its state again.
     pub(crate) fn wake(&self) {
-        // Made if there is none: the loop of a forked process may be about to wait. If the system
-        // has no descriptor for a waker, the loop fails as well.
+        // If there is no waker, this call makes one, since the loop of a forked process may be
+        // about to wait. If the system has no descriptor for a waker, the loop fails as well.
         if let Ok(waker) = self.waker() {
             waker.wake();
         }
@@ -293,7 +296,7 @@ impl Shared {
     /// Begins the close of the server: interrupts idle requests, and sets the deadline of the
     /// others.
     pub(crate) fn begin_close(&self) {
-        // The backlog has had a part of the time.
+        // The backlog has used a part of the time.
         let deadline = match self.settings().backlog() {
             Backlog::Close => self.drain_deadline(),
             _ => self.drain_deadline().sooner(self.stop_deadline()),
@@ -303,12 +306,12 @@ impl Shared {
         self.requests().interrupt_idle();
     }
 
-    /// The deadline of the drain that the stop request has begun.
+    /// Returns the deadline of the drain that the stop request has begun.
     pub(crate) fn stop_deadline(&self) -> Deadline {
         lock(&self.here().stop_deadline).unwrap_or(Deadline::NEVER)
     }
 
-    /// The deadline of a drain that begins now.
+    /// Returns the deadline of a drain that begins now.
     pub(crate) fn drain_deadline(&self) -> Deadline {
         Deadline::after(self.settings().drain_timeout())
     }
@@ -362,23 +365,24 @@ impl Shared {
         }
     }
 
-    /// The datagrams that the kernel has dropped.
+    /// Returns the count of the datagrams that the kernel has dropped.
     pub(crate) fn dropped(&self) -> &DroppedDatagrams {
         &self.dropped
     }
 
-    /// Whether a bottom layer may receive more requests than the loop asks for. True in
-    /// `serve_forever` alone: a program that calls `handle_request` may poll the socket by itself.
+    /// Returns whether a bottom layer may receive more requests than the loop asks for. True in
+    /// `serve_forever` alone: a program that calls `handle_request` may poll the socket itself.
     pub(crate) fn may_receive_ahead(&self) -> bool {
         self.here().may_receive_ahead()
     }
 
-    /// Makes the loop look for ended children now and then, since an end does not wake it.
+    /// Makes the loop look for ended children from time to time, since the end of a child does not
+    /// wake it.
     pub(crate) fn look_for_children(&self) {
         self.here().set_looks_for_children();
     }
 
-    /// Whether children run whose end may not wake the loop.
+    /// Returns whether children run whose end may not wake the loop.
     pub(crate) fn looks_for_children(&self) -> bool {
         self.here().looks_for_children() && self.requests().count().has_children()
     }
@@ -388,7 +392,7 @@ impl Shared {
         *lock(&self.acceptor) = acceptor;
     }
 
-    /// The mix-in that accepts in the loop's place, if there is one.
+    /// Returns the mix-in that accepts in the loop's place, if there is one.
     pub(crate) fn acceptor(&self) -> Option<Arc<dyn Acceptor>> {
         lock(&self.acceptor).clone()
     }
@@ -398,7 +402,7 @@ impl Shared {
         *lock(&self.unparks) = Some(reactor);
     }
 
-    /// The reactor of this process, if it has one.
+    /// Returns the reactor of this process, if it has one.
     pub(crate) fn unparks(&self) -> Option<Arc<dyn Unparks>> {
         lock(&self.unparks).clone()
     }
@@ -428,7 +432,7 @@ impl Shared {
         }
     }
 
-    /// Marks this process as a forked child, which has one request, and neither a loop nor other
+    /// Marks this process as a forked child. A forked child has one request, no loop and no other
     /// threads.
     pub(crate) fn enter_child(&self, parent: Arc<dyn ParentLink>) {
         let _ = self.child.set(ForkedChild::new(parent));

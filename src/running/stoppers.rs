@@ -25,15 +25,15 @@ thread_local! {
 /// The request that a thread serves.
 #[derive(Debug, Clone, Copy)]
 struct Served {
-    /// The server, as an address that is compared and never read.
+    /// The address of the server, which is compared and never read through.
     server: *const Stoppers,
     /// Whether the request has stopped the server.
     has_stopped: bool,
 }
 
-/// The threads whose requests have stopped the server and have not ended. A handler's answer to the
-/// client that stops the server is unsent until the handler returns, so the close waits for these
-/// requests, even if it waits for no other.
+/// The threads whose requests have stopped the server and have not ended. The answer to the client
+/// that stops the server is unsent until the handler returns. So the close waits for these
+/// requests, even if it waits for no others.
 #[derive(Debug)]
 pub(crate) struct Stoppers {
     threads: Mutex<Vec<ThreadId>>,
@@ -60,7 +60,7 @@ impl Stoppers {
         }
     }
 
-    /// Waits until the requests have ended, except for a request of this thread; at most until the
+    /// Waits until the requests have ended, except for a request of this thread, at most until the
     /// deadline.
     pub(crate) fn wait(&self, deadline: Deadline) {
         let this = thread::current().id();
@@ -79,8 +79,8 @@ impl Stoppers {
         Accepts(())
     }
 
-    /// Whether this thread accepts in the loop's place. The loop waits for it, so that it must not
-    /// wait for the loop.
+    /// Returns whether this thread accepts in the loop's place. The loop waits for such a thread,
+    /// so the thread must not wait for the loop.
     pub(crate) fn does_this_thread_accept(&self) -> bool {
         ptr::eq(ACCEPTS.get(), self)
     }

@@ -10,14 +10,15 @@ use crate::values::address::Address;
 /// thread, with a space before, takes up to 6.
 const LONGEST_SERVER: usize = 9;
 
-/// The name of a thread of the server with this address and listening socket: `tcp:9999 serve`,
-/// `udp:53 pool`, `echo.sock serve`. At most 15 bytes if `role` has 5.
+/// Makes the name of a thread of the server with this address and listening socket:
+/// `tcp:9999 serve`, `udp:53 pool`, `echo.sock serve`. The name has at most 15 bytes if `role` has
+/// 5.
 pub(crate) fn thread_name(address: &Address, socket: Option<&OwnedFd>, role: &str) -> String {
     let kind = socket.map(|socket| SockRef::from(socket).r#type());
     thread_name_over(kind.and_then(Result::ok), address, role)
 }
 
-/// The name of a thread of the server with this address and kind of listening sockets.
+/// Makes the name of a thread of the server with this address and kind of listening sockets.
 pub(crate) fn thread_name_over(kind: Option<Type>, address: &Address, role: &str) -> String {
     let server = match address {
         Address::Inet(address) => {
@@ -31,7 +32,7 @@ pub(crate) fn thread_name_over(kind: Option<Type>, address: &Address, role: &str
             let file = path.file_name().unwrap_or(path.as_os_str());
             file.to_string_lossy().replace(char::is_control, "?")
         }
-        // Escaped: the name of a thread has no NUL byte.
+        // The name is escaped, because the name of a thread has no NUL byte.
         Address::UnixAbstract(name) => format!("@{}", name.escape_ascii()),
         Address::UnixUnnamed => "unix".to_owned(),
     };

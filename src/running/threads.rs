@@ -10,7 +10,7 @@ use crate::support::sync::Mutex;
 
 /// The threads that have not been joined.
 ///
-/// Each thread, when it ends, joins the thread that ended before. So at most one ended thread is
+/// Each thread, when it ends, joins the thread that ended before it. So at most one ended thread is
 /// left unjoined, and no other code has to look for ended threads.
 #[derive(Debug, Default)]
 pub(crate) struct Threads {
@@ -29,7 +29,8 @@ impl Threads {
         // The value is not in the closure, because a failing `spawn` drops the closure.
         let slot = Arc::new(Mutex::new(Some(value)));
         let (threads, thread_slot) = (self.clone(), slot.clone());
-        // Locked until the thread is entered, because the thread looks for its entry when it ends.
+        // The list is locked until the thread is entered, because the thread looks for its entry
+        // when it ends.
         let mut unjoined = lock(&self.unjoined);
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
             let _ends = EndOfThread(&threads);
@@ -57,7 +58,8 @@ impl Threads {
         let ended = unjoined.ended.take();
         drop(unjoined);
         for thread in running.into_iter().chain(ended) {
-            // Ignored: an error is the thread's panic, which the panic hook has printed.
+            // The result is ignored: an error is the thread's panic, which the panic hook has
+            // printed.
             let _ = thread.join();
         }
     }
@@ -80,7 +82,7 @@ struct Unjoined {
     ended: Option<JoinHandle<()>>,
 }
 
-/// Removes the thread from its threads when it ends, also by a panic.
+/// Removes the thread from the list when it ends, also by a panic.
 struct EndOfThread<'a>(&'a Threads);
 
 impl Drop for EndOfThread<'_> {

@@ -1,10 +1,9 @@
-//! The contract between a reactor and the other threads that have something for a parked
-//! connection.
+//! The contract between a reactor and other threads, which wake a parked connection.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A reactor, as far as another thread needs it.
+/// The part of a reactor that other threads need.
 pub(crate) trait Unparks: fmt::Debug + Send + Sync {
     /// Gives the connection of this token a turn.
     fn unpark(&self, token: u64);

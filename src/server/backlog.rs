@@ -1,4 +1,4 @@
-//! The end of the loop: the clients that are in the kernel's queue when the server stops.
+//! The end of the loop: the clients that are in the backlog when the server stops.
 
 use std::os::fd::AsFd;
 
@@ -14,9 +14,9 @@ use crate::values::error::Error;
 use crate::values::request_event::{Refusal, RequestEvent};
 
 impl<S: BaseServer> Server<S> {
-    /// Serves or refuses the clients in the queue of the listening socket, if the server is to.
-    /// Ends when the queue is empty, or the drain timeout is over. A server whose sockets another
-    /// process has serves the datagrams that it has received already.
+    /// Serves or refuses the clients in the backlog, if the server's [`Backlog`] demands it.
+    /// Returns when the backlog is empty, or the drain timeout is over. If the server has handed
+    /// its sockets over to another process, it serves the datagrams that it has received already.
     pub(super) fn drain_backlog(
         &self,
         serving: &LoopGuard<'_>,

@@ -13,9 +13,9 @@ use crate::values::address::Address;
 use crate::values::error::{Error, HandlerPanic, catch_panic};
 use crate::values::request_event::{Refusal, RequestEvent};
 
-/// One pass of the loop over these layers, without the waits between two passes. The loop makes
-/// the passes, or a mix-in that [accepts](crate::running::acceptor::Acceptor) in its place; one
-/// thread at a time.
+/// One pass of the loop over these layers, without the waits between two passes. The loop makes the
+/// passes, or a mix-in that [accepts](crate::running::acceptor::Acceptor) in its place. Only one
+/// thread at a time makes a pass.
 pub(crate) struct Pass<'a, S> {
     top: &'a Arc<S>,
 }
@@ -46,7 +46,7 @@ impl<'a, S: BaseServer> Pass<'a, S> {
         }
         let running = shared.requests().count().total();
         let lifecycle = shared.lifecycle();
-        // A server of datagrams still serves what it has received already.
+        // A datagram server still serves the datagrams that it has received already.
         let accepts =
             !lifecycle.is_suspended() && (!lifecycle.is_handed_over() || shared.serves_datagrams());
         if !accepts || shared.settings().is_at_limit(running) {
@@ -104,7 +104,7 @@ impl<'a, S: BaseServer> Pass<'a, S> {
         request.guard_mut().announce();
         top.observe(request.client_address(), &RequestEvent::Accepted);
         if let Some(why) = request.guard().refusal() {
-            // Refused by the bottom layer, without a message.
+            // The bottom layer has refused the request, without a message.
             return self.refuse(request, why);
         }
         if let Some(why) = request.guard().limit_exceeded() {
@@ -114,7 +114,7 @@ impl<'a, S: BaseServer> Pass<'a, S> {
         match catch_panic(|| self.top.verify_request(&mut request)) {
             Ok(true) => top.process_request(request),
             Ok(false) => {
-                // Sends what the hook has written.
+                // Sends the bytes that the hook has written.
                 top.refuse(&mut request, &[]);
                 self.refuse(request, Refusal::NotVerified);
             }
@@ -146,15 +146,15 @@ pub(crate) enum Next<R> {
     Wait(Reason),
 }
 
-/// Why a pass has no request, and so the event that the loop waits for.
+/// The reason why a pass has no request, and so the event that the loop waits for.
 #[derive(Debug)]
 pub(crate) enum Reason {
     /// No client has come. The loop waits until the socket is readable.
     NoClient,
     /// A request was lost. The loop does not wait.
     Lost,
-    /// As many requests run as may, or accepting is suspended. The loop waits for a wake: a request
-    /// ends, the limits change, or `resume` is called.
+    /// The number of running requests has reached a limit, or accepting is suspended. The loop
+    /// waits for a wake: a request ends, the limits change, or `resume` is called.
     AtLimit,
     /// A layer is not ready. The loop waits for the layer's wake.
     NotReady,

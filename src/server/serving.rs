@@ -15,12 +15,12 @@ use crate::transport::sys::take_errors;
 use crate::transport::waker::Woken;
 use crate::values::error::{Error, catch_panic};
 
-/// Requests served in a row before the loop drains the waker, so that a busy socket does not delay
-/// a forked child's stop request.
+/// The number of requests that are served in a row before the loop drains the waker. So a busy
+/// socket does not delay the stop request of a forked child.
 const REQUESTS_BEFORE_DRAIN: u32 = 64;
 
-/// The longest time until the loop asks a layer again that is not ready, in case the layer does not
-/// wake the loop.
+/// The longest time until the loop asks a layer again that is not ready. A layer should wake the
+/// loop, but may fail to do so.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The first and the longest pause when the system has no descriptor or memory for a request.
@@ -58,7 +58,7 @@ impl<S: BaseServer> Server<S> {
         let until = Until::OneRequest(Deadline::NEVER);
         let mut pacing = Pacing::new();
         serving.drain_waker();
-        // Collects ended children.
+        // This call collects ended children.
         self.top.service_actions();
         while !serving.is_stop_requested() {
             let others = shared.requests().count().total().saturating_sub(1);
@@ -76,8 +76,8 @@ impl<S: BaseServer> Server<S> {
 
     fn run(&self, until: Until) -> Result<(), Error> {
         let address = || self.server_address();
-        // Made before the loop begins: in a forked process, a stop request that comes next wakes
-        // it.
+        // The waker is made before the loop begins: in a forked process, the next stop request then
+        // wakes the loop.
         let waker = self.shared().waker();
         waker.map_err(|source| Error::CreateWaker {
             address: address(),
@@ -87,8 +87,8 @@ impl<S: BaseServer> Server<S> {
         let Some(serving) = begun.map_err(|_| Error::AlreadyServing { address: address() })? else {
             return Ok(());
         };
-        // A wake from before the loop stays, for the first wait of a loop that calls
-        // `service_actions`: a layer may have been asked to act.
+        // A wake from before the loop stays in the waker, for the first wait of a loop that calls
+        // `service_actions`: a layer may have to act.
         match until {
             Until::Stopped => serving.receive_ahead(),
             Until::OneRequest(_) => serving.drain_waker(),
@@ -112,7 +112,7 @@ impl<S: BaseServer> Server<S> {
                     guarded(&self.top).handle_timeout();
                     return Ok(());
                 }
-                // The socket is another process's, and may be readable for that.
+                // The socket belongs to another process now, and may be readable for its clients.
                 Next::Wait(Reason::NoClient) if self.shared().lifecycle().is_handed_over() => {
                     self.wait(&serving, &mut pacing, Reason::AtLimit, until)?;
                 }
@@ -125,8 +125,8 @@ impl<S: BaseServer> Server<S> {
         if until == Until::Stopped {
             self.drain_backlog(&serving, &mut pacing)?;
         }
-        // Once more after the stop request, which may have come after the last call: a layer may
-        // act on it.
+        // The hook is called once more after the stop request, which may have come after the last
+        // call: a layer may act on the stop.
         if until == Until::Stopped {
             self.top.service_actions();
         }
@@ -160,7 +160,8 @@ impl<S: BaseServer> Server<S> {
             }
             Reason::NoClient => {
                 if std::mem::take(&mut pacing.has_error) && !take_errors(self.as_fd()) {
-                    // An error that nobody can take: the loop must not spin.
+                    // Nothing clears this error of the socket, so the loop pauses instead of
+                    // spinning.
                     let pause = pacing.next_pause();
                     return self.sleep(serving, None, at_most(pause)).map(drop);
                 }
@@ -173,7 +174,7 @@ impl<S: BaseServer> Server<S> {
                 Ok(())
             }
             Reason::NotReady => {
-                // Called here because `handle_request` has no other call of this hook.
+                // The hook is called here because `handle_request` does not call it elsewhere.
                 self.top.service_actions();
                 if catch_panic(|| self.top.is_ready()).unwrap_or(false) {
                     return Ok(());
@@ -182,13 +183,13 @@ impl<S: BaseServer> Server<S> {
             }
             Reason::AtLimit => {
                 if self.shared().requests().count().register_loop() {
-                    // A request may have ended before the loop was registered.
+                    // A request may have ended before the loop registered for the wake-up.
                     self.top.service_actions();
                     return Ok(());
                 }
                 self.warn_of_limit(&mut pacing.at_limit);
-                // If another part of the program has replaced the handler of `SIGCHLD` where it is
-                // needed, the end of a child does not wake the loop.
+                // Another part of the program may have replaced the handler of `SIGCHLD`, where the
+                // server needs it. Then the end of a child does not wake the loop.
                 let has_children = self.shared().requests().count().has_children();
                 let deadline = if has_children {
                     at_most(ASK_AGAIN)
@@ -213,7 +214,7 @@ impl<S: BaseServer> Server<S> {
     }
 
     /// Lets a mix-in wait for clients and accept them, until the loop is woken or the deadline is
-    /// over. Returns false if no mix-in does.
+    /// over. Returns false if no mix-in accepts.
     fn hand_over(&self, serving: &LoopGuard<'_>, deadline: Deadline) -> Result<bool, Error> {
         let Some(acceptor) = self.shared().acceptor() else {
             return Ok(false);
@@ -249,8 +250,8 @@ impl<S: BaseServer> Server<S> {
         Ok(woken)
     }
 
-    /// The error for a socket of datagrams that was shut down. The socket stays readable, and every
-    /// receive reports `EAGAIN`, so the loop would spin.
+    /// Makes the error of a datagram socket that was shut down. The socket stays readable, and
+    /// every receive reports `EAGAIN`, so the loop would spin.
     fn socket_is_shut_down(&self) -> Error {
         let message = "the socket has been shut down";
         Error::GetRequest {
@@ -283,12 +284,12 @@ impl<S: BaseServer> Server<S> {
     }
 }
 
-/// When a run of the loop ends.
+/// The end of a run of the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Until {
-    /// At a stop request.
+    /// The loop ends at a stop request.
     Stopped,
-    /// After one request, at the deadline, or at a stop request.
+    /// The loop ends after one request, at the deadline, or at a stop request.
     OneRequest(Deadline),
 }
 

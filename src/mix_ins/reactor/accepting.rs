@@ -9,8 +9,8 @@ use crate::support::sync::Mutex;
 /// The most clients that are accepted in a row, before connections have their turns.
 pub(super) const MOST_ACCEPTED: u32 = 64;
 
-/// Whether a member may accept. A member holds the lock while it accepts, so that the loop and a
-/// member never do so at the same time.
+/// The permission of the members to accept. A member holds the lock while it accepts, so that the
+/// loop and a member never accept at the same time.
 #[derive(Default)]
 pub(super) struct Accepting {
     pub state: Mutex<State>,
@@ -21,14 +21,14 @@ pub(super) struct State {
     /// The listening socket, while members may accept.
     pub socket: Option<Arc<OwnedFd>>,
     pub batch: Batch,
-    /// The panic of `service_actions`, with which the loop goes on.
+    /// The panic of `service_actions`, which the loop resumes.
     pub panic: Option<Box<dyn Any + Send>>,
 }
 
 /// How many clients are accepted in a row.
 ///
-/// The number follows the traffic, so that the accept(2) that finds no client is seldom made: the
-/// listening socket is reported again as long as a client waits.
+/// The number follows the traffic, so that accept(2) is seldom called when no client waits. As long
+/// as a client waits, epoll reports the listening socket again.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batch(u32);
 

@@ -1,4 +1,4 @@
-//! The threads of a reactor: who waits for the connections, who serves, and who is spare.
+//! The threads of a reactor: they wait for connections, serve them, or are spare.
 
 use std::fmt;
 use std::io;
@@ -19,19 +19,19 @@ use crate::support::lock::{lock, wait_while};
 use crate::support::sync::{Condvar, Mutex, MutexGuard};
 use crate::transport::sys;
 
-/// How often a member asks for events, without a wait, before it sleeps; about 30 microseconds.
+/// How often a member calls epoll_wait(2) without a wait before it sleeps; about 30 microseconds.
 const ASKS_BEFORE_SLEEP: u32 = 100;
 
-/// How soon a timer fires again whose connection was being served or parked when it fired.
+/// How soon a timer fires again if its connection was being served or parked when it fired.
 const TIMER_AGAIN: Duration = Duration::from_millis(100);
 
 /// The queue of connections that need a turn, and the threads that serve it.
 ///
-/// Every member of the crew does the same: it serves the queue, and when the queue is empty, waits
-/// for the connections itself and queues those that are ready. So a light server stays in one
-/// thread, and nothing is handed over. As many members as are *wanted*, one at first, do this. A
-/// member whose handler waits is *stuck*: another takes its part. A member that is not needed any
-/// more is *spare*.
+/// Every member of the crew does the same: it serves the queue. When the queue is empty, it waits
+/// for the connections itself, and queues those that are ready. So a light server stays in one
+/// thread, and hands nothing over to another thread. As many members as are *wanted*, one at first,
+/// do this. A member whose handler waits is *stuck*, and another member replaces it. A member that
+/// is not needed any more is *spare*.
 pub(super) struct Crew<R> {
     poller: Poller,
     timers: Timers,
@@ -51,18 +51,18 @@ struct State<R> {
 }
 
 impl<R> State<R> {
-    /// Whether nothing is left to do.
+    /// Returns whether the crew has nothing left to do.
     fn is_over(&self) -> bool {
         self.closing && self.queue.has_no_connection()
     }
 }
 
-/// What a change of the crew needs, which is done without the lock.
+/// What a change of the crew needs. The caller does it without the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Need {
     Nothing,
-    /// Another member.
+    /// Another member is needed.
     Member,
 }
 
@@ -90,12 +90,12 @@ impl<R> Crew<R> {
         &self.timers
     }
 
-    /// Whether this process has made the crew.
+    /// Returns whether this process has made the crew.
     pub fn is_here(&self) -> bool {
         self.forks == sys::forks()
     }
 
-    /// Gives a request a place, which is not queued yet.
+    /// Gives a place to a request. The place is not queued yet.
     pub fn enter(&self, request: R) -> (Arc<Place<R>>, Need) {
         let mut state = lock(&self.state);
         let place = state.queue.enter(request);
@@ -107,7 +107,7 @@ impl<R> Crew<R> {
         (place, need)
     }
 
-    /// Gives the place of a request that has ended back.
+    /// Takes back the place of a request that has ended.
     pub fn leave(&self, token: u64) {
         let mut state = lock(&self.state);
         state.queue.leave(token);
@@ -140,7 +140,7 @@ impl<R> Crew<R> {
         lock(&self.state).members.leave(id);
     }
 
-    /// Notes that a member waits for something else than connections.
+    /// Notes that a member waits for something other than connections.
     pub fn stick(&self, id: usize) -> Need {
         let mut state = lock(&self.state);
         state.members.stick(id);
@@ -208,7 +208,8 @@ impl<R> Crew<R> {
         }
     }
 
-    /// Waits as a spare member. Returns false if nobody has called for the time of `keep_alive`.
+    /// Waits as a spare member. Returns false if no member has called it for the time of
+    /// `keep_alive`.
     fn be_spare<'a>(
         &'a self,
         mut state: MutexGuard<'a, State<R>>,
@@ -224,11 +225,11 @@ impl<R> Crew<R> {
         }
         state.members.spare -= 1;
         let is_over = state.is_over();
-        // The caller ends in another way then.
+        // If the crew is over, the caller ends its thread in another branch.
         (state, is_over)
     }
 
-    /// Queues the connections that are ready, and waits for some until the deadline, if there is
+    /// Queues the connections that are ready, and waits for others until the deadline, if there is
     /// one.
     fn poll<'a>(
         &'a self,
@@ -281,7 +282,8 @@ impl<R> Crew<R> {
         }
     }
 
-    /// Sets the timer of a connection that is being parked, if it needs an earlier one.
+    /// Sets the timer of a connection that is being parked, if the connection needs an earlier
+    /// timer.
     pub fn set_timer(&self, token: u64, timer: &mut Option<Box<Timer>>, due: Option<Instant>) {
         let Some(due) = due else {
             if let Some(timer) = timer {
@@ -298,7 +300,7 @@ impl<R> Crew<R> {
             self.timers.remove(before, token);
         }
         if self.timers.set(due, token) && lock(&self.state).members.polling > 0 {
-            // A member may wait longer.
+            // A member may be in a longer wait.
             self.poller.wake();
         }
     }
@@ -310,8 +312,8 @@ impl<R> Crew<R> {
         self.call_all(state);
     }
 
-    /// Calls the spare members, and one that waits for connections. That one calls the next: of
-    /// several wakes in a row, epoll reports one.
+    /// Calls the spare members, and one member that waits for connections. That member calls the
+    /// next: epoll reports several wakes in a row as one.
     fn call_all(&self, state: MutexGuard<'_, State<R>>) {
         self.spare_called.notify_all();
         if state.members.polling > 0 {
@@ -325,15 +327,16 @@ impl<R> Crew<R> {
         state.is_over()
     }
 
-    /// A look of the sentinel. `is_stuck` examines a member that is in the same call as at the last
-    /// look, and returns why the member is stuck, if so.
+    /// Makes a look of the sentinel. If a member is in the same call as at the last look,
+    /// `is_stuck` examines it, and returns why it is stuck, if it is.
     pub fn look(&self, is_stuck: impl FnMut(&Member) -> Option<Stuck>) -> (Seen, Need) {
         let mut state = lock(&self.state);
         let seen = state.members.look(is_stuck);
         (seen, self.replace_stuck(&mut state))
     }
 
-    /// Wants one member less, but at least one. Returns whether more than one are still wanted.
+    /// Reduces the wanted members by one, but not below one. Returns whether more than one is still
+    /// wanted.
     pub fn want_less(&self) -> bool {
         let mut state = lock(&self.state);
         let wants_many = state.members.want_less();
@@ -368,15 +371,15 @@ fn is_end(event: &EpollEvent) -> bool {
     event.events().intersects(ends)
 }
 
-/// What a member does next.
+/// The next task of a member.
 pub(super) enum Task<R> {
-    /// Give the connection a turn.
+    /// The member gives the connection a turn.
     Turn(Arc<Place<R>>),
-    /// Accept the clients that wait.
+    /// The member accepts the clients that wait.
     Accept,
 }
 
-/// A member's own part of its looks at epoll.
+/// The state that a member keeps for its looks at epoll.
 #[derive(Debug)]
 pub(super) struct Look {
     events: Vec<EpollEvent>,
@@ -401,7 +404,7 @@ impl Look {
     /// Finds events, and returns their number: waits until the deadline, or only asks.
     ///
     /// While clients come and go, the next event is likely to come sooner than a sleeping thread
-    /// would be woken. So the member asks some more times before it sleeps.
+    /// would wake up. So the member looks some more times before it sleeps.
     fn find_events(&mut self, poller: &Poller, wait: Option<Deadline>) -> usize {
         let Some(deadline) = wait else {
             return poller.ask(&mut self.events);

@@ -1,8 +1,8 @@
 //! Models of a connection's life, which the model checker runs with every order of the threads'
 //! steps.
 //!
-//! The queue, the places, the two bits, the drain's flag and the outbox are the real ones. The
-//! socket is a number of bytes, and a turn does what [`take_turn`] does, in its order.
+//! The queue, the places, the two bits, the drain's flag and the outbox are those of the program.
+//! The socket is a number of bytes, and a turn does the same as [`take_turn`], in its order.
 //!
 //! [`take_turn`]: crate::mix_ins::reactor::service
 
@@ -25,14 +25,14 @@ struct Client {
     served: Arc<AtomicUsize>,
     turns: Arc<AtomicUsize>,
     ended: Arc<AtomicBool>,
-    /// Whether something has come that no receive has begun after.
+    /// Whether something has arrived, and no receive has begun since.
     edge: bool,
     unread: usize,
     /// Whether the client has a turn, which must not overlap with another.
     in_turn: bool,
 }
 
-/// What a test keeps of a client.
+/// The part of a client that a test keeps.
 struct Seen {
     token: u64,
     connection: Arc<Connection>,
@@ -48,7 +48,7 @@ struct Reactor {
     draining: AtomicBool,
 }
 
-/// The reactor as an outbox sees it.
+/// The reactor as an outbox uses it.
 struct Crew(Arc<Reactor>);
 
 impl Unparks for Crew {
@@ -204,7 +204,7 @@ enum Next {
     Ended,
 }
 
-/// Runs a model with at most three preemptions, which finds nearly all faults in a short time.
+/// Runs a model with at most three preemptions. That finds nearly all faults in a short time.
 fn check(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
@@ -279,7 +279,7 @@ fn a_message_of_the_outbox_is_delivered_to_a_connection_that_parks_at_the_same_t
         worker.join().unwrap();
         reactor.serve();
         assert_eq!(client.served.load(Relaxed), 1);
-        // The receiver ends here, and not in the queue of a reactor that it refers to.
+        // The receiver is dropped here, and not in the queue of a reactor that it refers to.
         reactor.drain(&client);
         reactor.serve();
     });

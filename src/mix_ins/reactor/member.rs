@@ -15,7 +15,7 @@ use crate::requests::parking::Buffers;
 use crate::support::log::{Level, log_line};
 use crate::transport::waits::{WaitObserver, observe_this_thread};
 
-/// Starts a member. The error is the system's: it has no further thread.
+/// Starts a member. Fails if the system has no further thread.
 pub(super) fn start_member<T: BaseServer>(
     core: &Arc<Core<T::Request>>,
     top: &Arc<T>,

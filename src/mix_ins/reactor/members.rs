@@ -1,4 +1,4 @@
-//! What a crew knows of its members: who waits for connections, who is stuck, and who is spare.
+//! The members of a crew: which of them are available, stuck, or spare.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ const MOST_WANTED: usize = 16;
 #[derive(Debug)]
 pub(super) struct Members {
     members: Slab<Member>,
-    /// The number of spare members that nobody has called.
+    /// The number of spare members that have not been called.
     pub spare: usize,
     /// The number of spare members that were called and have not woken up.
     pub called: usize,
@@ -23,7 +23,7 @@ pub(super) struct Members {
     wanted: usize,
 }
 
-/// What the crew knows of a member.
+/// The state of a member.
 #[derive(Debug)]
 pub(super) struct Member {
     pub calls: Arc<Calls>,
@@ -62,12 +62,12 @@ impl Members {
         self.members.remove(id);
     }
 
-    /// The number of members that wait for connections or serve them.
+    /// Returns the number of members that wait for connections or serve them.
     fn available(&self) -> usize {
         self.members.len() - self.spare - self.stuck
     }
 
-    /// Whether every member that is available is in epoll_wait(2), and one at least.
+    /// Returns whether all available members, at least one, are in epoll_wait(2).
     pub fn all_poll(&self) -> bool {
         self.polling > 0 && self.available() == self.polling
     }
@@ -80,7 +80,7 @@ impl Members {
         self.available() > self.wanted
     }
 
-    /// Notes that a member waits for something else than connections.
+    /// Notes that a member waits for something other than connections.
     pub fn stick(&mut self, id: usize) {
         if !std::mem::replace(&mut self.members[id].stuck, true) {
             self.stuck += 1;
@@ -94,8 +94,8 @@ impl Members {
         }
     }
 
-    /// Examines every member. `is_stuck` is asked about the members that are in the same call as at
-    /// the last look.
+    /// Examines every member. If a member is in the same call as at the last look, `is_stuck`
+    /// decides whether it is stuck.
     pub fn look(&mut self, mut is_stuck: impl FnMut(&Member) -> Option<Stuck>) -> Seen {
         let mut seen = Seen::default();
         let mut newly_stuck = Vec::new();
@@ -119,30 +119,31 @@ impl Members {
             self.stick(id);
         }
         if seen.blocked && self.polling == 0 {
-            // Connections have waited for this look. With more members in epoll_wait, the next ones
-            // do not.
+            // Connections have waited for this look. With more members in epoll_wait(2), the next
+            // connections do not have to wait.
             self.wanted = (self.wanted * 2).min(MOST_WANTED);
         }
         seen
     }
 
-    /// Wants one member less, but at least one. Returns whether more than one are still wanted.
+    /// Reduces the wanted members by one, but not below one. Returns whether more than one is still
+    /// wanted.
     pub fn want_less(&mut self) -> bool {
         self.wanted = (self.wanted - 1).max(1);
         self.wanted > 1
     }
 }
 
-/// Why a member is stuck.
+/// The reason why a member is stuck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stuck {
-    /// Its handler waits.
+    /// The handler of the member waits.
     Blocked,
-    /// Its handler computes for long.
+    /// The handler of the member computes for long.
     Busy,
 }
 
-/// What a look at the members has seen.
+/// The result of a look at the members.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub has_worked: bool,

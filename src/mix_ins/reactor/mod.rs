@@ -41,28 +41,28 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// and no thread.
 ///
 /// A handler that implements [`ExchangeHandler`](crate::ExchangeHandler) is called when a message
-/// has arrived. In the meantime no thread belongs to the connection. The handler is plain code, and
-/// may read, write, sleep or ask a database: a thread that waits is replaced by another. An
+/// has arrived. In the meantime the connection occupies no thread. The handler is plain code, and
+/// may read, write, sleep or ask a database: another thread replaces a thread that waits. An
 /// ordinary [`RequestHandler`](crate::RequestHandler) keeps a thread until its conversation ends,
 /// as under [`ThreadingMixIn`](crate::ThreadingMixIn).
 ///
-/// One thread serves a light server; it waits for all connections with epoll(7), and serves those
+/// One thread serves a light server: it waits for all connections with epoll(7), and serves those
 /// that are ready. If its handler waits, or computes for long, another thread takes over the other
-/// connections: at once if the wait is one of the request's, or is announced with
-/// [`blocking`](crate::blocking()), and otherwise within a few milliseconds. The threads are named
-/// for their server: `tcp:9999 react`.
+/// connections. This happens at once if the handler waits in a method of its request, or announces
+/// the wait with [`blocking`](crate::blocking()), and otherwise within a few milliseconds. The
+/// threads are named for their server: `tcp:9999 react`.
 ///
 /// Each connection has a turn when its client has sent something, in the order in which the clients
-/// have done so. A turn serves at most 16 messages, so a client that always has more to send does
-/// not hold up the others.
+/// have sent. A turn serves at most 16 messages, so a client that always has more to send does not
+/// delay the others.
 ///
 /// [`finish_request`](BaseServer::finish_request) of the layers returns when the handler has been
 /// set up: it makes the handler, and the reactor calls the exchanges. All other hooks are called as
 /// under the other mix-ins.
 ///
-/// Datagrams are served too, by the same threads, without an advantage over
-/// [`ThreadPoolMixIn`](crate::ThreadPoolMixIn). Linux only. Python's module has no such mix-in;
-/// `asyncio` is the counterpart for asynchronous code.
+/// The same threads serve datagrams too, without an advantage over
+/// [`ThreadPoolMixIn`](crate::ThreadPoolMixIn). The layer works on Linux only. Python's module has
+/// no such mix-in; `asyncio` is the counterpart for asynchronous code.
 #[must_use = "a layer does nothing until `bind` makes a server of the stack"]
 pub struct ReactorMixIn<S: BaseServer> {
     next: S,
@@ -73,7 +73,7 @@ pub struct ReactorMixIn<S: BaseServer> {
 }
 
 impl<S: BaseServer> ReactorMixIn<S> {
-    /// Makes a reactor around `next`.
+    /// Makes a layer with a reactor around `next`.
     pub fn new(next: S) -> Self {
         Self {
             next,
@@ -91,8 +91,8 @@ impl<S: BaseServer> ReactorMixIn<S> {
         self
     }
 
-    /// Sets whether `server_close` waits for the requests that still run; true unless set. No
-    /// effect on [daemon threads](Self::daemon_threads). Python's `block_on_close`.
+    /// Sets whether `server_close` waits for the requests that still run; true unless set. This
+    /// option has no effect on [daemon threads](Self::daemon_threads). Python's `block_on_close`.
     pub fn block_on_close(mut self, block: bool) -> Self {
         self.block_on_close = block;
         self
@@ -105,7 +105,7 @@ impl<S: BaseServer> ReactorMixIn<S> {
         self
     }
 
-    /// The machinery of this process, which the first request makes.
+    /// Returns the machinery of this process, which the first request makes.
     fn core(&self) -> io::Result<Arc<Core<S::Request>>> {
         let mut core = lock(&self.core);
         if let Some(core) = &*core

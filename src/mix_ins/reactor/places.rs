@@ -22,11 +22,11 @@ pub(super) struct Occupant<R> {
     pub stage: Stage,
     /// Whether the descriptor is registered with epoll.
     pub registered: bool,
-    /// Set once the connection has to have a turn although nothing comes.
+    /// `Some` if the connection needs a turn at a certain time, even if nothing arrives.
     pub timer: Option<Box<Timer>>,
 }
 
-/// When a connection has to have another turn, although nothing comes.
+/// The time at which a connection needs another turn, even if nothing arrives.
 #[derive(Debug, Default)]
 pub(super) struct Timer {
     pub due: Option<Instant>,
@@ -34,7 +34,7 @@ pub(super) struct Timer {
     pub set: Option<Instant>,
 }
 
-/// How far a request has come.
+/// The progress of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// No hook of steps 4 to 7 has been called.
@@ -58,8 +58,8 @@ impl<R> Occupant<R> {
 
 /// All places, by their tokens.
 ///
-/// A token is the index of its place and a number that is used once, so that a late event of a
-/// closed descriptor finds nobody, even if the index is in use again.
+/// A token is the index of its place and a number that is used once. So a late event of a closed
+/// descriptor finds no connection, even if the index is in use again.
 pub(super) struct Places<R> {
     slab: Slab<Arc<Place<R>>>,
     /// The number of the next place.
@@ -98,7 +98,7 @@ impl<R> Places<R> {
             self.slab.remove((token & u64::from(u32::MAX)) as usize);
         }
         if self.slab.is_empty() {
-            // Gives the memory of a crowd back.
+            // Frees the memory that many connections have needed.
             self.slab = Slab::new();
         }
     }

@@ -30,20 +30,21 @@ impl Poller {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let wake = EventFd::from_flags(flags)?;
-        // Edge-triggered: every write wakes one wait, and nobody has to read.
+        // Edge-triggered: every write wakes one wait, and no thread has to read.
         let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, WAKE);
         epoll.add(&wake, event)?;
         Ok(Self { epoll, wake })
     }
 
-    /// Registers a connection for good. Edge-triggered: what is there already is reported at once,
-    /// and later every arrival. The close of the descriptor ends the registration.
+    /// Registers a connection until its end. Edge-triggered: bytes that have arrived already are
+    /// reported at once, and later every arrival. The close of the descriptor ends the
+    /// registration.
     pub fn register(&self, descriptor: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
         Ok(self.epoll.add(descriptor, EpollEvent::new(flags, token))?)
     }
 
-    /// Reports clients on the listening socket from now on, as long as one waits.
+    /// Reports the listening socket from now on, as long as a client waits there.
     pub fn watch_listener(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
         let mut event = EpollEvent::new(EpollFlags::EPOLLIN, LISTENER);
         match self.epoll.modify(socket, &mut event) {
@@ -52,26 +53,26 @@ impl Poller {
         }
     }
 
-    /// Reports no further client.
+    /// Stops reporting the listening socket.
     pub fn ignore_listener(&self, socket: BorrowedFd<'_>) {
-        // Fails if the socket is not registered.
+        // The call fails if the socket is not registered.
         let _ = self.epoll.delete(socket);
     }
 
     /// Ends one wait.
     pub fn wake(&self) {
-        // Fails if the counter is at its maximum, in which case the wait has been woken.
+        // The write fails if the counter is at its maximum. In this case the wait has been woken.
         let _ = self.wake.write(1);
     }
 
     /// Waits for events, at most until the deadline, and returns their number. A signal ends the
     /// wait.
     pub fn wait(&self, events: &mut [EpollEvent], deadline: Deadline) -> usize {
-        // Fails at a signal alone: the descriptors are open, and the buffer is valid.
+        // Only a signal makes the call fail: the descriptors are open, and the buffer is valid.
         self.epoll.wait(events, poll_timeout(deadline)).unwrap_or(0)
     }
 
-    /// Returns the number of events that are there, without a wait.
+    /// Returns the number of present events, without a wait.
     pub fn ask(&self, events: &mut [EpollEvent]) -> usize {
         self.epoll.wait(events, EpollTimeout::ZERO).unwrap_or(0)
     }

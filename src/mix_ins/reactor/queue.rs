@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use crate::mix_ins::reactor::places::{Place, Places};
 
-/// The most turns between two looks at epoll, so that connections which always have more to send do
-/// not hold up the others.
+/// The most turns between two looks at epoll, so that connections that always have more to send do
+/// not delay the others.
 pub(super) const TURNS_BEFORE_LOOK: u32 = 64;
 
-/// The places of all connections, and the queue of those that need a turn, in the order in which
-/// something has happened to them.
+/// The places of all connections, and the queue of those that need a turn, in the order of their
+/// events.
 ///
 /// A connection is in the queue at most once, and is not in the queue while it has its turn: see
 /// [`Readiness`](crate::mix_ins::reactor::readiness::Readiness).
@@ -27,12 +27,12 @@ impl<R> Queue<R> {
         }
     }
 
-    /// Gives a request a place, which is not queued yet.
+    /// Gives a place to a request. The place is not queued yet.
     pub fn enter(&mut self, request: R) -> Arc<Place<R>> {
         self.places.enter(request)
     }
 
-    /// Gives the place of a request that has ended back.
+    /// Takes back the place of a request that has ended.
     pub fn leave(&mut self, token: u64) {
         self.places.leave(token);
     }
@@ -41,7 +41,7 @@ impl<R> Queue<R> {
         self.places.get(token)
     }
 
-    /// Whether no connection is left.
+    /// Returns whether no connection is left.
     pub fn has_no_connection(&self) -> bool {
         self.places.is_empty()
     }
@@ -55,7 +55,7 @@ impl<R> Queue<R> {
         }
     }
 
-    /// As [`event`](Self::event), for the end of the client's side.
+    /// Does the same as [`event`](Self::event), for the end of the client's side.
     pub fn end(&mut self, token: u64) {
         if let Some(place) = self.places.get(token)
             && place.readiness.end()

@@ -4,9 +4,9 @@ use crate::support::sync::atomic::{AtomicU8, Ordering};
 
 /// The connection is queued for a turn, or has one.
 const BUSY: u8 = 1;
-/// Something has happened that no read has begun after.
+/// Something has happened, and no read has begun since.
 const EDGE: u8 = 2;
-/// What has happened is, among others, the end of the client's side.
+/// Among the events since the last read is the end of the client's side.
 const END: u8 = 4;
 
 /// Whether a connection is parked, and whether something has happened to it.
@@ -20,9 +20,9 @@ const END: u8 = 4;
 ///        └──────────────────────────────────────────────────── BUSY ──┘
 /// ```
 ///
-/// Two bits, and not three states: an event that comes while the connection is queued with unread
-/// bytes must not be lost, although the connection is queued already. A turn that ends in
-/// [`park`](Self::park) while `EDGE` is set stays busy, and the connection is queued again.
+/// There are two bits, and not three states: an event that comes while the connection is queued
+/// with unread bytes must not be lost, although the connection is queued already. A turn that ends
+/// in [`park`](Self::park) while `EDGE` is set stays busy, and the connection is queued again.
 #[derive(Debug)]
 pub(super) struct Readiness(AtomicU8);
 
@@ -40,16 +40,16 @@ impl Readiness {
         self.0.fetch_or(BUSY | EDGE, Ordering::AcqRel) & BUSY == 0
     }
 
-    /// As [`event`](Self::event), for an event with the end of the client's side.
+    /// Does the same as [`event`](Self::event), for an event with the end of the client's side.
     #[must_use]
     pub fn end(&self) -> bool {
         // AcqRel: as in `event`.
         self.0.fetch_or(BUSY | EDGE | END, Ordering::AcqRel) & BUSY == 0
     }
 
-    /// Notes that a read begins. Returns what has happened since the last one.
+    /// Notes that a read begins. Returns the events since the last read.
     pub fn take_edge(&self) -> Edge {
-        // AcqRel: the read comes after this, and sees the bytes of the event.
+        // AcqRel: the read comes after this line, and sees the bytes of the event.
         let bits = self.0.fetch_and(!(EDGE | END), Ordering::AcqRel);
         if bits & END != 0 {
             Edge::End
@@ -72,13 +72,13 @@ impl Readiness {
     }
 }
 
-/// What has happened to a connection since its last read.
+/// The events of a connection since its last read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Edge {
     Nothing,
     Something,
-    /// The client has ended its side, behind what it has sent. A read that returns less than it has
-    /// room for does not show that, and no further event does.
+    /// The client has ended its side, and bytes may be unread before that end. A read that returns
+    /// less than it has room for does not show this end, and no further event does.
     End,
 }
 
@@ -211,7 +211,8 @@ mod loom_tests {
             for thread in threads {
                 thread.join().unwrap();
             }
-            // Whoever queued the connection served it, or left it to a thread that still served.
+            // The thread that queued the connection served it, or left it to a thread that still
+            // served.
             model.serve();
             assert_eq!(model.served.load(Ordering::Relaxed), 2);
         });

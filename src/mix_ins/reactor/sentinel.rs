@@ -22,10 +22,10 @@ const TICKS_BEFORE_SLEEP: u32 = 20;
 /// The number of looks after which a handler that computes counts as stuck.
 const LONGEST_COMPUTATION: u32 = 10;
 
-/// The number of looks without a waiting handler after which one member less is wanted.
+/// The number of looks without a waiting handler after which the wanted members are reduced by one.
 const TICKS_BEFORE_LESS: u32 = 50;
 
-/// Whether the sentinel runs, and how it is called.
+/// The state of the sentinel, and the means to call it.
 #[derive(Debug)]
 pub(super) struct Sentinel {
     /// True while no sentinel looks at the crew. Relaxed reads by the members: a member that misses
@@ -52,11 +52,12 @@ impl Sentinel {
         }
     }
 
-    /// Lets the sentinel look at a turn that begins. `start` starts its thread, if it has none yet.
+    /// Makes the sentinel look at a turn that begins. `start` starts its thread, if it has none
+    /// yet.
     ///
     /// # Errors
     ///
-    /// That of `start`; the next call tries again.
+    /// The error of `start`. The next call tries again.
     pub fn call(&self, start: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         if !self.sleeps.load(Ordering::Relaxed) {
             return Ok(());
@@ -148,7 +149,7 @@ pub(super) fn run<R>(sentinel: &Sentinel, crew: &Crew<R>, start_if_needed: impl 
     }
 }
 
-/// Whether a member that was in the same call at the last look is stuck.
+/// Returns why a member that was in the same call at the last look is stuck, if it is.
 fn is_stuck(member: &Member) -> Option<Stuck> {
     match member.calls.is_blocked() {
         Some(true) => Some(Stuck::Blocked),

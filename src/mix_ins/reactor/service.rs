@@ -1,4 +1,4 @@
-//! The turn of one connection: as much of its request's life as needs no wait.
+//! The turn of one connection: all steps of its request's life that need no wait.
 
 use std::io;
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use crate::support::lock::lock;
 use crate::transport::waits::blocking;
 use crate::values::error::{HandlerError, HandlerResult, run_step};
 
-/// What becomes of a connection after its turn.
+/// The state of a connection after its turn.
 enum Next {
-    /// It is parked, at most until this time.
+    /// The connection is parked, at most until this time.
     Park(Option<Instant>),
-    /// It has another turn, after the others.
+    /// The connection has another turn, after the others.
     Again,
-    /// Its handler has ended, or a step before it has failed.
+    /// The handler has ended, or a step before it has failed.
     Ended(HandlerResult),
-    /// It is closed without a handler.
+    /// The connection is closed without a handler.
     Close,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn take_turn<T: BaseServer>(
     let edge = place.readiness.take_edge();
     let _serves = Serves::request_of(top.layer_handle().shared().stoppers());
     if occupant.stage == Stage::New && !may_park(place.token, occupant) {
-        // A request that comes whole, or that cannot be waited for.
+        // The request arrived complete, or the reactor cannot wait for its client.
         let request = guard.take().map(|occupant| occupant.request);
         drop(guard);
         if let Some(mut request) = request {
@@ -98,7 +98,7 @@ pub(super) fn take_turn<T: BaseServer>(
     core.crew.leave(place.token);
 }
 
-/// Lets the request keep its handler, if a reactor can wait for its client.
+/// Lets the request keep its handler, if the reactor can wait for its client.
 fn may_park<R: Request>(token: u64, occupant: &mut Occupant<R>) -> bool {
     let Some(parking) = occupant.request.as_parking() else {
         return false;
@@ -129,7 +129,7 @@ fn register<R: Request>(
     Ok(())
 }
 
-/// A panic of a layer's stream ends the connection.
+/// Runs a step of the connection. A panic of a layer's stream ends the connection.
 fn run_step_of(advance: impl FnOnce() -> Next) -> Next {
     let mut next = Next::Close;
     match run_step(|| {
@@ -141,7 +141,7 @@ fn run_step_of(advance: impl FnOnce() -> Next) -> Next {
     }
 }
 
-/// Serves what has come.
+/// Serves the bytes that have arrived.
 fn advance<T: BaseServer>(
     top: &Arc<T>,
     occupant: &mut Occupant<T::Request>,
@@ -181,7 +181,8 @@ enum Preparing {
     Close,
 }
 
-/// Step 4, as far as it needs no wait. `is_woken` is true if the layers were waiting for bytes.
+/// Makes step 4, as far as it needs no wait. `is_woken` is true if the layers were waiting for
+/// bytes.
 fn prepare<T: BaseServer>(
     top: &Arc<T>,
     request: &mut T::Request,
@@ -212,7 +213,7 @@ fn prepare<T: BaseServer>(
         };
         match parking.begin_wait_for_more()? {
             WaitForMore::Arrived => is_woken = false,
-            // Asks once more: what came before this wait causes no event.
+            // Calls the hook once more, because bytes that came before this wait cause no event.
             WaitForMore::Park(at) => (until, is_woken) = (at, true),
             WaitForMore::Draining => {
                 request.guard_mut().abort_idle();
@@ -222,7 +223,7 @@ fn prepare<T: BaseServer>(
     }
 }
 
-/// Serves the messages that have come, and parks the connection if no more is there.
+/// Serves the messages that have arrived, and parks the connection if there are no more.
 fn exchange<R: Request>(request: &mut R, mut look: bool, buffers: &mut Buffers) -> Next {
     let Some(parking) = request.as_parking() else {
         return Next::Close;
@@ -233,7 +234,8 @@ fn exchange<R: Request>(request: &mut R, mut look: bool, buffers: &mut Buffers) 
             Turn::Ended(finished) => return Next::Ended(finished),
             Turn::Silent => match parking.park() {
                 Ok(due) => return Next::Park(due),
-                // The last look: what has come is served, and nothing more is waited for.
+                // The last look: messages that have arrived are served, and the connection waits
+                // for no more.
                 Err(_) => look = true,
             },
         }

@@ -6,10 +6,10 @@ use std::time::Instant;
 use crate::support::lock::lock;
 use crate::support::sync::Mutex;
 
-/// The times at which connections have to have a turn, although nothing comes.
+/// The times at which connections need a turn, even if nothing arrives.
 ///
-/// A connection that is parked anew, with a later deadline, keeps its timer, which is corrected
-/// when it fires. So an exchange costs no change here.
+/// If a connection is parked again with a later deadline, it keeps its timer, which is corrected
+/// when it fires. So an exchange causes no change here.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     set: Mutex<BTreeSet<(Instant, u64)>>,
