@@ -10,7 +10,7 @@ use crate::transport::stream::Stream;
 /// The stream of a request that has none: every operation fails.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum AbsentStream {
-    /// A layer makes another stream of the request's own. If the layer panics, the placeholder
+    /// A layer makes another stream of the request's stream. If the layer panics, this placeholder
     /// stays.
     Replaced,
     /// The handler has given the connection away.

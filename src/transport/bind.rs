@@ -1,4 +1,4 @@
-//! bind(2) to the addresses of a server: to one of each group, to all groups or to none.
+//! bind(2) to the addresses of a server: to one address of each group, for all groups or for none.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,15 +14,15 @@ use crate::transport::socket_options::SocketOptions;
 use crate::values::address::Address;
 use crate::values::inet_address::OneOf;
 
-/// How many free ports are tried until one is free on every address.
+/// How many free ports are tried until a port is free on every address.
 const ATTEMPTS: u32 = 32;
 
-/// A group of addresses, of which a server is bound to the first that can be bound.
+/// A group of addresses. A server is bound to the first of them that can be bound.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// At least one.
+    /// The list has at least one address.
     pub(crate) addresses: Vec<Address>,
-    /// Whether the server does without, if the machine does not have the family.
+    /// Whether the server starts without the group if the machine does not have its family.
     is_optional: bool,
 }
 
@@ -62,7 +62,7 @@ pub(crate) type Bound = (Arc<OwnedFd>, Address);
 /// Binds a socket to one address of each group: at least one socket in all.
 ///
 /// A single group is bound with `first`, if its family is right. The sockets of several groups are
-/// new: a failure must leave nothing bound, and `first` has another owner.
+/// new, because a failure must leave nothing bound, and `first` has another owner.
 pub(crate) fn bind_each(
     groups: &[Group],
     kind: Type,
@@ -76,7 +76,7 @@ pub(crate) fn bind_each(
         let binding = Binding {
             kind,
             options,
-            // Otherwise `[::]` would have the port of `0.0.0.0` as well.
+            // Without this option, `[::]` would have the port of `0.0.0.0` as well.
             only_v6: groups.len() > 1 && has_v4,
             unbound: (groups.len() == 1).then(|| first.clone()),
             port: None,
@@ -100,7 +100,7 @@ struct Binding {
     port: Option<u16>,
 }
 
-/// Why an attempt failed.
+/// The reason why an attempt failed.
 enum Failure {
     /// The free port of one address is in use on another.
     PortTaken(SocketError),
@@ -137,8 +137,8 @@ impl Binding {
         }
     }
 
-    /// Binds a socket to the first address that can be bound. Otherwise returns each address as it
-    /// was asked for, with its failure.
+    /// Binds a socket to the first address that can be bound. Fails with each requested address and
+    /// its failure.
     fn bind_one_of(&mut self, group: &Group) -> Result<Bound, Vec<(Address, SocketError)>> {
         let mut failures = Vec::new();
         for address in &group.addresses {
@@ -190,7 +190,7 @@ fn domain(address: &Address) -> Domain {
 }
 
 fn is_of_family(socket: &OwnedFd, address: &Address) -> bool {
-    // Of an unbound socket, the address has the family and nothing else.
+    // The address of an unbound socket has the family and nothing else.
     let local = SockRef::from(socket).local_addr();
     local.is_ok_and(|local| local.domain() == domain(address))
 }
@@ -199,8 +199,8 @@ fn is_in_use(error: &SocketError) -> bool {
     matches!(error, SocketError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
 }
 
-/// Whether `address` failed because the machine does not have its family: the kernel does not, or
-/// has no address of the family, not even the loopback address.
+/// Returns whether `address` failed because the machine does not have its family: the kernel does
+/// not support the family, or has no address of it, not even the loopback address.
 fn is_family_absent(address: &Address, error: &SocketError) -> bool {
     let (SocketError::Create(_, source) | SocketError::Bind { source, .. }) = error else {
         return false;

@@ -10,8 +10,8 @@ use crate::support::log::{Level, log_line};
 use crate::transport::sys;
 
 /// The file of a bound socket: its absolute path, device and inode, and the process that has bound
-/// the socket. So the server removes no other file, even after a change of its working directory,
-/// and a process that the program has forked since then removes none.
+/// the socket. So the server removes no other file, even after a change of its working directory. A
+/// process that the program has forked since then removes no file.
 #[derive(Debug)]
 pub(crate) struct BoundFile {
     path: PathBuf,
@@ -21,8 +21,8 @@ pub(crate) struct BoundFile {
 }
 
 impl BoundFile {
-    /// The file at the path, to which a socket has just been bound. `None` if no file is there any
-    /// more.
+    /// Returns the file at the path, to which a socket has just been bound. Returns `None` if the
+    /// file does not exist any more.
     pub(crate) fn at(path: &Path) -> Option<Self> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let metadata = fs::symlink_metadata(&path).ok()?;
@@ -38,7 +38,8 @@ impl BoundFile {
         if access == FileAccess::default() {
             return Ok(());
         }
-        // By the descriptor, so that no other file is changed that was put at the path meanwhile.
+        // The change goes to the descriptor. So another file that was put at the path meanwhile is
+        // not changed.
         let pinned = sys::pin(&self.path)?;
         let metadata = match &pinned {
             Some(file) => file.metadata()?,
@@ -70,8 +71,9 @@ impl BoundFile {
 
     /// Removes the file, if the path still leads to it, and if this process has bound the socket.
     ///
-    /// The socket is still open: it holds the inode, whose number no other file can have. And a
-    /// server that starts meanwhile finds the socket live, and leaves the file to this server.
+    /// The socket is still open. It keeps the inode in use, so no other file can have its number.
+    /// If another server starts meanwhile, it finds the socket live, and leaves the file to this
+    /// server.
     pub(crate) fn remove(&self) {
         if self.forks != sys::forks() {
             return;
@@ -83,8 +85,7 @@ impl BoundFile {
     }
 }
 
-/// The mode and the owner's group that a socket's file is to have; `None` for what the system
-/// chooses.
+/// The mode and the owner's group that a socket's file is to have. With `None` the system chooses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct FileAccess {
     pub(crate) mode: Option<u32>,
@@ -92,16 +93,16 @@ pub(crate) struct FileAccess {
 }
 
 impl FileAccess {
-    /// The mode with which bind(2) is to make the file: the mode that the file is to have, without
-    /// the rights of the group as long as the file has another group.
+    /// Returns the mode with which bind(2) is to make the file. This is the mode that the file is
+    /// to have, without the rights of the group as long as the file has another group.
     pub(crate) fn mode_at_bind(self) -> Option<u32> {
         let before_chown = if self.group.is_some() { 0o707 } else { 0o777 };
         self.mode.map(|mode| mode & before_chown)
     }
 }
 
-/// The device and the inode of a file. The numbers mean one file as long as something holds its
-/// inode: a name, a descriptor, or a socket that is bound to the file.
+/// The device and the inode of a file. The numbers mean one file as long as its inode is in use: by
+/// a name, by a descriptor, or by a socket that is bound to the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
     device: u64,
@@ -116,18 +117,18 @@ impl Identity {
         }
     }
 
-    /// The file at the path, if there is one. A symbolic link is a file of its own.
+    /// Returns the file at the path, if there is one. A symbolic link counts as a file itself.
     fn at(path: &Path) -> Option<Self> {
         fs::symlink_metadata(path).ok().as_ref().map(Self::of)
     }
 }
 
-/// Removes the file at `path` if it is the file with this identity. Returns false if another file
-/// is there, or none.
+/// Removes the file at `path` if it is the file with this identity. Returns false if there is
+/// another file or none.
 ///
-/// unlink(2) removes whatever is at the path, so a program that replaces the file at that instant
-/// would lose its own. So the file is first renamed to a name that nobody else uses. If the renamed
-/// file is another one, it goes back to its path.
+/// unlink(2) removes whatever file is at the path. A program that replaces the file at that instant
+/// would lose its own file. So the file is first renamed to a name that no other process uses. If
+/// the renamed file is another file, it is renamed back.
 pub(crate) fn remove_only(path: &Path, identity: Identity) -> io::Result<bool> {
     if Identity::at(path) != Some(identity) {
         return Ok(false);
@@ -144,12 +145,12 @@ pub(crate) fn remove_only(path: &Path, identity: Identity) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Gives the file back its path, unless a further file is there by now.
+/// Gives the file its path back, unless a further file is there by now.
 fn put_back(aside: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(aside, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        // Somebody else's socket may not be linked on Linux (`fs.protected_hardlinks`), and a
-        // directory nowhere.
+        // On Linux, another user's socket may not be linked (`fs.protected_hardlinks`), and a
+        // directory can be linked on no system.
         Err(_) if Identity::at(path).is_none() => return fs::rename(aside, path),
         linked => linked?,
     }

@@ -12,8 +12,8 @@ use crate::transport::traffic::Traffic;
 
 /// The socket, and the present activity of its handler.
 ///
-/// A server that stops ends the calls that block on the socket: the wait of an idle handler at
-/// once, all others at the drain timeout.
+/// A stopping server ends the calls that block on the socket: the wait of an idle handler at once,
+/// and all other calls at the drain timeout.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// `None` for a connection without a network.
@@ -45,7 +45,7 @@ impl Connection {
         &self.reading
     }
 
-    /// The socket, for the stream that reads and writes it.
+    /// Returns the socket, for the stream that reads and writes it.
     ///
     /// # Panics
     ///
@@ -69,7 +69,7 @@ impl Connection {
         self.shut_down(Shutdown::Both);
     }
 
-    /// Whether the connection has a network.
+    /// Returns whether the connection has a network.
     pub(crate) fn has_socket(&self) -> bool {
         self.socket.is_some()
     }
@@ -81,14 +81,13 @@ impl Connection {
 
     fn shut_down(&self, how: Shutdown) {
         if let Some(socket) = &self.socket {
-            // shutdown(2) fails if the client has left, in which case the read ends as well.
+            // shutdown(2) fails if the client has left. In that case the read ends as well.
             let _ = socket.shutdown(how);
         }
     }
 }
 
-/// What the handler of a connection does at present, and whether the server has ended the
-/// connection.
+/// The present activity of a connection's handler, and whether the server has ended the connection.
 #[derive(Debug)]
 pub(crate) struct Activity(AtomicU8);
 
@@ -124,13 +123,13 @@ impl Activity {
 
     /// Leaves the wait.
     pub(crate) fn end_wait(&self) {
-        // An interruption that came first stays. AcqRel: this thread sees what the interrupting
-        // thread has done before.
+        // An earlier interruption stays. AcqRel: this thread sees what the interrupting thread has
+        // done before.
         self.change(WAITING, BUSY, Ordering::AcqRel);
     }
 
-    /// Ends a wait under way. Returns whether there was one. The caller has set the server's flag
-    /// before: see [`begin_wait`](Self::begin_wait).
+    /// Ends a wait under way. Returns whether there was such a wait. The caller has set the
+    /// server's flag before: see [`begin_wait`](Self::begin_wait).
     fn interrupt(&self) -> bool {
         store_load_fence();
         self.change(WAITING, INTERRUPTED, Ordering::SeqCst)
@@ -190,7 +189,7 @@ mod loom_tests {
             draining.store(true, Ordering::SeqCst);
             let interrupted = activity.interrupt();
             let waits = handler.join().unwrap();
-            // A handler that waits and was not interrupted would wait until the drain timeout.
+            // Otherwise the handler would wait until the drain timeout, without an interruption.
             assert!(!waits || interrupted || activity.was_idle());
             assert!(!waits || activity.is_interrupted());
         });

@@ -16,13 +16,13 @@ use crate::transport::receive_batch::{
 use crate::transport::sys;
 use crate::values::address::Address;
 
-/// How many bytes the datagrams of a batch may take together.
+/// The most bytes that the datagrams of a batch have together.
 const MOST_BYTES: usize = 1 << 20;
 
 /// Receives datagrams, one by one or in batches (`recvmmsg`), and returns them in their order.
 ///
-/// A batch saves system calls, but hides datagrams from a program that polls the socket by itself.
-/// So the caller decides whether to receive ahead.
+/// A batch saves system calls, but hides datagrams from a program that polls the socket itself. So
+/// the caller decides whether to receive ahead.
 #[derive(Debug)]
 pub(crate) struct DatagramInbox {
     /// The most bytes that are kept of a datagram.
@@ -30,7 +30,7 @@ pub(crate) struct DatagramInbox {
     socket: Option<Arc<ReplySocket>>,
     /// Recognises the datagrams whose sender is the socket itself.
     own_address: OwnAddress,
-    /// The kind of socket for recvmmsg(2); `None` for a socket without.
+    /// The kind of socket for recvmmsg(2); `None` for a socket that does not support this call.
     inet: Option<(Inet, Destinations)>,
     /// The memory for received datagrams: a slot each, one byte longer than `longest`. A datagram
     /// that fills its slot is truncated.
@@ -39,16 +39,16 @@ pub(crate) struct DatagramInbox {
     batch: VecDeque<Received>,
     /// Empty buffers for the datagrams that `next` returns.
     spare: Vec<Buffers>,
-    /// How many datagrams the last batch had.
+    /// The number of datagrams in the last batch.
     last: usize,
-    /// The last batch was a single datagram, so the socket is probably empty.
+    /// Whether the last batch was a single datagram, so that the socket is probably empty.
     is_drained: bool,
     /// The process that received the batch: see [`sys::forks`].
     forks: u32,
 }
 
 impl DatagramInbox {
-    /// An inbox for datagrams of at most `longest` bytes; longer datagrams are truncated.
+    /// Makes an inbox for datagrams of at most `longest` bytes; longer datagrams are truncated.
     pub(crate) fn new(longest: usize) -> Self {
         Self {
             longest,
@@ -64,7 +64,7 @@ impl DatagramInbox {
         }
     }
 
-    /// Whether datagrams of the last batch are left, which cost no system call.
+    /// Returns whether datagrams of the last batch are left, which cost no system call.
     pub(crate) fn has_batch(&self) -> bool {
         !self.batch.is_empty() && self.forks == sys::forks()
     }
@@ -86,26 +86,26 @@ impl DatagramInbox {
         self.socket = Some(socket);
     }
 
-    /// The address that the socket is bound to.
+    /// Returns the address that the socket is bound to.
     pub(crate) fn bound_address(&self) -> Option<&Address> {
         self.socket.as_ref()?.bound_address()
     }
 
-    /// Sets the addresses of all sockets of the server, if the inbox's is not the only one.
+    /// Sets the addresses of all sockets of the server, if the server has several.
     pub(crate) fn set_own_addresses(&mut self, addresses: &[Address]) {
         self.own_address = OwnAddress::new(addresses.iter().cloned());
     }
 
-    /// Returns the next datagram, without waiting for one. With `ahead`, further datagrams may
-    /// leave the socket together with this datagram; without, none does.
+    /// Returns the next datagram, without waiting for one. If `ahead` is true, the call may receive
+    /// further datagrams together with this one; otherwise it receives no other.
     ///
-    /// Fails with `EBADF` if the inbox is not open, and with `WouldBlock` if no datagram has come.
-    /// After a batch of a single datagram, the next call fails with `WouldBlock` without a system
-    /// call: the loop polls the socket then, as it would in most cases after a receive.
+    /// Fails with `EBADF` if the inbox is not open, and with `WouldBlock` if no datagram has
+    /// arrived. After a batch of a single datagram, the next call fails with `WouldBlock` without a
+    /// system call. The loop polls the socket then, as it would in most cases after a receive.
     pub(crate) fn next(&mut self, ahead: bool) -> io::Result<Datagram> {
         let socket = self.socket.clone().ok_or(Errno::EBADF)?;
         if !self.batch.is_empty() && self.forks != sys::forks() {
-            // The batch is the parent's, which serves it.
+            // The batch belongs to the parent, which serves it.
             self.batch.clear();
         }
         if self.batch.is_empty() {
@@ -192,13 +192,13 @@ impl DatagramInbox {
     fn make_slots(&mut self, count: usize) {
         let length = count * self.slot_length();
         if self.slots.len() < length {
-            // Allocated anew instead of lengthened, so that the system maps the pages as they are
-            // used.
+            // The memory is allocated anew and not lengthened, so that the system maps the pages
+            // only when they are used.
             self.slots = vec![0; length];
         }
     }
 
-    /// The most datagrams of a batch.
+    /// Returns the most datagrams of a batch.
     fn most(&self) -> usize {
         (MOST_BYTES / self.slot_length()).clamp(1, LONGEST_BATCH)
     }
@@ -213,9 +213,9 @@ impl DatagramInbox {
 pub(crate) struct Datagram {
     /// The packet, and an empty reply.
     pub(crate) buffers: Buffers,
-    /// The packet is only the beginning of the datagram.
+    /// Whether the packet is only the beginning of the datagram.
     pub(crate) truncated: bool,
-    /// The sender is the socket itself, or another socket of this machine with its port.
+    /// Whether the sender is the socket itself, or another socket of this machine with its port.
     pub(crate) is_own: bool,
     pub(crate) client: Address,
     /// The address to which the client sent, if the system reports it.

@@ -14,12 +14,12 @@ pub(crate) struct DatagramInboxes {
     /// The most bytes that are kept of a datagram.
     longest: usize,
     inboxes: Vec<DatagramInbox>,
-    /// The inbox that is asked first.
+    /// The index of the inbox that receives first.
     turn: usize,
 }
 
 impl DatagramInboxes {
-    /// Inboxes for datagrams of at most `longest` bytes; longer datagrams are truncated.
+    /// Makes inboxes for datagrams of at most `longest` bytes; longer datagrams are truncated.
     pub(crate) fn new(longest: usize) -> Self {
         Self {
             longest,
@@ -28,7 +28,7 @@ impl DatagramInboxes {
         }
     }
 
-    /// Whether there are sockets to receive from.
+    /// Returns whether there are sockets to receive from.
     pub(crate) fn is_open(&self) -> bool {
         !self.inboxes.is_empty()
     }
@@ -65,12 +65,12 @@ impl DatagramInboxes {
         }
     }
 
-    /// Whether datagrams of a batch are left, which no socket reports any more.
+    /// Returns whether datagrams of a batch are left, which no socket reports any more.
     pub(crate) fn has_batch(&self) -> bool {
         self.inboxes.iter().any(DatagramInbox::has_batch)
     }
 
-    /// Returns the next datagram that has been received already, and receives none.
+    /// Returns the next datagram that has been received already. Receives no further datagram.
     pub(crate) fn next_received(&mut self) -> Result<Datagram, GetRequestError> {
         let mut inboxes = self.inboxes.iter_mut();
         match inboxes.find(|inbox| inbox.has_batch()) {
@@ -79,8 +79,8 @@ impl DatagramInboxes {
         }
     }
 
-    /// An inbox that has a batch empties the batch before the next inbox is asked, so that a busy
-    /// address costs few receives on the others.
+    /// Returns the next datagram of several inboxes. The batch of one inbox is emptied before the
+    /// next inbox receives, so that a busy address causes few receives on the others.
     fn next_of_several(&mut self, ahead: bool) -> Result<Datagram, GetRequestError> {
         let count = self.inboxes.len();
         for index in (self.turn..self.turn + count).map(|index| index % count) {

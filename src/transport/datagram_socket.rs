@@ -18,12 +18,12 @@ use crate::transport::destination::{Destination, report_destinations, send_from}
 use crate::transport::socket_address::{from_sockaddr, to_sockaddr};
 use crate::values::address::Address;
 
-/// How long a reply may wait for room. A Unix client that does not read its datagrams must not hold
-/// up the server; a UDP client cannot.
+/// How long a reply may wait for room. A Unix client that does not read its datagrams could
+/// otherwise delay the server without end; a UDP client cannot.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Sends the datagrams of a [`DatagramRequest`](crate::DatagramRequest): the replies, and those to
-/// others.
+/// Sends the datagrams of a [`DatagramRequest`](crate::DatagramRequest): the replies, and the
+/// datagrams to other receivers.
 ///
 /// The framework implements this trait for the socket of [`UdpServer`](crate::UdpServer), for the
 /// [`mock`](crate::mock), and for the two sockets of the standard library. A bottom layer of your
@@ -39,12 +39,13 @@ pub trait DatagramSocket: fmt::Debug + Send + Sync {
     /// If the datagram cannot be sent. The request adds the length of the packet to the text.
     fn send_to(&self, packet: &[u8], receiver: &Address) -> io::Result<()>;
 
-    /// As [`send_to`](Self::send_to), without waiting for room: for the message to a refused
-    /// client, which the loop's thread sends. Calls `send_to` unless overridden.
+    /// Sends as [`send_to`](Self::send_to) does, without waiting for room. The loop's thread sends
+    /// the message to a refused client in this way. Calls `send_to` unless overridden.
     ///
     /// # Errors
     ///
-    /// As [`send_to`](Self::send_to), and if there is no room. The error is ignored.
+    /// Those of [`send_to`](Self::send_to), and an error if there is no room. The caller ignores
+    /// the error.
     fn send_to_now(&self, packet: &[u8], receiver: &Address) -> io::Result<()> {
         self.send_to(packet, receiver)
     }
@@ -91,7 +92,7 @@ pub(crate) struct ReplySocket {
     local: Option<Address>,
     /// Whether the system reports the [`Destination`] of each datagram.
     reports_destinations: bool,
-    /// Locked with `try_lock` alone: in a forked child the mutex may be locked for ever.
+    /// Only `try_lock` is used: in a forked child the mutex may be locked for ever.
     spare: Mutex<Vec<Buffers>>,
 }
 
@@ -109,7 +110,7 @@ impl ReplySocket {
         &self.descriptor
     }
 
-    /// The address that the socket is bound to, which may be a wildcard address.
+    /// Returns the address that the socket is bound to, which may be a wildcard address.
     pub(crate) fn bound_address(&self) -> Option<&Address> {
         self.local.as_ref()
     }
@@ -118,14 +119,14 @@ impl ReplySocket {
         self.reports_destinations
     }
 
-    /// The address to which a datagram was sent whose destination is not reported: the one that the
-    /// socket is bound to, unless that is a wildcard address.
+    /// Returns the address to which a datagram was sent whose destination is not reported. This is
+    /// the address that the socket is bound to, unless that is a wildcard address.
     pub(crate) fn local_address(&self) -> Option<&Address> {
         let is_wildcard = |address: &&Address| address.ip().is_some_and(|ip| ip.is_unspecified());
         self.local.as_ref().filter(|address| !is_wildcard(address))
     }
 
-    /// Sends `packet` to the client of a datagram, from the address that the client has asked.
+    /// Sends `packet` to the client of a datagram, from the address to which the client has sent.
     pub(crate) fn reply(
         &self,
         packet: &[u8],
@@ -136,7 +137,7 @@ impl ReplySocket {
         sent.map_err(explain_timeout)
     }
 
-    /// As [`reply`](Self::reply), without waiting for room.
+    /// Sends as [`reply`](Self::reply) does, without waiting for room.
     pub(crate) fn reply_now(
         &self,
         packet: &[u8],
@@ -159,8 +160,8 @@ impl ReplySocket {
         let socket = self.descriptor.as_fd();
         let sent = retry(|| send_from(socket, packet, asked, receiver, flags));
         match &sent {
-            // The address is not of this machine any more, or never was: a router in the kernel
-            // has brought the datagram here.
+            // The address does not belong to this machine any more, or never did: a router in the
+            // kernel has brought the datagram to this socket.
             Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
                 send(&*self.descriptor, packet, client, flags)
             }
@@ -168,8 +169,8 @@ impl ReplySocket {
         }
     }
 
-    /// Fills `buffers`, which is empty, with those of ended requests and, up to [`MOST_SPARE`],
-    /// with new ones, so that the lock is seldom taken.
+    /// Fills the empty `buffers` with those of ended requests and, up to [`MOST_SPARE`], with new
+    /// buffers, so that the lock is seldom taken.
     pub(crate) fn fill(&self, buffers: &mut Vec<Buffers>) {
         if let Ok(mut spare) = self.spare.try_lock() {
             std::mem::swap(&mut *spare, buffers);
@@ -213,7 +214,7 @@ fn explain_timeout(error: io::Error) -> io::Error {
     }
 }
 
-/// Sends one datagram; the system chooses the source address of a socket without one.
+/// Sends one datagram. If the socket has no source address, the system chooses one.
 fn send(socket: &impl AsFd, packet: &[u8], receiver: &Address, flags: c_int) -> io::Result<()> {
     let receiver = to_sockaddr(receiver)?;
     let socket = SockRef::from(socket);
@@ -223,9 +224,9 @@ fn send(socket: &impl AsFd, packet: &[u8], receiver: &Address, flags: c_int) -> 
     })
 }
 
-/// Calls `send`, and again after a signal. Also once again after an error that may be that of an
-/// earlier datagram to somebody else: Linux reports such an error, which came with ICMP, to the
-/// next call, on a socket with `IP_RECVERR` and on a connected socket.
+/// Calls `send`, and calls it again after a signal. Also calls it once again after an error that
+/// may belong to an earlier datagram to another receiver. Linux reports such an error, which came
+/// with ICMP, to the next call, on a socket with `IP_RECVERR` and on a connected socket.
 fn retry(mut send: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     let mut may_be_earlier = true;
     loop {
@@ -237,7 +238,7 @@ fn retry(mut send: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Whether an ICMP message can be the cause of the error.
+/// Returns whether an ICMP message can be the cause of the error.
 fn is_of_network(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     errno.is_some_and(|errno| {
@@ -262,7 +263,7 @@ fn local_address(socket: &OwnedFd) -> Option<Address> {
 }
 
 /// Makes the system report destinations if the socket is bound to a wildcard address. Returns
-/// whether it does.
+/// whether the system does.
 fn report_destinations_of(socket: &OwnedFd) -> bool {
     match local_address(socket) {
         Some(Address::Inet(address)) => report_destinations(socket.as_fd(), &address),
@@ -270,9 +271,9 @@ fn report_destinations_of(socket: &OwnedFd) -> bool {
     }
 }
 
-/// Sets `SO_SNDTIMEO`, which bounds the time that a reply waits for room, and blocking mode, in
+/// Sets `SO_SNDTIMEO`, which bounds the time that a reply waits for room. Sets blocking mode, in
 /// which a reply waits at all: a given socket may have `O_NONBLOCK`. From now on the system notes
-/// the destination of each datagram, for a reply from there.
+/// the destination of each datagram, which becomes the source of the reply.
 pub(crate) fn prepare_replies(socket: &OwnedFd) -> io::Result<()> {
     report_destinations_of(socket);
     let socket = SockRef::from(socket);
@@ -280,14 +281,14 @@ pub(crate) fn prepare_replies(socket: &OwnedFd) -> io::Result<()> {
     socket.set_write_timeout(Some(REPLY_TIMEOUT))
 }
 
-/// Receives one datagram into `buffer`, without waiting for one. Returns its length, at most that
-/// of the buffer, and the client.
+/// Receives one datagram into `buffer`, without waiting for one. Returns its length, which is at
+/// most that of the buffer, and the client.
 #[allow(unsafe_code)]
 pub(crate) fn receive_now(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
     // SAFETY: `MaybeUninit<u8>` has the layout of `u8`. `recv_from_with_flags` promises to write
     // initialised bytes only, so `buffer` holds initialised bytes afterwards as well.
     let buffer = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
-    // The flag, because the socket is in blocking mode for its replies.
+    // The flag is necessary because the socket is in blocking mode for its replies.
     let (length, client) = SockRef::from(socket).recv_from_with_flags(buffer, MSG_DONTWAIT)?;
     Ok((length, from_sockaddr(&client)))
 }

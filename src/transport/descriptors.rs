@@ -10,7 +10,8 @@ use crate::transport::per_process::PerProcess;
 use crate::transport::socket_address::from_sockaddr;
 use crate::values::address::Address;
 
-/// The standard library's, in model checks too: the value is the program's, and not a model's.
+/// The type is the standard library's, in model checks too, since the value belongs to the program
+/// and not to a model.
 type Set = std::sync::Mutex<BTreeSet<RawFd>>;
 
 static OPEN: PerProcess<Set> = PerProcess::new();
@@ -18,13 +19,14 @@ static OPEN: PerProcess<Set> = PerProcess::new();
 /// The registered descriptors of this process, under their lock.
 ///
 /// A descriptor is opened and registered, and unregistered and closed, under the lock. A forking
-/// server holds the lock over its fork. So its child knows every such descriptor that it has.
+/// server holds the lock over its fork. So its child knows all such descriptors that it has.
 pub(crate) struct Descriptors(std::sync::MutexGuard<'static, BTreeSet<RawFd>>);
 
 impl Descriptors {
     pub(crate) fn hold() -> Self {
         let open = OPEN.get_or_init(|parent| {
-            // `try_lock`, because a thread that held the lock at the fork does not exist here.
+            // `try_lock`, because a thread that held the lock at the fork does not exist in this
+            // process.
             let inherited = parent.and_then(|open| Some(open.try_lock().ok()?.clone()));
             Set::new(inherited.unwrap_or_default())
         });
@@ -42,7 +44,7 @@ impl Descriptors {
         self.0.remove(&descriptor);
     }
 
-    /// The sockets of datagrams that are bound to one of these addresses.
+    /// Returns the datagram sockets that are bound to one of these addresses.
     #[allow(unsafe_code)]
     pub(crate) fn datagram_sockets(&self, addresses: &[Address]) -> Vec<RawFd> {
         let is_one = |descriptor: &RawFd| {
@@ -57,11 +59,11 @@ impl Descriptors {
         self.0.iter().copied().filter(is_one).collect()
     }
 
-    /// Closes a forked child's copies, but for those in `kept`. The parent's stay as they are.
+    /// Closes a forked child's copies, except those in `kept`. The parent's descriptors stay open.
     pub(crate) fn close_in_child(&self, kept: &[RawFd]) {
         for &descriptor in self.0.iter().filter(|it| !kept.contains(it)) {
-            // No double close: the owners of the descriptors are never dropped, since the child
-            // ends with `_exit`.
+            // No descriptor is closed twice: the owners of the descriptors are never dropped, since
+            // the child ends with `_exit`.
             let _ = nix::unistd::close(descriptor);
         }
     }

@@ -23,21 +23,22 @@ use crate::values::address::Address;
 
 /// The destination of a datagram that has come to a wildcard address, `0.0.0.0` or `[::]`.
 ///
-/// The system reports it with each datagram (`IP_PKTINFO`, `IPV6_PKTINFO`), and takes it back as
-/// the source of the reply. Without it, the route to the client decides about the source. A client
-/// that has connected its socket, and every router with address translation, drops a reply that
-/// comes from another address than was asked.
+/// The system reports the destination with each datagram (`IP_PKTINFO`, `IPV6_PKTINFO`), and
+/// accepts it as the source of the reply. Without a given source, the route to the client decides
+/// about it. A client that has connected its socket drops a reply from another address than it has
+/// sent to. Every router with address translation does so too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Destination {
     ip: IpAddr,
     /// The index of the interface, for an address that is valid on one link only; otherwise 0.
     interface: u32,
-    /// The address is neither a broadcast nor a multicast address, so a reply can leave from it.
+    /// Whether the address is neither a broadcast nor a multicast address, so that it can be the
+    /// source of a reply.
     is_unicast: bool,
 }
 
 impl Destination {
-    /// The destination with the port of the socket.
+    /// Returns the destination with the port of the socket.
     pub(crate) fn address(&self, port: u16) -> Address {
         let address = match self.ip {
             IpAddr::V4(ip) => SocketAddr::from((ip, port)),
@@ -56,7 +57,7 @@ impl Destination {
 }
 
 /// Makes the system report the destination of each datagram if `socket` is bound to the wildcard
-/// address `local`. Returns whether it does.
+/// address `local`. Returns whether the system does.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) fn report_destinations(socket: BorrowedFd<'_>, local: &SocketAddr) -> bool {
     if !local.ip().is_unspecified() {
@@ -65,8 +66,8 @@ pub(crate) fn report_destinations(socket: BorrowedFd<'_>, local: &SocketAddr) ->
     let inet = setsockopt(&socket, sockopt::Ipv4PacketInfo, &true);
     match local {
         SocketAddr::V4(_) => inet.is_ok(),
-        // Both options: an IPv4 client's datagram carries both messages, and only the IPv4 message
-        // distinguishes a broadcast from a unicast address.
+        // Both options are set: the datagram of an IPv4 client carries both messages, and only the
+        // IPv4 message distinguishes a broadcast from a unicast address.
         SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true).is_ok(),
     }
 }
@@ -87,7 +88,7 @@ pub(crate) fn send_from(
     match (source.ip, *receiver) {
         (IpAddr::V4(ip), SocketAddr::V4(receiver)) => {
             let info = in_pktinfo {
-                // The route chooses the interface.
+                // The route decides about the interface.
                 ipi_ifindex: 0,
                 ipi_spec_dst: in_addr {
                     s_addr: u32::from(ip).to_be(),
@@ -141,7 +142,7 @@ fn send_with(
     Ok(())
 }
 
-/// The destination among the control messages of a datagram.
+/// Finds the destination among the control messages of a datagram.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) fn find_destination(
     messages: impl Iterator<Item = ControlMessageOwned>,
@@ -153,10 +154,10 @@ pub(crate) fn find_destination(
             ControlMessageOwned::Ipv4PacketInfo(info) => {
                 let mut destination = of_ipv4(&info);
                 if let (Some(_), IpAddr::V4(ip)) = (found, destination.ip) {
-                    // The socket is an IPv6 socket, to which an IPv4 address is a mapped one.
+                    // The socket is an IPv6 socket, for which an IPv4 address is a mapped address.
                     destination.ip = ip.to_ipv6_mapped().into();
                 }
-                // The message with the kind of the address: see `report_destinations`.
+                // This message has the kind of the address: see `report_destinations`.
                 return Some(destination);
             }
             _ => {}
@@ -185,14 +186,14 @@ fn of_ipv4(info: &in_pktinfo) -> Destination {
         interface: 0,
         // According to ip(7), `ipi_spec_dst` is "the local address of the packet", which differs
         // from the destination for broadcast and multicast. Linux leaves it out if the datagram
-        // came before the option was set, as those that wait in a given socket.
+        // came before the option was set, such as a datagram that waits in a given socket.
         is_unicast: ip == source
             || source.is_unspecified() && !ip.is_multicast() && !is_broadcast(ip),
     }
 }
 
-/// Whether connect(2) to the address fails with `EACCES`, the error for a broadcast address without
-/// `SO_BROADCAST`.
+/// Returns whether connect(2) to the address fails with `EACCES`, the error for a broadcast address
+/// without `SO_BROADCAST`.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 fn is_broadcast(ip: Ipv4Addr) -> bool {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));

@@ -1,13 +1,14 @@
-//! The end of a connection without the notice that its layer gives of an end.
+//! The end of a connection without the notice of the end that its layer expects.
 
 use std::io::{self, ErrorKind};
 
-/// The client, or somebody between, has ended the connection, and the protocol of a layer expects a
-/// notice of the end, which did not come: the last message may be cut short.
+/// The client, or an attacker on the way, has ended the connection without the notice of the end
+/// that the protocol of a layer demands. So the last message may be cut short.
 ///
-/// A layer's [`Stream`](crate::layer::Stream) returns it from `read`, inside an [`io::Error`] of
-/// the kind [`UnexpectedEof`](ErrorKind::UnexpectedEof). Between two messages nothing is cut short:
-/// there [`wait`](crate::StreamRequest::wait) takes it for the client's end.
+/// The [`Stream`](crate::layer::Stream) of a layer returns this error from `read`, inside an
+/// [`io::Error`] of the kind [`UnexpectedEof`](ErrorKind::UnexpectedEof). Between two messages
+/// nothing is cut short: there [`wait`](crate::StreamRequest::wait) treats the error as the
+/// client's end. Python's counterpart is `ssl.SSLEOFError`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection has ended without the notice of {protocol}, and may be cut short")]
 pub struct EndWithoutNotice {
@@ -15,13 +16,13 @@ pub struct EndWithoutNotice {
 }
 
 impl EndWithoutNotice {
-    /// The end of a connection with this protocol.
+    /// Makes the error for a connection with this protocol.
     #[must_use]
     pub fn new(protocol: &'static str) -> Self {
         Self { protocol }
     }
 
-    /// Makes the end of file of such an end, for a reader between two messages.
+    /// Turns this error into the end of file, for a reader between two messages.
     pub(crate) fn as_end(read: io::Result<usize>) -> io::Result<usize> {
         match read {
             Err(error) if Self::is_in(&error) => Ok(0),

@@ -1,4 +1,4 @@
-//! The errors of `get_request`, by what the loop does next.
+//! The errors of `get_request`, by the reaction of the loop.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -6,8 +6,8 @@ use std::os::fd::BorrowedFd;
 use nix::errno::Errno;
 use socket2::{SockRef, Type};
 
-/// Why [`get_request`](crate::BaseServer::get_request) returned no request: each variant is one way
-/// in which the loop goes on.
+/// The reason why [`get_request`](crate::BaseServer::get_request) returned no request. Each variant
+/// is one reaction of the loop.
 ///
 /// A bottom layer converts an error of accept(2) with [`from_accept`](Self::from_accept), and an
 /// error of recv(2) and its siblings with [`from_receive`](Self::from_receive), as `?` does. Python
@@ -35,9 +35,9 @@ pub enum GetRequestError {
 impl GetRequestError {
     /// Converts an error of accept(2) on `socket`.
     ///
-    /// `EOPNOTSUPP` has two meanings: a network error of one connection, or a socket that is no
+    /// `EOPNOTSUPP` has two meanings: a network error of one connection, or a socket that is not a
     /// stream socket. The type of the socket decides: [`Retry`](Self::Retry) for a stream socket,
-    /// [`Broken`](Self::Broken) for another.
+    /// [`Broken`](Self::Broken) for another socket.
     #[must_use]
     pub fn from_accept(error: io::Error, socket: BorrowedFd<'_>) -> Self {
         let socket = SockRef::from(&socket);
@@ -69,17 +69,17 @@ impl GetRequestError {
     }
 }
 
-/// As [`from_receive`](GetRequestError::from_receive). That is right for accept(2) too, except for
-/// `EOPNOTSUPP`.
+/// Converts as [`from_receive`](GetRequestError::from_receive) does. That is right for accept(2)
+/// too, except for `EOPNOTSUPP`.
 impl From<io::Error> for GetRequestError {
     fn from(error: io::Error) -> Self {
         Self::from_receive(error)
     }
 }
 
-/// Errors of a descriptor that is closed, is no socket, or does not listen. accept(2) has `EBADF`,
-/// `ENOTSOCK` and `EINVAL` ("Socket is not listening for connections"), recv(2) has `ENOTCONN`. A
-/// loop that tried again would spin.
+/// Errors of a descriptor that is closed, is not a socket, or does not listen. accept(2) has
+/// `EBADF`, `ENOTSOCK` and `EINVAL` ("Socket is not listening for connections"), recv(2) has
+/// `ENOTCONN`. A loop that tried again would spin.
 const BROKEN: [Errno; 4] = [
     Errno::EBADF,
     Errno::EINVAL,
@@ -87,11 +87,11 @@ const BROKEN: [Errno; 4] = [
     Errno::ENOTSOCK,
 ];
 
-/// Errors of the one connection that was next in the queue, or of its network. According to the
+/// Errors of the one connection that was next in the backlog, or of its network. According to the
 /// manual of accept(2), Linux "passes already-pending network errors on the new socket as an error
 /// code from accept()", to be treated like `EAGAIN`. `ECONNABORTED`: the client ended the
-/// connection in the queue. `EPERM`: a firewall forbids the connection. `ECONNREFUSED` and its
-/// siblings: a reply that a socket of datagrams sent before did not arrive.
+/// connection in the backlog. `EPERM`: a firewall forbids the connection. `ECONNREFUSED` and its
+/// siblings: a reply that a datagram socket sent before did not arrive.
 const LOST: [Errno; 12] = [
     Errno::ECONNABORTED,
     Errno::ECONNREFUSED,

@@ -15,8 +15,8 @@ use crate::transport::poll::readable_by;
 use crate::transport::sys;
 use crate::values::lingering::Lingering;
 
-/// The most bytes of an answer that leave at once, whatever the link: the initial window of RFC
-/// 3390 is 4380 bytes.
+/// The most bytes of an answer that the kernel sends at once, whatever the link: the initial window
+/// of RFC 3390 is 4380 bytes.
 const LEAVES_AT_ONCE: u64 = 4096;
 
 /// The most bytes that one recv(2) drops.
@@ -25,7 +25,8 @@ const READ_SIZE: usize = 16 * 1024;
 /// The most calls of recv(2) for one connection before other connections have their turn.
 const READS_IN_A_ROW: u32 = 16;
 
-/// A connection that is read until its client ends it, or a bound is reached. The drop closes it.
+/// A connection that is read until its client ends it, or a bound is reached. The drop of the value
+/// closes the connection.
 #[derive(Debug)]
 pub(crate) struct LingeringConnection {
     connection: Arc<Connection>,
@@ -34,16 +35,16 @@ pub(crate) struct LingeringConnection {
 }
 
 impl LingeringConnection {
-    /// Decides whether the connection, whose writing side has ended, has to linger. Otherwise
+    /// Decides whether the connection, whose writing side has ended, has to linger. If it need not,
     /// closes it, and returns `None`.
     ///
-    /// `in_any_case` is set if the handler cannot have read what its client sends: the request was
-    /// refused, or has failed.
+    /// `in_any_case` is true if the handler cannot have read everything that its client sends,
+    /// because the request was refused or has failed.
     ///
-    /// An ordinary exchange costs no system call here. The client has ended its side, which the
-    /// last read has shown; or the last read has returned all bytes that had arrived, and the
-    /// answer is so short that it has left. Otherwise recv(2), and for a long answer `SIOCOUTQ`,
-    /// show what is unread and what is unsent.
+    /// An ordinary exchange costs no system call here, in two cases. The last read has shown that
+    /// the client has ended its side. Or the last read has returned all bytes that had arrived, and
+    /// the answer is so short that it has been sent. In all other cases recv(2) shows whether bytes
+    /// are unread, and for a long answer `SIOCOUTQ` shows whether bytes are unsent.
     pub(crate) fn new(
         connection: Arc<Connection>,
         bounds: &Lingering,
@@ -93,8 +94,8 @@ impl LingeringConnection {
         }
     }
 
-    /// Whether more bytes may be dropped. If not, the connection waits for its deadline, so that
-    /// its unsent bytes may leave.
+    /// Returns whether more bytes may be dropped. If not, the connection waits for its deadline, so
+    /// that its unsent bytes can be sent.
     pub(crate) fn is_reading(&self) -> bool {
         self.bytes_left > 0
     }
@@ -126,8 +127,8 @@ impl LingeringConnection {
 
 impl Drop for LingeringConnection {
     fn drop(&mut self) {
-        // A forked child may have a copy of the descriptor, with which the client could go on
-        // sending to nobody.
+        // A forked child may have a copy of the descriptor. Without this call, the client could go
+        // on sending, and no process would read.
         self.connection.shut_down_both();
     }
 }
@@ -137,7 +138,7 @@ fn has_to_linger(connection: &Connection) -> bool {
     if is_short && connection.reading().was_empty() {
         return false;
     }
-    // One byte is enough to know.
+    // One byte shows that something is unread.
     match receive_and_drop(connection.socket(), 1) {
         Ok(0) => false,
         Ok(_) => true,
@@ -155,11 +156,11 @@ fn receive_and_drop(socket: &Socket, size: usize) -> io::Result<usize> {
     socket.recv_with_flags(&mut buffer[..size.min(READ_SIZE)], MSG_DONTWAIT)
 }
 
-/// Whether the client's kernel has not confirmed the whole answer.
+/// Returns whether the client's kernel has not confirmed the whole answer.
 fn has_unsent(socket: &Socket) -> bool {
     // The end of the writing side counts as one byte.
     let has_unsent = sys::unsent_bytes(socket.as_fd()).is_none_or(|count| count > 1);
-    // What was written to a Unix socket is at its client already.
+    // Bytes that were written to a Unix socket have arrived at its client already.
     let is_unix = || socket.local_addr().is_ok_and(|it| it.is_unix());
     has_unsent && !is_unix()
 }
@@ -172,7 +173,8 @@ mod tests {
 
     use super::*;
 
-    /// A connection whose handler has read "hello" and more room was left, and its client.
+    /// Makes a connection whose handler has read "hello", and had room for more, and makes its
+    /// client.
     fn after_an_exchange() -> (Arc<Connection>, Socket) {
         let (server, client) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
         let connection = Connection::new(Some(server));
@@ -188,7 +190,7 @@ mod tests {
         (&client).write_all(b"not looked at").unwrap();
         let lingering = LingeringConnection::new(connection.clone(), &Lingering::default(), false);
         assert!(lingering.is_none());
-        // Neither shut down nor read.
+        // The connection is neither shut down nor read.
         connection.socket().write_all(b"open").unwrap();
         assert_eq!(connection.socket().read(&mut [0; 100]).unwrap(), 13);
     }

@@ -38,9 +38,9 @@ pub(crate) struct ListeningSocket {
 
 impl ListeningSocket {
     pub(crate) fn inet(address: InetAddress, kind: Type) -> Self {
-        // `SO_REUSEADDR`, which Python leaves off: a TCP server can be started again while old
-        // connections linger. No UDP connection lingers, and with the option two UDP servers could
-        // share a port.
+        // This is `SO_REUSEADDR`, which Python does not set: a TCP server can be started again
+        // while old connections linger. No UDP connection lingers, and with the option two UDP
+        // servers could share a port.
         let options = SocketOptions {
             reuse_address: (kind == Type::STREAM).then_some(true),
             ..SocketOptions::default()
@@ -57,14 +57,14 @@ impl ListeningSocket {
         Self::new(endpoint, kind, SocketOptions::default())
     }
 
-    /// A socket that is open and bound already. Its options, its address and its file belong to
-    /// whoever has made it.
+    /// Makes the value of a socket that is open and bound already. Its options, its address and its
+    /// file belong to the program that has made it.
     pub(crate) fn given(socket: OwnedFd, kind: Type) -> Self {
         let endpoint = Endpoint::Given(Mutex::new(Some(socket)));
         Self::new(endpoint, kind, SocketOptions::default())
     }
 
-    /// No socket: nobody can connect.
+    /// Makes the value without a socket, so that no client can connect.
     pub(crate) fn none(kind: Type) -> Self {
         Self::new(Endpoint::Nowhere, kind, SocketOptions::default())
     }
@@ -79,13 +79,14 @@ impl ListeningSocket {
         }
     }
 
-    /// Whether the sockets are for streams or for datagrams.
+    /// Returns the type of the sockets: for streams or for datagrams.
     pub(crate) fn kind(&self) -> Type {
         self.kind
     }
 
-    /// The descriptor that is readable when a client has come, which the first call creates unless
-    /// it is given, and the requested address: of a given socket, its own.
+    /// Returns the descriptor that is readable when a client has come, and the requested address.
+    /// The first call creates the descriptor unless it was given. A given socket's address is its
+    /// own.
     pub(crate) fn open(&self) -> Result<(Arc<OwnedFd>, Address), SocketError> {
         self.with_open(|open| Ok((open.socket.clone(), open.requested().clone())))
     }
@@ -123,10 +124,10 @@ impl ListeningSocket {
     }
 
     /// Sets the options and binds. Returns the real addresses, at least one. A given socket is
-    /// bound already, so for that the call only checks that no option is set.
+    /// bound already, so for such a socket the call only checks that no option is set.
     ///
-    /// From then on the server may have another socket than before: one of another family, or
-    /// several.
+    /// From then on the server may have another socket than before: a socket of another family, or
+    /// several sockets.
     ///
     /// The directory of a Unix socket's file is locked until [`listen`](Self::listen),
     /// [`end_claim`](Self::end_claim) or [`close`](Self::close).
@@ -143,7 +144,7 @@ impl ListeningSocket {
                 let error = Errno::EINVAL.into();
                 return Err(SocketError::bind(open.requested().clone(), error));
             }
-            // An earlier claim would hold the lock that the new claim needs.
+            // An earlier claim would still have the lock that the new claim needs.
             open.claim = None;
             if let Endpoint::Unix(file) = &self.endpoint {
                 let claim = file.claim(self.kind);
@@ -180,9 +181,9 @@ impl ListeningSocket {
         })
     }
 
-    /// Listens for clients, of whom `backlog` may wait to be accepted on each address, and ends the
-    /// claim to the path. From then on [`accept`](Self::accept) does not block. A given socket that
-    /// listens already keeps its waiting clients, and has the new `backlog`.
+    /// Listens for clients, and ends the claim to the path. `backlog` clients may wait to be
+    /// accepted on each address. From then on [`accept`](Self::accept) does not block. A given
+    /// socket that listens already keeps its waiting clients, and receives the new `backlog`.
     ///
     /// Fails with the address on which listen(2) failed.
     pub(crate) fn listen(&self, backlog: i32) -> Result<(), (Address, io::Error)> {
@@ -191,8 +192,8 @@ impl ListeningSocket {
         }
         let listens = self.each_socket(|socket| {
             let socket = SockRef::from(socket);
-            // Non-blocking: if a client leaves before it is accepted, the loop must not wait for
-            // another.
+            // The socket is non-blocking: if a client leaves before it is accepted, the loop must
+            // not wait for another client.
             socket.set_nonblocking(true)?;
             socket.listen(backlog)
         });
@@ -218,15 +219,15 @@ impl ListeningSocket {
         Ok(())
     }
 
-    /// Ends the claim to the path of a Unix socket. By now other servers see that the file is not
-    /// stale.
+    /// Ends the claim to the path of a Unix socket. From now on other servers can find out that the
+    /// file is not stale.
     pub(crate) fn end_claim(&self) {
         if let State::Open(open) = &mut *lock(&self.state) {
             open.claim = None;
         }
     }
 
-    /// Whether there is a socket at all.
+    /// Returns whether there is a socket at all.
     pub(crate) fn is_listening(&self) -> bool {
         !matches!(self.endpoint, Endpoint::Nowhere)
     }
@@ -254,29 +255,30 @@ impl ListeningSocket {
         }
     }
 
-    /// The open sockets, for a hook that reports an `io::Error`.
+    /// Returns the open sockets, for a hook that reports an `io::Error`.
     pub(crate) fn opened(&self) -> io::Result<Sockets> {
         match &*lock(&self.state) {
             State::Open(open) => Ok(match &open.several {
                 None => Sockets::One(open.socket.clone()),
                 Some(several) => Sockets::Several(several.clone()),
             }),
-            // The error of a closed descriptor, which ends the loop.
+            // This is the error of a closed descriptor, and ends the loop.
             _ => Err(Errno::EBADF.into()),
         }
     }
 
-    /// Removes the file that bind(2) has made, and closes the socket, once its last other user
-    /// drops it. The socket cannot be opened again.
+    /// Removes the file that bind(2) has made, and closes the socket once its last other user drops
+    /// it. The socket cannot be opened again.
     pub(crate) fn close(&self) {
         if let Endpoint::Given(socket) = &self.endpoint {
-            // Never opened, so the server still has to close it.
+            // The socket was never opened, and the server still has to close it.
             drop(lock(socket).take());
         }
         let state = std::mem::replace(&mut *lock(&self.state), State::Closed);
         if let State::Open(mut open) = state {
             open.claim = None;
-            // Before the close, while the socket holds its inode and is live for other servers.
+            // The file is removed before the close, while the socket keeps its inode in use and is
+            // live for other servers.
             if let Some(file) = open.file.take() {
                 file.remove();
             }
@@ -295,9 +297,9 @@ enum Endpoint {
     Inet(InetAddress),
     Unix(SocketFile),
     UnixAbstract(Vec<u8>),
-    /// A socket of somebody else's making, until it is opened.
+    /// A socket that another program has made, until it is opened.
     Given(Mutex<Option<OwnedFd>>),
-    /// No socket: the server serves what others have accepted.
+    /// No socket: the server serves connections that others have accepted.
     Nowhere,
 }
 
@@ -323,7 +325,8 @@ enum State {
 
 #[derive(Debug)]
 struct Open {
-    /// The descriptor that is readable when a client has come: the socket, or that of `several`.
+    /// The descriptor that is readable when a client has come: that of the socket, or that of
+    /// `several`.
     socket: Arc<OwnedFd>,
     /// The sockets of a server that is bound to several addresses.
     several: Option<Arc<SocketSet>>,
@@ -334,7 +337,8 @@ struct Open {
     claim: Option<Claim>,
     /// The file that bind(2) has made, for a Unix socket.
     file: Option<BoundFile>,
-    /// The other end of `socket` for a server that accepts nothing: so `socket` is never readable.
+    /// The other end of `socket` for a server that accepts nothing. It keeps `socket` from ever
+    /// being readable.
     _silent: Option<UnixStream>,
 }
 
@@ -365,8 +369,8 @@ impl Open {
         &self.groups[0].addresses[0]
     }
 
-    /// The sockets on which the server listens, and the descriptor that is readable when one of
-    /// several is.
+    /// Returns the descriptors of the sockets on which the server listens, and the descriptor that
+    /// is readable when one of several sockets is.
     fn descriptors(&self) -> impl Iterator<Item = RawFd> {
         let several = self.several.iter().flat_map(|several| several.sockets());
         let all = several.chain([&self.socket]);
@@ -395,7 +399,7 @@ impl Open {
         Ok(addresses)
     }
 
-    /// The given socket, with the address that the system reports. Fails if `socket` is not a
+    /// Takes the given socket, with the address that the system reports. Fails if `socket` is not a
     /// socket of type `kind`.
     fn given(socket: OwnedFd, kind: Type) -> io::Result<Self> {
         let given = SockRef::from(&socket);
@@ -405,8 +409,8 @@ impl Open {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         let address = from_sockaddr(&given.local_addr()?);
-        // A supervisor passes the descriptor without the flag, so that it survives exec(2). The
-        // programs that a handler starts must not have it.
+        // A supervisor passes the descriptor without the flag, so that the descriptor survives
+        // exec(2). The programs that a handler starts must not have it.
         given.set_cloexec(true)?;
         Ok(Self::new(Arc::new(socket), vec![Group::of_one(address)]))
     }

@@ -1,4 +1,4 @@
-//! The addresses of a datagram socket itself, as senders.
+//! The addresses of a datagram socket itself, when they appear as senders.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 use crate::transport::destination::Destination;
 use crate::values::address::Address;
 
-/// How long the answer for an address is kept: the addresses of a machine change.
+/// How long the result for an address is kept, since the addresses of a machine may change.
 const KEPT: Duration = Duration::from_secs(1);
 
-/// The most addresses whose answer is kept.
+/// The most addresses whose result is kept.
 const MOST_KEPT: usize = 256;
 
-/// Recognises datagrams whose sender is the server that has received them: the reply would come
-/// back, and be answered without end. Only a forged datagram has such a sender, or one that the
-/// program sends to its own server.
+/// Recognises datagrams whose sender is the server that has received them. The server would receive
+/// its own reply, and answer it without end. Only a forged datagram has such a sender, or a
+/// datagram that the program sends to its own server.
 ///
 /// A socket on a wildcard address has its port on every address of the machine. Datagrams to a
-/// multicast or broadcast address are excluded: another member of the group, on this machine and
-/// with the same port, has the same address.
+/// multicast or broadcast address are excluded, since another member of the group may have the same
+/// address: a socket on this machine with the same port.
 #[derive(Debug, Default)]
 pub(crate) struct OwnAddress {
     /// The addresses of the server's sockets.
     bound: Vec<Address>,
-    /// Whether each of the addresses is of this machine, for a second.
+    /// Whether each of these addresses belongs to this machine. A result is kept for a second.
     local: HashMap<IpAddr, bool>,
     begun: Option<Instant>,
 }
@@ -38,7 +38,7 @@ impl OwnAddress {
         }
     }
 
-    /// Whether the sender of a datagram is one of the sockets.
+    /// Returns whether the sender of a datagram is one of the sockets.
     pub(crate) fn is_sender(
         &mut self,
         sender: &Address,
@@ -77,7 +77,8 @@ impl OwnAddress {
     }
 }
 
-/// Whether the address is of this machine: whether another port of it can be bound.
+/// Returns whether the address belongs to this machine, which is so if another port of it can be
+/// bound.
 fn is_local(mut address: SocketAddr) -> bool {
     address.set_port(0);
     UdpSocket::bind(address).is_ok()

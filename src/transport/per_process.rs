@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use crate::transport::sys;
 
-/// A value of which each process has its own: a process that the program has forked finds that the
-/// value is another process's, and makes a new one when it first needs it.
+/// A value of which each process has its own. A process that the program has forked notices that
+/// the value belongs to another process, and makes a new value when it first needs one.
 ///
 /// A mutex that another thread held at the fork is locked in the forked process for ever, and a
 /// thread that served there does not exist. So a forked process neither changes nor drops the value
@@ -34,7 +34,7 @@ impl<T> PerProcess<T> {
         }
     }
 
-    /// The value of this process.
+    /// Returns the value of this process.
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
         let forks = sys::forks();
@@ -45,13 +45,13 @@ impl<T> PerProcess<T> {
         self.nodes().find(|node| node.forks == forks)?.value()
     }
 
-    /// The value of this process, or of the nearest ancestor that has one.
+    /// Returns the value of this process, or of the nearest ancestor that has one.
     pub(crate) fn get_or_inherited(&self) -> Option<&T> {
         self.nodes().last()?.value()
     }
 
-    /// The value of this process, which the first call makes with the value of the nearest ancestor
-    /// that has one.
+    /// Returns the value of this process. The first call makes it with the value of the nearest
+    /// ancestor that has one.
     pub(crate) fn get_or_init(&self, make: impl FnOnce(Option<&T>) -> T) -> &T {
         let forks = sys::forks();
         let mut cell = &self.first;
@@ -142,7 +142,7 @@ mod tests {
             drop(value.take());
             true
         });
-        // Here the drop would end the test program.
+        // The drop would end the test program.
         std::mem::forget(value);
     }
 }

@@ -13,7 +13,7 @@ use crate::values::address::Address;
 #[derive(Debug)]
 pub(crate) struct PrefixedStream {
     prefix: Vec<u8>,
-    /// How much of the prefix has been read.
+    /// The number of bytes of the prefix that have been read.
     position: usize,
     /// The failure after the prefix.
     failure: Option<io::Error>,
@@ -116,8 +116,8 @@ impl Stream for PrefixedStream {
         self.inner.local_address()
     }
 
-    /// The socket, once the prefix has been read. Before, the stream has bytes that the socket has
-    /// not.
+    /// Returns the socket, once the prefix has been read. Before that, the stream has bytes that
+    /// the socket does not have.
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         if self.has_prefix() {
             None

@@ -1,10 +1,10 @@
-//! What the last read of a connection has shown about bytes that are still unread.
+//! The result of the last read of a connection, with regard to bytes that are still unread.
 
 use std::io::{self, ErrorKind};
 
 use crate::support::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-/// The result of the last read or write of a connection, as far as the close needs it.
+/// The result of the last read or write of a connection, as far as the close depends on it.
 ///
 /// Every access is `Relaxed`: the thread that serves the request writes and reads the value, and
 /// hands it on together with the request.
@@ -36,7 +36,7 @@ impl Reading {
 
     /// Notes the error of a read or write.
     pub(crate) fn note_error(&self, error: &io::Error) {
-        // The others are the ends of a timeout and of a deadline.
+        // All other errors are the ends of a timeout or of a deadline.
         let is_of_connection = error.raw_os_error().is_some();
         if is_of_connection
             && !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)

@@ -34,7 +34,7 @@ pub(crate) enum Inet {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Inet {}
 
-/// The family of `socket` if [`receive_batch`] supports it: an internet socket on Linux.
+/// Returns the family of `socket` if [`receive_batch`] supports it: an internet socket on Linux.
 ///
 /// Unix sockets are excluded: the system writes no address for a client without a name, and `nix`
 /// reads the memory for that address as initialised.
@@ -85,8 +85,8 @@ pub(crate) fn receive_batch<'a>(
         (Destinations::Unknown, Inet::V6) => {
             V6_HEADERS.with_borrow_mut(|it| receive_with(it, socket, slots, each))
         }
-        // New headers: the system writes the length of the control messages of each datagram over
-        // the length of the memory for them, and `nix` does not reset the latter.
+        // The headers are made anew: the system writes the length of the control messages of each
+        // datagram over the length of the memory for them, and `nix` does not reset the latter.
         (Destinations::Reported, Inet::V4) => {
             let room = Vec::with_capacity(ROOM_FOR_DESTINATION);
             let mut headers = MultiHeaders::<SockaddrIn>::preallocate(count, Some(room));
@@ -111,7 +111,8 @@ pub(crate) fn receive_batch<'a>(
 }
 
 /// Room for the control messages of one datagram. A program may have set options of its own that
-/// add messages, such as a time stamp; if there is no room for all, the destination is unknown.
+/// add messages, such as a time stamp. If there is no room for all messages, the destination is
+/// unknown.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const ROOM_FOR_DESTINATION: usize = 128;
 

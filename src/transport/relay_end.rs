@@ -21,16 +21,16 @@ use crate::transport::traffic::Traffic;
 /// write returns, and poll(2) promises room for about this much.
 const LAYER_WRITE: usize = 4096;
 
-/// The deadline of a write through a layer if there is no other: with any deadline, a socket takes
-/// what it has room for, and returns.
+/// The deadline of a write through a layer if there is no other. With any deadline, a socket takes
+/// as many bytes as it has room for, and returns.
 const FAR_AWAY: Duration = Duration::from_secs(24 * 3600);
 
-/// What [`relay`](crate::StreamRequest::relay) takes beside the request: a [`TcpStream`], a
-/// [`UnixStream`], or any [`Stream`], such as that of a TLS client.
+/// The other side of a [`relay`](crate::StreamRequest::relay): a [`TcpStream`], a [`UnixStream`],
+/// or any [`Stream`], such as that of a TLS client.
 ///
-/// The implementation for every [`Stream`] is the one to use for a type of your own.
+/// A type of your own implements [`Stream`], and every [`Stream`] implements this trait.
 pub trait RelayPeer {
-    /// The end that the relay reads and writes.
+    /// Returns the end that the relay reads and writes.
     #[doc(hidden)]
     fn relay_end(&mut self) -> RelayEnd<'_>;
 }
@@ -82,8 +82,8 @@ impl<'a> RelayEnd<'a> {
         }
     }
 
-    /// The end of a stream. `books` are for what bypasses the stream, if the bytes of the stream
-    /// are those of its socket.
+    /// Makes the end of a stream. If the bytes of the stream are those of its socket, the relay
+    /// bypasses the stream, and notes its reads and writes in `books`.
     pub(crate) fn of_stream(stream: &'a mut dyn Stream, books: Option<Books<'a>>) -> Self {
         let transport = if stream.socket().is_some() {
             let stream: &'a dyn Stream = stream;
@@ -98,7 +98,7 @@ impl<'a> RelayEnd<'a> {
         }
     }
 
-    /// The descriptor to wait on; `None` if the stream has none.
+    /// Returns the descriptor to wait on; `None` if the stream has none.
     pub(crate) fn readiness(&self) -> Option<BorrowedFd<'_>> {
         match &self.transport {
             Transport::Socket(socket, _) => Some(*socket),
@@ -110,8 +110,8 @@ impl<'a> RelayEnd<'a> {
         self.write_by = deadline;
     }
 
-    /// Reads what has arrived. Returns `None` if nothing has. `was_readable`: a poll has
-    /// found the descriptor readable.
+    /// Reads the bytes that have arrived. Returns `None` if there are none. `was_readable` is true
+    /// if a poll has found the descriptor readable.
     pub(crate) fn receive(
         &mut self,
         buffer: &mut [u8],
@@ -146,7 +146,7 @@ impl<'a> RelayEnd<'a> {
         }
     }
 
-    /// Writes what there is room for. Returns `None` if there is none.
+    /// Writes as many bytes as there is room for. Returns `None` if there is no room.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
         let sent = match &mut self.transport {
             Transport::Socket(socket, books) => {
@@ -166,7 +166,8 @@ impl<'a> RelayEnd<'a> {
                     return Ok(None);
                 }
                 stream.set_deadline(Some(self.write_by.unwrap_or(now + FAR_AWAY)))?;
-                // A layer that fails in a write cannot go on: part of the bytes may be sent.
+                // A layer that fails in a write cannot go on, because a part of the bytes may have
+                // been sent.
                 let part = &bytes[..bytes.len().min(LAYER_WRITE)];
                 let sent = uninterrupted(|| stream.write(part))?;
                 uninterrupted(|| stream.flush())?;
@@ -190,17 +191,18 @@ impl<'a> RelayEnd<'a> {
     /// Removes the deadlines that the relay has set.
     pub(crate) fn remove_deadline(&mut self) {
         if let Transport::Layer(stream) = &mut self.transport {
-            // A stream without deadlines has none to remove.
+            // The call fails for a stream without deadlines, which has none to remove.
             let _ = stream.set_deadline(None);
         }
     }
 }
 
-/// What a request notes about the reads and writes of its connection, as its stream does.
+/// The notes of a request about the reads and writes of its connection. Its stream makes the same
+/// notes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Books<'a> {
     pub traffic: &'a Traffic,
-    /// What the close needs to know, if the connection has a network.
+    /// The note for the close, if the connection has a network.
     pub reading: Option<&'a Reading>,
 }
 
@@ -223,7 +225,7 @@ impl Books<'_> {
     }
 }
 
-/// Returns `None` if the operation would have had to wait.
+/// Turns the error of an operation that would have had to wait into `None`.
 fn at_once(result: io::Result<usize>) -> io::Result<Option<usize>> {
     match result {
         Ok(count) => Ok(Some(count)),

@@ -25,7 +25,7 @@ pub(crate) fn from_sockaddr(address: &SockAddr) -> Address {
 }
 
 /// Converts an address into the operating system's form. Fails if a path is too long for that form,
-/// and for a Unix socket without a name.
+/// or if a Unix socket has no name.
 pub(crate) fn to_sockaddr(address: &Address) -> io::Result<SockAddr> {
     match address {
         Address::Inet(address) => Ok(SockAddr::from(*address)),

@@ -1,4 +1,4 @@
-//! Why a listening socket cannot be opened or bound.
+//! The errors of a listening socket that cannot be opened or bound.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::transport::socket_file::ClaimError;
 use crate::values::address::Address;
 use crate::values::inet_address::AddressError;
 
-/// Why the socket cannot be opened or bound.
+/// The reason why the socket cannot be opened or bound.
 #[derive(Debug)]
 pub(crate) enum SocketError {
     /// The socket has been closed.
@@ -31,7 +31,7 @@ pub(crate) enum SocketError {
         /// The other addresses that were tried.
         others: Vec<(Address, io::Error)>,
     },
-    /// No descriptor can be made that several sockets make readable.
+    /// The system cannot make the descriptor that is readable when one of several sockets is.
     Several(Address, io::Error),
 }
 
@@ -44,8 +44,8 @@ impl SocketError {
         }
     }
 
-    /// The error of a name of which no address could be bound, with the failure of each address,
-    /// at least one. The failure with the clearest remedy comes first.
+    /// Makes the error of a name of which no address could be bound. `failures` has the failure of
+    /// each address, at least one. The failure with the clearest remedy comes first.
     pub(crate) fn of_each(mut failures: Vec<(Address, Self)>) -> Self {
         if failures.len() == 1 {
             return failures.remove(0).1;
@@ -63,7 +63,7 @@ impl SocketError {
         }
     }
 
-    /// The error of the operating system.
+    /// Returns the error of the operating system.
     pub(crate) fn into_cause(self) -> io::Error {
         match self {
             Self::Given(source)
@@ -81,8 +81,8 @@ impl SocketError {
     }
 }
 
-/// The rank of an error of bind(2), where the clearest remedy is 0: an address in use is a fault,
-/// while an address of another family or machine may be in the name for others.
+/// Returns the rank of an error of bind(2), where the clearest remedy has the rank 0. An address in
+/// use is a fault. An address of another family or machine may be in the name for other machines.
 fn obscurity(error: &io::Error) -> u8 {
     match error.kind() {
         io::ErrorKind::AddrInUse => 0,

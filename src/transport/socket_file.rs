@@ -1,4 +1,4 @@
-//! The path of a Unix socket: a stale file is replaced, and every other file stays.
+//! The path of a Unix socket: a stale file is replaced, and every other file is left alone.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -20,8 +20,8 @@ const LONGEST_WAIT_FOR_LOCK: Duration = Duration::from_secs(1);
 /// The path that a Unix server binds to.
 ///
 /// A server that was killed leaves its file behind, and bind(2) fails as long as the file exists.
-/// So [`claim`](Self::claim) removes a socket without a server before bind(2). A file that is not a
-/// socket, or has a live server, stays.
+/// So [`claim`](Self::claim) removes a socket without a server before bind(2). It never removes a
+/// file that is not a socket, or whose server is live.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
@@ -68,7 +68,7 @@ impl SocketFile {
 
     fn remove_if_stale(&self, kind: Type) -> Result<(), ClaimError> {
         let unusable = ClaimError::Unusable;
-        // Held open, so that no other file has the inode number while this file is examined.
+        // The file is held open, so that no other file has its inode number while it is examined.
         let pinned = match sys::pin(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             pinned => pinned.map_err(unusable)?,
@@ -98,32 +98,34 @@ impl SocketFile {
             .map_err(unusable)
     }
 
-    /// Whether a server listens on the socket. Only connect(2) can answer: a live server sees a
-    /// client that leaves without sending anything.
+    /// Returns whether a server listens on the socket. Only connect(2) can find out. To a live
+    /// server, this looks like a client that leaves without sending anything.
     fn is_live(&self, kind: Type) -> io::Result<bool> {
         let address = to_sockaddr(&Address::Unix(self.path.clone()))?;
         let probe = Socket::new(Domain::UNIX, kind, None)?;
-        // Non-blocking: connect(2) would wait for a live server whose queue is full.
+        // The probe is non-blocking, because connect(2) would wait for a live server whose backlog
+        // is full.
         probe.set_nonblocking(true)?;
         match probe.connect(&address) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            // Connected; or the server is busy, of another type, or closed to this user: alive.
+            // The probe is connected; or the server is busy, of another type, or closed to this
+            // user. In all cases it is live.
             _ => Ok(true),
         }
     }
 
-    /// The file at the path, which bind(2) has just made. `None` if the file does not exist any
-    /// more.
+    /// Returns the file at the path, which bind(2) has just made; `None` if the file does not exist
+    /// any more.
     pub(crate) fn bound(&self) -> Option<BoundFile> {
         BoundFile::at(&self.path)
     }
 }
 
-/// Why a path cannot be claimed.
+/// The reason why a path cannot be claimed.
 #[derive(Debug)]
 pub(crate) enum ClaimError {
-    /// A live server has the path.
+    /// A live server listens on the path.
     InUse,
     /// The path leads to a file that is not a socket, or that cannot be examined or removed.
     Unusable(io::Error),
@@ -132,7 +134,7 @@ pub(crate) enum ClaimError {
 /// A path that is free for bind(2): a lock (flock) on its directory, from the check for a stale
 /// file until the server listens.
 ///
-/// Without the lock, two servers that start at once could each find the other's file stale.
+/// Without the lock, each of two servers that start at once could find the other's file stale.
 #[derive(Debug)]
 pub(crate) struct Claim {
     directory: Option<File>,
@@ -142,7 +144,8 @@ pub(crate) struct Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // A process that was forked meanwhile shares the lock, and leaves it to its parent.
+        // A process that was forked meanwhile shares the lock, and leaves the unlocking to its
+        // parent.
         if let Some(directory) = &self.directory
             && self.forks == sys::forks()
         {

@@ -12,7 +12,7 @@ use crate::transport::socket_error::SocketError;
 use crate::transport::sys;
 use crate::values::address::Address;
 
-/// The options that bind sets before bind(2); `None` where the caller has chosen nothing.
+/// The options that the server sets before bind(2); `None` where the caller has chosen nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SocketOptions {
     /// `SO_REUSEADDR`.
@@ -33,7 +33,7 @@ const GROUP: &str = "the group of the file";
 
 impl SocketOptions {
     /// Sets the options of a socket that is to be bound to `address`. `only_v6` is the value of
-    /// `IPV6_V6ONLY` where the caller has chosen none.
+    /// `IPV6_V6ONLY` if the caller has chosen none.
     pub(crate) fn set(
         &self,
         socket: &OwnedFd,
@@ -51,7 +51,7 @@ impl SocketOptions {
             set.map_err(failed("SO_REUSEPORT"))?;
         }
         if let Address::Inet(SocketAddr::V6(_)) = address {
-            // Systems differ in their default, so the option is set to either value.
+            // Systems differ in their default, so the option is set in either case.
             let set = socket.set_only_v6(self.only_v6.unwrap_or(only_v6));
             set.map_err(failed("IPV6_V6ONLY"))?;
         }
@@ -103,7 +103,7 @@ impl SocketOptions {
 /// Sets `SO_RCVBUF`, and warns if the system gives less.
 fn set_receive_buffer(socket: &SockRef<'_>, bytes: usize, address: &Address) -> io::Result<()> {
     socket.set_recv_buffer_size(bytes)?;
-    // Linux reports twice the number, since it counts its own bookkeeping in.
+    // Linux reports twice the number, since it includes its own bookkeeping.
     let given = socket.recv_buffer_size()?;
     if given < bytes {
         log_line!(

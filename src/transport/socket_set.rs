@@ -29,14 +29,14 @@ impl Sockets {
     }
 }
 
-/// Several sockets, and one descriptor that is readable when a socket is: so the loop waits on one
-/// descriptor, however many sockets there are.
+/// Several sockets, and one descriptor that is readable when one of the sockets is. So the loop
+/// waits on one descriptor, however many sockets there are.
 #[derive(Debug)]
 pub(crate) struct SocketSet {
     sockets: Vec<Arc<OwnedFd>>,
     readable: Arc<OwnedFd>,
-    /// The socket that is asked first. Relaxed: the order of the clients of different addresses is
-    /// no promise.
+    /// The index of the socket that is tried first. Relaxed: the order of clients of different
+    /// addresses is not defined.
     turn: AtomicUsize,
 }
 
@@ -54,13 +54,13 @@ impl SocketSet {
         &self.sockets
     }
 
-    /// The descriptor that is readable when a socket is.
+    /// Returns the descriptor that is readable when one of the sockets is.
     pub(crate) fn readable(&self) -> &Arc<OwnedFd> {
         &self.readable
     }
 
-    /// Takes something from the first socket that has something. The socket behind that is asked
-    /// first the next time, so that a busy address does not starve the others.
+    /// Takes the result of the first socket that has one. The next call begins with the socket
+    /// after it, so that a busy address does not starve the others.
     pub(crate) fn in_turn<T>(
         &self,
         take: impl Fn(&Arc<OwnedFd>) -> Result<T, GetRequestError>,
@@ -80,9 +80,9 @@ impl SocketSet {
     }
 }
 
-/// Whether one of `sockets`, which have nothing to receive, has been shut down. Takes the errors of
-/// the others. Both keep a socket readable, so that the loop, which waits on another descriptor,
-/// would spin.
+/// Returns whether one of `sockets`, which have nothing to receive, has been shut down. Removes the
+/// pending errors of the others. A shutdown and an error both keep a socket readable. The loop
+/// waits on another descriptor, and would spin.
 pub(crate) fn any_is_shut_down<'a>(sockets: impl Iterator<Item = &'a OwnedFd>) -> io::Result<bool> {
     let mut fds: Vec<_> = sockets
         .map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN | sys::HALF_CLOSED))

@@ -20,14 +20,15 @@ use crate::transport::sys::{NO_SIGNAL, send_file, untaken};
 use crate::transport::waits::{are_observed, blocking};
 
 /// The shortest `SO_RCVTIMEO` that is set: the option counts microseconds, and zero means no
-/// timeout. A read may end this much after its deadline.
+/// timeout. So a read may end this much after its deadline.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// The [`Stream`] over a connected socket of any family, which is in blocking mode.
 ///
-/// A bottom layer's requests have one already. A layer that speaks through a connection of its own,
-/// such as a TLS client that a request is [relayed](crate::StreamRequest::relay) to, makes one of a
-/// [`TcpStream`] or a [`UnixStream`].
+/// The requests of the framework's bottom layers have such a stream already. A layer with a
+/// connection of its own makes such a stream of a [`TcpStream`] or a [`UnixStream`]: for a TLS
+/// client, for example, to which a request is [relayed](crate::StreamRequest::relay).
+/// Python's counterpart is the socket object.
 #[derive(Debug)]
 pub struct SocketStream {
     connection: Arc<Connection>,
@@ -55,7 +56,8 @@ impl SocketStream {
         self.connection.socket()
     }
 
-    /// The bound of an operation that begins now: the timeout or the deadline, whichever is sooner.
+    /// Returns the bound of an operation that begins now: the timeout or the deadline, whichever is
+    /// sooner.
     fn bound(&self) -> Option<Bound> {
         let set = self.bounds.as_ref()?;
         let by_timeout = set
@@ -95,7 +97,7 @@ impl SocketStream {
     /// Reads, and fails at the bound.
     ///
     /// Uses `SO_RCVTIMEO`, which saves a poll(2). The option is set again only if its present value
-    /// would sleep past the bound; a shorter value leads to a second read.
+    /// would sleep past the bound. If the present value is shorter, a second read follows.
     fn read_until(&mut self, buffer: &mut [u8], bound: Bound) -> io::Result<usize> {
         let mut had_to_wait_again = false;
         loop {
@@ -109,15 +111,15 @@ impl SocketStream {
             }
             match self.socket().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => had_to_wait_again = true,
-                // Tried again here, since the time left has to be computed anew.
+                // The loop tries again here, since the remaining time has to be computed again.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => return result,
             }
         }
     }
 
-    /// Reads without a bound. The option that an earlier bound has left is removed only if it ends
-    /// the read.
+    /// Reads without a bound. The option that an earlier bound has left is removed only after it
+    /// has ended the read.
     fn read_unbounded(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.socket().read(buffer) {
             Err(error)
@@ -132,8 +134,8 @@ impl SocketStream {
 
     /// Calls `send` with the flags of send(2), and waits for room until the bound.
     ///
-    /// With a bound, the wait is in poll(2) and not in send(2) with `SO_SNDTIMEO`, which over a
-    /// Unix socket bounds each part of a long write.
+    /// With a bound, the wait is in poll(2) and not in send(2) with `SO_SNDTIMEO`. Over a Unix
+    /// socket, that option bounds only each part of a long write.
     fn send(&self, send: impl Fn(&Socket, c_int) -> io::Result<usize>) -> io::Result<usize> {
         if self.timeout().is_none() && self.deadline().is_none() {
             return self.send_without_bound(send);
@@ -148,9 +150,9 @@ impl SocketStream {
         }
     }
 
-    /// Waits until the socket takes bytes, and fails at the bound. While the client takes what was
-    /// sent before, the timeout begins anew: a socket with a large buffer reports room only when a
-    /// good part of the buffer is free, for which a slow client needs minutes.
+    /// Waits until the socket takes bytes, and fails at the bound. The timeout begins again while
+    /// the client takes bytes that were sent before. A socket with a large buffer reports room only
+    /// when a good part of the buffer is free, for which a slow client needs minutes.
     fn wait_for_room(&self) -> io::Result<()> {
         let socket = self.socket().as_fd();
         let mut before = self.timeout().and_then(|_| untaken(socket));
@@ -267,7 +269,7 @@ impl Stream for SocketStream {
     fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<Option<usize>> {
         let sent = self.send(|socket, flags| send_file(socket, flags, file, offset, count));
         match sent.as_ref().map_err(io::Error::raw_os_error) {
-            // The file is not a regular file, or on a file system without the call.
+            // The file is not a regular file, or its file system does not support the call.
             Err(Some(EINVAL | ENOSYS | ESPIPE | EOVERFLOW)) => Ok(None),
             _ => sent.map(Some),
         }
@@ -295,7 +297,7 @@ impl Stream for SocketStream {
 
     fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
         match self.socket().set_tcp_nodelay(nodelay) {
-            // `EOPNOTSUPP`: only TCP has the algorithm.
+            // `EOPNOTSUPP` comes from a socket without the algorithm, which only TCP has.
             Err(error) if error.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => Ok(()),
             result => result,
         }
@@ -310,7 +312,7 @@ impl Stream for SocketStream {
     }
 }
 
-/// The latest end of an operation, and the kind of its error then.
+/// The latest end of an operation, and the kind of the error at that time.
 #[derive(Debug, Clone, Copy)]
 struct Bound {
     until: Instant,

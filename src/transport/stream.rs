@@ -31,34 +31,34 @@ use crate::values::address::Address;
 ///
 /// 1. [`set_deadline`](Self::set_deadline), if the connection has [`Deadlines`](crate::Deadlines),
 ///    before each of the next steps.
-/// 2. `read`, until a message is there. Between two messages,
-///    [`readable_now`](Self::readable_now) may ask whether a `read` would wait, and
+/// 2. `read`, until a message is complete. Between two messages,
+///    [`readable_now`](Self::readable_now) checks whether a `read` would wait, and
 ///    [`wait_readable`](Self::wait_readable) waits and reads nothing.
 /// 3. `write` or `write_vectored`, until the answer is sent, then `flush`.
 ///
 /// [`set_timeout`](Self::set_timeout), [`set_nodelay`](Self::set_nodelay) and
-/// [`shutdown`](Self::shutdown) may come at any time. A request that is closed in good order ends
-/// with `shutdown` of the writing side, then the drop.
+/// [`shutdown`](Self::shutdown) may be called at any time. A request that is closed in good order
+/// ends with `shutdown` of the writing side, then the drop.
 ///
-/// A server that stops shuts down the descriptor under the stream, from another thread. Then a
-/// `read` that waits returns the end of file, and after an abort a `write` fails.
+/// A stopping server shuts down the descriptor under the stream, from another thread. Then a `read`
+/// that waits returns the end of file. After an abort a `write` fails.
 ///
 /// `read` and `write` follow the contracts of [`Read`] and [`Write`]. They fail with
 /// [`WouldBlock`](io::ErrorKind::WouldBlock) at the timeout, and with
 /// [`TimedOut`](io::ErrorKind::TimedOut) at the deadline. The request adds the reason and the time
-/// to the error that its handler sees.
+/// to the error that its handler receives.
 pub trait Stream: Read + Write + Send + fmt::Debug {
-    /// Whether `read` would return at once: with bytes, the end of file, or an error. A layer that
-    /// has buffered bytes of its own returns true for those too.
+    /// Returns whether `read` would return at once: with bytes, the end of file, or an error. If a
+    /// layer has buffered bytes of its own, it returns true for those too.
     ///
     /// # Errors
     ///
     /// If the operating system reports an error.
     fn readable_now(&mut self) -> io::Result<bool>;
 
-    /// Waits until `read` would return at once. Returns true then, and false at `deadline`; `None`
-    /// means no deadline. A stream without a [descriptor](Self::readiness) does not wait, and
-    /// returns true.
+    /// Waits until `read` would return at once. Returns true in that case, and false at `deadline`;
+    /// `None` means no deadline. A stream without a [descriptor](Self::readiness) does not wait,
+    /// and returns true.
     ///
     /// # Errors
     ///
@@ -73,8 +73,8 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
         })
     }
 
-    /// Reads what has arrived, without waiting. A stream that can do so in one system call
-    /// overrides this method.
+    /// Reads the bytes that have arrived, without waiting. A stream that can do so in one system
+    /// call overrides this method.
     ///
     /// # Errors
     ///
@@ -87,16 +87,16 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
         }
     }
 
-    /// Whether something may have arrived before the end of the last read, and not been read. True
-    /// unless overridden. After false, the [descriptor](Self::readiness) becomes readable anew when
-    /// more arrives, so a [reactor](crate::ReactorMixIn) need not try another read first.
+    /// Returns whether unread bytes may have arrived before the end of the last read. True unless
+    /// overridden. After false, the [descriptor](Self::readiness) becomes readable again when more
+    /// bytes arrive, so a [reactor](crate::ReactorMixIn) need not try another read first.
     fn may_have_more(&self) -> bool {
         true
     }
 
-    /// Sends bytes of a file without a copy in this process, from `offset`, at most `count` bytes,
-    /// and as `write` does: within the timeout and the deadline. Returns the number of sent bytes,
-    /// 0 at the end of the file, or `None`, the default, if the bytes have to be written.
+    /// Sends at most `count` bytes of a file, from `offset`, without a copy in this process. The
+    /// timeout and the deadline hold as for `write`. Returns the number of sent bytes, which is 0
+    /// at the end of the file. Returns `None`, the default, if the bytes have to be written.
     ///
     /// A layer that changes the bytes keeps the default.
     ///
@@ -109,16 +109,16 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
     }
 
     /// Ends one direction, or both. [`shutdown_request`](crate::BaseServer::shutdown_request) calls
-    /// this for the writing side; a handler may have called it before.
+    /// this method for the writing side; a handler may have called it before.
     ///
     /// # Errors
     ///
     /// If the connection has ended already.
     fn shutdown(&mut self, how: Shutdown) -> io::Result<()>;
 
-    /// Bounds every single read and write from now on: it fails when nothing was received or taken
-    /// for so long. `None` means no bound. `timeout` is never zero. A layer passes the timeout on
-    /// to its inner stream, where it bounds each system call: so
+    /// Bounds every single read and write from now on. A call fails when no byte was received or
+    /// taken for this time. `None` means no bound. `timeout` is never zero. A layer passes the
+    /// timeout on to its inner stream, where it bounds each system call. So
     /// [`Deadlines::progress`](crate::Deadlines::progress) holds for each part of a long write.
     ///
     /// # Errors
@@ -126,9 +126,10 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
     /// If the transport has no timeouts.
     fn set_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Sets the end of all waiting: a read or write that waits at `deadline` fails with
-    /// [`TimedOut`](io::ErrorKind::TimedOut). A read or write that need not wait succeeds after the
-    /// deadline too. `None` means no deadline. A layer passes the deadline on to its inner stream.
+    /// Sets the end of all waiting: a read or write that still waits at `deadline` fails with
+    /// [`TimedOut`](io::ErrorKind::TimedOut). A read or write that need not wait succeeds even
+    /// after the deadline. `None` means no deadline. A layer passes the deadline on to its inner
+    /// stream.
     ///
     /// # Errors
     ///
@@ -143,20 +144,20 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
     /// If the operating system refuses.
     fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()>;
 
-    /// The descriptor to wait on, and for nothing else: while it is readable, the client may have
-    /// sent something. `None` without a network. A layer returns the descriptor of its inner
-    /// stream.
+    /// Returns the descriptor to wait on. Callers use it for nothing else. While it is readable,
+    /// the client may have sent something. `None` without a network. A layer returns the descriptor
+    /// of its inner stream.
     fn readiness(&self) -> Option<BorrowedFd<'_>>;
 
-    /// The connection's socket, if the bytes of this stream are the bytes of the socket: to set
-    /// options on it, or to send through it. `None`, the default, for a layer that changes the
-    /// bytes.
+    /// Returns the connection's socket, if the bytes of this stream are the bytes of the socket.
+    /// The caller may set options on the socket, or send through it. `None`, the default, is for a
+    /// layer that changes the bytes.
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// The address that the client has connected to. Unless overridden, that of the
-    /// [descriptor](Self::readiness), under whatever layer.
+    /// Returns the address that the client has connected to. Unless overridden, this is the address
+    /// of the [descriptor](Self::readiness), even under layers that change the bytes.
     fn local_address(&self) -> Option<Address> {
         let connection = self.readiness()?;
         let address = SockRef::from(&connection).local_addr().ok()?;
@@ -164,8 +165,8 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
     }
 }
 
-/// Whether a timeout or a deadline has ended the operation, and not the connection, whose own
-/// `ETIMEDOUT` has the same kind.
+/// Returns whether a timeout or a deadline has ended the operation. The `ETIMEDOUT` of the
+/// connection itself has the same kind, and is excluded.
 pub(crate) fn has_expired(error: &io::Error) -> bool {
     let by_bound = matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock);
     by_bound && error.raw_os_error() != Some(Errno::ETIMEDOUT as i32)

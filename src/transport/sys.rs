@@ -23,15 +23,15 @@ use {
     std::os::unix::fs::OpenOptionsExt,
 };
 
-/// `MSG_NOSIGNAL`: a send to a client that has left fails with `EPIPE`, without `SIGPIPE` to the
-/// whole process. Apple has the option `SO_NOSIGPIPE` instead, which `socket2` sets.
+/// `MSG_NOSIGNAL`: a send to a client that has left fails with `EPIPE`, and the process receives no
+/// `SIGPIPE`. Apple has the option `SO_NOSIGPIPE` instead, which `socket2` sets.
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) const NO_SIGNAL: c_int = nix::libc::MSG_NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 pub(crate) const NO_SIGNAL: c_int = 0;
 
-/// sendfile(2) with the flags of send(2): `MSG_DONTWAIT` does not wait for room, and nothing raises
-/// `SIGPIPE`. Fails with `EINVAL` if the file is of a kind that the call does not take.
+/// sendfile(2) with the flags of send(2): with `MSG_DONTWAIT` the call does not wait for room, and
+/// `SIGPIPE` is never raised. Fails with `EINVAL` if the call does not support the kind of file.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) fn send_file(
     socket: &Socket,
@@ -41,7 +41,7 @@ pub(crate) fn send_file(
     count: usize,
 ) -> io::Result<usize> {
     let Ok(mut offset) = nix::libc::off_t::try_from(offset) else {
-        // No file is so long.
+        // No file is longer than that.
         return Ok(0);
     };
     let mut send = || {
@@ -52,7 +52,7 @@ pub(crate) fn send_file(
         if flags & nix::libc::MSG_DONTWAIT == 0 {
             return send();
         }
-        // sendfile(2) has no flags: the mode of the socket is in their place.
+        // sendfile(2) has no flags, so the mode of the socket takes their place.
         socket.set_nonblocking(true)?;
         let sent = send();
         socket.set_nonblocking(false).and(sent)
@@ -63,8 +63,8 @@ pub(crate) fn send_file(_: &Socket, _: c_int, _: &File, _: u64, _: usize) -> io:
     Err(nix::errno::Errno::ENOSYS.into())
 }
 
-/// Calls `send` with `SIGPIPE` blocked in this thread, and takes the signal away that the call has
-/// raised: sendfile(2) has no `MSG_NOSIGNAL`.
+/// Calls `send` with `SIGPIPE` blocked in this thread, and then removes the signal that the call
+/// has raised, since sendfile(2) has no `MSG_NOSIGNAL`.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 #[allow(unsafe_code)]
 fn without_sigpipe<T>(send: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
@@ -102,7 +102,7 @@ pub(crate) fn accept(listening: &Socket) -> io::Result<(Socket, SockAddr)> {
     Ok((connection, client))
 }
 
-/// A descriptor that is readable whenever one of `sockets` is: of epoll(7).
+/// Makes a descriptor of epoll(7) that is readable whenever one of `sockets` is.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) fn readable_with_any<'a>(
     sockets: impl Iterator<Item = BorrowedFd<'a>>,
@@ -121,19 +121,19 @@ pub(crate) fn readable_with_any<'a>(
     Err(io::Error::new(io::ErrorKind::Unsupported, what))
 }
 
-/// The name of a Unix socket in the abstract namespace, without the NUL byte in front.
+/// Returns the name of a Unix socket in the abstract namespace, without the NUL byte in front.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) fn abstract_name(address: &SockAddr) -> Option<&[u8]> {
     address.as_abstract_namespace()
 }
 
-/// The name of a Unix socket in the abstract namespace, which only Linux has.
+/// Returns `None`, since only Linux has the abstract namespace.
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
 pub(crate) fn abstract_name(_: &SockAddr) -> Option<&[u8]> {
     None
 }
 
-/// `POLLRDHUP`, the event of a half-closed socket of datagrams, which poll(2) reports only if
+/// `POLLRDHUP`, the event of a half-closed datagram socket, which poll(2) reports only if
 /// requested.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) const HALF_CLOSED: PollFlags = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
@@ -147,8 +147,8 @@ pub(crate) const MESSAGES: Type = Type::SEQPACKET;
 #[cfg(target_vendor = "apple")]
 pub(crate) const MESSAGES: Type = Type::STREAM;
 
-/// The number of sent bytes that the client has not taken yet, or an estimate that falls as it
-/// takes them: `TIOCOUTQ`.
+/// Returns the number of sent bytes that the client has not taken yet, or an estimate that falls as
+/// the client takes bytes: `TIOCOUTQ`.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 #[allow(unsafe_code)]
 pub(crate) fn untaken(socket: BorrowedFd<'_>) -> Option<c_int> {
@@ -163,9 +163,9 @@ pub(crate) fn untaken(_: BorrowedFd<'_>) -> Option<c_int> {
     None
 }
 
-/// Opens the file at `path`, a symbolic link itself, without any access to its contents (`O_PATH`):
-/// as long as the descriptor is open, no other file has the inode number. `None` on a system
-/// without such descriptors.
+/// Opens the file at `path`, or a symbolic link itself, without any access to its contents
+/// (`O_PATH`). As long as the descriptor is open, no other file has the inode number. Returns
+/// `None` on a system without such descriptors.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) fn pin(path: &Path) -> io::Result<Option<File>> {
     let mut how = File::options();
@@ -178,7 +178,7 @@ pub(crate) fn pin(_: &Path) -> io::Result<Option<File>> {
     Ok(None)
 }
 
-/// The path that leads to the file of a [pinned](pin) descriptor, where `/proc` is mounted.
+/// Returns the path that leads to the file of a [pinned](pin) descriptor, where `/proc` is mounted.
 pub(crate) fn path_of_descriptor(file: &File) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
@@ -193,19 +193,20 @@ pub(crate) fn set_mode_before_bind(socket: BorrowedFd<'_>, mode: u32) -> io::Res
     }
 }
 
-/// Who is at the other end of a Unix socket.
+/// The process at the other end of a Unix socket, as `SO_PEERCRED` reports it. Python's counterpart
+/// is `getsockopt(SOL_SOCKET, SO_PEERCRED)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerCredentials {
     /// The id of the process that connected, at that time.
     pub process_id: u32,
-    /// The id of its user.
+    /// The id of the user of that process.
     pub user_id: u32,
-    /// The id of its group.
+    /// The id of the group of that process.
     pub group_id: u32,
 }
 
-/// Returns who is at the other end of a Unix socket: `SO_PEERCRED`.
+/// Returns the process at the other end of a Unix socket: `SO_PEERCRED`.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<PeerCredentials> {
     let is_unix = SockRef::from(&socket).local_addr()?.is_unix();
@@ -227,8 +228,8 @@ pub(crate) fn peer_credentials(_: BorrowedFd<'_>) -> io::Result<PeerCredentials>
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// The number of bytes in the send buffer that the peer's kernel has not confirmed: `SIOCOUTQ`.
-/// `None` on a system without the call.
+/// Returns the number of bytes in the send buffer that the peer's kernel has not confirmed:
+/// `SIOCOUTQ`. Returns `None` on a system without the call.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 #[allow(unsafe_code)]
 pub(crate) fn unsent_bytes(socket: BorrowedFd<'_>) -> Option<usize> {
@@ -244,7 +245,7 @@ pub(crate) fn unsent_bytes(_: BorrowedFd<'_>) -> Option<usize> {
     None
 }
 
-/// pidfd_open(2): a descriptor of a child, which is readable once the child has ended.
+/// pidfd_open(2): makes a descriptor of a child, which is readable once the child has ended.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 #[allow(unsafe_code)]
 pub(crate) fn pidfd_open(child: Pid) -> nix::Result<OwnedFd> {
@@ -296,8 +297,8 @@ pub(crate) fn take_events(epoll: BorrowedFd<'_>) {
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
 pub(crate) fn take_events(_: BorrowedFd<'_>) {}
 
-/// The number of connections in the queue of a listening TCP socket: `TCP_INFO`. `None` for another
-/// socket, and on a system that does not count them.
+/// Returns the number of connections in the backlog of a listening TCP socket: `TCP_INFO`. Returns
+/// `None` for another socket, and on a system that does not count them.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 #[allow(unsafe_code)]
 pub(crate) fn accept_queue_length(socket: BorrowedFd<'_>) -> Option<usize> {
@@ -316,7 +317,7 @@ pub(crate) fn accept_queue_length(socket: BorrowedFd<'_>) -> Option<usize> {
             &raw mut length,
         )
     };
-    // In this state, the field has the length of the queue.
+    // In this state, the field has the length of the backlog.
     (result == 0 && info.tcpi_state == TCP_LISTEN).then_some(info.tcpi_unacked as usize)
 }
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
@@ -328,11 +329,11 @@ pub(crate) fn accept_queue_length(_: BorrowedFd<'_>) -> Option<usize> {
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const TCP_LISTEN: u8 = 10;
 
-/// Takes the errors that make poll(2) report `POLLERR`: the pending error (`SO_ERROR`), and the
-/// error queue, which an option such as `IP_RECVERR` fills. Returns whether there were any.
+/// Removes the errors that make poll(2) report `POLLERR`: the pending error (`SO_ERROR`), and the
+/// error queue, which an option such as `IP_RECVERR` fills. Returns whether there were errors.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(crate) fn take_errors(socket: BorrowedFd<'_>) -> bool {
-    // The queue is shorter, since the receive buffer bounds it.
+    // The queue is always shorter, since the receive buffer bounds it.
     const MOST_ERRORS: usize = 10_000;
 
     let socket = SockRef::from(&socket);
@@ -350,9 +351,9 @@ pub(crate) fn take_errors(socket: BorrowedFd<'_>) -> bool {
     matches!(socket2::SockRef::from(&socket).take_error(), Ok(Some(_)))
 }
 
-/// The number of datagrams that the kernel has dropped for want of room in the receive buffer of
-/// this socket, or with a wrong checksum (`SO_MEMINFO`). Begins anew at 2³². 0 if the system does
-/// not count them.
+/// Returns the number of datagrams that the kernel has dropped because the receive buffer of this
+/// socket had no room, or because the checksum was wrong (`SO_MEMINFO`). The count starts again at
+/// 2³². Returns 0 if the system does not count.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 #[allow(unsafe_code)]
 pub(crate) fn dropped_datagrams(socket: BorrowedFd<'_>) -> u32 {
@@ -381,8 +382,8 @@ pub(crate) fn dropped_datagrams(_: BorrowedFd<'_>) -> u32 {
     0
 }
 
-/// The number of forks from the process that called this first to the present process. A value that
-/// was stored with another number was stored by another process. getpid(2) would be a system call.
+/// Returns the number of forks from the first caller's process to the present process. If a value
+/// was stored with another number, another process has stored it. getpid(2) would be a system call.
 #[allow(unsafe_code)]
 pub(crate) fn forks() -> u32 {
     static FORKS: AtomicU32 = AtomicU32::new(0);

@@ -28,7 +28,7 @@ impl Traffic {
     }
 }
 
-/// Adds without a locked instruction: one thread at a time counts.
+/// Adds without a locked instruction, since only one thread at a time counts.
 fn add(count: &AtomicU64, bytes: u64) {
     count.store(count.load(Relaxed).wrapping_add(bytes), Relaxed);
 }

@@ -7,10 +7,10 @@ use crate::transport::sys;
 
 /// Receives the announcements of one thread.
 pub(crate) trait WaitObserver {
-    /// The thread is going to wait.
+    /// Notes that the thread is going to wait.
     fn begin_wait(&self);
 
-    /// The wait is over.
+    /// Notes that the wait is over.
     fn end_wait(&self);
 }
 
@@ -46,14 +46,14 @@ pub(crate) fn are_observed() -> bool {
 
 /// Calls `wait`, and lets another thread serve the other clients meanwhile.
 ///
-/// Under [`ReactorMixIn`](crate::ReactorMixIn), a few threads serve all connections. A handler that
-/// waits for something else than its client, such as a database, a lock or a child process, or that
-/// computes for long, does so in `blocking`. The reactor then starts or wakes another thread at
-/// once. Without the call, the reactor notices a thread that waits within a few milliseconds. Reads
+/// Under [`ReactorMixIn`](crate::ReactorMixIn), a few threads serve all connections. If a handler
+/// waits for something other than its client, such as a database, a lock or a child process, or
+/// computes for long, it does so in `blocking`. The reactor then starts or wakes another thread at
+/// once. Without the call, the reactor notices within a few milliseconds that a thread waits. Reads
 /// and writes of the request announce their waits themselves.
 ///
-/// In any other thread, this only calls `wait`. Python has no counterpart; the name in asyncio is
-/// `to_thread`.
+/// In any other thread, this function only calls `wait`. Python has no counterpart in
+/// `socketserver`; asyncio has `to_thread`.
 ///
 /// ```
 /// use socketserver::{ExchangeHandler, HandlerResult, StreamRequest, blocking};

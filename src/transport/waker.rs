@@ -15,11 +15,11 @@ use crate::transport::sys::{self, HALF_CLOSED};
 
 /// Ends the wait of the loop, from any thread, from a signal handler, and from a forked child.
 ///
-/// A waker is a pair of connected sockets. A byte written to the write end ends the wait on the
-/// read end, and stays until the loop [drains](Self::drain) the pair, so that a wake just before
-/// the wait is not lost. The loop waits on two descriptors with poll(2): one system call a pass,
-/// and no further descriptor. A forked child shares the pair, so that a handler in the child can
-/// stop the parent's loop.
+/// A waker is a pair of connected sockets. A byte that is written to the write end ends the wait on
+/// the read end. The byte stays until the loop [drains](Self::drain) the pair, so that a wake just
+/// before the wait is not lost. The loop waits on two descriptors with poll(2), which costs one
+/// system call for each pass, and no further descriptor. A forked child shares the pair, so that a
+/// handler in the child can stop the parent's loop.
 #[derive(Debug)]
 pub(crate) struct Waker<P = SocketPair> {
     pair: P,
@@ -65,12 +65,13 @@ impl Waker {
         })
     }
 
-    /// The descriptor that is readable after a wake, for a wait on more than one other descriptor.
+    /// Returns the descriptor that is readable after a wake, for a wait on more than one other
+    /// descriptor.
     pub(crate) fn read_end(&self) -> BorrowedFd<'_> {
         self.pair.read_end.as_fd()
     }
 
-    /// A further write end, for a signal handler.
+    /// Makes a further write end, for a signal handler.
     #[cfg(not(any(target_os = "android", target_os = "linux")))]
     pub(crate) fn write_end(&self) -> io::Result<OwnedFd> {
         Ok(self.pair.write_end.try_clone()?.into())
@@ -83,7 +84,7 @@ impl Waker {
         let _ = self.pair.events.set(epoll);
     }
 
-    /// The descriptors of the pair.
+    /// Returns the descriptors of the pair.
     pub(crate) fn descriptors(&self) -> [RawFd; 2] {
         let SocketPair {
             write_end,
@@ -94,12 +95,12 @@ impl Waker {
     }
 
     /// Closes this process's copies of the descriptors of the waker of the process that has forked
-    /// this one. The caller has a waker of its own, and never uses this one again.
+    /// this process. The caller has a waker of its own, and never uses this waker again.
     pub(crate) fn close_inherited(&self) {
         let mut open = Descriptors::hold();
         for descriptor in self.descriptors() {
             open.unregister(descriptor);
-            // No double close: a value of another process is never dropped here.
+            // No descriptor is closed twice: a value of another process is never dropped here.
             let _ = nix::unistd::close(descriptor);
         }
         if let Some(events) = self.pair.events.get() {
@@ -116,7 +117,7 @@ impl Waker {
     ) -> io::Result<Woken> {
         let read_end = self.read_end();
         let events = self.pair.events.get().map(|events| events.as_fd());
-        // Without events the socket is the second, and the third is not passed.
+        // Without `events`, the socket is the second descriptor, and no third is passed.
         let (second, third) = match (events, socket) {
             (None, socket) => (socket, None),
             (events, socket) => (events, socket),
@@ -148,18 +149,18 @@ impl Waker {
     }
 }
 
-/// What ended a wait.
+/// The event that ended a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Woken {
     /// The waker has ended the wait.
     pub by_waker: bool,
     /// The socket has been shut down: the requests in its queue are the last.
     pub shut_down: bool,
-    /// The socket has an error, which ends every wait until somebody takes it.
+    /// The socket has an error, which ends every wait until the error is removed.
     pub has_error: bool,
 }
 
-/// The loop looks at its state again.
+/// The byte that makes the loop read its state again.
 const WAKE: u8 = b'w';
 /// The loop stops. A forked child writes this byte, since the parent does not see the child's
 /// memory.

@@ -12,7 +12,7 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
-/// An authority, in a directory of its own that is removed with it.
+/// An authority, in a directory of its own, which is removed together with the value.
 #[derive(Debug)]
 pub struct Authority {
     directory: TempDir,
@@ -67,8 +67,8 @@ impl Authority {
         self.sign(params)
     }
 
-    /// As [`server`](Self::server), but signed by an authority below this one, whose certificate is
-    /// the second in the file.
+    /// Makes a certificate as [`server`](Self::server) does, signed by an authority below this one.
+    /// The certificate of that authority is the second in the file.
     pub fn server_by_an_authority_below(&self, names: &[&str]) -> Identity {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -154,7 +154,7 @@ impl Default for Authority {
 }
 
 impl Identity {
-    /// Puts a copy of both files in the place of another identity's.
+    /// Copies both files over those of another identity.
     pub fn copy_to(&self, certificate: &Path, key: &Path) {
         fs::copy(&self.certificate, certificate).unwrap();
         fs::copy(&self.key, key).unwrap();

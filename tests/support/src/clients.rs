@@ -24,8 +24,9 @@ fn sockaddr(address: &Address) -> SockAddr {
     }
 }
 
-/// A connection, from the client's side. Dropping it ends it in both directions, whoever else has a
-/// copy of its descriptor: a child that a server forks in this process has copies of all of them.
+/// The client's side of a connection. Its drop ends the connection in both directions, even if
+/// another process has a copy of its descriptor: a child that a server forks in this process has
+/// copies of all descriptors.
 #[derive(Debug)]
 pub struct StreamClient {
     reader: BufReader<Socket>,
@@ -37,8 +38,8 @@ impl StreamClient {
         Self::try_connect(address).unwrap_or_else(|error| panic!("connect to {address}: {error}"))
     }
 
-    /// Connects to `address`, or returns how that failed. Reads and writes of the connection fail
-    /// after [`LIMIT`].
+    /// Connects to `address`, or returns the error. Reads and writes of the connection fail after
+    /// [`LIMIT`].
     pub fn try_connect(address: &Address) -> io::Result<Self> {
         let address = sockaddr(address);
         let socket = Socket::new(address.domain(), Type::STREAM, None)?;
@@ -55,12 +56,12 @@ impl StreamClient {
         self.reader.get_ref()
     }
 
-    /// Sends `text` whole.
+    /// Sends all of `text`.
     pub fn send(&self, text: &str) {
         self.socket().write_all(text.as_bytes()).unwrap();
     }
 
-    /// The next line without its end; empty if the server has closed.
+    /// Returns the next line without its end; empty if the server has closed.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.reader.read_line(&mut line).unwrap();
@@ -68,26 +69,26 @@ impl StreamClient {
         line
     }
 
-    /// The next `count` bytes, waited for.
+    /// Waits for the next `count` bytes, and returns them.
     pub fn receive_exactly(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         self.reader.read_exact(&mut bytes).unwrap();
         bytes
     }
 
-    /// Everything until the server closes.
+    /// Returns everything until the server closes.
     pub fn rest(&mut self) -> Vec<u8> {
         self.try_rest().unwrap()
     }
 
-    /// Everything until the server closes, or how that failed.
+    /// Returns everything until the server closes, or the error.
     pub fn try_rest(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.reader.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// Waits until the server has closed, in good order or not, and expects nothing before that.
+    /// Waits until the server has closed, in good order or not. Panics if bytes come before that.
     pub fn wait_for_close(&mut self) {
         let mut bytes = Vec::new();
         match self.reader.read_to_end(&mut bytes) {
@@ -98,7 +99,7 @@ impl StreamClient {
         assert!(bytes.is_empty(), "{}", bytes.escape_ascii());
     }
 
-    /// Tells the server that nothing more comes.
+    /// Ends the writing side: the server reads the end of the stream.
     pub fn finish_sending(&self) {
         self.socket().shutdown(Shutdown::Write).unwrap();
     }
@@ -113,7 +114,7 @@ impl Drop for StreamClient {
     fn drop(&mut self) {
         let is_to_reset = self.socket().linger().ok() == Some(Some(Duration::ZERO));
         if !is_to_reset {
-            // It fails if the server was faster.
+            // The call fails if the server was faster.
             let _ = self.socket().shutdown(Shutdown::Both);
         }
     }
@@ -127,7 +128,7 @@ pub struct DatagramClient {
 }
 
 impl DatagramClient {
-    /// A client that replies can be sent to: over Unix sockets, one with a name.
+    /// Makes a client that can receive replies: over Unix sockets, a client with a name.
     pub fn connect(address: &Address) -> Self {
         let mut client = Self::connect_unnamed(address, |_| {});
         if !matches!(address, Address::Inet(_)) {
@@ -139,7 +140,7 @@ impl DatagramClient {
         client
     }
 
-    /// A client without a name, if the family has such.
+    /// Makes a client without a name, if the family has such clients.
     pub fn connect_without_name(address: &Address) -> Self {
         Self::connect_unnamed(address, |_| {})
     }
@@ -163,7 +164,7 @@ impl DatagramClient {
         assert_eq!(sent.unwrap(), packet.len());
     }
 
-    /// The next datagram, waited for.
+    /// Waits for the next datagram, and returns it.
     pub fn receive(&self) -> Vec<u8> {
         let mut packet = vec![0; 70_000];
         let length = uninterrupted(|| (&self.socket).read(&mut packet)).unwrap();
@@ -177,7 +178,8 @@ impl DatagramClient {
     }
 }
 
-/// A socket with a timeout does not go on by itself after a signal, such as that of a child's end.
+/// Repeats a call that a signal has interrupted, such as that of a child's end: the kernel does not
+/// restart the calls of a socket with a timeout.
 fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {

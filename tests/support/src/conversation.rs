@@ -7,8 +7,8 @@ use socketserver::{HandlerResult, RequestHandler, StreamRequest};
 use crate::reports::Reporter;
 use crate::services::read_line;
 
-/// Answers each line with itself, and says goodbye when `wait` is over, to the client and to the
-/// test.
+/// Answers each line with itself. When `wait` is over, sends a goodbye to the client, and reports
+/// it to the test.
 #[derive(Debug)]
 pub struct Conversation(pub Reporter);
 

@@ -1,7 +1,7 @@
-//! What the framework's test programs `shared_process` and `own_process` share.
+//! The common parts of the framework's test programs `shared_process` and `own_process`.
 //!
-//! A crate and not a module of each program: a program that uses half of a module would have to
-//! allow the other half as dead code.
+//! This is a crate, and not a module of each program. A program that uses half of a module would
+//! have to allow the other half as dead code.
 
 pub mod certificates;
 pub mod clients;

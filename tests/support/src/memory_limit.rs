@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// What small allocations may take meanwhile. The stack of a thread has two megabytes.
+/// The bytes that small allocations may use meanwhile. The stack of a thread has two megabytes.
 const SLACK: u64 = 1 << 20;
 
 /// The most stacks that the C library keeps for later threads.
@@ -16,13 +16,13 @@ const MOST_STACKS: usize = 64;
 #[derive(Debug)]
 pub struct NoMoreMemory {
     before: (u64, u64),
-    /// The threads that have the stacks which the C library kept.
+    /// The threads that have the stacks that the C library kept.
     holders: Vec<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl NoMoreMemory {
-    /// Sets `RLIMIT_AS` to what the process has and a little more; panics if the process can start
-    /// a thread all the same.
+    /// Sets `RLIMIT_AS` to the present address space and a little more. Panics if the process can
+    /// start a thread all the same.
     pub fn begin() -> Self {
         let before = getrlimit(Resource::RLIMIT_AS).unwrap();
         let mut holders = Vec::with_capacity(MOST_STACKS);
@@ -30,7 +30,7 @@ impl NoMoreMemory {
         while holders.len() < MOST_STACKS {
             let (end, ended) = mpsc::channel();
             let holder = thread::Builder::new().spawn(move || {
-                // The sender is dropped.
+                // An error means that the sender is dropped.
                 let _ = ended.recv();
             });
             match holder {
@@ -48,13 +48,13 @@ impl Drop for NoMoreMemory {
         setrlimit(Resource::RLIMIT_AS, soft, hard).unwrap();
         for (end, holder) in self.holders.drain(..) {
             drop(end);
-            // It returns nothing.
+            // The thread returns nothing.
             let _ = holder.join();
         }
     }
 }
 
-/// The bytes of address space that the process has.
+/// Returns the size of the process's address space in bytes.
 fn address_space() -> u64 {
     let pages = fs::read_to_string("/proc/self/statm").unwrap();
     let pages = pages.split(' ').next().unwrap().parse::<u64>().unwrap();

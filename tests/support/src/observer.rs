@@ -1,4 +1,4 @@
-//! A layer that reports what passes through it, as a user's own mix-in would see it.
+//! A layer that reports the calls that pass through it, as a user's own mix-in would receive them.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use socketserver::{BaseServer, HandlerError, HandlerPanic, HandlerResult, MixIn}
 
 use crate::reports::Reporter;
 
-/// Reports each of a request's hooks by its name, with the place where it runs.
+/// Reports each hook of a request by its name, with the thread and the process in which it runs.
 #[derive(Debug)]
 pub struct Observer<S> {
     next: S,
@@ -16,7 +16,7 @@ pub struct Observer<S> {
 }
 
 impl<S: BaseServer> Observer<S> {
-    /// A layer around `next`, whose reports begin with `name`.
+    /// Makes a layer around `next`, whose reports begin with `name`.
     pub fn new(next: S, name: &'static str, reporter: Reporter) -> Self {
         Self {
             next,
@@ -31,7 +31,7 @@ impl<S: BaseServer> Observer<S> {
     }
 }
 
-/// The thread and the process of the caller.
+/// Returns the thread and the process of the caller.
 pub fn place() -> String {
     let thread = std::thread::current().id();
     format!("in {thread:?} of {}", std::process::id())

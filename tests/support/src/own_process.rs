@@ -12,14 +12,14 @@ use crate::processes::children;
 /// The environment variable that is set in a test's own process.
 const IS_ALONE: &str = "SOCKETSERVER_TEST_IS_ALONE";
 
-/// True in a process that [`alone`] has started.
+/// Returns true in a process that [`alone`] has started.
 #[must_use]
 pub fn is_alone() -> bool {
     std::env::var_os(IS_ALONE).is_some()
 }
 
-/// Runs `test`, a closure written in the body of a test, in a process in which that test is the
-/// only one: starts the test program again for this one test, and panics if the test fails there.
+/// Runs `test`, a closure in the body of a test, in a process in which that test is the only one.
+/// Starts the test program again for this one test, and panics if the test fails there.
 ///
 /// The closure's type has the path of the test, which is the test's name for the test program.
 pub fn alone<F: FnOnce()>(test: F) {
@@ -38,7 +38,7 @@ pub fn alone<F: FnOnce()>(test: F) {
     assert!(printed.contains("1 passed"), "{printed}{errors}");
 }
 
-/// `module::test` of `program::module::test::{{closure}}`.
+/// Returns `module::test` of `program::module::test::{{closure}}`.
 fn test_around(closure: &str) -> &str {
     let test = closure.strip_suffix("::{{closure}}");
     let name = test.and_then(|path| path.split_once("::"));
@@ -46,15 +46,15 @@ fn test_around(closure: &str) -> &str {
         .1
 }
 
-/// Kills the children of a test that panics: they hold the test's output open, for the end of which
-/// the process that started the test waits.
+/// Kills the children of a test that panics. They have the test's output open, and the process that
+/// started the test waits for the end of that output.
 struct KilledOnPanic;
 
 impl Drop for KilledOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for child in children().into_iter().map(Pid::from_raw) {
-                // Nobody has waited for the child, so no other process can have its number.
+                // The child has not been collected, so no other process can have its number.
                 let _ = kill(child, Signal::SIGKILL);
                 let _ = waitpid(child, None);
             }

@@ -10,7 +10,7 @@ use crate::services::{read_line, stream_handler};
 /// Reads `NAME` and a line's end from each client, in `prepare_request`.
 ///
 /// The name `stranger` is refused, with an explanation, and `panic` makes the layer panic. A name
-/// that is an address corrects the client's.
+/// that is an address becomes the client's address.
 #[derive(Debug)]
 pub struct Preamble<S>(S);
 
@@ -24,7 +24,7 @@ impl<S: BaseServer<Request = StreamRequest>> Preamble<S> {
         Self(next)
     }
 
-    /// The name, once it has come whole.
+    /// Returns the name, once the whole line has arrived.
     fn name(request: &mut StreamRequest) -> Result<Option<String>, HandlerError> {
         loop {
             if let Some(end) = request.buffer().iter().position(|&byte| byte == b'\n') {

@@ -1,15 +1,16 @@
-//! What the operating system counts of this process: children, threads, descriptors.
+//! The numbers of this process that the operating system counts: children, threads, descriptors.
 
 use std::fs;
 
-/// The process ids of this process's children, the ended ones that nobody has waited for included.
+/// Returns the process ids of this process's children, with those that have ended and have not been
+/// collected.
 ///
-/// They are listed under the thread that made them, and under another when that has ended: in the
-/// moment between, a child may be missing.
+/// The system lists the children under the thread that made them, and moves them to another thread
+/// when that thread ends. During the move a child may be missing.
 pub fn children() -> Vec<i32> {
     let mut children = Vec::new();
     for task in fs::read_dir("/proc/self/task").unwrap() {
-        // A thread may end in between.
+        // The thread may have ended meanwhile.
         let listed = fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default();
         children.extend(
             listed
@@ -22,12 +23,12 @@ pub fn children() -> Vec<i32> {
     children
 }
 
-/// The number of this process's threads.
+/// Returns the number of this process's threads.
 pub fn threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// The number of this process's open descriptors.
+/// Returns the number of this process's open descriptors.
 pub fn descriptors() -> usize {
     // The descriptor that reads the directory is counted each time.
     fs::read_dir("/proc/self/fd").unwrap().count()

@@ -1,4 +1,4 @@
-//! What a proxy sends before the bytes of its client, and handlers that show it.
+//! The headers that a proxy sends before the bytes of its client, and handlers that show them.
 
 use std::io::Write;
 
@@ -17,7 +17,7 @@ pub const BLOCK: &[u8] =
     b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x1a\xc0\0\x02\x07\xc6\x33\x64\x01\x03\xe8\
       \x01\xbb\x02\0\x0bexample.com";
 
-/// A header of version 1 for a client at this address, such as that of a health check.
+/// Makes a header of version 1 for a client at this address, such as that of a health check.
 pub fn line_for(client: &Address) -> String {
     let (ip, port) = (client.ip().unwrap(), client.port().unwrap());
     let family = if ip.is_ipv4() { "TCP4" } else { "TCP6" };

@@ -1,5 +1,6 @@
 //! Reports of handlers and layers to the test, and gates at which handlers wait for the test, from
-//! any thread and any process: sockets cross a fork, channels and mutexes do not.
+//! any thread and any process. They are sockets, because a socket works across a fork, and channels
+//! and mutexes do not.
 
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -18,7 +19,7 @@ pub struct Reports {
     reader: BufReader<UnixStream>,
 }
 
-/// Both ends of a new channel for reports.
+/// Makes both ends of a new channel for reports.
 pub fn reports() -> (Reporter, Reports) {
     let (write_end, read_end) = UnixStream::pair().unwrap();
     read_end.set_read_timeout(Some(LIMIT)).unwrap();
@@ -35,7 +36,7 @@ impl Reporter {
 }
 
 impl Reports {
-    /// The next report, which is waited for.
+    /// Waits for the next report, and returns it.
     pub fn next_report(&mut self) -> String {
         let mut line = String::new();
         self.reader
@@ -46,7 +47,7 @@ impl Reports {
         line
     }
 
-    /// The next reports, which are waited for.
+    /// Waits for the next reports, and returns them.
     pub fn take(&mut self, count: usize) -> Vec<String> {
         (0..count).map(|_| self.next_report()).collect()
     }
@@ -62,7 +63,7 @@ impl Reports {
         }
     }
 
-    /// The reports that have arrived and were not taken.
+    /// Returns the reports that have arrived and were not taken.
     pub fn so_far(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         self.reader.get_ref().set_nonblocking(true).unwrap();
@@ -80,15 +81,15 @@ impl Reports {
     }
 }
 
-/// Handlers wait at a gate until the test lets them pass.
+/// A gate at which handlers wait until the test lets them pass.
 #[derive(Debug, Clone)]
 pub struct Gate(Arc<UnixStream>);
 
-/// Opens a gate.
+/// The test's key to a gate.
 #[derive(Debug)]
 pub struct GateKey(UnixStream);
 
-/// A gate for handlers, and the test's key to it.
+/// Makes a gate for handlers, and the test's key to it.
 pub fn gate() -> (Gate, GateKey) {
     let (inside, outside) = UnixStream::pair().unwrap();
     inside.set_read_timeout(Some(LIMIT)).unwrap();

@@ -34,22 +34,23 @@ impl<S: BaseServer> RunningServer<S> {
         }
     }
 
-    /// The address at which the server listens.
+    /// Returns the address at which the server listens.
     pub fn address(&self) -> Address {
         self.server.server_address()
     }
 
-    /// A handle of the server.
+    /// Returns a handle of the server.
     pub fn handle(&self) -> ServerHandle {
         self.server.handle()
     }
 
-    /// The server.
+    /// Returns the server.
     pub fn server(&self) -> &Server<S> {
         &self.server
     }
 
-    /// Waits until the loop has ended, which something else stops, and returns the server.
+    /// Waits until the loop has ended, and returns the server. Another part of the test stops the
+    /// loop.
     pub fn wait_for_end(self) -> Server<S> {
         self.ended
             .recv_timeout(LIMIT)

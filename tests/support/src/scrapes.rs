@@ -9,12 +9,12 @@ use socketserver::{Metrics, MetricsFormat};
 pub struct Scrape(HashMap<String, f64>);
 
 impl Scrape {
-    /// The numbers as they are now.
+    /// Reads the present numbers.
     pub fn of(metrics: &Metrics) -> Self {
         Self::parse(&metrics.text(MetricsFormat::OpenMetrics).unwrap())
     }
 
-    /// The numbers of a text. Panics if one occurs twice.
+    /// Reads the numbers of a text. Panics if a number occurs twice.
     pub fn parse(text: &str) -> Self {
         let mut numbers = HashMap::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -25,20 +25,20 @@ impl Scrape {
         Self(numbers)
     }
 
-    /// The number with this name and these labels, of the program `socketserver`; `None` without
-    /// one.
+    /// Returns the number with this name and these labels, of the program `socketserver`, if there
+    /// is one.
     pub fn find(&self, name: &str, labels: &str) -> Option<f64> {
         let labelled = format!("socketserver_{name}{{{labels}}}");
         self.0.get(&labelled).copied()
     }
 
-    /// The number, as [`find`](Self::find) returns it. Panics without one.
+    /// Returns the number as [`find`](Self::find) does. Panics if there is none.
     pub fn get(&self, name: &str, labels: &str) -> f64 {
         let found = self.find(name, labels);
         found.unwrap_or_else(|| panic!("no {name}{{{labels}}} in {:#?}", self.0))
     }
 
-    /// The names of all numbers, with their labels.
+    /// Returns the names of all numbers, with their labels.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }

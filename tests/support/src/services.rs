@@ -8,7 +8,7 @@ use socketserver::{
 
 pub use socketserver::{datagram_handler_fn as datagram_handler, handler_fn as stream_handler};
 
-/// Sends the first line back, and a datagram whole.
+/// Sends the first line of a stream back, and a datagram as it is.
 #[derive(Debug, Default)]
 pub struct EchoLine;
 
@@ -28,7 +28,7 @@ impl RequestHandler<DatagramRequest> for EchoLine {
     }
 }
 
-/// Answers each line with itself, and the line `who` with what the TLS session knows of the client.
+/// Answers each line with itself. Answers the line `who` with the client's data in the TLS session.
 #[derive(Debug, Default, Clone)]
 pub struct TlsEcho;
 

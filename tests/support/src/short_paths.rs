@@ -8,8 +8,8 @@ use tempfile::TempDir;
 /// and 103 elsewhere.
 const LONGEST: usize = 60;
 
-/// A new directory for sockets: in the directory for temporary files, or in another one if that
-/// path is too long.
+/// Makes a new directory for sockets: in the directory for temporary files, or in another directory
+/// if that path is too long.
 ///
 /// # Panics
 ///

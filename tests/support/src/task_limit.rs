@@ -1,5 +1,5 @@
-//! A process that can start neither threads nor children, for as long as a test wants, and what a
-//! server does then.
+//! A process that can start neither threads nor children, for as long as a test wants, and the
+//! reaction of a server.
 
 use std::io::Write;
 
@@ -16,12 +16,12 @@ use crate::reports::{Reporter, Reports};
 use crate::running_server::RunningServer;
 use crate::services::read_line;
 
-/// Makes an ordinary user of the superuser, who is exempt from the limit. False if that is not
-/// permitted.
+/// Makes the process one of an ordinary user, since the limit does not hold for the superuser.
+/// Returns false if the system does not permit that.
 #[must_use]
 pub fn drop_privileges() -> bool {
     if Uid::effective().is_root() {
-        // Nobody's, so that nothing else counts for the limit.
+        // No other process has this user, so that nothing else counts for the limit.
         let unused = Uid::from_raw(60_000 + std::process::id() % 5_000);
         if let Err(error) = setuid(unused) {
             println!("skipped: the superuser may not become another user: {error}");
@@ -63,7 +63,7 @@ pub struct ErrorReports<S> {
 }
 
 impl<S: BaseServer> ErrorReports<S> {
-    /// A layer around `next`.
+    /// Makes a layer around `next`.
     pub fn new(next: S, reporter: Reporter) -> Self {
         Self { next, reporter }
     }
@@ -82,13 +82,13 @@ impl<S: BaseServer> MixIn for ErrorReports<S> {
     }
 }
 
-/// A connection for which no task can be started is closed, and the error is reported with its
-/// client's address; earlier connections, and later ones when tasks can be started again, are
-/// served.
+/// If no task can be started for a connection, the connection is closed, and the error is reported
+/// with its client's address. Earlier connections are served, and so are later connections when
+/// tasks can be started again.
 ///
-/// `layers` report to `reports`, `reason` is the beginning of the error, and `children_of_one` how
-/// many children serve one client. `begin` makes a value during whose life there is no task:
-/// [`NoMoreTasks`] or [`NoMoreMemory`](crate::memory_limit::NoMoreMemory).
+/// `layers` report to `reports`, `reason` is the beginning of the error, and `children_of_one` is
+/// the number of children that serve one client. `begin` makes a value that prevents tasks as long
+/// as it exists: [`NoMoreTasks`] or [`NoMoreMemory`](crate::memory_limit::NoMoreMemory).
 pub fn only_connections_without_a_task_are_closed<S: BaseServer, N>(
     layers: S,
     reports: &mut Reports,
@@ -129,7 +129,8 @@ pub fn only_connections_without_a_task_are_closed<S: BaseServer, N>(
     assert_eq!(reports.so_far(), [""; 0]);
 }
 
-/// A datagram for which no task can be started has failed, and the next one is answered.
+/// If no task can be started for a datagram, the datagram has failed, and the next datagram is
+/// answered.
 pub fn only_datagrams_without_a_task_fail<S: BaseServer>(
     layers: S,
     reports: &mut Reports,
@@ -154,13 +155,13 @@ pub fn only_datagrams_without_a_task_fail<S: BaseServer>(
     assert_eq!(children(), [0; 0]);
 }
 
-/// What was accepted, has finished, has failed, and is active.
+/// Returns the numbers of accepted, finished, failed and active requests.
 fn counts(handle: &ServerHandle) -> (u64, u64, u64, u64) {
     let it = handle.statistics();
     (it.accepted, it.finished, it.failed, it.active)
 }
 
-/// Answers lines until the client has sent the last.
+/// Answers lines until the client has sent its last line.
 pub fn answer_lines(request: &mut StreamRequest) -> HandlerResult {
     while request.wait()? {
         let line = read_line(request)?;

@@ -33,12 +33,12 @@ pub struct TlsClients {
 }
 
 impl TlsClients {
-    /// Clients that trust `authority`, and ask for `localhost`.
+    /// Makes clients that trust `authority`, and ask for `localhost`.
     pub fn new(authority: &Authority) -> Self {
         Self::with(authority, &[&TLS12, &TLS13], None)
     }
 
-    /// Clients of these versions alone, with a certificate if there is one.
+    /// Makes clients of these versions alone, with a certificate if there is one.
     pub fn with(
         authority: &Authority,
         versions: &[&'static SupportedProtocolVersion],
@@ -67,14 +67,14 @@ impl TlsClients {
         }
     }
 
-    /// The same clients, which ask for another name.
+    /// Returns the same clients, which ask for another name.
     pub fn named(&self, name: &str) -> Self {
         let name = name.to_owned();
         let config = self.config.clone();
         Self { config, name }
     }
 
-    /// The same clients, each of which makes a full handshake.
+    /// Returns the same clients, each of which makes a full handshake.
     pub fn without_resumption(&self) -> Self {
         let mut config = ClientConfig::clone(&self.config);
         config.resumption = Resumption::disabled();
@@ -83,11 +83,11 @@ impl TlsClients {
         Self { config, name }
     }
 
-    /// The same clients, which offer these protocols.
+    /// Returns the same clients, which offer these protocols.
     pub fn offering(&self, protocols: &[&str]) -> Self {
         let mut config = ClientConfig::clone(&self.config);
         config.alpn_protocols = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
-        // An earlier session had other protocols.
+        // An earlier session would have other protocols.
         config.resumption = Resumption::in_memory_sessions(8);
         let config = Arc::new(config);
         let name = self.name.clone();
@@ -123,7 +123,7 @@ impl TlsClients {
         })
     }
 
-    /// The client's side of a handshake that has not begun.
+    /// Makes the client's side of a handshake that has not begun.
     pub fn begin(&self) -> ClientConnection {
         let name = ServerName::try_from(self.name.clone()).unwrap();
         ClientConnection::new(self.config.clone(), name).unwrap()
@@ -143,39 +143,39 @@ pub struct TlsClient {
 }
 
 impl TlsClient {
-    /// The client's side of the encryption.
+    /// Returns the client's side of the encryption.
     pub fn tls(&self) -> &ClientConnection {
         &self.reader.get_ref().conn
     }
 
-    /// The socket under the encryption.
+    /// Returns the socket under the encryption.
     pub fn socket(&self) -> &Socket {
         self.connection.socket()
     }
 
-    /// Whether an earlier session was resumed.
+    /// Returns whether an earlier session was resumed.
     pub fn is_resumed(&self) -> bool {
         self.tls().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    /// The certificate of the server, in DER.
+    /// Returns the certificate of the server, in DER.
     pub fn server_certificate(&self) -> Vec<u8> {
         self.tls().peer_certificates().unwrap()[0].to_vec()
     }
 
-    /// Sends `text` whole.
+    /// Sends all of `text`.
     pub fn send(&mut self, text: &str) {
         self.try_send(text.as_bytes()).unwrap();
     }
 
-    /// Sends these bytes whole, or returns how that failed.
+    /// Sends all of these bytes, or returns the error.
     pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let stream = self.reader.get_mut();
         stream.write_all(bytes)?;
         stream.flush()
     }
 
-    /// The next line without its end; empty if the server has ended its side.
+    /// Returns the next line without its end; empty if the server has ended its side.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.reader.read_line(&mut line).unwrap();
@@ -189,21 +189,22 @@ impl TlsClient {
         self.line()
     }
 
-    /// The next `count` bytes, waited for.
+    /// Waits for the next `count` bytes, and returns them.
     pub fn receive_exactly(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         self.reader.read_exact(&mut bytes).unwrap();
         bytes
     }
 
-    /// Everything until the server's close_notify; an error if the connection ends without one.
+    /// Returns everything until the server's close_notify. Fails if the connection ends without
+    /// one.
     pub fn rest(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.reader.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// Gives the server notice that nothing more comes.
+    /// Sends the server the notice of the end.
     pub fn finish_sending(&mut self) {
         let stream = self.reader.get_mut();
         stream.conn.send_close_notify();

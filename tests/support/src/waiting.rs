@@ -3,12 +3,12 @@
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-/// The longest that a test waits for anything. The limit is no part of a test's meaning: a test
+/// The longest time that a test waits for anything. No test depends on this limit to pass: a test
 /// that would hang fails.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// Evaluates `condition` again and again until it holds, where there is no event to wait for;
-/// panics after [`LIMIT`].
+/// Evaluates `condition` again and again until it holds, for a condition that has no event to wait
+/// for. Panics after [`LIMIT`].
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + LIMIT;
     while !condition() {

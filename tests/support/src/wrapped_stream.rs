@@ -1,8 +1,8 @@
-//! The part that is the same in every stream around another stream.
+//! The common part of all streams around another stream.
 
 /// Implements [`Stream`](socketserver::layer::Stream) for a tuple struct around a
-/// `Box<dyn Stream>`: every required method is that of the inner stream. `Read` and `Write`, in
-/// which such streams differ, are left to the test.
+/// `Box<dyn Stream>`. Every required method calls that of the inner stream. The test implements
+/// `Read` and `Write`, in which such streams differ.
 #[macro_export]
 macro_rules! impl_stream_of_inner {
     ($outer:ty) => {
