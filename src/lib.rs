@@ -95,7 +95,7 @@
 //! | `metrics` | no | `MetricsMixIn` and `Metrics`: the numbers of servers for Prometheus |
 //! | `proxy-protocol` | no | `ProxyProtocolMixIn`: the real client behind a proxy |
 //! | `tls` | no | `TlsMixIn` and `StreamRequest::start_tls`, with the cryptography of ring |
-//! | `tls-aws-lc` | no | `TlsMixIn` and `StreamRequest::start_tls`, with that of AWS-LC |
+//! | `tls-aws-lc` | no | `TlsMixIn` and `start_tls`, with the cryptography of AWS-LC |
 //!
 //! The package of the command, `socketserver-handlers`, has features of its own, which are on by
 //! default: `proxy-protocol`, `tls`, and `systemd` for sockets of a service manager and messages to
