@@ -12,8 +12,8 @@ use crate::transport::socket_address::from_sockaddr;
 
 impl<S: BaseServer<Request = StreamRequest>> Server<S> {
     /// Makes a request of a connection that the server has not accepted itself, for
-    /// [`serve`](Self::serve): of a `TcpStream`, a `UnixStream` or any other connected stream
-    /// socket, such as standard input under inetd.
+    /// [`serve`](Self::serve). `connection` is a `TcpStream`, a `UnixStream` or any other connected
+    /// stream socket, such as standard input under inetd.
     ///
     /// The request owns the descriptor from now on, in blocking mode and with `FD_CLOEXEC`, and
     /// counts as running. In Python a program calls `process_request(connection, address)` itself.

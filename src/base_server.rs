@@ -246,11 +246,11 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// The level of the line is error, with two exceptions:
     ///
     /// * If the client has missed a [deadline](crate::Deadlines), the level is warning.
-    /// * A client that leaves is no error of the server. The error, or one of its causes, is then
-    ///   the end of a connection (such as `ConnectionReset`, `BrokenPipe` or `UnexpectedEof`), and
-    ///   the request has seen that its own client has left. The level is info in the middle of an
-    ///   exchange, and debug otherwise. So a health check that connects and leaves causes no line
-    ///   at level info.
+    /// * A client that leaves is no error of the server. This is the case if the error, or one of
+    ///   its causes, is the end of a connection (such as `ConnectionReset`, `BrokenPipe` or
+    ///   `UnexpectedEof`). In addition, the request has to have seen that its own client left. Then
+    ///   the level is info in the middle of an exchange, and debug otherwise. So a health check
+    ///   that connects and leaves causes no line at level info.
     ///
     /// If a connection to another peer ends, to a database for example, the level is error. The
     /// [statistics](crate::Statistics) count the request as failed in every case.
@@ -263,7 +263,7 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// The request is still open: an override may send the client a message.
     fn handle_error(&self, request: &mut Self::Request, error: &HandlerError) {
         let client = name_of(&*request);
-        // What a client does is no fault of the server.
+        // A client that leaves or is late is not an error of the server.
         let level = match request.guard().client_left() {
             Some(in_exchange) if is_end_of_connection(&**error) => match in_exchange {
                 true => Level::Info,

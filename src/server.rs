@@ -126,9 +126,9 @@ impl<S: BaseServer> Server<S> {
     /// can be called again.
     ///
     /// The loop waits on the socket and on its waker together, without a poll interval (Python's
-    /// `poll_interval`, half a second): a stop request takes effect at once, and an idle loop makes
-    /// no system calls. The steps of a request are the hooks of [`BaseServer`], whose documentation
-    /// has their order.
+    /// `poll_interval`, half a second). So a stop request takes effect at once, and an idle loop
+    /// makes no system calls. The steps of a request are the hooks of [`BaseServer`], whose
+    /// documentation has their order.
     ///
     /// The loop accepts as many requests as the [limits](crate::Limits) allow, and accepts no
     /// request while the server is [suspended](ServerHandle::suspend).
@@ -395,7 +395,7 @@ pub trait Serve: BaseServer {
         Server::new(self)
     }
 
-    /// Carries out steps 4 to 7 of a [request's life](BaseServer): prepares the request, makes and
+    /// Carries out steps 4 to 7 of a [request's life](BaseServer). Prepares the request, makes and
     /// runs the handler, passes errors and panics to [`handle_error`](BaseServer::handle_error),
     /// and shuts the request down. Returns whether the handler succeeded.
     ///

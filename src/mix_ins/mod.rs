@@ -1,6 +1,5 @@
-//! The layers that decide where a request is served: in a thread, a process, or a pool of threads;
-//! the layers that read or change its bytes before the handler; the layer that measures; and the
-//! layer that shows the calls.
+//! The mix-ins. Some decide where a request is served: in a thread, a process, a pool of threads,
+//! or a reactor. Others read or change its bytes before the handler, measure, or show the calls.
 
 pub(crate) mod forking;
 #[cfg(feature = "metrics")]

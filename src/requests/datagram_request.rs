@@ -152,8 +152,8 @@ impl DatagramRequest {
         &self.pooled.buffers.packet
     }
 
-    /// Returns the packet, and the reply as far as it is written, so that a handler can make the
-    /// reply out of the packet without a copy of the packet.
+    /// Returns the packet, and the reply as far as it is written. With both, a handler can make the
+    /// reply of the packet without a copy.
     ///
     /// ```
     /// # use socketserver::mock::MockDatagram;

@@ -102,7 +102,7 @@ impl ExchangeClock {
         self.reset();
     }
 
-    /// Notes that the handler has something for its client: the idle time begins anew.
+    /// Notes that the handler has something for its client: the idle time begins again.
     pub(crate) fn note_answer(&mut self) {
         self.written = true;
         if self.phase == Phase::Between {
@@ -196,7 +196,7 @@ impl ExchangeClock {
 pub(crate) struct Bounds {
     /// The end of all its waits.
     pub whole: Option<Bound>,
-    /// The longest time without a byte, which begins anew with each byte.
+    /// The longest time without a byte, which begins again with each byte.
     pub progress: Option<Duration>,
 }
 

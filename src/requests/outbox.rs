@@ -172,7 +172,7 @@ impl OutboxReceiver {
     fn waker(&self) -> io::Result<&Waker> {
         let waker = &self.outbox.shared.waker;
         if waker.get().is_none() {
-            // Only the handler's thread calls this method, so nobody else sets the waker.
+            // Only the handler's thread calls this method, so no other thread sets the waker.
             let _ = waker.set(Waker::new()?);
             // Either this thread sees a message, or its sender sees the waker: each stores one
             // value and then loads the other.

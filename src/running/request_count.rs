@@ -28,7 +28,8 @@ const DRAIN_WAITS: u64 = 1 << 1;
 /// One request in this process; 26 bits.
 const HERE: u64 = 1 << 2;
 /// One request that is in this process and in a forked child: the child has the request, and this
-/// process has not dropped its copy yet. 14 bits, since a thread has at most one such request.
+/// process has not dropped its copy yet. The field has 14 bits, since a thread has at most one such
+/// request.
 const IN_BOTH: u64 = 1 << 28;
 /// One request in a forked child that has not been collected; 22 bits, as many as a process id has.
 const IN_CHILD: u64 = 1 << 42;

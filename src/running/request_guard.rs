@@ -179,7 +179,7 @@ impl RequestGuard {
         }
     }
 
-    /// Returns what the last read of the connection has shown, if there is a connection.
+    /// Returns the result of the last read of the connection, if there is a connection.
     pub(crate) fn reading(&self) -> Option<&Reading> {
         let connection = self.entry.connection.as_ref();
         connection.map(|connection| connection.reading())

@@ -181,7 +181,7 @@ impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
     /// `net.core.rmem_default`, often 212,992 bytes. Python has no counterpart.
     ///
     /// A server whose clients send in bursts, such as a collector of log lines, needs a larger
-    /// buffer: the kernel drops the datagrams that do not fit, and
+    /// buffer. The kernel drops the datagrams that do not fit, and
     /// [`Statistics::dropped`](crate::Statistics::dropped) is their number. Linux allows at most
     /// `net.core.rmem_max`; the log has a warning if the server asks for more.
     #[doc(alias = "SO_RCVBUF")]

@@ -87,7 +87,7 @@ const BROKEN: [Errno; 4] = [
     Errno::ENOTSOCK,
 ];
 
-/// Errors of the one connection that was next in the backlog, or of its network. According to the
+/// Errors of the connection that was next in the backlog, or of its network. According to the
 /// manual of accept(2), Linux "passes already-pending network errors on the new socket as an error
 /// code from accept()", to be treated like `EAGAIN`. `ECONNABORTED`: the client ended the
 /// connection in the backlog. `EPERM`: a firewall forbids the connection. `ECONNREFUSED` and its

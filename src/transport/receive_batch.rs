@@ -85,8 +85,9 @@ pub(crate) fn receive_batch<'a>(
         (Destinations::Unknown, Inet::V6) => {
             V6_HEADERS.with_borrow_mut(|it| receive_with(it, socket, slots, each))
         }
-        // The headers are made anew: the system writes the length of the control messages of each
-        // datagram over the length of the memory for them, and `nix` does not reset the latter.
+        // The headers are made again for each call. The system writes the length of the control
+        // messages of each datagram over the length of their memory, and `nix` does not reset that
+        // length.
         (Destinations::Reported, Inet::V4) => {
             let room = Vec::with_capacity(ROOM_FOR_DESTINATION);
             let mut headers = MultiHeaders::<SockaddrIn>::preallocate(count, Some(room));

@@ -26,9 +26,9 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// The [`Stream`] over a connected socket of any family, which is in blocking mode.
 ///
 /// The requests of the framework's bottom layers have such a stream already. A layer with a
-/// connection of its own makes such a stream of a [`TcpStream`] or a [`UnixStream`]: for a TLS
-/// client, for example, to which a request is [relayed](crate::StreamRequest::relay).
-/// Python's counterpart is the socket object.
+/// connection of its own makes such a stream of a [`TcpStream`] or a [`UnixStream`]. An example is
+/// a TLS client to which a request is [relayed](crate::StreamRequest::relay). Python's counterpart
+/// is the socket object.
 #[derive(Debug)]
 pub struct SocketStream {
     connection: Arc<Connection>,

@@ -16,8 +16,8 @@ pub(crate) fn find<'a, T: StdError + 'static>(
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
-/// Whether `error`, or one of its causes, is the error of a read or write whose other side has
-/// ended or broken the connection, or which the network has given up.
+/// Returns whether `error`, or one of its causes, is the end of a connection in a read or write.
+/// The other side has ended or broken the connection, or the network has given it up.
 pub(crate) fn is_end_of_connection(error: &(dyn StdError + 'static)) -> bool {
     causes(error).any(|cause| {
         let error: Option<&io::Error> = cause.downcast_ref();

@@ -170,8 +170,8 @@ impl Deadlines {
         Self { write, ..self }
     }
 
-    /// The longest time without a byte in the middle of a message or of an answer. Each byte that
-    /// the client sends or takes begins the time anew.
+    /// The longest time without a byte in the middle of a message or of an answer. With each byte
+    /// that the client sends or takes, the time begins again.
     ///
     /// This is the deadline for a server of large files: a slow client may take as long as it
     /// needs, as long as bytes move. If [`read`](Self::read), [`write`](Self::write) or

@@ -26,7 +26,7 @@ pub struct DrainReport {
     /// they neither read nor wrote.
     pub running: usize,
     /// Connections, of the requests above and of earlier ones, that [lingered](crate::Lingering)
-    /// when the drain began or later: the server waited for the rest of what their clients sent.
+    /// when the drain began or later. The server waited for the rest of what their clients sent.
     /// Those of forked children are not counted. The text of the report has this number if it is
     /// not zero.
     pub lingered: usize,

@@ -7,8 +7,8 @@ use nix::sys::resource::{Resource, getrlimit};
 
 /// The most requests that a server serves at a time, with every mix-in and transport.
 ///
-/// A connection counts from when it is accepted until it is closed, a datagram until its handler
-/// has ended, a forked child until the parent has collected it.
+/// A connection counts from its accept to its close. A datagram counts until its handler has ended,
+/// and a forked child until the parent has collected it.
 ///
 /// A server has the [default](Self::default) limits until
 /// [`ServerHandle::set_limits`](crate::ServerHandle::set_limits) sets others. A change takes effect

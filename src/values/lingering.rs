@@ -16,9 +16,9 @@ const MAX_CONNECTIONS: usize = 50;
 ///
 /// close(2) with unread bytes, and bytes that come after close(2), make the kernel reset the
 /// connection. A reset destroys the part of the answer that the client has not received. So a
-/// stream server first ends its writing side. Then, if the client may still send and something may
-/// be lost, the server keeps the connection until the client has ended its side too, at most within
-/// these bounds. nginx calls this `lingering_close`. Python's servers close at once.
+/// stream server first ends its writing side. If the client may still send, and bytes of the answer
+/// may be lost, the server then keeps the connection until the client has ended its side too. These
+/// bounds limit that time. nginx calls this `lingering_close`. Python's servers close at once.
 ///
 /// The request has ended by then: its handler and thread are free, and the limits and the
 /// statistics do not count it any more. One thread of the server reads from all lingering

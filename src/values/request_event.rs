@@ -70,8 +70,8 @@ pub enum Refusal {
     /// [`Limits::max_connections_per_address`](crate::Limits::max_connections_per_address) was
     /// reached.
     TooManyFromAddress,
-    /// The sender of a datagram is the server itself: its socket, or, if the server is bound to a
-    /// wildcard address, another socket with the same port on an address of this machine. The
+    /// The sender of a datagram is the server's own socket. If the server is bound to a wildcard
+    /// address, it may also be another socket with the same port on an address of this machine. The
     /// server would receive its reply as the next request, without end. So it sends nothing, not
     /// even the message of the limits. Such a sender is forged, or a part of the program.
     FromItself,
@@ -177,9 +177,9 @@ impl fmt::Display for TlsVersion {
 pub enum Outcome {
     /// The handler succeeded.
     Finished,
-    /// The handler or the preparation failed, the child process was killed or exited with a status
-    /// other than 0, a layer dropped the request, or the system had no thread or process for it. A
-    /// client that resets its connection makes its handler fail.
+    /// The handler or the preparation failed, or the child process was killed or exited with a
+    /// status other than 0. Or a layer dropped the request, or the system had no thread or process
+    /// for it. A client that resets its connection makes its handler fail.
     Failed,
     /// The handler or the preparation failed after the client had missed a
     /// [deadline](crate::Deadlines) or a [timeout](crate::StreamRequest::set_timeout).

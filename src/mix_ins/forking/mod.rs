@@ -43,7 +43,7 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// Serves each request in a child process of its own.
 ///
 /// Python's `ForkingMixIn`. The child has a copy of everything, so a handler can neither change nor
-/// harm the server: a crash, a leak, or a handler that never ends stays in the child. The child's
+/// harm the server. A crash, a leak, or a handler that never ends stays in the child. The child's
 /// exit status is 0 if the handler succeeded, and 1 if it failed or panicked.
 ///
 /// At most [`max_children`](Self::max_children) children run at a time; at that number the loop

@@ -18,7 +18,7 @@ pub struct ProxyHeader {
     version: u8,
     is_local: bool,
     addresses: Option<Box<(Address, Address)>>,
-    /// The values, each behind its number and its length.
+    /// The values. Each follows its number and its length.
     values: Box<[u8]>,
 }
 

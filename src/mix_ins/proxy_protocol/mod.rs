@@ -54,12 +54,12 @@ const LARGEST_HEADER: usize = 8192;
 /// If a header is missing, broken, too long or late, its request fails, and no handler runs. A
 /// connection from any other address is [refused](Self::untrusted). A new layer trusts no proxy.
 ///
-/// The health checks of a proxy are not clients. The layer takes a connection for a check if its
-/// header is `LOCAL`, if the source is the proxy's own address, or if a proxy at a Unix socket
-/// states no address. If the proxy sends nothing more, such a connection ends without a handler and
-/// without an error. So does a trusted connection that ends before its first byte. If the proxy
-/// sends more after such a header, a handler is made, with the connection's own address. A handler
-/// that speaks first waits for these bytes.
+/// The health checks of a proxy are not clients. A connection counts as a check if its header is
+/// `LOCAL` or states the proxy's own address as the source. Over a Unix socket, a header without an
+/// address counts as a check too. If the proxy sends nothing more, such a connection ends without a
+/// handler and without an error. So does a trusted connection that ends before its first byte. If
+/// the proxy sends more after such a header, a handler is made, with the connection's own address.
+/// A handler that speaks first waits for these bytes.
 ///
 /// # Order of the layers
 ///

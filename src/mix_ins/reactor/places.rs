@@ -16,7 +16,7 @@ pub(super) struct Place<R> {
     pub occupant: Mutex<Option<Occupant<R>>>,
 }
 
-/// A connection, and what the reactor keeps with it.
+/// A connection, and the state that the reactor keeps with it.
 pub(super) struct Occupant<R> {
     pub request: R,
     pub stage: Stage,

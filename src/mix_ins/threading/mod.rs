@@ -58,9 +58,9 @@ impl<S: BaseServer> ThreadingMixIn<S> {
     /// Sets whether the threads are daemons, for which `server_close` does not wait; false unless
     /// set. Python's `daemon_threads`.
     ///
-    /// One request is an exception: if a handler stops the server, `server_close` waits up to a
-    /// second until that request has ended, so that the answer reaches the client. In Python the
-    /// answer has been sent before, because Python's writes are unbuffered.
+    /// One request is an exception. If a handler stops the server, `server_close` waits for its
+    /// request, up to a second, so that the answer reaches the client. In Python the answer has
+    /// been sent before, because Python's writes are unbuffered.
     ///
     /// A Rust program ends when `main` returns, whether or not threads are daemons. A Python
     /// program waits for the threads that are not daemons.

@@ -14,7 +14,7 @@ pub enum TlsError {
     #[error("cannot read {what} from {path:?}: {source}; a PEM file is expected")]
     #[non_exhaustive]
     Read {
-        /// What the file should contain.
+        /// The contents that the file should have.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -25,7 +25,7 @@ pub enum TlsError {
     #[error("{path:?} contains no {what}; a PEM file is expected")]
     #[non_exhaustive]
     Empty {
-        /// What the file should contain.
+        /// The contents that the file should have.
         what: &'static str,
         /// The file.
         path: PathBuf,

@@ -186,7 +186,7 @@ impl<S: BaseServer<Request = StreamRequest>> MixIn for TlsMixIn<S> {
         self.next.prepare_request(request)
     }
 
-    /// A client that does not speak TLS, or does not agree, is no fault of the server.
+    /// A client that does not speak TLS, or does not agree, is not a fault of the server.
     fn handle_error(&self, request: &mut RequestOf<Self>, error: &HandlerError) {
         if HandshakeError::find_in(&**error).is_some() {
             log_recurring(Level::Warn, &name_of(&*request), &WithCauses(&**error));

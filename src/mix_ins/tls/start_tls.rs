@@ -19,7 +19,7 @@ impl StreamRequest {
     /// # Errors
     ///
     /// [`InvalidData`](ErrorKind::InvalidData) if the client has sent unencrypted bytes after its
-    /// request for encryption: an attacker between the two sides may have added them, and they must
+    /// request for encryption. An attacker between the two sides may have added them, so they must
     /// not become a part of the encrypted conversation. A
     /// [`HandshakeError`](crate::HandshakeError), and the errors of the connection.
     pub fn start_tls(&mut self, config: &TlsConfig) -> HandlerResult {

@@ -348,8 +348,8 @@ impl StreamRequest {
     }
 
     /// Sets the size of the read buffer in bytes: the largest number of bytes that are read before
-    /// the handler asks for them. 8192 unless set; 0 counts as 1, since a buffered reader holds at
-    /// least the byte that it shows.
+    /// the handler asks for them. The default is 8192. 0 counts as 1, since a buffered reader holds
+    /// at least the byte that it shows.
     ///
     /// Python's `rbufsize`. While the buffer is empty, a read of at least 512 bytes, or of at least
     /// this size, goes directly to the connection. Bytes that are buffered already stay in the
@@ -359,7 +359,7 @@ impl StreamRequest {
     }
 
     /// Sets the size of the write buffer in bytes: the largest number of bytes that wait to be
-    /// sent. 8192 unless set; 0 sends every write by itself, as Python does.
+    /// sent. The default is 8192. 0 sends every write by itself, as Python does.
     ///
     /// Python's `wbufsize`.
     ///
@@ -444,7 +444,7 @@ impl StreamRequest {
         }
     }
 
-    /// Gathers `bytes`, or sends them behind the gathered bytes if they do not fit.
+    /// Gathers `bytes`, or sends them after the gathered bytes if they do not fit.
     fn gather(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write_buffer.ensure_writable()?;
         if self.write_buffer.gather(bytes) {

@@ -1,4 +1,4 @@
-//! The turns of a connection under a reactor: what is served without a thread that waits.
+//! The turns of a connection under a reactor, in which no thread waits for the client.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
@@ -336,7 +336,7 @@ impl Parking for StreamRequest {
     }
 }
 
-/// What has come from a client.
+/// The result of a receive that does not wait.
 enum Arrival {
     Message,
     Nothing,
