@@ -246,14 +246,14 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// The level of the line is error, with two exceptions:
     ///
     /// * If the client has missed a [deadline](crate::Deadlines), the level is warning.
-    /// * A client that leaves is no error of the server. This is the case if the error, or one of
-    ///   its causes, is the end of a connection (such as `ConnectionReset`, `BrokenPipe` or
-    ///   `UnexpectedEof`). In addition, the request has to have seen that its own client left. Then
-    ///   the level is info in the middle of an exchange, and debug otherwise. So a health check
-    ///   that connects and leaves causes no line at level info.
+    /// * If the client has left, that is no error of the server: the level is info in the middle of
+    ///   an exchange, and debug otherwise. So a health check that connects and leaves causes no line
+    ///   at level info.
     ///
-    /// If a connection to another peer ends, to a database for example, the level is error. The
-    /// [statistics](crate::Statistics) count the request as failed in every case.
+    /// The client has left if the request has seen the end of its connection, and the error, or one
+    /// of its causes, is the end of a connection (such as `ConnectionReset`, `BrokenPipe` or
+    /// `UnexpectedEof`). If a connection to another peer ends, to a database for example, the level
+    /// is error. The [statistics](crate::Statistics) count the request as failed in every case.
     ///
     /// Of errors whose texts differ in digits alone, ten a minute are logged at these levels, and
     /// the others at level debug. The next such line, or the line at the server's close, has the

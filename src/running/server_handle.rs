@@ -77,8 +77,6 @@ impl ServerHandle {
     ///
     /// * *Before* `serve_forever`: the next `serve_forever` returns at once too. Python waits until
     ///   a thread has entered and left the loop.
-    /// * *Before* `serve_forever`: the next `serve_forever` returns at once too. Python waits until
-    ///   a thread has entered and left the loop.
     /// * *In the loop's thread*, as in a handler of a server without a mix-in: the loop ends when
     ///   the handler has returned. Python waits for ever.
     /// * *In a forked child*: the parent's loop stops. In Python the parent's loop goes on, and the

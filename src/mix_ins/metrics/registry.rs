@@ -19,8 +19,8 @@ use crate::mix_ins::metrics::process::ProcessCollector;
 /// | `socketserver_…` | Type | Labels | Meaning |
 /// |---|---|---|---|
 /// | `connections_accepted` | counter | | `Statistics::accepted` |
-/// | `connections_refused` | counter | `reason` | by [`Refusal`](crate::Refusal) |
-/// | `connections_ended` | counter | `outcome` | by [`Outcome`](crate::Outcome) |
+/// | `connections_refused` | counter | `reason` | counted by [`Refusal`](crate::Refusal) |
+/// | `connections_ended` | counter | `outcome` | counted by [`Outcome`](crate::Outcome) |
 /// | `connections_active` | gauge | | `Statistics::active` |
 /// | `connections_idle` | gauge | | `Statistics::idle` |
 /// | `connections_queued` | gauge | | requests that wait for a worker of a pool |

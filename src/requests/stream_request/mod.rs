@@ -218,8 +218,8 @@ impl StreamRequest {
 
     /// Returns whether the server has aborted the request, at the drain timeout. Every read and
     /// write fails from then on. A handler needs this method if it works for its client by other
-    /// means than reads and writes, such as a program that has the socket. Python has no
-    /// counterpart.
+    /// means than reads and writes, such as a program to which it has passed the socket. Python has
+    /// no counterpart.
     #[must_use]
     pub fn is_aborted(&self) -> bool {
         self.guard.is_aborted()
