@@ -105,7 +105,10 @@ impl<S: BaseServer> ThreadPoolMixIn<S> {
             pool.thread_name(name).build()
         };
         let failed = |reason: String| {
-            io::Error::other(format!("cannot start {} workers: {reason}; set fewer", self.workers))
+            io::Error::other(format!(
+                "cannot start {} workers: {reason}; set fewer",
+                self.workers
+            ))
         };
         try_threads(self.workers).map_err(|error| failed(error.to_string()))?;
         // `threadpool` panics if the system has no further thread, although it had enough above.

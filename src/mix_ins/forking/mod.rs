@@ -446,7 +446,7 @@ fn log_end(status: &nix::Result<WaitStatus>) {
         Ok(WaitStatus::Signaled(child, signal, _)) => {
             log_line!(
                 Level::Warn,
-                "child {child} was ended by {signal}, its request unfinished"
+                "child {child} was ended by {signal} before its request had ended"
             );
         }
         // Another part of the program has collected the child.
