@@ -126,7 +126,7 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     /// This hook changes nothing. A layer that has to act to become ready acts in
     /// [`service_actions`](Self::service_actions), which the loop calls before it pauses. A layer
     /// that was not ready calls [`wake`](LayerHandle::wake) when it becomes ready. Python has no
-    /// such hook: its servers accept without a bound, or block in `process_request`.
+    /// such hook: its servers accept without a bound, or block in `collect_children`.
     fn is_ready(&self) -> bool {
         true
     }

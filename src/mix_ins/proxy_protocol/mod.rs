@@ -43,8 +43,8 @@ const LARGEST_HEADER: usize = 8192;
 ///
 /// A connection from a [trusted](Self::trust) proxy begins with a header, which the layer reads
 /// before the handler is made. Under a mix-in, a proxy that is slow with its header delays no other
-/// connection. Under [`ReactorMixIn`](crate::ReactorMixIn) it does not even occupy a thread. After
-/// the header
+/// connection. Under [`ReactorMixIn`](crate::ReactorMixIn), the wait for the header occupies no
+/// thread. After the header
 ///
 /// * [`client_address`](StreamRequest::client_address) is the client's, in the handler, in the log,
 ///   and for the [limit per address](crate::Limits::max_connections_per_address);
