@@ -133,10 +133,10 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
 
     /// Returns the next request, without waiting for one.
     ///
-    /// This hook runs in the loop's thread, or in a reactor's thread that accepts in its place. It
-    /// must not wait for a client, not even for the first byte of an accepted connection: a silent
-    /// client would stop all others. [`prepare_request`](Self::prepare_request) is the hook that
-    /// reads bytes and makes handshakes.
+    /// This hook runs in the loop's thread, or in a reactor's thread that accepts in its place. The
+    /// hook must not wait for a client, not even for the first byte of an accepted connection: a
+    /// silent client would stop all others. [`prepare_request`](Self::prepare_request) is the hook
+    /// that reads bytes and makes handshakes.
     ///
     /// A bottom layer may receive several requests at a time, and return one of them in each call.
     /// The loop does not wait for the socket before this hook has returned
@@ -156,8 +156,8 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     fn get_request(&self) -> Result<Self::Request, GetRequestError>;
 
     /// Returns whether to serve this request; true unless overridden. This hook runs in the loop's
-    /// thread, or in a reactor's thread that accepts in its place, for one request at a time. It
-    /// must not wait: an override that reads, flushes or fills the write buffer may delay all
+    /// thread, or in a reactor's thread that accepts in its place, for one request at a time. The
+    /// hook must not wait: an override that reads, flushes or fills the write buffer may delay all
     /// clients.
     ///
     /// An override may write the reason of a refusal to the request, as Python's may. After false,

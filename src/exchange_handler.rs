@@ -20,8 +20,8 @@ use crate::values::error::{HandlerResult, run_step};
 /// 2. [`setup`](Self::setup) runs, before the client has sent anything. If it fails, the request is
 ///    over.
 /// 3. [`exchange`](Self::exchange) runs when the received bytes contain a message, which
-///    [`is_complete`](Self::is_complete) decides. It reads the message and writes the answer. Step
-///    3 is repeated for every message.
+///    [`is_complete`](Self::is_complete) decides. The method reads the message and writes the
+///    answer. Step 3 is repeated for every message.
 /// 4. [`finish`](Self::finish) runs when the client has ended its side, when
 ///    [`close_connection`][close] was called, when an exchange has failed or panicked, or when the
 ///    server stops.
@@ -101,11 +101,11 @@ pub trait ExchangeHandler<R = StreamRequest>: Send {
     /// Returns whether `unread`, which has at least one byte, contains a complete message. The
     /// default is true: then an exchange begins as soon as a byte has arrived.
     ///
-    /// A reactor calls this method whenever more bytes have arrived. It collects bytes without a
-    /// thread until the result is true, the [read buffer](StreamRequest::set_rbufsize) is full, or
-    /// the client has ended its side. Then the exchange runs, and may wait for more bytes. The
-    /// [read deadline](crate::Deadlines::read) bounds the time. The other mix-ins do not call this
-    /// method, because there the exchange itself waits.
+    /// A reactor calls this method whenever more bytes have arrived. The reactor collects bytes
+    /// without a thread until the result is true, the [read buffer](StreamRequest::set_rbufsize) is
+    /// full, or the client has ended its side. Then the exchange runs, and may wait for more bytes.
+    /// The [read deadline](crate::Deadlines::read) bounds the time. The other mix-ins do not call
+    /// this method, because there the exchange itself waits.
     fn is_complete(&self, unread: &[u8]) -> bool {
         let _ = unread;
         true

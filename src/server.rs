@@ -135,8 +135,9 @@ impl<S: BaseServer> Server<S> {
     ///
     /// The loop survives faults. It skips a connection that ended in the backlog. When descriptors
     /// or memory run out, the loop pauses until a request ends, for at most 10 ms at first and
-    /// later for at most a second, and tries again. It logs a warning about that at most once a
-    /// minute. The error of a handler goes to [`handle_error`](BaseServer::handle_error).
+    /// later for at most a second, and tries again. The loop logs a warning about such pauses at
+    /// most once a minute. The error of a handler goes to
+    /// [`handle_error`](BaseServer::handle_error).
     ///
     /// # Errors
     ///
@@ -307,8 +308,8 @@ impl<S: BaseServer> Server<S> {
 
 /// The listening socket, which a program may wait for, or set options on. Python's `fileno`.
 ///
-/// A server that is bound to several addresses returns a descriptor of epoll(7) instead. It is
-/// readable when one of the sockets is, and has no socket options.
+/// A server that is bound to several addresses returns a descriptor of epoll(7) instead. This
+/// descriptor is readable when one of the sockets is, and has no socket options.
 impl<S: BaseServer> AsFd for Server<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.bound_socket

@@ -18,8 +18,8 @@ const MOST_MESSAGES: usize = 1024;
 /// Sends whole messages to the client of a connection, from any thread.
 ///
 /// [`StreamRequest::outbox`](crate::StreamRequest::outbox) makes an outbox. A clone sends to the
-/// same client. The thread of the handler delivers the messages in their order. It does so at once
-/// while the handler waits in [`wait`](crate::StreamRequest::wait) or
+/// same client. The thread of the handler delivers the messages in their order: at once while the
+/// handler waits in [`wait`](crate::StreamRequest::wait) or
 /// [`next_line`](crate::StreamRequest::next_line), otherwise before the handler's next wait, or at
 /// its end. So no message lands in the middle of an answer. The messages are counted, and bounded
 /// by the deadlines, as answers are. At most 1 MiB and 1,024 messages wait in an outbox.

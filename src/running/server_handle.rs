@@ -148,8 +148,8 @@ impl ServerHandle {
     }
 
     /// Leaves the listening sockets and the backlog to another process that has
-    /// [copies](Self::listening_sockets) of the sockets: the successor in a restart. This cannot be
-    /// undone.
+    /// [copies](Self::listening_sockets) of the sockets: the successor in a restart. The call
+    /// cannot be undone.
     ///
     /// From now on the server accepts no connections, receives no datagrams, and does not remove
     /// the file of a Unix socket when it is closed. Running requests go on, and the server still

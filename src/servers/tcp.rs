@@ -114,8 +114,9 @@ impl<F: HandlerFactory<StreamRequest>> TcpServer<F> {
         Self::given(listener.into(), handler_factory)
     }
 
-    /// Makes a bottom layer that accepts no connections itself. It serves the connections that the
-    /// program passes to [`Server::serve`](crate::Server::serve), of TCP and of Unix sockets.
+    /// Makes a bottom layer that accepts no connections itself. The server serves the connections
+    /// that the program passes to [`Server::serve`](crate::Server::serve), of TCP and of Unix
+    /// sockets.
     ///
     /// The [server's address](crate::Server::server_address) is
     /// [`UnixUnnamed`](crate::Address::UnixUnnamed). `serve_forever` of such a server only waits

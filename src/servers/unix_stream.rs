@@ -94,8 +94,8 @@ impl<F: HandlerFactory<StreamRequest>> UnixStreamServer<F> {
     /// the umask leaves until the server sets this mode, still before it listens.
     ///
     /// [`bind`](crate::Serve::bind) fails with [`Error::SetOption`] if the mode has more than three
-    /// octal digits, or if the socket is [given](Self::from_listener) or has an abstract name. It
-    /// fails with [`Error::SocketFile`] if the system refuses the mode.
+    /// octal digits, or if the socket is [given](Self::from_listener) or has an abstract name.
+    /// `bind` fails with [`Error::SocketFile`] if the system refuses the mode.
     ///
     /// ```
     /// use std::os::unix::fs::MetadataExt;
@@ -124,8 +124,8 @@ impl<F: HandlerFactory<StreamRequest>> UnixStreamServer<F> {
     /// has no right to the file at any time.
     ///
     /// [`bind`](crate::Serve::bind) fails with [`Error::SocketFile`] if the process may not give
-    /// the file to the group: only members of the group and privileged processes may. It fails with
-    /// [`Error::SetOption`] as for [`mode`](Self::mode).
+    /// the file to the group: only members of the group and privileged processes may. `bind` fails
+    /// with [`Error::SetOption`] as for [`mode`](Self::mode).
     #[doc(alias = "chown")]
     pub fn group(mut self, group_id: u32) -> Self {
         self.next.file_access().group = Some(group_id);

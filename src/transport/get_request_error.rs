@@ -69,8 +69,8 @@ impl GetRequestError {
     }
 }
 
-/// Converts as [`from_receive`](GetRequestError::from_receive) does. That is right for accept(2)
-/// too, except for `EOPNOTSUPP`.
+/// Converts as [`from_receive`](GetRequestError::from_receive) does. The result is right for
+/// accept(2) too, except for `EOPNOTSUPP`.
 impl From<io::Error> for GetRequestError {
     fn from(error: io::Error) -> Self {
         Self::from_receive(error)

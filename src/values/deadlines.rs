@@ -173,8 +173,8 @@ impl Deadlines {
     /// The longest time without a byte in the middle of a message or of an answer. With each byte
     /// that the client sends or takes, the time begins again.
     ///
-    /// This is the deadline for a server of large files: a slow client may take as long as it
-    /// needs, as long as bytes move. If [`read`](Self::read), [`write`](Self::write) or
+    /// A server of large files needs this deadline: a slow client may take as long as it needs, as
+    /// long as bytes move. If [`read`](Self::read), [`write`](Self::write) or
     /// [`lifetime`](Self::lifetime) is set too, it ends a client that moves one byte now and then.
     ///
     /// Bytes count as taken when the operating system has accepted them for the client. A layer

@@ -27,8 +27,8 @@ pub struct DrainReport {
     pub running: usize,
     /// Connections, of the requests above and of earlier ones, that [lingered](crate::Lingering)
     /// when the drain began or later. The server waited for the rest of what their clients sent.
-    /// Those of forked children are not counted. The text of the report has this number if it is
-    /// not zero.
+    /// Connections of forked children are not counted. The text of the report has this number if it
+    /// is not zero.
     pub lingered: usize,
     /// Clients that were accepted from the backlog after the stop request, to be served or refused:
     /// see [`Backlog`](crate::Backlog). The clients that were served are among the numbers above.

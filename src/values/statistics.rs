@@ -18,7 +18,7 @@ pub struct Statistics {
     /// Requests that run now, in forked children too.
     pub active: u64,
     /// Active requests whose handler waits for the next message, in
-    /// [`wait`](crate::StreamRequest::wait), or that wait for more bytes of a preamble. Those of
+    /// [`wait`](crate::StreamRequest::wait), or that wait for more bytes of a preamble. Requests of
     /// forked children are not counted.
     pub idle: u64,
     /// Requests whose handler succeeded.

@@ -57,9 +57,9 @@ const LARGEST_HEADER: usize = 8192;
 /// The health checks of a proxy are not clients. A connection counts as a check if its header is
 /// `LOCAL` or states the proxy's own address as the source. Over a Unix socket, a header without an
 /// address counts as a check too. If the proxy sends nothing more, such a connection ends without a
-/// handler and without an error. So does a trusted connection that ends before its first byte. If
-/// the proxy sends more after such a header, a handler is made, with the connection's own address.
-/// A handler that speaks first waits for these bytes.
+/// handler and without an error. A trusted connection that ends before its first byte ends in the
+/// same way. If the proxy sends more after such a header, a handler is made, with the connection's
+/// own address. A handler that speaks first waits for these bytes.
 ///
 /// # Order of the layers
 ///

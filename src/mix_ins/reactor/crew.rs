@@ -312,8 +312,8 @@ impl<R> Crew<R> {
         self.call_all(state);
     }
 
-    /// Calls the spare members, and one member that waits for connections. That member calls the
-    /// next: epoll reports several wakes in a row as one.
+    /// Calls the spare members, and one member that waits for connections. The called member calls
+    /// the next: epoll reports several wakes in a row as one.
     fn call_all(&self, state: MutexGuard<'_, State<R>>) {
         self.spare_called.notify_all();
         if state.members.polling > 0 {

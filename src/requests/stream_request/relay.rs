@@ -46,9 +46,9 @@ impl StreamRequest {
     ///   KiB wait for a side.
     /// * If one side fails, both sides are shut down, and the call returns the error.
     /// * If nothing has moved for a quarter of a second, the relay counts as idle, and a stopping
-    ///   server ends it. A busy relay goes on until it is idle, at most until the drain timeout. So
-    ///   does a relay whose client has ended its side and waits for an answer. A relay that the
-    ///   server ends returns what was carried.
+    ///   server ends it. A busy relay goes on until it is idle, at most until the drain timeout. A
+    ///   relay whose client has ended its side, and waits for an answer, counts as busy. An idle
+    ///   relay that the server ends returns what was carried.
     /// * Of the [deadlines](Self::set_deadlines), `idle` bounds the time in which nothing moves in
     ///   either direction. `progress` and `write` bound the time in which the client takes none of
     ///   the bytes that wait for it, and `lifetime` bounds the connection. `first_byte` and `read`
