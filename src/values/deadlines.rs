@@ -63,14 +63,14 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    /// No deadlines, the default.
+    /// Makes a value without deadlines, which is the default.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// The same deadline for everything but [`lifetime`](Self::lifetime), and
-    /// [`progress`](Self::progress), which cannot be over before `read` and `write` of the same
-    /// time.
+    /// Makes a value with the same deadline for every part of a conversation.
+    /// [`lifetime`](Self::lifetime) is not set. [`progress`](Self::progress) is not set either,
+    /// since it cannot be over before `read` and `write` of the same time.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -175,7 +175,8 @@ impl Deadlines {
     ///
     /// A server of large files needs this deadline: a slow client may take as long as it needs, as
     /// long as bytes move. If [`read`](Self::read), [`write`](Self::write) or
-    /// [`lifetime`](Self::lifetime) is set too, it ends a client that moves one byte now and then.
+    /// [`lifetime`](Self::lifetime) is set too, it ends the connection of a client that moves one
+    /// byte now and then.
     ///
     /// Bytes count as taken when the operating system has accepted them for the client. A layer
     /// that changes the bytes passes [`set_timeout`](crate::layer::Stream::set_timeout) on to its

@@ -42,7 +42,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// No limits: as many requests as the system has threads, processes and descriptors for.
+    /// Makes a value without limits: the server serves as many requests as the system has threads,
+    /// processes and descriptors for.
     pub fn none() -> Self {
         Self {
             max_connections: None,

@@ -51,7 +51,7 @@ pub struct Lingering {
 }
 
 impl Lingering {
-    /// No lingering: every connection is closed at once, as in Python.
+    /// Makes a value that disables lingering: every connection is closed at once, as in Python.
     pub fn none() -> Self {
         Self {
             timeout: Duration::ZERO,

@@ -294,7 +294,7 @@ pub struct TlsStatistics {
     /// Handshakes on which the two sides did not agree. Clients that do not speak TLS are among
     /// them.
     pub failed: u64,
-    /// Handshakes that the client did not complete, because it left, was silent for too long, or
-    /// the server stopped.
+    /// Handshakes that the client did not complete, because the client left or was silent for too
+    /// long, or because the server stopped.
     pub abandoned: u64,
 }

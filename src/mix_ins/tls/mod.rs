@@ -44,9 +44,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// without encryption, and finds the agreed parameters in
 /// [`tls_session`](crate::StreamRequest::tls_session).
 ///
-/// The layer may be on either side of the mix-in that serves the requests. A layer that reads the
-/// connection before the encryption begins, such as a PROXY header, is put around this layer. If a
-/// stack has two `TlsMixIn`, the outer one encrypts.
+/// The layer may be on either side of the mix-in that serves the requests. A layer that reads bytes
+/// before the encryption begins, such as `ProxyProtocolMixIn`, is put around this layer. If a stack
+/// has two `TlsMixIn`, the outer one encrypts.
 ///
 /// If a client is refused before its handshake, because of a [limit](crate::Limits) or by
 /// [`verify_request`](crate::BaseServer::verify_request), its connection is closed without the
