@@ -88,7 +88,7 @@ use crate::values::error::{HandlerResult, run_step};
 )]
 pub trait ExchangeHandler<R = StreamRequest>: Send {
     /// Runs before the first exchange. An override may send a greeting, or set a timeout or buffer
-    /// sizes. It must not wait for the client, because such a wait holds a thread.
+    /// sizes. It must not wait for the client, because such a wait occupies a thread.
     ///
     /// # Errors
     ///

@@ -125,8 +125,8 @@ where
     }
 }
 
-/// Makes a handler of a function: the closure is [`handle`](RequestHandler::handle), and `setup`
-/// and `finish` do nothing.
+/// Makes a handler out of a function: the closure is [`handle`](RequestHandler::handle), and
+/// `setup` and `finish` do nothing.
 ///
 /// The result is a handler, for a mock, and a [factory](HandlerFactory), for a server. All requests
 /// share one closure, and so its captured values. A value that changes needs a lock or an atomic,
@@ -156,7 +156,7 @@ where
     HandlerFn(Arc::new(handle))
 }
 
-/// Makes a handler of datagrams of a function, as [`handler_fn`] does for streams.
+/// Makes a handler of datagrams out of a function, as [`handler_fn`] does for streams.
 ///
 /// ```
 /// use std::io::Write;

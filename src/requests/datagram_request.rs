@@ -241,8 +241,8 @@ impl DatagramRequest {
     }
 
     /// Sends `packet` at once, from the server's socket, to `receiver`, which need not be the
-    /// client. A handler can so forward a datagram, or publish to other clients or to a multicast
-    /// group. The bytes count as sent for this request.
+    /// client. In this way a handler forwards a datagram, or publishes to other clients or to a
+    /// multicast group. The bytes count as sent for this request.
     ///
     /// Under a wildcard address, a datagram to the client has the
     /// [`local_address`](Self::local_address) as its source, as a reply has. For any other receiver

@@ -85,8 +85,8 @@ impl Deadlines {
     }
 
     /// Returns these deadlines, each shortened to `limit` if it is longer or not set;
-    /// [`progress`](Self::progress) and [`lifetime`](Self::lifetime) stay as they are. A handler
-    /// can so set shorter deadlines than its server in a part of its conversation.
+    /// [`progress`](Self::progress) and [`lifetime`](Self::lifetime) stay as they are. In this way
+    /// a handler sets shorter deadlines than its server in a part of its conversation.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -252,8 +252,9 @@ pub enum DeadlineExceeded {
 
 impl DeadlineExceeded {
     /// Returns the missed deadline in an error or in one of its causes; `None` if the error has
-    /// another cause. An override of [`handle_error`](crate::BaseServer::handle_error) can so treat
-    /// a missed deadline in its own way, and a handler can send a farewell.
+    /// another cause. With this result, an override of
+    /// [`handle_error`](crate::BaseServer::handle_error) can treat a missed deadline in its own
+    /// way, and a handler can send a farewell.
     ///
     /// ```
     /// use std::io::{self, Write};
