@@ -247,8 +247,8 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     ///
     /// * If the client has missed a [deadline](crate::Deadlines), the level is warning.
     /// * If the client has left, that is no error of the server: the level is info in the middle of
-    ///   an exchange, and debug otherwise. So a health check that connects and leaves causes no line
-    ///   at level info.
+    ///   an exchange, and debug otherwise. So a health check that connects and leaves causes no
+    ///   line at level info.
     ///
     /// The client has left if the request has seen the end of its connection, and the error, or one
     /// of its causes, is the end of a connection (such as `ConnectionReset`, `BrokenPipe` or

@@ -58,9 +58,9 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// the server is open, and the program's own handler is called as before.
 ///
 /// A server that is shut down or closed sends `SIGTERM` to each child. In a child, this signal
-/// begins the drain: [`wait`](crate::StreamRequest::wait) returns false, and nothing else changes for
-/// the handler. [`server_close`](crate::Server::server_close) kills a child that still runs at the
-/// drain timeout, if [`block_on_close`](Self::block_on_close) is set.
+/// begins the drain: [`wait`](crate::StreamRequest::wait) returns false, and nothing else changes
+/// for the handler. [`server_close`](crate::Server::server_close) kills a child that still runs at
+/// the drain timeout, if [`block_on_close`](Self::block_on_close) is set.
 ///
 /// A child closes its copies of the listening sockets and wakers of every server of this crate in
 /// the program, whichever mix-in the server has. So no client can connect to a server that has
