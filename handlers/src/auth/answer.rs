@@ -108,7 +108,9 @@ mod tests {
             let error = result.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
             assert!(
-                error.to_string().contains("the server closed before"),
+                error
+                    .to_string()
+                    .contains("before its challenge was complete"),
                 "{error}"
             );
             assert!(sent.is_empty());
@@ -122,7 +124,7 @@ mod tests {
             let error = result.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TimedOut);
             assert!(
-                error.to_string().contains("no challenge came in time"),
+                error.to_string().contains("no challenge arrived in time"),
                 "{error}"
             );
         }

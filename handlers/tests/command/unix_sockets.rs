@@ -147,8 +147,8 @@ fn the_file_has_the_mode_and_the_group_of_the_options() {
 #[test]
 fn an_option_of_the_file_is_refused_where_there_is_none_and_a_mode_that_is_none() {
     for (url, option, value, expected) in [
-        ("tcp://127.0.0.1:0", "--socket-mode", "660", "have none"),
-        ("udp://127.0.0.1:0", "--socket-group", "0", "have none"),
+        ("tcp://127.0.0.1:0", "--socket-mode", "660", "have no file"),
+        ("udp://127.0.0.1:0", "--socket-group", "0", "have no file"),
         ("unix://@name", "--socket-mode", "660", "abstract namespace"),
         (
             "unix:///tmp/s",

@@ -211,7 +211,7 @@ mod tests {
         for (text, reason) in [
             ("Jack", "write NAME=URL"),
             (" =udp://127.0.0.1:1", "the name is missing"),
-            ("Jack=tcp://127.0.0.1:1", "udp:// and unixgram://"),
+            ("Jack=tcp://127.0.0.1:1", "udp:// or unixgram://"),
             ("Jack=127.0.0.1:1", "the URL has no scheme"),
         ] {
             let error = text.parse::<Friend>().unwrap_err();
