@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use socketserver_handlers::http::StaticFiles;
+use support::waiting::eventually;
 
 use crate::site::Site;
 
@@ -124,14 +125,19 @@ fn names_that_are_too_long_are_not_found() {
 }
 
 #[test]
-fn a_root_that_is_replaced_is_served_as_it_is_then() {
+fn a_root_that_is_replaced_is_served_soon() {
     let site = Site::new(&[("a", "old")]);
     let files = site.files();
+    let get = |target: &str| crate::site::request(files.clone(), "GET", target, &[]);
     fs::rename(site.root(), site.outside().join("away")).unwrap();
-    let get = || crate::site::request(files.clone(), "GET", "/a", &[]);
-    assert_eq!(get().status, 404);
+    eventually("the missing root is noticed", || get("/a").status == 404);
     site.write("a", "new");
-    assert_eq!(get().text(), "new");
+    eventually("the new root is served", || {
+        get("/a").status == 200 && get("/a").text() == "new"
+    });
+    fs::rename(site.root(), site.outside().join("away again")).unwrap();
+    site.write("b", "only in the third root");
+    assert_eq!(get("/b").text(), "only in the third root");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
@@ -12,12 +13,22 @@ use rustix::io::Errno;
 /// The most tries of openat2(2), which fails if another process moves a directory meanwhile.
 const TRIES: usize = 16;
 
+/// How long the open directory is used without a look whether it is still at the path. A look costs
+/// a twentieth of a request for a small file.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// The directory whose files are served.
 #[derive(Debug)]
 pub(super) struct Root {
     path: PathBuf,
-    /// The directory that the last look-up found at the path.
-    last: Mutex<Arc<Directory>>,
+    last: Mutex<Seen>,
+}
+
+/// The directory that was at the path at the last look.
+#[derive(Debug)]
+struct Seen {
+    directory: Arc<Directory>,
+    looked: Instant,
 }
 
 /// An open directory, and its number, which distinguishes it from all others while it is open.
@@ -38,15 +49,18 @@ pub(super) enum Found {
 }
 
 impl Root {
-    /// The directory at `path`, which is looked up again for each file. So the server serves the
-    /// new directory if a build replaces the old one.
+    /// The directory at `path`. If another directory is put at the path, its files are served
+    /// within [`LOOK_EVERY`], and at once if the earlier directory lacks the file.
     ///
     /// # Errors
     ///
     /// If there is no such directory, or the system has no openat2(2).
     pub(super) fn new(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
-        let last = Mutex::new(Arc::new(Directory::open(&path)?));
+        let last = Mutex::new(Seen {
+            directory: Arc::new(Directory::open(&path)?),
+            looked: Instant::now(),
+        });
         let root = Self { path, last };
         root.look(Path::new("."))?;
         Ok(root)
@@ -79,32 +93,36 @@ impl Root {
         self.open_with(path, OFlags::PATH)?.metadata()
     }
 
-    /// The directory that is at the path now. This look-up costs a fifth of an open and a close.
-    /// While a directory is open, no other directory has its number.
-    fn present(&self) -> io::Result<Arc<Directory>> {
-        let stat = rustix::fs::stat(&self.path)?;
+    /// The directory that was at the path not longer ago than `at_most`. While a directory is open,
+    /// no other directory has its number.
+    fn seen(&self, at_most: Duration) -> io::Result<Arc<Directory>> {
         // A forked child may find a lock that nobody will release.
         let Ok(mut last) = self.last.try_lock() else {
             return Ok(Arc::new(Directory::open(&self.path)?));
         };
-        if (last.device, last.inode) != (stat.st_dev, stat.st_ino) {
-            *last = Arc::new(Directory::open(&self.path)?);
+        let now = Instant::now();
+        if now.saturating_duration_since(last.looked) >= at_most {
+            let stat = rustix::fs::stat(&self.path)?;
+            if (last.directory.device, last.directory.inode) != (stat.st_dev, stat.st_ino) {
+                last.directory = Arc::new(Directory::open(&self.path)?);
+            }
+            last.looked = now;
         }
-        Ok(last.clone())
+        Ok(last.directory.clone())
     }
 
     fn open_with(&self, path: &Path, flags: OFlags) -> io::Result<File> {
-        let root = self.present()?;
-        let flags = flags | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let open = || openat2(&root.fd, path, flags, Mode::empty(), resolve);
-        for _ in 1..TRIES {
-            match open() {
-                Err(Errno::AGAIN) => {}
-                opened => return Ok(opened?.into()),
+        let seen = self.seen(LOOK_EVERY)?;
+        match seen.open_below(path, flags) {
+            Err(error) if is_absent(&error) => {
+                let present = self.seen(Duration::ZERO)?;
+                match Arc::ptr_eq(&seen, &present) {
+                    true => Err(error),
+                    false => present.open_below(path, flags),
+                }
             }
+            opened => opened,
         }
-        Ok(open()?.into())
     }
 }
 
@@ -118,6 +136,19 @@ impl Directory {
             device: stat.st_dev,
             inode: stat.st_ino,
         })
+    }
+
+    fn open_below(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+        let flags = flags | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let open = || openat2(&self.fd, path, flags, Mode::empty(), resolve);
+        for _ in 1..TRIES {
+            match open() {
+                Err(Errno::AGAIN) => {}
+                opened => return Ok(opened?.into()),
+            }
+        }
+        Ok(open()?.into())
     }
 }
 

@@ -10,8 +10,8 @@ use ::http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS,
     ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
     ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, CONTENT_ENCODING, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED, LOCATION,
-    RANGE, VARY,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, InvalidHeaderValue,
+    LAST_MODIFIED, LOCATION, RANGE, VARY,
 };
 use ::http::{Method, Request, Response, StatusCode, Uri};
 use rustix::io::Errno;
@@ -71,15 +71,15 @@ pub struct StaticFiles {
 struct Served {
     file: File,
     metadata: Metadata,
-    content_type: String,
+    content_type: HeaderValue,
     coding: Option<Coding>,
 }
 
 impl StaticFiles {
     /// Serves the files of the directory `root`. Python's `directory`.
     ///
-    /// The directory is looked up again for each request. So the server serves the new directory if
-    /// a build replaces the old one.
+    /// If a build puts another directory at this path, its files are served within a tenth of a
+    /// second.
     ///
     /// # Errors
     ///
@@ -192,7 +192,7 @@ impl StaticFiles {
         file: File,
         metadata: Metadata,
     ) -> HttpResult {
-        let content_type = content_type(path);
+        let content_type = content_type(path)?;
         let mut served = Served {
             file,
             metadata,
@@ -235,7 +235,7 @@ impl StaticFiles {
             Verdict::Proceed => match range(request, &validators, length) {
                 Range::Whole => {
                     let body = ResponseBody::part_of_file(served.file, 0, length);
-                    described(Response::new(body), &served.content_type, served.coding)?
+                    described(Response::new(body), served.content_type, served.coding)
                 }
                 Range::Part {
                     first,
@@ -248,7 +248,7 @@ impl StaticFiles {
                         .status(StatusCode::PARTIAL_CONTENT)
                         .header(CONTENT_RANGE, part)
                         .body(body)?;
-                    described(response, &served.content_type, served.coding)?
+                    described(response, served.content_type, served.coding)
                 }
                 Range::Unsatisfiable => {
                     let reason = "The file has none of the bytes that the request is about.";
@@ -355,24 +355,26 @@ fn range(request: &Request<RequestBody<'_>>, validators: &Validators, length: u6
 /// A response with the headers that describe its content.
 fn described(
     mut response: Response<ResponseBody>,
-    content_type: &str,
+    content_type: HeaderValue,
     coding: Option<Coding>,
-) -> HttpResult {
+) -> Response<ResponseBody> {
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::try_from(content_type)?);
+    headers.insert(CONTENT_TYPE, content_type);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if let Some(coding) = coding {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name));
     }
-    Ok(response)
+    response
 }
 
 /// The type of a file by its name. Text is taken for UTF-8.
-fn content_type(path: &Path) -> String {
-    let guessed = mime_guess::from_path(path).first_or_octet_stream();
-    match guessed.type_() == mime_guess::mime::TEXT && guessed.get_param("charset").is_none() {
-        true => format!("{guessed}; charset=utf-8"),
-        false => guessed.to_string(),
+fn content_type(path: &Path) -> Result<HeaderValue, InvalidHeaderValue> {
+    let guessed = mime_guess::from_path(path).first_raw();
+    match guessed.unwrap_or("application/octet-stream") {
+        text if text.starts_with("text/") && !text.contains("charset") => {
+            HeaderValue::try_from(format!("{text}; charset=utf-8"))
+        }
+        other => Ok(HeaderValue::from_static(other)),
     }
 }
 
