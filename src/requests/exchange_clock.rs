@@ -63,16 +63,19 @@ impl ExchangeClock {
 
     /// Returns the end of the time that includes the server's own work: of the lifetime, or of the
     /// preparation. An operation that begins later fails, even if it would not wait for the client.
+    #[inline]
     pub(crate) fn end(&self) -> Option<Bound> {
-        let preparation = match self.phase {
+        match self.phase {
             Phase::Preparing(Some(since)) => {
-                Bound::after(since, self.deadlines.prepare(), DeadlineExceeded::Prepare)
+                let limit = self.deadlines.prepare();
+                let preparation = Bound::after(since, limit, DeadlineExceeded::Prepare);
+                sooner(preparation, self.end_of_life())
             }
-            _ => None,
-        };
-        sooner(preparation, self.end_of_life())
+            _ => self.end_of_life(),
+        }
     }
 
+    #[inline]
     fn end_of_life(&self) -> Option<Bound> {
         let limit = self.deadlines.lifetime();
         Bound::after(self.accepted, limit, DeadlineExceeded::Lifetime)

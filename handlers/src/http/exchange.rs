@@ -310,7 +310,7 @@ impl<H: HttpHandler> ExchangeHandler for Http<H> {
             }
         };
         let line = head::request_line(&bytes);
-        match head::parse(&bytes, &self.limits) {
+        match head::parse(&bytes, line, &self.limits) {
             Ok(head) => self.serve(connection, head, line),
             Err(refusal) => {
                 let is_head = line.starts_with(b"HEAD ");

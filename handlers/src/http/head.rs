@@ -9,7 +9,7 @@ use ::http::request::Parts;
 use ::http::{Method, Request, StatusCode, Version};
 use bytes::Bytes;
 use httparse::{Error, Status};
-use memchr::{memchr, memchr2_iter};
+use memchr::{memchr, memchr_iter};
 
 use super::limits::{HttpLimits, MAX_HEADERS};
 use super::refusal::Refusal;
@@ -70,10 +70,11 @@ pub(super) fn request_line(bytes: &[u8]) -> &[u8] {
 ///
 /// The refusal of a head that is not valid, is larger than the limits allow, or could be understood
 /// in two ways.
-pub(super) fn parse(bytes: &Bytes, limits: &HttpLimits) -> Result<Head, Refusal> {
-    let bytes = &bytes.slice(leading_lines(bytes)..);
+///
+/// `line` is the [`request_line`] of the head.
+pub(super) fn parse(bytes: &Bytes, line: &[u8], limits: &HttpLimits) -> Result<Head, Refusal> {
     check_line_ends(bytes)?;
-    check_target_length(bytes, limits)?;
+    check_target_length(line, limits)?;
     let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut []);
     let places = &mut headers[..limits.headers()];
@@ -98,7 +99,7 @@ pub(super) fn parse(bytes: &Bytes, limits: &HttpLimits) -> Result<Head, Refusal>
     let mut has = Has::default();
     for header in parsed.headers.iter() {
         let (name, value) = header_of(header, bytes)?;
-        has.note(&name);
+        has.note(&name, &value)?;
         all.append(name, value);
     }
     let (parts, ()) = request.into_parts();
@@ -109,6 +110,7 @@ pub(super) fn parse(bytes: &Bytes, limits: &HttpLimits) -> Result<Head, Refusal>
 /// of them, and a search for each costs more than everything else that is done with the headers.
 #[derive(Debug, Clone, Copy, Default)]
 struct Has {
+    host: bool,
     connection: bool,
     expect: bool,
     /// `Content-Length` or `Transfer-Encoding`.
@@ -116,10 +118,18 @@ struct Has {
 }
 
 impl Has {
-    fn note(&mut self, name: &HeaderName) {
+    /// Notes a header. A second `Host`, or one that is not valid, is refused.
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Refusal> {
+        if *name == HOST {
+            if std::mem::replace(&mut self.host, true) {
+                return Err(Refusal::bad("The request has more than one header Host."));
+            }
+            return target::parse_host(value.as_bytes());
+        }
         self.connection |= *name == CONNECTION;
         self.expect |= *name == EXPECT;
         self.length |= *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING;
+        Ok(())
     }
 }
 
@@ -143,8 +153,11 @@ pub(super) fn parse_trailers(bytes: &Bytes, limits: &HttpLimits) -> Result<Heade
 
 impl Head {
     fn new(mut parts: Parts, has: Has) -> Result<Self, Refusal> {
-        check_host(&mut parts)?;
         let is_10 = parts.version == Version::HTTP_10;
+        if !has.host && !is_10 {
+            return Err(Refusal::bad("The request has no header Host."));
+        }
+        prefer_host_of_target(&mut parts);
         let length = match has.length {
             true => body_length(&parts.headers, is_10)?,
             false => BodyLength::Known(0),
@@ -197,14 +210,11 @@ fn leading_lines(bytes: &[u8]) -> usize {
     2 * pairs.iter().take_while(|pair| *pair == b"\r\n").count()
 }
 
-/// Refuses a carriage return without a line feed, and a line feed without a carriage return:
-/// readers differ on their meaning.
+/// Refuses a line feed without a carriage return: readers differ on its meaning. The parser refuses
+/// a carriage return without a line feed.
 fn check_line_ends(bytes: &[u8]) -> Result<(), Refusal> {
-    let is_alone = |end: usize| match bytes[end] {
-        b'\r' => bytes.get(end + 1) != Some(&b'\n'),
-        _ => end == 0 || bytes[end - 1] != b'\r',
-    };
-    match memchr2_iter(b'\r', b'\n', bytes).any(is_alone) {
+    let is_alone = |end: usize| end == 0 || bytes[end - 1] != b'\r';
+    match memchr_iter(b'\n', bytes).any(is_alone) {
         true => Err(Refusal::bad("A line does not end with CR and LF.")),
         false => Ok(()),
     }
@@ -212,15 +222,19 @@ fn check_line_ends(bytes: &[u8]) -> Result<(), Refusal> {
 
 /// The refusal of a head that does not end within the limit.
 pub(super) fn too_large(bytes: &[u8], limits: &HttpLimits) -> Refusal {
-    match check_target_length(bytes, limits) {
-        Ok(()) if request_line(bytes).is_empty() => TARGET_TOO_LONG,
+    let line = request_line(bytes);
+    match check_target_length(line, limits) {
+        Ok(()) if line.is_empty() => TARGET_TOO_LONG,
         Ok(()) => HEAD_TOO_LARGE,
         Err(refusal) => refusal,
     }
 }
 
-fn check_target_length(bytes: &[u8], limits: &HttpLimits) -> Result<(), Refusal> {
-    match request_line(bytes).split(|byte| *byte == b' ').nth(1) {
+fn check_target_length(line: &[u8], limits: &HttpLimits) -> Result<(), Refusal> {
+    if line.len() <= limits.target() {
+        return Ok(());
+    }
+    match line.split(|byte| *byte == b' ').nth(1) {
         Some(target) if target.len() > limits.target() => Err(TARGET_TOO_LONG),
         _ => Ok(()),
     }
@@ -277,25 +291,14 @@ fn header_of(
     Ok((name, value))
 }
 
-/// Checks the header `Host`, which a target with a host replaces.
-fn check_host(parts: &mut Parts) -> Result<(), Refusal> {
-    let mut hosts = parts.headers.get_all(HOST).into_iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return Err(Refusal::bad("The request has more than one header Host."));
-    }
-    match host {
-        Some(host) => target::parse_host(host.as_bytes())?,
-        None if parts.version == Version::HTTP_10 => {}
-        None => return Err(Refusal::bad("The request has no header Host.")),
-    }
+/// Puts the host of a target that has one in place of the header `Host`.
+fn prefer_host_of_target(parts: &mut Parts) {
     if parts.method != Method::CONNECT
         && let Some(authority) = parts.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         parts.headers.insert(HOST, host);
     }
-    Ok(())
 }
 
 /// The length of the body. The function refuses everything that two readers could understand in two

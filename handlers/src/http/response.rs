@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use ::http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING};
+use ::http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, TRANSFER_ENCODING};
 use ::http::{Response, StatusCode};
 use socketserver::{ExchangeHandler, StreamRequest};
 
@@ -58,7 +58,8 @@ pub(super) fn begin(
     let ending = ending(&kind, asked, status, headers)?;
     let has_body = !(asked.is_head || has_no_body(status));
     let closes = !asked.keeps_alive
-        || has_token(headers, &CONNECTION, "close")
+        || headers.keys().any(|name| *name == CONNECTION)
+            && has_token(headers, &CONNECTION, "close")
         || has_body && ending == Some(Ending::Close)
         || connection.server().is_draining();
     let mut head = Vec::with_capacity(HEAD);
@@ -153,7 +154,9 @@ fn ending(
 
 /// The length that the handler has set.
 fn announced_length(headers: &HeaderMap) -> io::Result<Option<u64>> {
-    let Some(value) = headers.get(CONTENT_LENGTH) else {
+    // Few responses have headers enough for a look-up by hash to be faster.
+    let is_length = |(name, _): &(&HeaderName, _)| **name == CONTENT_LENGTH;
+    let Some((_, value)) = headers.iter().find(is_length) else {
         return Ok(None);
     };
     match value.to_str().ok().and_then(|value| value.parse().ok()) {
@@ -170,9 +173,13 @@ fn has_no_body(status: StatusCode) -> bool {
 }
 
 fn write_status_and_headers(head: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap) {
-    let reason = status.canonical_reason().unwrap_or_default();
-    for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
-        head.extend_from_slice(part.as_bytes());
+    if status == StatusCode::OK {
+        head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    } else {
+        let reason = status.canonical_reason().unwrap_or_default();
+        for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
+            head.extend_from_slice(part.as_bytes());
+        }
     }
     let mut has_date = false;
     for (name, value) in headers {
