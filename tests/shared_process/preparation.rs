@@ -617,7 +617,10 @@ fn a_layer_that_does_not_take_the_bytes_it_asks_for_is_an_error_without_deadline
             _ => client.finish_sending(),
         }
         let error = errors.next_report();
-        assert!(error.contains("has not read the bytes"), "{course}: {error}");
+        assert!(
+            error.contains("has not read the bytes"),
+            "{course}: {error}"
+        );
         running.close();
     }
 }

@@ -1,9 +1,12 @@
 //! `socketserver trace`: the calls of a whole server, for one message.
 
+use std::path::Path;
 use std::process::Output;
 
 use nix::sys::signal::Signal;
+use support::certificates::Authority;
 
+use crate::client::Client;
 use crate::served::{Served, socketserver};
 
 /// Runs the command to its end.
@@ -162,6 +165,40 @@ fn without_a_message_the_server_serves_until_a_signal_and_shows_its_close() {
     );
     let (status, _, log) = served.exit();
     assert_eq!(status, Some(0), "{log}");
+}
+
+#[test]
+fn over_tls_a_trace_shows_the_hooks_of_the_handshake() {
+    let authority = Authority::new();
+    let server = authority.server(&["localhost", "127.0.0.1"]);
+    let (file, text) = (authority.file(), |path: &Path| path.display().to_string());
+    let (certificate, key) = (text(&server.certificate), text(&server.key));
+    let options = ["trace", "upper", "--listen", "tls://127.0.0.1:0"];
+    let tls = ["--tls-cert", &certificate, "--tls-key", &key];
+    // The bind, and two hooks of three layers.
+    let mut served = Served::run_after(socketserver(&[&options[..], &tls].concat()), 7);
+    let arguments = ["upper", served.url(), "--ca", &text(&file)];
+    let ended = Client::run(&arguments, "hello\n");
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.screen, "HELLO\n");
+    served.signal(Signal::SIGINT);
+    let lines = std::iter::from_fn(|| Some(served.shown()).filter(|line| !line.is_empty()));
+    let lines = Vec::from_iter(lines);
+    for call in [
+        "TlsMixIn.prepare_request(",
+        "upper.handle(",
+        "Ended: Finished)",
+    ] {
+        assert!(lines.iter().any(|line| line.contains(call)), "{lines:#?}");
+    }
+    let (status, _, log) = served.exit();
+    assert_eq!(status, Some(0), "{log}");
+
+    let message = ["--message", "hello"];
+    let output = run(&[&options[..], &tls, &message].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("use socketserver client"), "{errors}");
 }
 
 #[test]
