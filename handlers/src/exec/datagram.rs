@@ -31,8 +31,10 @@ impl RequestHandler<DatagramRequest> for Exec {
         let client = request.client_address();
         let variables = of_datagram(request);
         let guard = self.guard()?;
-        let (stdin, stdout) = (input.into(), stdout.into());
-        let mut running = Running::start(&self.program, guard, client, variables, stdin, stdout)?;
+        let streams = [input.as_fd(), stdout.as_fd()];
+        let mut running = Running::start(&self.program, guard, client, variables, streams)?;
+        // The program alone has the write end from now on.
+        drop((input, stdout));
         let server = request.server().clone();
         let supervision = Supervision::new(server.deadlines(), self.grace);
         let mut output = Output::new(output, Datagram::new(&server));

@@ -1,7 +1,7 @@
 //! The environment of a program: the inherited variables, and the variables that describe its
 //! client.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStringExt;
 
@@ -31,10 +31,8 @@ const OF_A_CLIENT: [&str; 13] = [
     "SSL_TLS_SNI",
 ];
 
-/// The variables of this process that a program inherits.
-pub(super) fn inherited(
-    own: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Vec<(OsString, OsString)> {
+/// The variables of this process that a program inherits, each as `NAME=VALUE`.
+pub(super) fn inherited(own: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<CString> {
     let is_inherited = |(name, _): &(OsString, OsString)| {
         let name = name.as_encoded_bytes();
         let is_of_client = OF_A_CLIENT
@@ -43,7 +41,21 @@ pub(super) fn inherited(
             || name == b"PROTO";
         !is_of_client && !is_of_service_manager(name)
     };
-    own.into_iter().filter(is_inherited).collect()
+    entries(own.into_iter().filter(is_inherited))
+}
+
+/// The variables as they are in an environment: each `NAME=VALUE`. A variable with a byte 0, as a
+/// name in a certificate may have it, is left out.
+pub(super) fn entries<N: Into<OsString>>(
+    variables: impl IntoIterator<Item = (N, OsString)>,
+) -> Vec<CString> {
+    let entry = |(name, value): (N, OsString)| {
+        let mut entry = name.into().into_vec();
+        entry.push(b'=');
+        entry.append(&mut value.into_vec());
+        CString::new(entry).ok()
+    };
+    variables.into_iter().filter_map(entry).collect()
 }
 
 /// The variables that state the client of a connection.
@@ -66,22 +78,39 @@ pub(super) fn of_stream(request: &StreamRequest) -> Variables {
             ("IPCREMOTEEGID", peer.group_id.to_string().into()),
         ]);
     }
-    #[cfg(feature = "proxy-protocol")]
-    variables.extend(of_proxy(request));
+    // The session of this server comes before what a proxy states of its own.
     #[cfg(feature = "tls")]
-    if let Some(session) = request.tls_session() {
-        variables.extend([
-            ("SSL_PROTOCOL", session.version().into()),
-            ("SSL_CIPHER", session.cipher().into()),
-        ]);
-        let name = session.server_name();
-        variables.extend(name.map(|it| ("SSL_TLS_SNI_SERVERNAME", it.into())));
-        let subject = session.peer_subject();
-        variables.extend(subject.map(|it| ("SSL_CLIENT_S_DN", it.into())));
-    }
-    // A byte 0, as a name in a certificate may have it, is no part of an environment.
-    variables.retain(|(_, value)| !value.as_encoded_bytes().contains(&0));
+    variables.extend(of_session(request));
+    #[cfg(feature = "proxy-protocol")]
+    add_missing(&mut variables, of_proxy(request));
     variables
+}
+
+/// The encryption between the client, or a proxy, and this server.
+#[cfg(feature = "tls")]
+fn of_session(request: &StreamRequest) -> Variables {
+    let Some(session) = request.tls_session() else {
+        return Variables::new();
+    };
+    let always = [
+        ("SSL_PROTOCOL", session.version().into()),
+        ("SSL_CIPHER", session.cipher().into()),
+    ];
+    let name = session.server_name();
+    let name = name.map(|it| ("SSL_TLS_SNI_SERVERNAME", it.into()));
+    let subject = session.peer_subject();
+    let subject = subject.map(|it| ("SSL_CLIENT_S_DN", it.into()));
+    always.into_iter().chain(name).chain(subject).collect()
+}
+
+/// Adds the variables whose names are not there yet.
+#[cfg(feature = "proxy-protocol")]
+fn add_missing(variables: &mut Variables, further: Variables) {
+    for (name, value) in further {
+        if variables.iter().all(|(there, _)| *there != name) {
+            variables.push((name, value));
+        }
+    }
 }
 
 /// What a trusted proxy states about the encryption between the client and the proxy.
@@ -176,10 +205,7 @@ fn texts(address: SocketAddr) -> [OsString; 2] {
 fn path_of(address: &Address) -> Option<OsString> {
     match address {
         Address::Unix(path) => Some(path.into()),
-        Address::UnixAbstract(name) => {
-            let text = [b"@", name.as_slice()].concat();
-            Some(OsString::from_vec(text)).filter(|it| !it.as_encoded_bytes().contains(&0))
-        }
+        Address::UnixAbstract(name) => Some(OsString::from_vec([b"@", name.as_slice()].concat())),
         _ => None,
     }
 }
@@ -234,6 +260,22 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_with_a_byte_0_is_left_out() {
+        let variables = [("NAME", "value"), ("ODD", "a\0b"), ("EMPTY", "")];
+        let variables = variables.map(|(name, value)| (name, OsString::from(value)));
+        assert_eq!(entries(variables), [c"NAME=value", c"EMPTY="]);
+    }
+
+    #[cfg(feature = "proxy-protocol")]
+    #[test]
+    fn a_variable_that_is_there_stays_as_it_is() {
+        let mut variables = vec![("A", OsString::from("first"))];
+        let further = vec![("A", OsString::from("second")), ("B", OsString::from("b"))];
+        add_missing(&mut variables, further);
+        assert_eq!(shown(variables), ["A=first", "B=b"]);
+    }
+
+    #[test]
     fn what_is_the_server_s_own_or_states_another_client_is_not_inherited() {
         let own = [
             "PATH",
@@ -251,7 +293,7 @@ mod tests {
             "SSL_CERT_FILE",
         ];
         let own = own.map(|name| (OsString::from(name), OsString::from("x")));
-        let left = inherited(own).into_iter().map(|(name, _)| name);
-        assert_eq!(Vec::from_iter(left), ["PATH", "PROTOCOL", "SSL_CERT_FILE"]);
+        let expected = [c"PATH=x", c"PROTOCOL=x", c"SSL_CERT_FILE=x"];
+        assert_eq!(inherited(own), expected);
     }
 }

@@ -1,14 +1,15 @@
-//! A descriptor that becomes readable when a child has ended.
+//! The end of a child: a descriptor that becomes readable then, and its status.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::OwnedFd;
-use std::process::Child;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::thread;
 
 use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
 /// The descriptor of a child that nobody has reaped: a pidfd, or on a system without pidfds the
 /// read end of a pipe, to which a thread writes that waits for the child.
@@ -16,18 +17,32 @@ use rustix::process::{PidfdFlags, pidfd_open};
 /// # Errors
 ///
 /// If the system has no descriptor, or no thread.
-pub(super) fn process_end(child: &Child) -> io::Result<OwnedFd> {
-    match pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty()) {
+pub(super) fn process_end(child: Pid) -> io::Result<OwnedFd> {
+    match pidfd_open(id_of(child)?, PidfdFlags::empty()) {
         // `EPERM`: a sandbox that does not know the call.
-        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => by_a_thread(pid_of(child)),
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => by_a_thread(child),
         opened => Ok(opened?),
     }
 }
 
-/// The id of a child, which leads a process group of the same id.
-pub(super) fn pid_of(child: &Child) -> Pid {
-    let id = child.id().try_into();
-    Pid::from_raw(id.expect("a process id is a positive i32"))
+/// Waits for the end of a child, and reaps it.
+///
+/// # Errors
+///
+/// [`ECHILD`](Errno::ECHILD) if this process ignores `SIGCHLD`, and the system has reaped the child.
+pub(super) fn reap(child: Pid) -> io::Result<ExitStatus> {
+    loop {
+        match waitpid(Some(id_of(child)?), WaitOptions::empty()) {
+            Ok(Some((_, status))) => return Ok(ExitStatus::from_raw(status.as_raw())),
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The id in the other library's type.
+fn id_of(child: Pid) -> io::Result<rustix::process::Pid> {
+    rustix::process::Pid::from_raw(child.as_raw()).ok_or_else(|| ErrorKind::InvalidInput.into())
 }
 
 fn by_a_thread(child: Pid) -> io::Result<OwnedFd> {
@@ -59,16 +74,15 @@ mod tests {
 
     #[test]
     fn the_descriptor_is_readable_once_the_child_has_ended_with_a_pidfd_and_without() {
-        for open in [process_end as fn(&Child) -> io::Result<OwnedFd>, |child| {
-            by_a_thread(pid_of(child))
-        }] {
+        for open in [process_end as fn(Pid) -> io::Result<OwnedFd>, by_a_thread] {
             let mut cat = Command::new("cat");
             let mut child = cat.stdin(Stdio::piped()).spawn().unwrap();
-            let end = open(&child).unwrap();
+            let id = Pid::from_raw(child.id().try_into().unwrap());
+            let end = open(id).unwrap();
             assert!(!is_readable(&end, PollTimeout::ZERO));
             drop(child.stdin.take());
             assert!(is_readable(&end, PollTimeout::from(30_000_u16)));
-            assert!(child.wait().unwrap().success());
+            assert!(reap(id).unwrap().success());
         }
     }
 }

@@ -1,30 +1,34 @@
 //! A program with its arguments, found and ready to start.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
+use std::iter;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
 
-use nix::sys::signal::{SigSet, SigmaskHow};
-use nix::unistd::{AccessFlags, access};
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{AccessFlags, Pid, access};
 
-use crate::exec::environment::{Variables, inherited};
+use crate::exec::environment::{Variables, entries, inherited};
 
 /// Where programs are looked for if the environment has no `PATH`, as by execvp(3).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// A program with its arguments and the environment that it inherits.
+/// A program with its arguments and the environment that it inherits, in the form that
+/// posix_spawn(3) takes.
 #[derive(Debug)]
 pub struct Program {
     /// The file, with a slash, so that it is not looked for again at each start.
-    file: PathBuf,
+    file: CString,
     /// As the user has typed it: the program's `argv[0]`.
     name: OsString,
-    arguments: Vec<OsString>,
-    environment: Vec<(OsString, OsString)>,
+    /// The name, and the arguments behind it.
+    arguments: Vec<CString>,
+    /// Each `NAME=VALUE`.
+    environment: Vec<CString>,
 }
 
 /// Why a program cannot be started.
@@ -47,6 +51,12 @@ pub enum ProgramError {
         /// Why.
         source: io::Error,
     },
+    /// The name or an argument has a byte 0, where the system ends an argument.
+    #[error("the name or an argument of the program {name:?} has a byte 0; remove the byte")]
+    ZeroByte {
+        /// The name as it was given.
+        name: OsString,
+    },
 }
 
 impl Program {
@@ -56,8 +66,8 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// If there is no such file, or this process must not execute it. An executable file that is
-    /// not a program fails only when it is started.
+    /// If there is no such file, if this process must not execute it, or if the name or an argument
+    /// has a byte 0. An executable file that is not a program fails only when it is started.
     pub fn find<A: Into<OsString>>(
         name: impl Into<OsString>,
         arguments: impl IntoIterator<Item = A>,
@@ -73,10 +83,16 @@ impl Program {
             }
             false => in_path(&name)?,
         };
+        let words = iter::once(name.clone()).chain(arguments.into_iter().map(Into::into));
+        let words = words.map(|word| CString::new(word.into_vec())).collect();
+        let (Ok(file), Ok(arguments)) = (CString::new(file.into_os_string().into_vec()), words)
+        else {
+            return Err(ProgramError::ZeroByte { name });
+        };
         Ok(Self {
             file,
             name,
-            arguments: arguments.into_iter().map(Into::into).collect(),
+            arguments,
             environment: inherited(env::vars_os()),
         })
     }
@@ -87,47 +103,65 @@ impl Program {
         &self.name
     }
 
-    /// Starts the program in this process group, or as the leader of a new group if it is 0.
+    /// Starts the program with these standard streams, in this process group, or as the leader of a
+    /// new group if it is 0. Returns the id of the child, which the caller has to reap.
     ///
-    /// No step needs code between fork and exec, so that the standard library starts the program
-    /// with posix_spawn(3), which does not copy the memory of this process.
+    /// posix_spawn(3) does not copy the memory of this process. The standard library's `Command`
+    /// calls it too, but needs copies of the streams, and sorts the whole environment each time.
     pub(super) fn start(
         &self,
-        group: i32,
+        group: Pid,
         variables: Variables,
-        stdin: OwnedFd,
-        stdout: OwnedFd,
-        stderr: OwnedFd,
-    ) -> io::Result<Child> {
-        let mut command = Command::new(&self.file);
-        command
-            .arg0(&self.name)
-            .args(&self.arguments)
-            .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .envs(variables)
-            .process_group(group)
-            .stdin(stdin)
-            .stdout(stdout)
-            .stderr(stderr);
-        let started = without_blocked_signals(|| command.spawn());
-        started.map_err(|error| {
-            let what = format!("cannot start {}: {error}", self.file.display());
-            io::Error::new(error.kind(), what)
+        streams: [BorrowedFd<'_>; 3],
+    ) -> io::Result<Pid> {
+        self.spawn(group, variables, streams).map_err(|error| {
+            let file = Path::new(OsStr::from_bytes(self.file.as_bytes())).display();
+            io::Error::new(error.kind(), format!("cannot start {file}: {error}"))
         })
+    }
+
+    fn spawn(
+        &self,
+        group: Pid,
+        variables: Variables,
+        streams: [BorrowedFd<'_>; 3],
+    ) -> io::Result<Pid> {
+        let mut actions = PosixSpawnFileActions::init()?;
+        let mut copies = Vec::new();
+        for (to, stream) in (0..).zip(streams) {
+            let mut from = stream.as_raw_fd();
+            if from <= 2 {
+                // The action of another stream would replace it. The copy is above 2.
+                let copy = stream.try_clone_to_owned()?;
+                from = copy.as_raw_fd();
+                copies.push(copy);
+            }
+            actions.add_dup2(from, to)?;
+        }
+        let client = entries(variables);
+        let environment = self.environment.iter().chain(&client);
+        let environment: Vec<&CStr> = environment.map(AsRef::as_ref).collect();
+        let attributes = attributes(group)?;
+        let file = self.file.as_c_str();
+        let child = posix_spawn(file, &actions, &attributes, &self.arguments, &environment)?;
+        Ok(child)
     }
 }
 
-/// Calls `start` with an empty signal mask, which the program inherits: few programs look at their
-/// mask, and a program that begins with a blocked SIGTERM cannot be ended by it.
-fn without_blocked_signals<T>(start: impl FnOnce() -> T) -> T {
-    let before = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK);
-    let started = start();
-    if let Ok(before) = before {
-        // pthread_sigmask(3) fails for an invalid `how` only.
-        let _ = before.thread_set_mask();
-    }
-    started
+/// A process group, an empty signal mask, and the default action of `SIGPIPE`. Few programs look at
+/// what they inherit: a program that begins with a blocked SIGTERM cannot be ended by it, and the
+/// standard library ignores SIGPIPE in this process.
+fn attributes(group: Pid) -> nix::Result<PosixSpawnAttr> {
+    let mut attributes = PosixSpawnAttr::init()?;
+    attributes.set_flags(
+        PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,
+    )?;
+    attributes.set_pgroup(group)?;
+    attributes.set_sigmask(&SigSet::empty())?;
+    attributes.set_sigdefault(&SigSet::from(Signal::SIGPIPE))?;
+    Ok(attributes)
 }
 
 fn has_slash(name: &OsStr) -> bool {
@@ -169,8 +203,11 @@ fn ensure_executable(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Read;
+    use std::os::fd::AsFd;
 
     use super::*;
+    use crate::exec::process_end::reap;
 
     fn find(name: &str) -> Result<Program, ProgramError> {
         Program::find(name, [""; 0])
@@ -179,9 +216,35 @@ mod tests {
     #[test]
     fn a_program_is_found_in_the_path_or_at_its_own_path() {
         let shell = find("sh").unwrap();
-        assert!(shell.file.is_absolute(), "{shell:?}");
+        assert!(shell.file.as_bytes().starts_with(b"/"), "{shell:?}");
         assert_eq!(shell.name(), "sh");
-        assert_eq!(find("/bin/sh").unwrap().file, Path::new("/bin/sh"));
+        assert_eq!(find("/bin/sh").unwrap().file.as_c_str(), c"/bin/sh");
+    }
+
+    #[test]
+    fn a_word_with_a_byte_0_is_refused() {
+        let error = Program::find("sh", ["-c", "echo\0"]).unwrap_err();
+        assert!(error.to_string().contains("a byte 0"), "{error}");
+        assert!(Program::find("/bin/sh\0", [""; 0]).is_err());
+    }
+
+    #[test]
+    fn the_streams_of_a_program_may_be_those_of_this_process_in_another_order() {
+        let list = "exec 3>&1; readlink /proc/self/fd/0 /proc/self/fd/3 >&2";
+        let program = Program::find("sh", ["-c", list]).unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
+        let (input, output) = (io::stdin(), io::stdout());
+        let own = [output.as_fd(), input.as_fd()];
+        let streams = [own[0], own[1], writer.as_fd()];
+        let child = program.start(Pid::from_raw(0), Variables::new(), streams);
+        let child = child.unwrap();
+        drop(writer);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert!(reap(child).unwrap().success(), "{text}");
+        let target = |descriptor: u8| fs::read_link(format!("/proc/self/fd/{descriptor}")).unwrap();
+        let expected = [target(1), target(0)].map(|it| it.display().to_string());
+        assert_eq!(Vec::from_iter(text.lines()), expected);
     }
 
     #[test]

@@ -3,16 +3,17 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
 
 use crate::exec::environment::Variables;
 use crate::exec::error_lines::{self, ErrorLines};
-use crate::exec::process_end::{pid_of, process_end};
+use crate::exec::process_end::{self, process_end};
 use crate::exec::program::Program;
 use crate::shell::Group;
 
@@ -20,7 +21,7 @@ use crate::shell::Group;
 /// they are killed if the program still runs.
 #[derive(Debug)]
 pub(super) struct Running {
-    child: Child,
+    child: Pid,
     /// The client's address and the program, with which its lines in the log begin.
     about: String,
     end: OwnedFd,
@@ -48,18 +49,17 @@ impl Running {
         guard: Option<Group>,
         client: &dyn fmt::Display,
         variables: Variables,
-        stdin: OwnedFd,
-        stdout: OwnedFd,
+        [stdin, stdout]: [BorrowedFd<'_>; 2],
     ) -> io::Result<Self> {
         let (errors, stderr) = error_lines::pipe()?;
-        let group = guard.as_ref().map_or(0, |guard| guard.id().as_raw());
-        let mut child = program.start(group, variables, stdin, stdout, stderr.into())?;
-        let end = process_end(&child).inspect_err(|_| {
-            let _ = child.kill();
-            let _ = child.wait();
+        let group = guard.as_ref().map_or(Pid::from_raw(0), Group::id);
+        let child = program.start(group, variables, [stdin, stdout, stderr.as_fd()])?;
+        let end = process_end(child).inspect_err(|_| {
+            let _ = kill(child, Signal::SIGKILL);
+            let _ = process_end::reap(child);
         })?;
         let name = program.name().to_string_lossy();
-        let about = format!("{client}: {}[{}]", name.escape_debug(), child.id());
+        let about = format!("{client}: {}[{child}]", name.escape_debug());
         Ok(Self {
             child,
             about,
@@ -118,8 +118,7 @@ impl Running {
     /// has this id.
     pub(super) fn signal(&self, signal: Signal) {
         // An error is ignored: the group has ended, or has become another user's.
-        let own = pid_of(&self.child);
-        let group = self.guard.as_ref().map_or(own, |guard| guard.id());
+        let group = self.guard.as_ref().map_or(self.child, Group::id);
         let _ = killpg(group, signal);
     }
 
@@ -131,7 +130,7 @@ impl Running {
             guard.release();
         }
         self.is_reaped = true;
-        match self.child.wait() {
+        match process_end::reap(self.child) {
             Err(error) if error.raw_os_error() == Some(Errno::ECHILD as i32) => Ok(None),
             status => status.map(Some),
         }
@@ -142,7 +141,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         if !self.is_reaped {
             self.signal(Signal::SIGKILL);
-            let _ = self.child.wait();
+            let _ = process_end::reap(self.child);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
@@ -25,16 +25,16 @@ impl RequestHandler for Exec {
             request.write_all(&self.banner)?;
         }
         request.flush()?;
-        match self.socket_for_program(request)? {
-            Some([stdin, stdout]) => self.hand_over(request, stdin, stdout),
+        match self.start_on_socket(request)? {
+            Some(running) => self.watch(request, running),
             None => self.relay(request),
         }
     }
 }
 
 impl Exec {
-    /// The socket, twice, if nothing has to stand between the program and the socket.
-    fn socket_for_program(&self, request: &StreamRequest) -> io::Result<Option<[OwnedFd; 2]>> {
+    /// Starts the program on the socket itself, if nothing has to stand between the two.
+    fn start_on_socket(&self, request: &StreamRequest) -> io::Result<Option<Running>> {
         let deadlines = request.deadlines();
         let of_idle = [deadlines.idle(), deadlines.progress(), deadlines.write()];
         let is_direct =
@@ -43,20 +43,11 @@ impl Exec {
             return Ok(None);
         };
         leave_to_program(socket)?;
-        Ok(Some([
-            socket.try_clone_to_owned()?,
-            socket.try_clone_to_owned()?,
-        ]))
+        self.start(request, socket).map(Some)
     }
 
-    /// Runs the program on the socket itself.
-    fn hand_over(
-        &self,
-        request: &mut StreamRequest,
-        stdin: OwnedFd,
-        stdout: OwnedFd,
-    ) -> HandlerResult {
-        let mut running = self.start(request, stdin, stdout)?;
+    /// Waits for the end of a program that has the socket itself.
+    fn watch(&self, request: &mut StreamRequest, mut running: Running) -> HandlerResult {
         let supervision = Supervision::new(request.deadlines(), self.grace);
         let mut link = Connection::new(request, self.on_hangup);
         let ended = blocking(|| supervision.until_end(&mut running, &mut link))?;
@@ -72,8 +63,9 @@ impl Exec {
     /// the client.
     fn relay(&self, request: &mut StreamRequest) -> HandlerResult {
         let (ours, theirs) = UnixStream::pair()?;
-        let theirs = OwnedFd::from(theirs);
-        let mut running = self.start(request, theirs.try_clone()?, theirs)?;
+        let mut running = self.start(request, theirs.as_fd())?;
+        // The program alone has this end from now on.
+        drop(theirs);
         let mut supervision = Supervision::new(request.deadlines(), self.grace);
         let mut side = ProgramSide::new(ours.try_clone()?, self.on_hangup);
         let relayed = relay_and_watch(request, &mut side, &mut running, &ours)?;
@@ -116,16 +108,12 @@ impl Exec {
         }
     }
 
-    fn start(
-        &self,
-        request: &StreamRequest,
-        stdin: OwnedFd,
-        stdout: OwnedFd,
-    ) -> io::Result<Running> {
+    /// Starts the program with this socket as its standard input and output.
+    fn start(&self, request: &StreamRequest, socket: BorrowedFd<'_>) -> io::Result<Running> {
         let client = request.client_address();
         let guard = self.guard()?;
         let variables = of_stream(request);
-        Running::start(&self.program, guard, client, variables, stdin, stdout)
+        Running::start(&self.program, guard, client, variables, [socket; 2])
     }
 }
 
