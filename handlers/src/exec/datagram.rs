@@ -29,7 +29,7 @@ impl RequestHandler<DatagramRequest> for Exec {
         let input = file_of(request.packet())?;
         let (output, stdout) = io::pipe()?;
         let client = request.client_address();
-        let variables = of_datagram(request);
+        let variables = of_datagram(request, self.names.as_ref());
         let guard = self.guard()?;
         let streams = [input.as_fd(), stdout.as_fd()];
         let mut running = Running::start(&self.program, guard, client, variables, streams)?;

@@ -5,8 +5,9 @@ use std::ffi::{CString, OsString};
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStringExt;
 
-use socketserver::{Address, DatagramRequest, StreamRequest};
+use socketserver::{Address, DatagramRequest, StreamRequest, blocking};
 
+use crate::exec::names::Names;
 use crate::shell::is_of_service_manager;
 
 /// Variables that are added to the inherited environment.
@@ -58,8 +59,8 @@ pub(super) fn entries<N: Into<OsString>>(
     variables.into_iter().filter_map(entry).collect()
 }
 
-/// The variables that state the client of a connection.
-pub(super) fn of_stream(request: &StreamRequest) -> Variables {
+/// The variables that state the client of a connection. `names` are looked up if they are wanted.
+pub(super) fn of_stream(request: &StreamRequest, names: Option<&Names>) -> Variables {
     let client = request.client_address();
     #[cfg(feature = "proxy-protocol")]
     let destination = request
@@ -69,6 +70,7 @@ pub(super) fn of_stream(request: &StreamRequest) -> Variables {
     let destination = None;
     let local = destination.or_else(|| request.local_address());
     let mut variables = of_addresses("TCP", client, local.as_ref());
+    variables.extend(of_names("TCP", client, local.as_ref(), names));
     // Behind a proxy at a Unix socket, the peer is the proxy.
     let is_unix = !matches!(client, Address::Inet(_));
     if let Some(peer) = is_unix.then(|| request.peer_credentials().ok()).flatten() {
@@ -136,14 +138,35 @@ fn of_proxy(request: &StreamRequest) -> Variables {
 }
 
 /// The variables that state the sender of a datagram.
-pub(super) fn of_datagram(request: &DatagramRequest) -> Variables {
+pub(super) fn of_datagram(request: &DatagramRequest, names: Option<&Names>) -> Variables {
+    let client = request.client_address();
     let local = request.local_address();
-    let server = request.server().server_address();
-    of_addresses(
-        "UDP",
-        request.client_address(),
-        local.as_ref().or(Some(&server)),
-    )
+    let local = local.unwrap_or_else(|| request.server().server_address());
+    let mut variables = of_addresses("UDP", client, Some(&local));
+    variables.extend(of_names("UDP", client, Some(&local), names));
+    variables
+}
+
+/// The names of both addresses, as far as they are wanted, and are there in time.
+fn of_names(
+    protocol: &str,
+    remote: &Address,
+    local: Option<&Address>,
+    names: Option<&Names>,
+) -> Variables {
+    let Some(names) = names else {
+        return Variables::new();
+    };
+    let addresses = [remote.ip(), local.and_then(Address::ip)];
+    let found = blocking(|| names.of(addresses));
+    let variables = match protocol {
+        "TCP" => ["TCPREMOTEHOST", "TCPLOCALHOST"],
+        _ => ["UDPREMOTEHOST", "UDPLOCALHOST"],
+    };
+    let variables = variables.into_iter().zip(found);
+    variables
+        .filter_map(|(variable, name)| Some((variable, name?.into())))
+        .collect()
 }
 
 /// The addresses of both sides. `protocol` is that of an internet address.
@@ -238,7 +261,7 @@ mod tests {
             "TCPLOCALIP=192.0.2.7",
             "TCPLOCALPORT=80",
         ];
-        assert_eq!(shown(of_stream(&request)), expected);
+        assert_eq!(shown(of_stream(&request, None)), expected);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod ending;
 mod environment;
 mod error_lines;
 mod link;
+mod names;
 mod process_end;
 mod program;
 mod program_side;
@@ -19,6 +20,7 @@ use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::exec::names::Names;
 use crate::shell::Group;
 
 pub use datagram::MAX_REPLY;
@@ -60,6 +62,7 @@ pub use program::{Program, ProgramError};
 /// | its client | `IPCREMOTEPID`, `IPCREMOTEEUID`, `IPCREMOTEEGID` |
 /// | its client, if it has a name | `IPCREMOTEPATH`, `REMOTE_ADDR` |
 /// | TLS | `SSL_PROTOCOL`, `SSL_CIPHER`, `SSL_TLS_SNI_SERVERNAME`, `SSL_CLIENT_S_DN` |
+/// | [names](Self::look_up_names) | `TCPREMOTEHOST`, `TCPLOCALHOST`, `UDPREMOTEHOST`, `UDPLOCALHOST` |
 ///
 /// # The program's end
 ///
@@ -91,6 +94,7 @@ pub struct Exec {
     on_hangup: OnHangup,
     grace: Duration,
     counts: bool,
+    names: Option<Names>,
     /// The process that has made this value. A child of it may be killed at the drain timeout.
     process: u32,
 }
@@ -124,6 +128,7 @@ impl Exec {
             on_hangup: OnHangup::default(),
             grace: GRACE,
             counts: false,
+            names: None,
             process: process::id(),
         }
     }
@@ -149,6 +154,22 @@ impl Exec {
     pub fn count_bytes(self) -> Self {
         Self {
             counts: true,
+            ..self
+        }
+    }
+
+    /// Looks up the names of the client and of the address that the client has connected to, before
+    /// the program begins, and waits for them no longer than `within`. No name is looked up unless
+    /// set.
+    ///
+    /// `TCPREMOTEHOST` and `TCPLOCALHOST` are the names in lower case, or `UDPREMOTEHOST` and
+    /// `UDPLOCALHOST` over datagrams. The variable is not set if the address has no name, if the
+    /// name does not have the address in turn, or if the time is over. The resolver is that of the
+    /// system, with its hosts file. Each lookup has a thread of its own, which may outlast `within`;
+    /// at most 128 lookups run at a time, and beyond those no name is looked up.
+    pub fn look_up_names(self, within: Duration) -> Self {
+        Self {
+            names: Some(Names::new(within)),
             ..self
         }
     }

@@ -112,7 +112,7 @@ impl Exec {
     fn start(&self, request: &StreamRequest, socket: BorrowedFd<'_>) -> io::Result<Running> {
         let client = request.client_address();
         let guard = self.guard()?;
-        let variables = of_stream(request);
+        let variables = of_stream(request, self.names.as_ref());
         Running::start(&self.program, guard, client, variables, [socket; 2])
     }
 }

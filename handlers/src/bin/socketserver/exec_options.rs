@@ -39,6 +39,22 @@ pub struct ExecOptions {
     #[arg(long)]
     count: bool,
 
+    /// Look up the names of both addresses, for at most 5 seconds, or for the given number
+    ///
+    /// TCPREMOTEHOST is the name of the client, and TCPLOCALHOST the name of the address that the
+    /// client has connected to; over UDP they are UDPREMOTEHOST and UDPLOCALHOST. A variable is set
+    /// only if its name has the address in turn. The program begins without names when the time is
+    /// over. Clients over Unix sockets have no names.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_parser = amounts::seconds,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "5"
+    )]
+    lookup: Option<Duration>,
+
     /// The program to run: a path if it has a slash, or else a name that is searched in PATH
     #[arg(value_name = "PROGRAM", required = true)]
     program: OsString,
@@ -87,6 +103,9 @@ impl ExecOptions {
         if self.count {
             exec = exec.count_bytes();
         }
+        if let Some(within) = self.lookup {
+            exec = exec.look_up_names(within);
+        }
         Ok(exec)
     }
 }
@@ -113,6 +132,21 @@ mod tests {
             assert_eq!(options.program, "cat");
             assert_eq!(options.arguments, ["-u", "--count", "--"]);
         }
+    }
+
+    #[test]
+    fn a_lookup_takes_its_time_behind_an_equals_sign_and_never_the_program() {
+        for (arguments, expected) in [
+            (["cat"].as_slice(), None),
+            (&["--lookup", "cat"], Some(5.0)),
+            (&["--lookup=0.5", "cat"], Some(0.5)),
+        ] {
+            let options = parse(arguments).unwrap();
+            let expected = expected.map(Duration::from_secs_f64);
+            assert_eq!(options.lookup, expected, "{arguments:?}");
+            assert_eq!(options.program, "cat");
+        }
+        assert!(parse(&["--lookup=0", "cat"]).is_err());
     }
 
     #[test]
