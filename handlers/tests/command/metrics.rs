@@ -51,7 +51,7 @@ impl Metrics {
     }
 }
 
-const AT_ANY_PORT: [&str; 2] = ["--metrics", "tcp://127.0.0.1:0"];
+pub const AT_ANY_PORT: [&str; 2] = ["--metrics", "tcp://127.0.0.1:0"];
 
 fn exchange(served: &Served) {
     let mut client = served.connect();

@@ -10,7 +10,7 @@ use crate::served::{Served, exchange, socketserver};
 /// The number of `nobody`.
 const NOBODY: u32 = 65_534;
 
-fn is_superuser() -> bool {
+pub fn is_superuser() -> bool {
     let is = nix::unistd::geteuid().is_root();
     if !is {
         println!("skipped: only the superuser can become another user");

@@ -18,7 +18,7 @@ use support::waiting::eventually;
 use crate::served::{SAFETY_NET, Served, exchange, rest, socketserver};
 
 /// The command with these sockets as its descriptors 3, 4 and so on.
-fn pass(command: &mut Command, sockets: Vec<OwnedFd>, names: &str) {
+pub fn pass(command: &mut Command, sockets: Vec<OwnedFd>, names: &str) {
     command.env("LISTEN_FDS", sockets.len().to_string());
     command.env("LISTEN_FDNAMES", names);
     let mapping = |(parent_fd, child_fd)| FdMapping {

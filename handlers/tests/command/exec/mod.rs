@@ -6,6 +6,7 @@ mod environment;
 mod hand_over;
 mod many;
 mod relay;
+mod servers;
 mod start;
 
 use nix::unistd::Pid;
