@@ -2,6 +2,7 @@
 //!
 //! `benches/README.md` has how to run it and how to read the tables.
 
+mod alone;
 mod limit;
 mod loads;
 mod memory;
@@ -46,7 +47,12 @@ struct Sizes {
 }
 
 fn main() -> ExitCode {
-    match measure(&Options::parse()) {
+    let arguments = Vec::from_iter(std::env::args().skip(1));
+    let result = match arguments.split_first() {
+        Some((first, program)) if first == alone::ARGUMENT => alone::serve(program).map(|()| true),
+        _ => measure(&Options::parse()),
+    };
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -105,7 +111,8 @@ fn measure(options: &Options) -> io::Result<bool> {
         measurements,
         goals: goals(&present, &sizes),
     };
-    let limits = limit::table(&present, directory.path())?;
+    let limited = present.iter().copied().filter(|server| server.has_limit());
+    let limits = limit::table(&Vec::from_iter(limited), directory.path())?;
     let tables = format!("{}\n\n{limits}", report.full());
     println!("{tables}");
     for failure in report.failures() {
@@ -120,7 +127,8 @@ fn measure(options: &Options) -> io::Result<bool> {
 /// Against each of the others: a fifth more connections than the best of them.
 fn goals(present: &[Server], sizes: &Sizes) -> Vec<Goal<Figure>> {
     let programs = [Load::Cat, Load::True, Load::Python].into_iter();
-    let others = present.iter().filter(|server| **server != Server::Ours);
+    let no_peer = [Server::Ours, Server::Alone];
+    let others = present.iter().filter(|server| !no_peer.contains(server));
     let pairs = programs.flat_map(|load| others.clone().map(move |other| (load, *other)));
     let goal = |(load, other): (Load, Server)| Goal {
         load: load.title(sizes),

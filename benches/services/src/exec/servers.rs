@@ -9,6 +9,8 @@ use clap::ValueEnum;
 use measuring::{ServerProcess, free_port, has_program, peer_command, socketserver_command};
 use nix::unistd::{User, geteuid};
 
+use crate::alone;
+
 /// More connections than there ever are.
 const NO_LIMIT: usize = 1000;
 
@@ -20,6 +22,8 @@ pub enum Server {
     Socat,
     Ncat,
     Xinetd,
+    /// The limit of what a server can gain.
+    Alone,
 }
 
 /// What is run for each connection.
@@ -73,12 +77,18 @@ impl Server {
             Self::Socat => "socat",
             Self::Ncat => "ncat",
             Self::Xinetd => "xinetd",
+            Self::Alone => "posix_spawn alone",
         }
+    }
+
+    /// Whether the server has a limit of connections.
+    pub fn has_limit(self) -> bool {
+        self != Self::Alone
     }
 
     pub fn is_installed(self) -> bool {
         match self {
-            Self::Ours => true,
+            Self::Ours | Self::Alone => true,
             Self::Tcpserver | Self::Socat | Self::Ncat | Self::Xinetd => has_program(self.title()),
         }
     }
@@ -96,6 +106,7 @@ impl Server {
         let limit = limit.unwrap_or(NO_LIMIT).to_string();
         let mut command = match self {
             Self::Ours => socketserver_command()?,
+            Self::Alone => alone::command(&words)?,
             _ => peer_command(self.title()),
         };
         match self {
@@ -105,6 +116,8 @@ impl Server {
                     .args(["--max-connections", &limit, "--"])
                     .args(words);
             }
+            // The server takes a port itself.
+            Self::Alone => return ServerProcess::start(&mut command),
             Self::Tcpserver => {
                 // No names by DNS, and none by ident.
                 command.args(["-q", "-H", "-R", "-l", "0", "-b", "128", "-c", &limit]);
