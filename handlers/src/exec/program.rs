@@ -81,7 +81,7 @@ impl Program {
                     Err(source) => return Err(ProgramError::NotExecutable { path, source }),
                 }
             }
-            false => in_path(&name)?,
+            false => in_path(&name, env::var_os("PATH"))?,
         };
         let words = iter::once(name.clone()).chain(arguments.into_iter().map(Into::into));
         let words = words.map(|word| CString::new(word.into_vec())).collect();
@@ -168,9 +168,9 @@ fn has_slash(name: &OsStr) -> bool {
     name.as_encoded_bytes().contains(&b'/')
 }
 
-/// The first file of this name in `PATH` that this process may execute.
-fn in_path(name: &OsStr) -> Result<PathBuf, ProgramError> {
-    let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+/// The first file of this name in the directories of `path` that this process may execute.
+fn in_path(name: &OsStr, path: Option<OsString>) -> Result<PathBuf, ProgramError> {
+    let path = path.unwrap_or_else(|| DEFAULT_PATH.into());
     let mut refused = None;
     if !name.is_empty() {
         for directory in env::split_paths(&path) {
@@ -178,7 +178,12 @@ fn in_path(name: &OsStr) -> Result<PathBuf, ProgramError> {
             let file = Path::new(".").join(directory).join(name);
             match ensure_executable(&file) {
                 Ok(()) => return Ok(file),
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                // In a directory that this process must not search, nothing shows that there is
+                // such a file.
+                Err(error)
+                    if error.kind() == io::ErrorKind::PermissionDenied
+                        && file.symlink_metadata().is_ok() =>
+                {
                     refused.get_or_insert((file, error));
                 }
                 Err(_) => {}
@@ -205,6 +210,9 @@ mod tests {
     use std::fs;
     use std::io::Read;
     use std::os::fd::AsFd;
+    use std::os::unix::fs::PermissionsExt;
+
+    use nix::unistd::geteuid;
 
     use super::*;
     use crate::exec::process_end::reap;
@@ -245,6 +253,25 @@ mod tests {
         let target = |descriptor: u8| fs::read_link(format!("/proc/self/fd/{descriptor}")).unwrap();
         let expected = [target(1), target(0)].map(|it| it.display().to_string());
         assert_eq!(Vec::from_iter(text.lines()), expected);
+    }
+
+    #[test]
+    fn a_directory_that_must_not_be_searched_has_no_program() {
+        let directory = tempfile::tempdir().unwrap();
+        let of = |mode| fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode));
+        fs::write(directory.path().join("plain"), "no program").unwrap();
+        let find = |name: &str| in_path(name.as_ref(), Some(directory.path().into()));
+        let error = find("plain").unwrap_err().to_string();
+        assert!(error.contains("plain cannot be executed: "), "{error}");
+        if geteuid().is_root() {
+            println!("skipped: the superuser may search every directory");
+            return;
+        }
+        of(0o600).unwrap();
+        let error = find("plain").unwrap_err().to_string();
+        // So that the directory can be removed.
+        of(0o700).unwrap();
+        assert!(error.contains("there is no program \"plain\""), "{error}");
     }
 
     #[test]
