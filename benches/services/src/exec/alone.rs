@@ -37,7 +37,7 @@ pub fn serve(program: &[String]) -> io::Result<()> {
         .first()
         .ok_or_else(|| io::Error::other("there is no program"))?;
     let words = program.iter().map(|word| CString::new(word.as_str()));
-    let words = Vec::from_iter(words.collect::<Result<Vec<_>, _>>()?);
+    let words = words.collect::<Result<Vec<_>, _>>()?;
     let environment = std::env::vars().map(|(name, value)| format!("{name}={value}"));
     let environment = environment.map(CString::new);
     let environment = environment.collect::<Result<Vec<_>, _>>()?;
