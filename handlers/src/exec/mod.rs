@@ -62,7 +62,8 @@ pub use program::{Program, ProgramError};
 /// | its client | `IPCREMOTEPID`, `IPCREMOTEEUID`, `IPCREMOTEEGID` |
 /// | its client, if it has a name | `IPCREMOTEPATH`, `REMOTE_ADDR` |
 /// | TLS | `SSL_PROTOCOL`, `SSL_CIPHER`, `SSL_TLS_SNI_SERVERNAME`, `SSL_CLIENT_S_DN` |
-/// | [names](Self::look_up_names) | `TCPREMOTEHOST`, `TCPLOCALHOST`, `UDPREMOTEHOST`, `UDPLOCALHOST` |
+/// | TCP, with [names](Self::look_up_names) | `TCPREMOTEHOST`, `TCPLOCALHOST` |
+/// | UDP, with names | `UDPREMOTEHOST`, `UDPLOCALHOST` |
 ///
 /// # The program's end
 ///
@@ -165,8 +166,8 @@ impl Exec {
     /// `TCPREMOTEHOST` and `TCPLOCALHOST` are the names in lower case, or `UDPREMOTEHOST` and
     /// `UDPLOCALHOST` over datagrams. The variable is not set if the address has no name, if the
     /// name does not have the address in turn, or if the time is over. The resolver is that of the
-    /// system, with its hosts file. Each lookup has a thread of its own, which may outlast `within`;
-    /// at most 128 lookups run at a time, and beyond those no name is looked up.
+    /// system, with its hosts file. Each lookup has a thread of its own, which may outlast
+    /// `within`; at most 128 lookups run at a time, and beyond those no name is looked up.
     pub fn look_up_names(self, within: Duration) -> Self {
         Self {
             names: Some(Names::new(within)),

@@ -29,7 +29,8 @@ pub(super) fn process_end(child: Pid) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// [`ECHILD`](Errno::ECHILD) if this process ignores `SIGCHLD`, and the system has reaped the child.
+/// [`ECHILD`](Errno::ECHILD) if this process ignores `SIGCHLD`, and the system has reaped the
+/// child.
 pub(super) fn reap(child: Pid) -> io::Result<ExitStatus> {
     loop {
         match waitpid(Some(id_of(child)?), WaitOptions::empty()) {

@@ -1,5 +1,5 @@
-//! What every server of the command offers, with programs: metrics, shards, a user, and sockets that
-//! somebody else has opened.
+//! What every server of the command offers, with programs: metrics, shards, a user, and sockets
+//! that somebody else has opened.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, UdpSocket};
