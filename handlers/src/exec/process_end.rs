@@ -83,7 +83,7 @@ mod tests {
             assert!(!is_readable(&end, PollTimeout::ZERO));
             drop(child.stdin.take());
             assert!(is_readable(&end, PollTimeout::from(30_000_u16)));
-            assert!(reap(id).unwrap().success());
+            assert!(child.wait().unwrap().success());
         }
     }
 }
