@@ -65,7 +65,7 @@ pub struct Request {
     /// The hash function of a transfer: `sha256` or `md5`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// The hash of the whole content of an upload.
+    /// The hash of the whole content of an upload: of its end, or of its `put`, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
     /// Where a part begins, or a download is to go on.
@@ -119,6 +119,16 @@ impl Request {
         let mut all = ContentDigest::ALL.into_iter();
         all.find(|digest| digest.name() == name)
             .ok_or_else(|| bad("the digest is sha256 or md5"))
+    }
+
+    /// The hash of an upload, if there is one.
+    pub(super) fn hash(&self, digest: ContentDigest) -> Result<Option<&str>, Refusal> {
+        match self.hash.as_deref() {
+            Some(hash) if !digest.is_hash(hash) => {
+                Err(bad("the hash has another form than those of its digest"))
+            }
+            hash => Ok(hash),
+        }
     }
 
     /// What the client wants to happen to a name that exists.
@@ -236,7 +246,7 @@ pub enum Answer {
         /// In hexadecimal digits.
         prefix_hash: String,
     },
-    /// To `put`, at its end: the content has its name.
+    /// To `sent`, or to a `put` at once: the content has its name.
     Stored {
         /// In bytes.
         size: u64,

@@ -12,15 +12,17 @@ use crate::framing::FramingError;
 /// The bytes that are in memory.
 const PIECE: usize = 128 * 1024;
 
-/// The client has cancelled its upload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cancelled;
+/// How a client ends its upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// The content is complete, and has this hash on the client's side.
+    Sent(String),
+    /// The client has ended its upload before its end.
+    Cancelled,
+}
 
-/// Asks for the content, and receives its parts. Returns `None` when the content is complete.
-pub(super) fn receive(
-    client: &mut StreamRequest,
-    upload: &mut Upload,
-) -> Result<Option<Cancelled>, Interrupted> {
+/// Asks for the content, and receives its parts up to the message that ends them.
+pub(super) fn receive(client: &mut StreamRequest, upload: &mut Upload) -> Result<End, Interrupted> {
     upload.answer().write(client)?;
     client.flush().map_err(Interrupted::lost)?;
     let mut is_first = true;
@@ -43,7 +45,8 @@ pub(super) fn receive(
         if request.command != "part" {
             skip(client, size)?;
             return match &*request.command {
-                "cancel" => Ok(Some(Cancelled)),
+                "sent" => Ok(End::Sent(hash_of_end(&request, upload)?)),
+                "cancel" => Ok(End::Cancelled),
                 _ => Err(bad("the upload has ended before its end, with another command").into()),
             };
         }
@@ -56,10 +59,9 @@ pub(super) fn receive(
             _ => Some("the part does not begin where the part before has ended"),
         };
         let wrong = wrong.or_else(|| {
-            let is_empty = size == 0 && upload.missing() > 0;
             let is_long = size > upload.missing();
-            match (is_empty, is_long) {
-                (true, _) => Some("a part has no bytes, and is not the last"),
+            match (size, is_long) {
+                (0, _) => Some("the part has no bytes"),
                 (_, true) => Some("the part goes beyond the end of the file"),
                 _ => None,
             }
@@ -70,10 +72,19 @@ pub(super) fn receive(
         }
         is_first = false;
         receive_body(client, size, upload)?;
-        if upload.missing() == 0 {
-            return Ok(None);
-        }
     }
+}
+
+/// The hash of the client, in the message that ends a complete upload.
+fn hash_of_end(request: &Request, upload: &Upload) -> Result<String, Refusal> {
+    if upload.missing() > 0 {
+        return Err(bad(
+            "the upload has ended before all bytes of the file were sent",
+        ));
+    }
+    let hash = request.hash(upload.digest())?;
+    let hash = hash.ok_or_else(|| bad("the end of the upload lacks the hash of the file"))?;
+    Ok(hash.to_owned())
 }
 
 /// Receives the body of a part. A body whose bytes cannot be written is still read to its end.

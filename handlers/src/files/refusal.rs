@@ -66,7 +66,7 @@ pub enum Code {
     TooDeep,
     /// There is no such command.
     UnknownCommand,
-    /// The content has another hash than the client has announced.
+    /// The content has another hash than the client has sent.
     WrongHash,
     /// Another error of the server's machine, and every code that this version does not know.
     #[serde(other)]
@@ -120,7 +120,7 @@ impl Code {
             Self::Unavailable => "the server cannot do this now; its log has the reason",
             Self::UnknownCommand => "there is no such command",
             Self::WrongHash => {
-                "the content has another hash than announced: the source has changed, or bytes \
+                "the content has another hash than its source: the source has changed, or bytes \
                  were damaged; nothing was kept"
             }
         }

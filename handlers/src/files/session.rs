@@ -62,7 +62,7 @@ impl FileSession {
             (_, None) => return Err(Refusal::new(Code::LoginRequired).into()),
             ("login", Some(_)) => return Err(Refusal::new(Code::AlreadyLoggedIn).into()),
             // Sent before the client has read that its upload was refused.
-            ("part", Some(_)) => return Ok(None),
+            ("part" | "sent", Some(_)) => return Ok(None),
             ("cancel", Some(_)) => Answer::Cancelled { offset: None },
             ("get", Some(user)) => user.get(client, request)?,
             ("list", Some(user)) => user.list(client, request)?,

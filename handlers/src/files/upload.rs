@@ -21,7 +21,7 @@ const OWNER_ONLY: u32 = 0o600;
 pub(super) struct Upload {
     name: Vec<u8>,
     partial: Partial,
-    hash: String,
+    digest: ContentDigest,
     if_exists: IfExists,
     /// The bytes of the file that has this name, which may be replaced.
     replaced: u64,
@@ -42,6 +42,9 @@ pub(super) enum Begun {
 impl Upload {
     /// Begins the upload that the client asks for: locks the name, finds out what is there, and
     /// reserves the bytes that are missing. `from_start` ignores an upload of before.
+    ///
+    /// The hash of the content is not needed yet. A hash that the client knows already spares the
+    /// transfer of a content that the name has.
     pub(super) fn begin(
         request: &Request,
         home: &Home,
@@ -60,9 +63,7 @@ impl Upload {
             return Err(bad("no file is as large as this size"));
         }
         let digest = request.digest()?;
-        let hash = request.hash.as_ref().filter(|hash| digest.is_hash(hash));
-        let hash =
-            hash.ok_or_else(|| bad("put lacks the hash of the file, in lower-case digits"))?;
+        let known_hash = request.hash(digest)?;
         let if_exists = request.if_exists()?;
         let place = home.place(path)?;
         place.check_file_name()?;
@@ -73,8 +74,11 @@ impl Upload {
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile => {
                     replaced = size(&stat);
-                    if replaced == content_size && has_content(&place, digest, hash)? {
-                        let (size, hash) = (content_size, hash.clone());
+                    if let Some(hash) = known_hash
+                        && replaced == content_size
+                        && has_content(&place, digest, hash)?
+                    {
+                        let (size, hash) = (content_size, hash.to_owned());
                         return Ok(Begun::Stored(Answer::Stored { size, hash }));
                     }
                 }
@@ -90,12 +94,8 @@ impl Upload {
         let Place {
             directory, name, ..
         } = place;
-        let identity = [
-            content_size.to_string().into_bytes(),
-            digest.name().into(),
-            hash.clone().into_bytes(),
-        ];
-        let identity = identity.each_ref().map(Vec::as_slice);
+        let identity = [content_size.to_string(), digest.name().to_owned()];
+        let identity = identity.each_ref().map(String::as_bytes);
         let opened = Partial::open(
             directory,
             &name,
@@ -120,7 +120,7 @@ impl Upload {
         Ok(Begun::Upload(Self {
             name,
             partial,
-            hash: hash.clone(),
+            digest,
             if_exists,
             replaced,
             reserved: content_size,
@@ -134,6 +134,11 @@ impl Upload {
             offset: self.partial.length(),
             prefix_hash: self.partial.hash(),
         }
+    }
+
+    /// The hash function of the upload.
+    pub(super) fn digest(&self) -> ContentDigest {
+        self.digest
     }
 
     /// The number of bytes that are there.
@@ -163,9 +168,10 @@ impl Upload {
         kept
     }
 
-    /// Gives the content its name. The refusal has the number of bytes that were kept.
-    pub(super) fn finish(self, ledger: Option<&Ledger>) -> Result<Answer, Refusal> {
-        let (size, hash) = (self.partial.size(), self.hash);
+    /// Gives the content its name, if the client's hash of the content is that of the bytes which
+    /// are there. The refusal has the number of bytes that were kept.
+    pub(super) fn finish(self, hash: String, ledger: Option<&Ledger>) -> Result<Answer, Refusal> {
+        let size = self.partial.size();
         let finished = self.partial.finish(&self.name, &hash, self.if_exists);
         match finished {
             Ok(()) => {

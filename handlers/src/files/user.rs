@@ -11,7 +11,7 @@ use crate::files::download;
 use crate::files::home::{self, Home};
 use crate::files::protocol::{Answer, Request, bad};
 use crate::files::quota::Ledger;
-use crate::files::receive::{Cancelled, receive, receive_body, skip};
+use crate::files::receive::{End, receive, receive_body, skip};
 use crate::files::refusal::{Code, Interrupted, Refusal};
 use crate::files::service::FileService;
 use crate::files::upload::{Begun, Upload};
@@ -79,16 +79,14 @@ impl User {
         request: &Request,
     ) -> Result<Answer, Interrupted> {
         let (ledger, body) = (self.ledger.as_ref(), request.data_size);
-        let is_whole = request.size == Some(body);
-        let begun = match is_whole || body == 0 {
-            true => Upload::begin(request, &self.home, service.locks(), ledger, is_whole),
-            false => Err(bad(
-                "the body of put is the whole content, or there is none",
-            )),
-        };
-        let mut upload = match begun {
-            Ok(Begun::Upload(upload)) => upload,
-            Ok(Begun::Stored(answer)) => {
+        let begun = hash_at_once(request).and_then(|at_once| {
+            let (home, locks) = (&self.home, service.locks());
+            let begun = Upload::begin(request, home, locks, ledger, at_once.is_some())?;
+            Ok((begun, at_once))
+        });
+        let (mut upload, at_once) = match begun {
+            Ok((Begun::Upload(upload), at_once)) => (upload, at_once),
+            Ok((Begun::Stored(answer), _)) => {
                 skip(client, body)?;
                 return Ok(answer);
             }
@@ -97,13 +95,16 @@ impl User {
                 return Err(refusal.into());
             }
         };
-        let received = in_its_time(client, |client| match is_whole {
-            true => receive_body(client, body, &mut upload).map(|()| None),
-            false => receive(client, &mut upload),
+        let received = in_its_time(client, |client| match at_once {
+            Some(hash) => {
+                receive_body(client, body, &mut upload)?;
+                Ok(End::Sent(hash))
+            }
+            None => receive(client, &mut upload),
         });
         match received {
-            Ok(None) => Ok(upload.finish(ledger)?),
-            Ok(Some(Cancelled)) => {
+            Ok(End::Sent(hash)) => Ok(upload.finish(hash, ledger)?),
+            Ok(End::Cancelled) => {
                 let offset = Some(upload.keep(ledger));
                 Ok(Answer::Cancelled { offset })
             }
@@ -216,6 +217,19 @@ impl User {
 /// The path of a command that may come without one.
 fn path_or_current(request: &Request) -> &str {
     request.path.as_deref().unwrap_or(".")
+}
+
+/// The hash of a `put` whose body is the whole content; `None` if the content is to be asked for.
+fn hash_at_once(request: &Request) -> Result<Option<String>, Refusal> {
+    let body = request.data_size;
+    match (request.size == Some(body), &request.hash) {
+        (true, Some(hash)) => Ok(Some(hash.clone())),
+        (true, None) => Err(bad("put lacks the hash of its body")),
+        (false, _) if body == 0 => Ok(None),
+        (false, _) => Err(bad(
+            "the body of put is the whole content, or there is none",
+        )),
+    }
 }
 
 /// Runs a transfer, which may take as long as bytes move.

@@ -75,28 +75,36 @@ class Client:
                 return {unquote_to_bytes(entry["name"]): entry for entry in entries}
             entries += message["entries"]
 
-    def put(self, path, content, digest="sha256", stop_after=None, if_exists=None):
+    def put(
+        self, path, content, digest="sha256", stop_after=None, if_exists=None, known_hash=None
+    ):
         """Returns the offset at which the upload has begun; None if it was not needed."""
-        hashed = hashlib.new(digest, content).hexdigest()
         answer = self.ask(
-            "put", path=path, size=len(content), digest=digest, hash=hashed, if_exists=if_exists
+            "put",
+            path=path,
+            size=len(content),
+            digest=digest,
+            hash=known_hash,
+            if_exists=if_exists,
         )
         if answer["answer"] == "stored":
+            assert answer["hash"] == known_hash
             return None
         begin = offset = answer["offset"]
-        if hashlib.new(digest, content[:offset]).hexdigest() != answer["prefix_hash"]:
+        hashed = hashlib.new(digest, content[:offset])
+        if hashed.hexdigest() != answer["prefix_hash"]:
             begin = offset = 0
-        while True:
+            hashed = hashlib.new(digest)
+        while offset < len(content):
             part = content[offset : offset + self.part_size]
+            hashed.update(part)
             self.send("part", part, offset=offset)
             offset += len(part)
             if stop_after is not None and offset >= stop_after:
                 self.socket.close()
                 return begin
-            if offset == len(content):
-                break
-        stored = self.receive()
-        assert stored["answer"] == "stored" and stored["hash"] == hashed, stored
+        stored = self.ask("sent", hash=hashed.hexdigest())
+        assert stored["answer"] == "stored" and stored["hash"] == hashed.hexdigest(), stored
         return begin
 
     def get(self, path, digest="sha256", version=None, have=b"", stop_after=None):
@@ -172,21 +180,30 @@ def main(host, port, user, password):
     client.put("big", content, stop_after=2_000_000)
     client = Client(address, user, password)
     client.ask("cd", path="d")
-    # Another content of the same name does not go on with these bytes.
+    # Another content of the same name and size has another hash of its first bytes.
     other = bytes(5_000_000)
-    hashed = hashlib.sha256(other).hexdigest()
-    answer = while_busy(client.ask, "put", path="big", size=len(other), hash=hashed)
-    assert answer["answer"] == "send" and answer["offset"] == 0, answer
-    assert client.ask("cancel")["answer"] == "cancelled"
+    answer = while_busy(client.ask, "put", path="big", size=len(other))
+    assert answer["answer"] == "send" and answer["offset"] > 0, answer
+    hashed = hashlib.sha256(other[: answer["offset"]]).hexdigest()
+    assert answer["prefix_hash"] != hashed
+    assert client.ask("cancel")["offset"] == answer["offset"]
     # The session that was broken off is over now, since the name was free.
     partials = [it for it in client.list().values() if it["kind"] == "partial"]
     assert len(partials) == 1 and 0 < partials[0]["size"] < len(content), partials
     offset = client.put("big", content)
     assert offset == partials[0]["size"], offset
     print("uploaded, from", "the middle" if offset else "the start")
-    assert client.put("big", content) is None
+    sha256 = hashlib.sha256(content).hexdigest()
+    assert client.put("big", content, known_hash=sha256) is None
+    assert code_of(client.put, "big", content) == "exists"
     assert code_of(client.put, "big", b"new") == "exists"
-    assert client.put("big", content, digest="md5", if_exists="replace") is None
+    md5 = hashlib.md5(content).hexdigest()
+    replaced = client.put("big", content, digest="md5", if_exists="replace", known_hash=md5)
+    assert replaced is None
+    # Not the content that was announced: nothing is kept.
+    client.ask("put", path="wrong", size=5)
+    client.send("part", b"hello", offset=0)
+    assert code_of(client.ask, "sent", hash=sha256) == "wrong_hash"
     assert not any(it["kind"] == "partial" for it in client.list().values())
 
     have, version, _ = client.get("big", stop_after=1_500_000)

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use socketserver::mock::MockStream;
 use socketserver_handlers::files::Answer;
 
-use crate::site::{Site, command, on, part, put, rename, with_login};
+use crate::site::{Site, command, on, part, put, rename, sent, with_login};
 
 #[test]
 fn wherever_a_client_leaves_an_upload_resumes_and_no_file_is_wrong() {
@@ -15,6 +15,7 @@ fn wherever_a_client_leaves_an_upload_resumes_and_no_file_is_wrong() {
         put("a", b"hello, world"),
         part(0, b"hello"),
         part(5, b", world"),
+        sent(b"hello, world"),
     ];
     let bytes = with_login(&messages);
     let login = with_login(&[]).len();
@@ -76,7 +77,7 @@ fn a_timeout_in_the_middle_of_an_upload_keeps_what_has_come() {
         .timeout();
     let recording = client.run(site.session());
     recording.result().as_ref().unwrap_err();
-    let resumed = site.ada(&[put("a", b"hello"), part(3, b"lo")]);
+    let resumed = site.ada(&[put("a", b"hello"), part(3, b"lo"), sent(b"hello")]);
     assert!(matches!(
         resumed[1],
         Ok((Answer::Send { offset: 3, .. }, _))

@@ -4,7 +4,9 @@ use std::fs;
 
 use socketserver_handlers::files::{Answer, Code};
 
-use crate::site::{Reply, Site, codes, command, on, part, put, put_at_once, rename, with_login};
+use crate::site::{
+    Reply, Site, codes, command, on, part, put, put_at_once, rename, sent, with_login,
+};
 
 fn limited() -> Site {
     let mut site = Site::new();
@@ -72,11 +74,16 @@ fn a_partial_file_counts_as_it_is_and_its_rest_is_reserved_again() {
         on("remove", "b"),
         put("a", b"01234567"),
         part(3, b"34567"),
+        sent(b"01234567"),
         command("du"),
     ]);
     assert_eq!(used(&replies), (8, 10));
+    // A wrong hash gives everything back.
     let replies = site.ada(&[
         put_at_once("c", b"x").with(|it| it.hash = Some("0".repeat(64))),
+        put("d", b"xy"),
+        part(0, b"xz"),
+        sent(b"xy"),
         command("du"),
     ]);
     assert_eq!(used(&replies), (8, 10));

@@ -127,20 +127,27 @@ pub fn hash(content: &[u8]) -> String {
 
 /// The announcement of a content.
 pub fn put(path: &str, content: &[u8]) -> Message {
-    on("put", path).with(|request| {
-        request.size = Some(content.len() as u64);
-        request.hash = Some(hash(content));
-    })
+    on("put", path).with(|request| request.size = Some(content.len() as u64))
+}
+
+/// The announcement of a content whose hash is known.
+pub fn put_known(path: &str, content: &[u8]) -> Message {
+    put(path, content).with(|request| request.hash = Some(hash(content)))
 }
 
 /// The announcement of a content, and the content.
 pub fn put_at_once(path: &str, content: &[u8]) -> Message {
-    put(path, content).with_body(content)
+    put_known(path, content).with_body(content)
 }
 
 pub fn part(offset: u64, body: &[u8]) -> Message {
     let part = command("part").with(|request| request.offset = Some(offset));
     part.with_body(body)
+}
+
+/// The end of an upload, with the hash of its content.
+pub fn sent(content: &[u8]) -> Message {
+    command("sent").with(|request| request.hash = Some(hash(content)))
 }
 
 impl Message {

@@ -4,7 +4,10 @@ use std::fs;
 
 use socketserver_handlers::files::{Answer, Code, ContentDigest, Kind};
 
-use crate::site::{Reply, Site, answers, codes, command, hash, on, part, put, put_at_once};
+use crate::site::{
+    Message, Reply, Site, answers, codes, command, hash, on, part, put, put_at_once, put_known,
+    sent, with_login,
+};
 
 /// More than one part.
 fn content() -> Vec<u8> {
@@ -43,6 +46,7 @@ fn a_content_comes_back_as_it_was_sent() {
         put("a", &content),
         part(0, one),
         part(1_000_000, two),
+        sent(&content),
         put_at_once("small", b"hello"),
         put_at_once("empty", b""),
     ]);
@@ -74,12 +78,10 @@ fn the_tutorial_s_md5_can_be_asked_for() {
         hasher.update(content);
         hasher.hex()
     };
-    let upload = put("a", b"hello").with(|request| {
-        request.digest = Some("md5".to_owned());
-        request.hash = Some(md5(b"hello"));
-    });
+    let upload = put("a", b"hello").with(|request| request.digest = Some("md5".to_owned()));
+    let end = command("sent").with(|request| request.hash = Some(md5(b"hello")));
     let get = on("get", "a").with(|request| request.digest = Some("md5".to_owned()));
-    let answers = answers(site.ada(&[upload, part(0, b"hello"), get]));
+    let answers = answers(site.ada(&[upload, part(0, b"hello"), end, get]));
     let (size, hash) = (5, md5(b"hello"));
     let prefix_hash = md5(b"");
     assert_eq!(
@@ -95,10 +97,7 @@ fn the_tutorial_s_md5_can_be_asked_for() {
 #[test]
 fn an_upload_that_was_broken_off_goes_on_where_it_ended() {
     let site = Site::new();
-    let (replies, result) = site.talk(&crate::site::with_login(&[
-        put("a", b"hello"),
-        part(0, b"he"),
-    ]));
+    let (replies, result) = site.talk(&with_login(&[put("a", b"hello"), part(0, b"he")]));
     assert!(result.unwrap_err().to_string().contains("has left"));
     assert_eq!(replies.len(), 2);
     let partials = answers(site.ada(&[on("list", ".")]));
@@ -108,7 +107,7 @@ fn an_upload_that_was_broken_off_goes_on_where_it_ended() {
         }
         other => panic!("{other:?}"),
     }
-    let resumed = site.ada(&[put("a", b"hello"), part(2, b"llo")]);
+    let resumed = site.ada(&[put("a", b"hello"), part(2, b"llo"), sent(b"hello")]);
     let begun = Answer::Send {
         offset: 2,
         prefix_hash: hash(b"he"),
@@ -121,43 +120,96 @@ fn an_upload_that_was_broken_off_goes_on_where_it_ended() {
 fn a_client_may_begin_at_the_start_again() {
     let site = Site::new();
     site.ada(&[put("a", b"hello"), part(0, b"he"), command("cancel")]);
-    let replies = site.ada(&[put("a", b"hello"), part(0, b"hello")]);
+    let replies = site.ada(&[put("a", b"hello"), part(0, b"hello"), sent(b"hello")]);
+    assert_eq!(answers(replies)[1], stored(b"hello"));
+    // Also when the server has everything.
+    site.ada(&[put("c", b"hello"), part(0, b"jello"), command("cancel")]);
+    let replies = site.ada(&[put("c", b"hello"), part(0, b"hello"), sent(b"hello")]);
     assert_eq!(answers(replies)[1], stored(b"hello"));
     site.ada(&[put("b", b"hello"), part(0, b"he"), command("cancel")]);
     site.ada(&[put_at_once("b", b"hello")]);
     assert_eq!(fs::read(site.home("b")).unwrap(), b"hello");
-    assert_eq!(names(&site).len(), 2);
+    assert_eq!(names(&site).len(), 3);
 }
 
 #[test]
-fn another_version_of_the_source_never_goes_on_with_the_bytes_of_this_one() {
+fn another_version_of_the_source_never_becomes_the_file_by_the_bytes_of_this_one() {
     let site = Site::new();
-    site.ada(&[put("a", b"hello"), part(0, b"he"), command("cancel")]);
-    for other in [b"hells".as_slice(), b"hello!"] {
-        let replies = site.ada(&[put("a", other), command("cancel")]);
-        let cancelled = Answer::Cancelled { offset: Some(0) };
-        let prefix_hash = hash(b"");
+    let broken_off = [put("a", b"hello"), part(0, b"he"), command("cancel")];
+    site.ada(&broken_off);
+    // Of another size: the server has nothing of it.
+    let replies = site.ada(&[put("a", b"hello!"), command("cancel")]);
+    let nothing = Answer::Send {
+        offset: 0,
+        prefix_hash: hash(b""),
+    };
+    let cancelled = Answer::Cancelled { offset: Some(0) };
+    assert_eq!(answers(replies), [nothing, cancelled]);
+    // Of the same size: the hash shows the client that the bytes are others.
+    let begun = Answer::Send {
+        offset: 2,
+        prefix_hash: hash(b"he"),
+    };
+    let replies = site.ada(&[put("a", b"jello"), part(0, b"jello"), sent(b"jello")]);
+    assert_eq!(answers(replies), [begun.clone(), stored(b"jello")]);
+    assert_eq!(names(&site), ["a"]);
+    fs::remove_file(site.home("a")).unwrap();
+    // A client that does not compare.
+    site.ada(&broken_off);
+    let mut replies = site.ada(&[put("a", b"jello"), part(2, b"llo"), sent(b"jello")]);
+    let refusal = replies.pop().unwrap().unwrap_err();
+    assert_eq!((refusal.code(), refusal.offset()), (Code::WrongHash, None));
+    assert!(names(&site).is_empty());
+}
+
+#[test]
+fn an_upload_that_had_everything_but_its_end_is_completed_with_the_end_alone() {
+    let site = Site::new();
+    // The client was killed between the last byte and the end.
+    site.ada(&[put("a", b"hello"), part(0, b"hello"), command("cancel")]);
+    assert!(!site.home("a").exists());
+    let replies = site.ada(&[put("a", b"hello"), sent(b"hello")]);
+    let everything = Answer::Send {
+        offset: 5,
+        prefix_hash: hash(b"hello"),
+    };
+    assert_eq!(answers(replies), [everything, stored(b"hello")]);
+    assert_eq!(names(&site), ["a"]);
+}
+
+#[test]
+fn an_end_that_does_not_fit_is_refused_and_the_bytes_are_kept() {
+    let site = Site::new();
+    let hashed = |hash: &str| command("sent").with(|it| it.hash = Some(hash.to_owned()));
+    let cases: [(&[u8], Message); 6] = [
+        (b"hell", sent(b"hell")),
+        (b"hell", sent(b"hello")),
+        (b"hello", command("sent")),
+        (b"hello", hashed("")),
+        (b"hello", hashed(&hash(b"hello").to_uppercase())),
+        // The hash of another digest.
+        (b"hello", hashed("5d41402abc4b2a76b9719d911017c592")),
+    ];
+    for (bytes, end) in cases {
+        let messages = [
+            put("a", b"hello"),
+            part(0, bytes),
+            end.clone(),
+            sent(b"hello"),
+        ];
+        let mut replies = site.ada(&messages);
         assert_eq!(
-            answers(replies),
-            [
-                Answer::Send {
-                    offset: 0,
-                    prefix_hash
-                },
-                cancelled
-            ]
+            replies.len(),
+            3,
+            "the second end has no answer: {:?}",
+            end.0
         );
+        let refusal = replies.remove(2).unwrap_err();
+        assert_eq!(refusal.code(), Code::BadRequest, "{:?}", end.0);
+        assert_eq!(refusal.offset(), Some(bytes.len() as u64), "{:?}", end.0);
+        assert!(!site.home("a").exists());
     }
-}
-
-#[test]
-fn an_upload_that_had_everything_but_its_end_is_completed_with_an_empty_part() {
-    let site = Site::new();
-    // The server was killed after the last byte, and before the rename.
-    site.ada(&[put("a", b"hello"), part(0, b"hell"), command("cancel")]);
-    let partial = site.home(&names(&site)[0]);
-    fs::write(&partial, "hello").unwrap();
-    let replies = site.ada(&[put("a", b"hello"), part(5, b"")]);
+    let replies = site.ada(&[put("a", b"hello"), sent(b"hello").with_body(b"more")]);
     assert_eq!(answers(replies)[1], stored(b"hello"));
 }
 
@@ -168,7 +220,7 @@ fn a_damaged_partial_file_never_becomes_the_file() {
     let partial = site.home(&names(&site)[0]);
     // Damaged: the hash of the bytes tells the client so.
     fs::write(&partial, "hexx").unwrap();
-    let replies = site.ada(&[put("a", b"hello"), part(4, b"o")]);
+    let replies = site.ada(&[put("a", b"hello"), part(4, b"o"), sent(b"hello")]);
     match &replies[1] {
         Ok((
             Answer::Send {
@@ -185,7 +237,7 @@ fn a_damaged_partial_file_never_becomes_the_file() {
     // Too long: the server begins at the start.
     site.ada(&[put("a", b"hello"), part(0, b"hell"), command("cancel")]);
     fs::write(&partial, "hello and more").unwrap();
-    let replies = site.ada(&[put("a", b"hello"), part(0, b"hello")]);
+    let replies = site.ada(&[put("a", b"hello"), part(0, b"hello"), sent(b"hello")]);
     assert!(matches!(
         replies[1],
         Ok((Answer::Send { offset: 0, .. }, _))
@@ -200,6 +252,7 @@ fn a_content_with_another_hash_is_refused_and_the_old_file_stays() {
     let messages = [
         put("a", b"hello").replacing(),
         part(0, b"jello"),
+        sent(b"hello"),
         put_at_once("a", b"hello").replacing().with_body(b"jello"),
         on("stat", "a"),
     ];
@@ -220,8 +273,14 @@ fn an_existing_file_is_replaced_only_if_the_client_asks_for_it() {
     let replies = site.ada(&[put_at_once("a", b"hello").replacing()]);
     assert_eq!(answers(replies), [stored(b"hello")]);
     // The same again, whose answer was lost.
-    let replies = site.ada(&[put("a", b"hello"), put_at_once("a", b"hello")]);
+    let replies = site.ada(&[put_known("a", b"hello"), put_at_once("a", b"hello")]);
     assert_eq!(answers(replies), [stored(b"hello"), stored(b"hello")]);
+    // Without the hash the server cannot know.
+    let replies = site.ada(&[put("a", b"hello"), put_known("a", b"jello")]);
+    assert_eq!(codes(replies), [Some(Code::Exists); 2]);
+    let known = put_known("a", b"jello").replacing();
+    let replies = site.ada(&[known, part(0, b"jello"), sent(b"jello")]);
+    assert_eq!(answers(replies)[1], stored(b"jello"));
 }
 
 #[test]
@@ -232,7 +291,7 @@ fn a_file_that_appears_during_the_upload_is_not_replaced() {
     let site = Site::new();
     // The first part is in the exchange of the put, which waits for the second: a file can only
     // come into being between the two reads, which is what this reader does.
-    let messages = crate::site::with_login(&[put("a", b"hello")]);
+    let messages = with_login(&[put("a", b"hello")]);
     let (mut client, recording) = MockStream::new()
         .chunk(messages)
         .chunk(part(0, b"he").bytes())
@@ -264,13 +323,14 @@ fn a_part_that_does_not_fit_ends_the_upload_and_the_rest_is_ignored() {
             part(0, b"he"),
             wrong.clone(),
             part(2, b"llo"),
+            sent(b"hello"),
             command("pwd"),
         ];
         let mut replies = site.ada(&messages);
         let refusal = replies.remove(2).unwrap_err();
         assert_eq!(refusal.code(), Code::BadRequest, "{:?}", wrong.0);
         assert_eq!(refusal.offset(), Some(kept), "{:?}", wrong.0);
-        // Of the two messages after the refusal, the part has no answer.
+        // Of the three messages after the refusal, the part and the end have no answer.
         assert_eq!(replies.len(), 3);
         assert!(!site.home("a").exists());
         fs::remove_file(site.home(&names(&site)[0])).unwrap();
@@ -286,6 +346,7 @@ fn a_client_may_cancel_at_any_time() {
         part(0, b"he"),
         command("cancel"),
         part(2, b"llo"),
+        sent(b"hello"),
         command("cancel"),
         command("pwd"),
     ]);
@@ -306,7 +367,11 @@ fn an_announcement_that_cannot_be_is_refused_before_anything_is_made() {
         (sized(u64::MAX), Code::BadRequest),
         (sized(4).with_body(b"hello"), Code::BadRequest),
         (put("a", b"x").with(|it| it.size = None), Code::BadRequest),
-        (put("a", b"x").with(|it| it.hash = None), Code::BadRequest),
+        (
+            put_at_once("a", b"x").with(|it| it.hash = None),
+            Code::BadRequest,
+        ),
+        (put("a", b""), Code::BadRequest),
         (
             put("a", b"x").with(|it| it.hash = Some("00".into())),
             Code::BadRequest,

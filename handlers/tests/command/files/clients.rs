@@ -38,13 +38,20 @@ impl Raw {
 
     /// Announces a content.
     pub fn put(&mut self, path: &str, content: &[u8]) -> Result<Answer, Refusal> {
-        let mut hasher = ContentDigest::Sha256.hasher();
-        hasher.update(content);
         self.ask(&Request {
             path: Some(path.to_owned()),
             size: Some(content.len() as u64),
-            hash: Some(hasher.hex()),
             ..Request::new("put")
+        })
+    }
+
+    /// Ends an upload, with the hash of its content.
+    pub fn end(&mut self, content: &[u8]) -> Result<Answer, Refusal> {
+        let mut hasher = ContentDigest::Sha256.hasher();
+        hasher.update(content);
+        self.ask(&Request {
+            hash: Some(hasher.hex()),
+            ..Request::new("sent")
         })
     }
 
@@ -84,7 +91,7 @@ fn of_two_sessions_that_write_one_name_one_is_refused() {
         }
         other.put("b", b"other").unwrap();
         other.part(0, b"other");
-        other.read().unwrap();
+        other.end(b"other").unwrap();
         // The first is gone, and its name is free.
         drop(one);
         let refused = Some(Code::Busy);
@@ -92,7 +99,7 @@ fn of_two_sessions_that_write_one_name_one_is_refused() {
             std::thread::sleep(Duration::from_millis(5));
         }
         other.part(0, b"other");
-        other.read().unwrap();
+        other.end(b"other").unwrap();
         assert_eq!(fs::read(site.home("a")).unwrap(), b"other");
         fs::remove_file(site.home("a")).unwrap();
         fs::remove_file(site.home("b")).unwrap();
@@ -161,7 +168,7 @@ fn a_slow_client_has_as_long_as_it_needs_while_bytes_move() {
         std::thread::sleep(Duration::from_millis(80));
     }
     assert!(begin.elapsed() > Duration::from_secs(2));
-    slow.read().unwrap();
+    slow.end(&content).unwrap();
     assert_eq!(fs::read(site.home("a")).unwrap(), content);
     served.stop();
 }
@@ -180,7 +187,7 @@ fn a_server_that_stops_lets_a_transfer_end() {
         assert_eq!(idle.0.read(&mut [0]).unwrap(), 0);
         client.part(2, b"llo");
         assert!(
-            matches!(client.read(), Ok(Answer::Stored { .. })),
+            matches!(client.end(b"hello"), Ok(Answer::Stored { .. })),
             "{mixin}"
         );
         assert_eq!(client.0.read(&mut [0]).unwrap(), 0);
@@ -212,7 +219,7 @@ fn a_refusal_in_the_middle_is_read_although_the_client_goes_on_sending() {
         other => panic!("{other:?}"),
     }
     client.part(1_000_000, &content[1_000_000..]);
-    client.read().unwrap();
+    client.end(&content).unwrap();
     assert!(fs::read(site.home("a")).unwrap() == content);
     // A download for the eye of this test, whose answer is whole.
     assert!(matches!(

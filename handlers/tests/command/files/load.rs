@@ -25,7 +25,7 @@ fn two_hundred_clients_at_once_are_served() {
                     client.put(&name, content).unwrap();
                     client.part(0, &content[..20_000]);
                     client.part(20_000, &content[20_000..]);
-                    assert!(matches!(client.read(), Ok(Answer::Stored { .. })));
+                    assert!(matches!(client.end(content), Ok(Answer::Stored { .. })));
                 };
                 let small = thread::Builder::new().stack_size(256 * 1024);
                 small.spawn_scoped(scope, work).unwrap();
@@ -146,7 +146,7 @@ fn a_disk_that_fills_up_keeps_what_has_come_and_names_the_offset() {
         client.part(offset, part);
         offset += part.len() as u64;
     }
-    client.read().unwrap();
+    client.end(&content).unwrap();
     assert!(fs::read(site.home("a")).unwrap() == content);
     drop(client);
     served.stop();

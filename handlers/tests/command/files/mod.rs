@@ -8,3 +8,4 @@ mod killed;
 mod load;
 mod python;
 mod site;
+mod uploads;

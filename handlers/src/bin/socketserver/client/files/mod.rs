@@ -1,7 +1,7 @@
 //! The client of the file service.
 //!
-//! Imports run one way: `prompt`; `commands`; `trees`; `upload`, `download`; `remote`; `trouble`;
-//! `listing`, `progress`, `words`, `options`.
+//! Imports run one way: `prompt`; `commands`; `trees`; `upload`, `download`; `remote`; `source`;
+//! `trouble`; `listing`, `progress`, `words`, `options`.
 
 mod commands;
 mod download;
@@ -10,6 +10,7 @@ pub mod options;
 mod progress;
 mod prompt;
 mod remote;
+mod source;
 mod trees;
 mod trouble;
 mod upload;

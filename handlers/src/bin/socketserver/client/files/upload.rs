@@ -1,26 +1,26 @@
 //! From a local file to the server: [`put`].
 
-use std::fs::{File, FileType};
 use std::io::Write;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Instant;
 
-use nix::libc;
-use socketserver_handlers::files::{Answer, PART_SIZE, Request};
+use socketserver_handlers::files::{Answer, Kind, PART_SIZE, Request};
 
 use super::progress::{Progress, Shown};
 use super::remote::Remote;
+use super::source::Source;
 use super::trouble::Trouble;
 
-/// The bytes of a part.
-const PIECE: u64 = 256 * 1024;
+/// The bytes of a part: what the second cache of a processor holds, since each byte is read,
+/// hashed and sent.
+const PIECE: u64 = 128 * 1024;
+
+/// The most bytes of the header of a part, or of the end of an upload.
+const HEADER: usize = 256;
 
 /// A content that is to be sent.
-struct Source<'a> {
-    name: &'a [u8],
-    file: &'a File,
-    size: u64,
+struct Upload<'a> {
+    source: Source<'a>,
     put: Request,
 }
 
@@ -34,140 +34,149 @@ pub fn put(
     replace: bool,
     progress: Progress,
 ) -> Result<(), Trouble> {
-    let name = local.as_os_str().as_encoded_bytes();
-    let failed = |error| Trouble::local("read", name, &error);
-    // The open does not wait: a FIFO may have no writer.
-    let mut options = File::options();
-    let file = options
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(local)
-        .map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        let what = kind(metadata.file_type());
-        let name = super::words::quoted(name);
-        return Err(Trouble::Here(format!("{name} is {what}")));
-    }
-    let size = metadata.len();
-    let hashed = server.digest.of_file(&file, size, |_| Ok(()));
-    let (hasher, seen) = hashed.map_err(failed)?;
-    if seen < size {
-        return Err(shorter(name));
-    }
+    let source = Source::open(local)?;
+    let size = source.size();
     let put = Request {
         path: Some(remote.to_owned()),
         size: Some(size),
         digest: Some(server.digest.name().to_owned()),
-        hash: Some(hasher.hex()),
         if_exists: replace.then(|| "replace".to_owned()),
         ..Request::new("put")
     };
-    let file = &file;
-    let source = Source {
-        name,
-        file,
-        size,
-        put,
-    };
-    let shown = progress.begin(name, size);
+    let shown = progress.begin(source.name(), size);
+    let upload = Upload { source, put };
     let begin = Instant::now();
     server.with_retries(|server| match size {
-        0..=PART_SIZE => source.send_at_once(server),
-        _ => source.send(server, &shown),
+        0..=PART_SIZE => upload.send_at_once(server),
+        _ => upload.send(server, &shown),
     })?;
     shown.end(begin.elapsed());
     Ok(())
 }
 
-impl Source<'_> {
+impl Upload<'_> {
     /// Sends a small content together with its announcement.
     fn send_at_once(&self, server: &mut Remote<'_>) -> Result<(), Trouble> {
+        let size = self.source.size();
+        let mut content = vec![0; usize::try_from(size).expect("a part fits into memory")];
+        self.source.read(&mut content, 0)?;
+        self.source.check()?;
+        let mut hasher = server.digest.hasher();
+        hasher.update(&content);
+        let hash = hasher.hex();
         let put = Request {
-            data_size: self.size,
+            data_size: size,
+            hash: Some(hash.clone()),
             ..self.put.clone()
         };
-        let message = self.message(&put, 0)?;
+        let mut message = Vec::with_capacity(content.len() + HEADER);
+        put.write(&mut message)?;
+        message.extend(content);
         let connection = server.connection()?;
         connection.get_mut().write_all(&message)?;
-        self.check_stored(&Answer::read(connection)??)?;
-        server.note_moved(self.size);
+        self.check_stored(&Answer::read(connection)??, Some(&hash))?;
+        server.note_moved(size);
         Ok(())
     }
 
-    /// Announces the content, and sends what the server does not have.
+    /// Announces the content, and sends what the server does not have. The hash is computed on the
+    /// way, and sent after the content.
     fn send(&self, server: &mut Remote<'_>, shown: &Shown) -> Result<(), Trouble> {
-        let (offset, prefix_hash) = match server.ask(&self.put)? {
+        let hash = self.hash_of_known(server)?;
+        let put = Request {
+            hash: hash.clone(),
+            ..self.put.clone()
+        };
+        let (offset, prefix_hash) = match server.ask(&put)? {
             Answer::Send {
                 offset,
                 prefix_hash,
-            } if offset <= self.size => (offset, prefix_hash),
-            answer => return self.check_stored(&answer),
+            } if offset <= self.source.size() => (offset, prefix_hash),
+            answer => return self.check_stored(&answer, hash.as_deref()),
         };
+        let sent = self.send_rest(server, offset, &prefix_hash, shown);
+        let hash = match sent {
+            Ok(hash) => hash,
+            Err(trouble) => {
+                // The server keeps what it has.
+                server.abandon();
+                return Err(trouble);
+            }
+        };
+        let answer = server.next()?;
+        self.check_stored(&answer, Some(&hash))
+    }
+
+    /// The hash of the content, if the server has a file of this size under the name: that of an
+    /// upload whose last answer was lost, or of the same command before. The server then spares the
+    /// transfer. A hash for every file would take a pass over its content before the first byte.
+    fn hash_of_known(&self, server: &mut Remote<'_>) -> Result<Option<String>, Trouble> {
+        let path = self.put.path.as_deref().unwrap_or_default();
+        let entry = match server.stat(path) {
+            Ok(entry) => entry,
+            // For the same reason the server refuses the upload.
+            Err(Trouble::Refused(_)) => None,
+            Err(trouble) => return Err(trouble),
+        };
+        let size = self.source.size();
+        match entry {
+            Some(entry) if entry.kind == Kind::File && entry.size == size => {
+                let hasher = self.source.hash(server.digest, size)?;
+                self.source.check()?;
+                Ok(Some(hasher.hex()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Sends the parts that the server does not have, and the end. Returns the hash of the content.
+    /// If something arrives meanwhile, the server has refused a part, and the rest is not sent.
+    fn send_rest(
+        &self,
+        server: &mut Remote<'_>,
+        offset: u64,
+        prefix_hash: &str,
+        shown: &Shown,
+    ) -> Result<String, Trouble> {
+        let size = self.source.size();
         // So that the server is not kept waiting for longer than the hash takes.
-        let prefix = server.digest.of_file(self.file, offset, |_| Ok(()));
-        let (prefix, _) = prefix.map_err(|error| Trouble::local("read", self.name, &error))?;
-        let mut offset = if prefix.hex() == prefix_hash {
-            offset
-        } else {
-            0
+        let prefix = self.source.hash(server.digest, offset)?;
+        let (mut offset, mut hasher) = match prefix.hex() == prefix_hash {
+            true => (offset, prefix),
+            false => (0, server.digest.hasher()),
         };
         shown.resume_at(offset);
+        let mut message = Message::new();
         loop {
-            let size = PIECE.min(self.size - offset);
-            let part = Request {
-                offset: Some(offset),
-                data_size: size,
-                ..Request::new("part")
-            };
-            let message = match self.message(&part, offset) {
-                Ok(message) => message,
-                Err(trouble) => {
-                    // The server keeps what it has.
-                    server.abandon();
-                    return Err(trouble);
-                }
-            };
-            let connection = server.open()?;
-            connection.get_mut().write_all(&message)?;
-            offset += size;
-            server.note_moved(size);
-            shown.add(size);
-            if offset == self.size {
-                break;
+            let count = PIECE.min(size - offset);
+            message.begin(&self.source, offset, count)?;
+            hasher.update(message.body());
+            offset += count;
+            let is_end = offset == size;
+            if is_end {
+                // In one write with the last part: a write of its own would wait for the
+                // acknowledgement of that part.
+                self.source.check()?;
+                message.add(&Request {
+                    hash: Some(hasher.hex()),
+                    ..Request::new("sent")
+                })?;
             }
-            // The server has refused the upload, so the rest is not sent.
-            if server.open()?.get_ref().has_arrived() {
-                break;
+            server.open()?.get_mut().write_all(message.bytes())?;
+            server.note_moved(count);
+            shown.add(count);
+            if is_end || server.open()?.get_ref().has_arrived() {
+                return Ok(hasher.hex());
             }
-        }
-        let answer = server.next()?;
-        self.check_stored(&answer)
-    }
-
-    /// A message whose body is the content from `offset`.
-    fn message(&self, header: &Request, offset: u64) -> Result<Vec<u8>, Trouble> {
-        let mut message = Vec::new();
-        header.write(&mut message)?;
-        let begin = message.len();
-        let size = usize::try_from(header.data_size).expect("a part fits into memory");
-        message.resize(begin + size, 0);
-        match self.file.read_exact_at(&mut message[begin..], offset) {
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                Err(shorter(self.name))
-            }
-            Err(error) => Err(Trouble::local("read", self.name, &error)),
-            Ok(()) => Ok(message),
         }
     }
 
-    fn check_stored(&self, answer: &Answer) -> Result<(), Trouble> {
+    fn check_stored(&self, answer: &Answer, hash: Option<&str>) -> Result<(), Trouble> {
         match answer {
-            Answer::Stored { size, hash }
-                if *size == self.size && self.put.hash.as_ref() == Some(hash) =>
-            {
-                Ok(())
-            }
+            Answer::Stored {
+                size,
+                hash: of_server,
+            } if *size == self.source.size() && Some(of_server.as_str()) == hash => Ok(()),
             _ => Err(Trouble::nonsense(
                 "the answer belongs to another command than put",
             )),
@@ -175,14 +184,61 @@ impl Source<'_> {
     }
 }
 
-fn shorter(name: &[u8]) -> Trouble {
-    let name = super::words::quoted(name);
-    Trouble::Here(format!("{name} has become shorter while it was sent"))
+/// A part, and perhaps the end, in one piece of memory that is used again for the next.
+struct Message {
+    /// The header of the part ends at [`HEADER`], where its body begins.
+    buffer: Vec<u8>,
+    begin: usize,
+    body: usize,
+    end: usize,
 }
 
-fn kind(file: FileType) -> &'static str {
-    match file.is_dir() {
-        true => "a directory; give -r to put all that is in it",
-        false => "neither a file nor a directory",
+impl Message {
+    fn new() -> Self {
+        let piece = usize::try_from(PIECE).expect("a part fits into memory");
+        Self {
+            buffer: vec![0; HEADER + piece + HEADER],
+            begin: HEADER,
+            body: 0,
+            end: HEADER,
+        }
+    }
+
+    /// Begins with the part of `count` bytes at `offset`, or with nothing if that is none.
+    fn begin(&mut self, source: &Source<'_>, offset: u64, count: u64) -> Result<(), Trouble> {
+        (self.begin, self.end) = (HEADER, HEADER);
+        self.body = usize::try_from(count).expect("a part fits into memory");
+        if count == 0 {
+            return Ok(());
+        }
+        let mut header = Vec::with_capacity(HEADER);
+        let part = Request {
+            offset: Some(offset),
+            data_size: count,
+            ..Request::new("part")
+        };
+        part.write(&mut header)?;
+        self.begin = HEADER - header.len();
+        self.buffer[self.begin..HEADER].copy_from_slice(&header);
+        self.end = HEADER + self.body;
+        source.read(&mut self.buffer[HEADER..self.end], offset)
+    }
+
+    /// The body of the part.
+    fn body(&self) -> &[u8] {
+        &self.buffer[HEADER..HEADER + self.body]
+    }
+
+    /// Adds a message without a body.
+    fn add(&mut self, request: &Request) -> Result<(), Trouble> {
+        let mut rest = &mut self.buffer[self.end..];
+        let before = rest.len();
+        request.write(&mut rest)?;
+        self.end += before - rest.len();
+        Ok(())
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[self.begin..self.end]
     }
 }

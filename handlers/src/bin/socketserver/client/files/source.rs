@@ -1,0 +1,207 @@
+//! A local file that is sent: [`Source`].
+
+use std::fs::{File, FileType, Metadata};
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::libc;
+use socketserver_handlers::files::{ContentDigest, ContentHasher};
+
+use super::trouble::Trouble;
+use super::words::quoted;
+
+/// The kernel's clock of files moves at least this often: a tick of 100 Hz, twice.
+const TICK: Duration = Duration::from_millis(20);
+
+/// How often a change of a moment ago is waited out.
+const TRIES: u32 = 3;
+
+/// A local file, and the version of it that is sent.
+///
+/// The hash of a content is computed while the content is sent, so that the hash alone does not
+/// show that the file has changed meanwhile. [`check`](Self::check) does.
+pub struct Source<'a> {
+    name: &'a [u8],
+    file: File,
+    version: Version,
+}
+
+/// What the system notes of a file. Each write changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Version {
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl<'a> Source<'a> {
+    /// Opens a file.
+    pub fn open(local: &'a Path) -> Result<Self, Trouble> {
+        let name = local.as_os_str().as_encoded_bytes();
+        let failed = |error| Trouble::local("read", name, &error);
+        // Without a wait: a FIFO has perhaps no writer.
+        let mut options = File::options();
+        let file = options
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(local)
+            .map_err(failed)?;
+        let mut metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            let what = kind(metadata.file_type());
+            return Err(Trouble::Here(format!("{} is {what}", quoted(name))));
+        }
+        // A second write of the same tick would not change the times. So the tick has to be over.
+        for _ in 0..TRIES {
+            let Some(wait) = left_of_tick(&metadata) else {
+                break;
+            };
+            thread::sleep(wait);
+            metadata = file.metadata().map_err(failed)?;
+        }
+        let version = Version::of(&metadata);
+        Ok(Self {
+            name,
+            file,
+            version,
+        })
+    }
+
+    /// The path of the file, as the user knows it.
+    pub fn name(&self) -> &[u8] {
+        self.name
+    }
+
+    /// The number of bytes.
+    pub fn size(&self) -> u64 {
+        self.version.size
+    }
+
+    /// Reads the bytes from `offset`.
+    pub fn read(&self, buffer: &mut [u8], offset: u64) -> Result<(), Trouble> {
+        let read = self.file.read_exact_at(buffer, offset);
+        read.map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => self.changed(),
+            _ => self.unreadable(&error),
+        })
+    }
+
+    /// Hashes the first `length` bytes.
+    pub fn hash(&self, digest: ContentDigest, length: u64) -> Result<ContentHasher, Trouble> {
+        let hashed = digest.of_file(&self.file, length, |_| Ok(()));
+        match hashed {
+            Ok((hasher, seen)) if seen == length => Ok(hasher),
+            Ok(_) => Err(self.changed()),
+            Err(error) => Err(self.unreadable(&error)),
+        }
+    }
+
+    /// Makes sure that everything that was read belongs to one version of the file.
+    pub fn check(&self) -> Result<(), Trouble> {
+        let metadata = self.file.metadata();
+        let metadata = metadata.map_err(|error| self.unreadable(&error))?;
+        match Version::of(&metadata) == self.version {
+            true => Ok(()),
+            false => Err(self.changed()),
+        }
+    }
+
+    fn changed(&self) -> Trouble {
+        let name = quoted(self.name);
+        Trouble::Here(format!(
+            "{name} has changed while it was sent; put it again"
+        ))
+    }
+
+    fn unreadable(&self, error: &std::io::Error) -> Trouble {
+        Trouble::local("read", self.name, error)
+    }
+}
+
+impl Version {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            // Nobody can set this time back.
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// How long the tick lasts in which the file has changed. `None` if it is over.
+fn left_of_tick(metadata: &Metadata) -> Option<Duration> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let seconds = u64::try_from(metadata.ctime()).ok()?;
+    let nanoseconds = u32::try_from(metadata.ctime_nsec()).ok()?;
+    let changed = Duration::new(seconds, nanoseconds);
+    // The clock of another machine, whose file this is, may be ahead.
+    let left = (changed + TICK).checked_sub(now)?;
+    Some(left.min(TICK))
+}
+
+fn kind(file: FileType) -> &'static str {
+    match file.is_dir() {
+        true => "a directory; give -r to put all that is in it",
+        false => "neither a file nor a directory",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_change_is_noticed_although_it_comes_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 4] = [
+            ("written in place", |path| {
+                let mut file = File::options().write(true).open(path).unwrap();
+                file.write_all(b"J").unwrap();
+            }),
+            ("longer", |path| {
+                let mut file = File::options().append(true).open(path).unwrap();
+                file.write_all(b"!").unwrap();
+            }),
+            ("shorter", |path| {
+                let file = File::options().write(true).open(path).unwrap();
+                file.set_len(3).unwrap();
+            }),
+            ("with the time of before", |path| {
+                let before = fs::metadata(path).unwrap().modified().unwrap();
+                fs::write(path, "jello").unwrap();
+                let file = File::options().write(true).open(path).unwrap();
+                file.set_modified(before).unwrap();
+            }),
+        ];
+        for (what, change) in changes {
+            fs::write(&path, "hello").unwrap();
+            let source = Source::open(&path).unwrap();
+            source.check().unwrap();
+            change(&path);
+            assert!(source.check().is_err(), "{what}");
+        }
+    }
+
+    #[test]
+    fn reads_change_no_version_and_bytes_beyond_the_end_are_a_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        fs::write(&path, "hello").unwrap();
+        let source = Source::open(&path).unwrap();
+        let mut buffer = [0; 5];
+        source.read(&mut buffer, 0).unwrap();
+        assert_eq!(&buffer, b"hello");
+        assert!(source.read(&mut buffer, 1).is_err());
+        assert!(source.hash(ContentDigest::Sha256, 6).is_err());
+        source.check().unwrap();
+    }
+}
