@@ -26,6 +26,8 @@ pub(super) fn receive(client: &mut StreamRequest, upload: &mut Upload) -> Result
     upload.answer().write(client)?;
     client.flush().map_err(Interrupted::lost)?;
     let mut is_first = true;
+    // One for all parts: a zeroed one for each would cost a pass over the memory.
+    let mut buffer = Vec::new();
     loop {
         let request = match Request::read(client) {
             Ok(Some(request)) => request,
@@ -71,7 +73,7 @@ pub(super) fn receive(client: &mut StreamRequest, upload: &mut Upload) -> Result
             return Err(bad(wrong).into());
         }
         is_first = false;
-        receive_body(client, size, upload)?;
+        receive_body(client, size, upload, &mut buffer)?;
     }
 }
 
@@ -87,14 +89,17 @@ fn hash_of_end(request: &Request, upload: &Upload) -> Result<String, Refusal> {
     Ok(hash.to_owned())
 }
 
-/// Receives the body of a part. A body whose bytes cannot be written is still read to its end.
+/// Receives the body of a part through the buffer, which grows to a piece at most. A body whose
+/// bytes cannot be written is still read to its end.
 pub(super) fn receive_body(
     client: &mut StreamRequest,
     size: u64,
     upload: &mut Upload,
+    buffer: &mut Vec<u8>,
 ) -> Result<(), Interrupted> {
     let mut left = size;
-    let mut buffer = vec![0; usize::try_from(size).unwrap_or(PIECE).min(PIECE)];
+    let piece = usize::try_from(size).unwrap_or(PIECE).min(PIECE);
+    buffer.resize(buffer.len().max(piece), 0);
     while left > 0 {
         let wanted = usize::try_from(left).unwrap_or(PIECE).min(buffer.len());
         let count = match client.read(&mut buffer[..wanted]) {

@@ -97,7 +97,7 @@ impl User {
         };
         let received = in_its_time(client, |client| match at_once {
             Some(hash) => {
-                receive_body(client, body, &mut upload)?;
+                receive_body(client, body, &mut upload, &mut Vec::new())?;
                 Ok(End::Sent(hash))
             }
             None => receive(client, &mut upload),

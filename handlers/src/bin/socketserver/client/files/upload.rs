@@ -11,8 +11,8 @@ use super::remote::Remote;
 use super::source::Source;
 use super::trouble::Trouble;
 
-/// The bytes of a part: what the second cache of a processor holds, since each byte is read,
-/// hashed and sent.
+/// The bytes that are read, hashed and written at a time. The second cache of a processor holds
+/// them.
 const PIECE: u64 = 128 * 1024;
 
 /// The most bytes of the header of a part, or of the end of an upload.
@@ -147,15 +147,25 @@ impl Upload<'_> {
         };
         shown.resume_at(offset);
         let mut message = Message::new();
+        let mut left_of_part = 0;
         loop {
-            let count = PIECE.min(size - offset);
-            message.begin(&self.source, offset, count)?;
-            hasher.update(message.body());
+            message.clear();
+            if left_of_part == 0 && offset < size {
+                left_of_part = PART_SIZE.min(size - offset);
+                message.add(&Request {
+                    offset: Some(offset),
+                    data_size: left_of_part,
+                    ..Request::new("part")
+                })?;
+            }
+            let count = PIECE.min(left_of_part);
+            hasher.update(message.read(&self.source, offset, count)?);
             offset += count;
+            left_of_part -= count;
             let is_end = offset == size;
             if is_end {
-                // In one write with the last part: a write of its own would wait for the
-                // acknowledgement of that part.
+                // In one write with the last bytes: a write of its own would wait for the
+                // acknowledgement of those bytes.
                 self.source.check()?;
                 message.add(&Request {
                     hash: Some(hasher.hex()),
@@ -165,7 +175,9 @@ impl Upload<'_> {
             server.open()?.get_mut().write_all(message.bytes())?;
             server.note_moved(count);
             shown.add(count);
-            if is_end || server.open()?.get_ref().has_arrived() {
+            // In the middle of a part the server could not read the next command.
+            let is_refused = left_of_part == 0 && server.open()?.get_ref().has_arrived();
+            if is_end || is_refused {
                 return Ok(hasher.hex());
             }
         }
@@ -184,61 +196,44 @@ impl Upload<'_> {
     }
 }
 
-/// A part, and perhaps the end, in one piece of memory that is used again for the next.
+/// What goes into one write, in memory that is used again for the next write.
 struct Message {
-    /// The header of the part ends at [`HEADER`], where its body begins.
     buffer: Vec<u8>,
-    begin: usize,
-    body: usize,
-    end: usize,
+    length: usize,
 }
 
 impl Message {
     fn new() -> Self {
-        let piece = usize::try_from(PIECE).expect("a part fits into memory");
+        let piece = usize::try_from(PIECE).expect("a piece fits into memory");
         Self {
             buffer: vec![0; HEADER + piece + HEADER],
-            begin: HEADER,
-            body: 0,
-            end: HEADER,
+            length: 0,
         }
     }
 
-    /// Begins with the part of `count` bytes at `offset`, or with nothing if that is none.
-    fn begin(&mut self, source: &Source<'_>, offset: u64, count: u64) -> Result<(), Trouble> {
-        (self.begin, self.end) = (HEADER, HEADER);
-        self.body = usize::try_from(count).expect("a part fits into memory");
-        if count == 0 {
-            return Ok(());
-        }
-        let mut header = Vec::with_capacity(HEADER);
-        let part = Request {
-            offset: Some(offset),
-            data_size: count,
-            ..Request::new("part")
-        };
-        part.write(&mut header)?;
-        self.begin = HEADER - header.len();
-        self.buffer[self.begin..HEADER].copy_from_slice(&header);
-        self.end = HEADER + self.body;
-        source.read(&mut self.buffer[HEADER..self.end], offset)
+    fn clear(&mut self) {
+        self.length = 0;
     }
 
-    /// The body of the part.
-    fn body(&self) -> &[u8] {
-        &self.buffer[HEADER..HEADER + self.body]
-    }
-
-    /// Adds a message without a body.
+    /// Adds a header.
     fn add(&mut self, request: &Request) -> Result<(), Trouble> {
-        let mut rest = &mut self.buffer[self.end..];
+        let mut rest = &mut self.buffer[self.length..];
         let before = rest.len();
         request.write(&mut rest)?;
-        self.end += before - rest.len();
+        self.length += before - rest.len();
         Ok(())
     }
 
+    /// Adds bytes of the file, at most [`PIECE`], and returns them.
+    fn read(&mut self, source: &Source<'_>, offset: u64, count: u64) -> Result<&[u8], Trouble> {
+        let begin = self.length;
+        self.length += usize::try_from(count).expect("a piece fits into memory");
+        let bytes = &mut self.buffer[begin..self.length];
+        source.read(bytes, offset)?;
+        Ok(bytes)
+    }
+
     fn bytes(&self) -> &[u8] {
-        &self.buffer[self.begin..self.end]
+        &self.buffer[..self.length]
     }
 }
