@@ -235,7 +235,7 @@ pub trait BaseServer: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Those of the handler.
+    /// Returns the errors of the handler.
     fn finish_request(&self, request: &mut Self::Request) -> HandlerResult;
 
     /// Receives the error or the panic of a handler or hook, in the thread or process where it

@@ -57,6 +57,10 @@
 //!
 #![doc = include_str!("../docs/pictures/path.svg")]
 //!
+//! The same request in CPython's module:
+//!
+#![doc = include_str!("../docs/pictures/path-python.svg")]
+//!
 //! [`TraceMixIn`] prints these calls of a running server, and so does the command
 //! `socketserver trace`.
 //!

@@ -166,7 +166,7 @@ impl<S: BaseServer> Server<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`serve_forever`](Self::serve_forever).
+    /// Returns the errors of [`serve_forever`](Self::serve_forever).
     ///
     /// # Panics
     ///

@@ -79,7 +79,7 @@ impl<S: DefaultStack> Server<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`Serve::bind`].
+    /// Returns the errors of [`Serve::bind`].
     pub fn bind(
         address: impl Into<S::Address>,
         handler_factory: S::HandlerFactory,

@@ -11,7 +11,7 @@ use crate::framing::{Body, FramingError, LengthPrefix};
 /// The tutorial's header of a file: its name, its size, and the MD5 of its content in hexadecimal,
 /// as a JSON object behind a length of 4 bytes, little-endian.
 ///
-/// MD5 detects the errors of a transfer. It does not detect a change on purpose.
+/// MD5 detects the errors of a transfer. MD5 does not detect the changes of an attacker.
 ///
 /// ```
 /// use socketserver_handlers::FileHeader;

@@ -270,8 +270,9 @@ impl DatagramRequest {
     ///
     /// # Errors
     ///
-    /// Those of [`send`](Self::send). Also if the server's socket is of another family than
-    /// `receiver`, or may not send to it: a broadcast address needs `SO_BROADCAST`.
+    /// Returns the errors of [`send`](Self::send). Returns an error, too, if the server's socket is
+    /// of another family than `receiver`, or may not send to it: a broadcast address needs
+    /// `SO_BROADCAST`.
     pub fn send_to(&self, packet: &[u8], receiver: &Address) -> io::Result<()> {
         let sent = if receiver == self.client_address() {
             self.reply(packet)

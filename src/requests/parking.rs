@@ -40,7 +40,7 @@ pub trait Parking {
     ///
     /// # Errors
     ///
-    /// Those of `wait_for_more`.
+    /// Returns the errors of `wait_for_more`.
     fn begin_wait_for_more(&mut self) -> io::Result<WaitForMore>;
 
     /// Whether the parking for a layer is over: `Some(true)` if bytes have arrived, `Some(false)`
@@ -48,7 +48,7 @@ pub trait Parking {
     ///
     /// # Errors
     ///
-    /// Those of `wait_for_more`, such as a missed deadline.
+    /// Returns the errors of `wait_for_more`, such as a missed deadline.
     fn end_wait_for_more(&mut self) -> io::Result<Option<bool>>;
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 /// A mix-in that waits for clients together with its connections.
 ///
-/// The loop keeps its policy. It accepts itself whenever a limit, a layer or the system needs its
-/// attention. It hands the listening socket over while it waits for nothing but the next client.
+/// The loop keeps its policy. The loop itself accepts whenever a limit, a layer or the system needs
+/// attention. The loop hands the listening socket over while it waits only for the next client.
 pub(crate) trait Acceptor: fmt::Debug + Send + Sync {
     /// Waits for clients on `socket` from now on, and accepts them. Returns false if the mix-in
     /// cannot do so; then the loop waits itself. The mix-in wakes the loop when the loop has to

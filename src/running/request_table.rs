@@ -248,7 +248,7 @@ struct Entry {
 pub(crate) enum Place {
     /// The request has a connection, with this key.
     OfConnection(usize),
-    /// The request has no connection in this process. It may count for an address.
+    /// The request has no connection in this process. The request may count for an address.
     Bare(Option<Ticket>),
 }
 

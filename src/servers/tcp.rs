@@ -67,7 +67,7 @@ impl<F: HandlerFactory<StreamRequest>> TcpServer<F> {
     ///
     /// # Errors
     ///
-    /// Those of [`Serve::bind`].
+    /// Returns the errors of [`Serve::bind`].
     pub fn bind(
         address: impl Into<InetAddress>,
         handler_factory: F,

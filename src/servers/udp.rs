@@ -91,7 +91,7 @@ impl<F: HandlerFactory<DatagramRequest>> UdpServer<F> {
     ///
     /// # Errors
     ///
-    /// Those of [`Serve::bind`].
+    /// Returns the errors of [`Serve::bind`].
     pub fn bind(
         address: impl Into<InetAddress>,
         handler_factory: F,

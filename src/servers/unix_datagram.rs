@@ -57,7 +57,7 @@ impl<F: HandlerFactory<DatagramRequest>> UnixDatagramServer<F> {
     ///
     /// # Errors
     ///
-    /// Those of [`Serve::bind`].
+    /// Returns the errors of [`Serve::bind`].
     pub fn bind(path: impl Into<PathBuf>, handler_factory: F) -> Result<Server<Self>, Error> {
         Serve::bind(Self::new(path, handler_factory))
     }

@@ -44,8 +44,8 @@ pub trait DatagramSocket: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Those of [`send_to`](Self::send_to), and an error if there is no room. The caller ignores
-    /// the error.
+    /// Returns the errors of [`send_to`](Self::send_to), and an error if there is no room. The
+    /// caller ignores the error.
     fn send_to_now(&self, packet: &[u8], receiver: &Address) -> io::Result<()> {
         self.send_to(packet, receiver)
     }

@@ -138,7 +138,7 @@ fn has_to_linger(connection: &Connection) -> bool {
     if is_short && connection.reading().was_empty() {
         return false;
     }
-    // One byte shows that something is unread.
+    // A single byte shows that something is unread.
     match receive_and_drop(connection.socket(), 1) {
         Ok(0) => false,
         Ok(_) => true,

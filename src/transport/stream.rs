@@ -102,7 +102,7 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// Those of `write`, and those of a read of the file.
+    /// Returns the errors of `write`, and the errors of a read of the file.
     fn send_file(&mut self, file: &File, offset: u64, count: usize) -> io::Result<Option<usize>> {
         let _ = (file, offset, count);
         Ok(None)

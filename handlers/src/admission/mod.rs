@@ -79,7 +79,7 @@ impl Admission {
 pub struct AdmissionMixIn<S> {
     next: S,
     admission: Option<Admission>,
-    /// What is left of the rate of this server.
+    /// The places that the rate of this server has left.
     bucket: Option<Mutex<rate::Bucket>>,
 }
 

@@ -45,8 +45,8 @@ impl Key {
     /// and `echo` add one. All other bytes are part of the key, white space too.
     ///
     /// The log has a warning if users other than the owner may read the file, and if the owner is
-    /// neither this user nor root. It also has a warning if the key has fewer than 16 bytes, since
-    /// short keys can be guessed.
+    /// neither this user nor root. The log also has a warning if the key has fewer than 16 bytes,
+    /// since short keys can be guessed.
     ///
     /// # Errors
     ///

@@ -31,27 +31,27 @@ pub use program::{Program, ProgramError};
 /// # Over a stream
 ///
 /// The program has the socket itself, in blocking mode, so that its reads and writes cost no more
-/// than without this handler. Where something is between the program and the socket, the program
-/// has one end of a socket pair, and the handler
-/// [relays](socketserver::StreamRequest::relay_to_end) the bytes. That is the case with a layer
-/// that changes the bytes, such as TLS; with bytes that were read ahead, as behind the header of a
-/// proxy; with deadlines for an idle client; and with the [count of bytes](Self::count_bytes). The
-/// relay passes a half-close on in both directions: the program reads the end of file when the
-/// client has shut down its write end, and the program shuts down its own write end with
-/// shutdown(2).
+/// than without this handler. If something is between the program and the socket, the program has
+/// one end of a socket pair, and the handler [relays](socketserver::StreamRequest::relay_to_end)
+/// the bytes. The handler relays with a layer that changes the bytes, such as TLS; with bytes that
+/// were read ahead, as behind the header of a proxy; with deadlines for an idle client; and with
+/// the [count of bytes](Self::count_bytes). The relay passes a half-close on in both directions:
+/// the program reads the end of file when the client has shut down its write end, and the program
+/// shuts down its own write end with shutdown(2).
 ///
 /// The connection ends when the program ends, even if the program has left other processes behind.
 ///
 /// # Over datagrams
 ///
-/// The program has the datagram as a file at its standard input. What the program has written when
-/// it ends is the reply, of at most [`MAX_REPLY`] bytes; a program that writes nothing sends no
+/// The program has the datagram as a file at its standard input. The reply has the bytes that the
+/// program has written when it ends, at most [`MAX_REPLY`]; a program that writes nothing sends no
 /// reply.
 ///
 /// # The environment
 ///
 /// The program inherits this process's environment, without the variables of a service manager
-/// (`LISTEN_FDS`, `NOTIFY_SOCKET` and their like) and those that state a client. It has these:
+/// (`LISTEN_FDS`, `NOTIFY_SOCKET` and their like) and those that state a client. The program also
+/// has these variables:
 ///
 /// | Transport | Variables |
 /// |---|---|

@@ -1,4 +1,4 @@
-//! Who may log in to the file service: [`Accounts`].
+//! The users who may log in to the file service: [`Accounts`].
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -61,7 +61,7 @@ impl ContentDigest {
     ///
     /// # Errors
     ///
-    /// Those of a read, and of `seen`.
+    /// Returns the errors of a read, and of `seen`.
     pub fn of_file<E: From<io::Error>>(
         self,
         file: &File,

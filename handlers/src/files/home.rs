@@ -28,8 +28,8 @@ const DIRECTORY: Mode = Mode::RWXU;
 ///
 /// The home is an open directory, and every path is looked up below that directory by the kernel
 /// (openat2 with `RESOLVE_BENEATH`). No path leads out, whoever changes directories and links
-/// meanwhile. What openat2 cannot do, such as a rename, is done with a single name in a directory
-/// that openat2 has opened.
+/// meanwhile. Actions that openat2 does not have, such as a rename, use a single name in a
+/// directory that openat2 has opened.
 #[derive(Debug)]
 pub(super) struct Home {
     root: OwnedFd,

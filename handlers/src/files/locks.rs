@@ -108,9 +108,9 @@ impl Range {
 pub(super) enum Wanted {
     /// Nothing: the lock is given back.
     Nothing,
-    /// Those who want to write.
+    /// The lock excludes writers.
     Read,
-    /// Everybody else.
+    /// The lock excludes readers and writers.
     Write,
 }
 

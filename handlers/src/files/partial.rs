@@ -68,12 +68,12 @@ pub struct Partial {
 
 impl Partial {
     /// Opens the partial file in `directory`, or makes it with these permissions, for a content of
-    /// `size` bytes. What is there already is read and hashed; a file that is longer than the
-    /// content is emptied.
+    /// `size` bytes. Reads and hashes the bytes that the file has already; empties a file that is
+    /// longer than the content.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Returns the errors of the system.
     pub fn open(
         directory: OwnedFd,
         target: &[u8],
@@ -116,7 +116,7 @@ impl Partial {
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Returns the errors of the system.
     pub fn try_lock(&self) -> io::Result<bool> {
         match self.file.try_lock() {
             Ok(()) => {}
@@ -153,7 +153,7 @@ impl Partial {
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Returns the errors of the system.
     pub fn restart(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.length = 0;

@@ -97,7 +97,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// Those of [`LengthPrefix::read_json_header`].
+    /// Returns the errors of [`LengthPrefix::read_json_header`].
     pub fn read(stream: &mut impl Read) -> Result<Option<Self>, FramingError> {
         PREFIX.read_json_header(stream)
     }
@@ -106,7 +106,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// Those of [`LengthPrefix::write_json_header`].
+    /// Returns the errors of [`LengthPrefix::write_json_header`].
     pub fn write(&self, stream: &mut impl Write) -> Result<(), FramingError> {
         PREFIX.write_json_header(stream, self)
     }
@@ -313,7 +313,7 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// Those of [`LengthPrefix::write_json_header`].
+    /// Returns the errors of [`LengthPrefix::write_json_header`].
     pub fn write(&self, stream: &mut impl Write) -> Result<(), FramingError> {
         let (ok, answer) = (true, self);
         PREFIX.write_json_header(stream, &Accepted { ok, answer })
@@ -323,7 +323,7 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// Those of [`LengthPrefix::read_json_header`]; an end of the stream is
+    /// Returns the errors of [`LengthPrefix::read_json_header`]; an end of the stream is
     /// [`Truncated`](FramingError::Truncated).
     pub fn read(stream: &mut impl Read) -> Result<Result<Self, Refusal>, FramingError> {
         read_or_refused(stream)
@@ -335,7 +335,7 @@ impl Refusal {
     ///
     /// # Errors
     ///
-    /// Those of [`LengthPrefix::write_json_header`].
+    /// Returns the errors of [`LengthPrefix::write_json_header`].
     pub fn write(&self, stream: &mut impl Write) -> Result<(), FramingError> {
         let refused = Refused {
             ok: false,
@@ -382,7 +382,7 @@ impl Greeting {
     ///
     /// # Errors
     ///
-    /// Those of [`LengthPrefix::write_json_header`].
+    /// Returns the errors of [`LengthPrefix::write_json_header`].
     pub fn write(&self, stream: &mut impl Write) -> Result<(), FramingError> {
         PREFIX.write_json_header(stream, self)
     }

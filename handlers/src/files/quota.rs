@@ -56,7 +56,7 @@ impl Ledger {
             )?;
             let used = match Usage::of(std::os::fd::AsFd::as_fd(&directory)) {
                 Ok(usage) => usage.bytes,
-                // Nothing more may be stored where nobody can count.
+                // The user may store nothing more in a tree that is too deep to be counted.
                 Err(refusal) if refusal.code() == Code::TooDeep => i64::MAX.unsigned_abs(),
                 Err(refusal) => return Err(refusal),
             };

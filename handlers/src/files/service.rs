@@ -1,4 +1,4 @@
-//! What the sessions of a file service share: [`FileService`].
+//! The state that all sessions of a file service share: [`FileService`].
 
 use std::fs::File;
 use std::io;
@@ -24,8 +24,8 @@ const STATE: &str = ".socketserver";
 /// the numbers behind quotas.
 ///
 /// The handler is an [`ExchangeHandler`](socketserver::ExchangeHandler), and serves under every
-/// mix-in. What the sessions share is in files and in locks of the kernel, so that forked children
-/// share it too.
+/// mix-in. The shared state is in files and in locks of the kernel, so that forked children share
+/// it too.
 ///
 /// ```no_run
 /// use socketserver::ThreadingTcpServer;

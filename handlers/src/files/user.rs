@@ -1,4 +1,4 @@
-//! What a user may do after the login: [`User`].
+//! The actions of a user after the login: [`User`].
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;

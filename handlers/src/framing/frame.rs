@@ -12,8 +12,8 @@ impl LengthPrefix {
     ///
     /// # Errors
     ///
-    /// Those of [`read_length`](Self::read_length), and [`Truncated`](FramingError::Truncated) if
-    /// the stream ends before the frame is complete.
+    /// Returns the errors of [`read_length`](Self::read_length), and
+    /// [`Truncated`](FramingError::Truncated) if the stream ends before the frame is complete.
     pub fn read_frame(&self, reader: &mut impl Read) -> Result<Option<Vec<u8>>, FramingError> {
         self.read_part("frame", reader)
     }

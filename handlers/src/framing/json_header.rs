@@ -22,9 +22,10 @@ impl LengthPrefix {
     ///
     /// # Errors
     ///
-    /// Those of [`read_length`](Self::read_length); [`Truncated`](FramingError::Truncated),
-    /// [`NotUtf8`](FramingError::NotUtf8), [`NotJson`](FramingError::NotJson),
-    /// [`NotAnObject`](FramingError::NotAnObject) and [`WrongFields`](FramingError::WrongFields).
+    /// Returns the errors of [`read_length`](Self::read_length);
+    /// [`Truncated`](FramingError::Truncated), [`NotUtf8`](FramingError::NotUtf8),
+    /// [`NotJson`](FramingError::NotJson), [`NotAnObject`](FramingError::NotAnObject) and
+    /// [`WrongFields`](FramingError::WrongFields).
     pub fn read_json_header<T: DeserializeOwned>(
         &self,
         reader: &mut impl Read,

@@ -51,8 +51,8 @@ impl<'a> BodyWriter<'a> {
     ///
     /// # Errors
     ///
-    /// Those of a write, and [`UnexpectedEof`](ErrorKind::UnexpectedEof) if fewer bytes were
-    /// written than the response announces.
+    /// Returns the errors of a write, and [`UnexpectedEof`](ErrorKind::UnexpectedEof) if fewer
+    /// bytes were written than the response announces.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         match self.ending {
             Ending::After(length) if self.written < length => {

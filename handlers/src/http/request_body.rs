@@ -20,9 +20,9 @@ use super::transfer::Transfer;
 ///
 /// # Errors
 ///
-/// Those of the connection, and a [`BodyError`](super::BodyError) for a body that is too large, not
-/// valid or incomplete. A handler passes them on with `?`, and the client receives the right
-/// status.
+/// A read returns the errors of the connection, and a [`BodyError`](super::BodyError) for a body
+/// that is too large, not valid or incomplete. A handler passes them on with `?`, and the client
+/// receives the right status.
 #[doc(alias = "rfile")]
 pub struct RequestBody<'a> {
     connection: &'a mut StreamRequest,

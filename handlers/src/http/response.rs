@@ -101,8 +101,8 @@ impl Begun {
     ///
     /// # Errors
     ///
-    /// Those of a write, of the file, and of the function that writes the body. Then the body is
-    /// incomplete, and the connection has to be closed.
+    /// Returns the errors of a write, of the file, and of the function that writes the body. Then
+    /// the body is incomplete, and the connection has to be closed.
     pub(super) fn send_body(self, connection: &mut StreamRequest) -> io::Result<u64> {
         match (self.kind, self.ending) {
             (Kind::Empty | Kind::Upgrade(_), _) | (_, None) => Ok(0),

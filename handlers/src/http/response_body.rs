@@ -66,7 +66,7 @@ impl ResponseBody {
     ///
     /// # Errors
     ///
-    /// Those of a look at the file's metadata.
+    /// Returns the errors of a look at the file's metadata.
     pub fn file(file: File) -> io::Result<Self> {
         let length = file.metadata()?.len();
         Ok(Self::part_of_file(file, 0, length))

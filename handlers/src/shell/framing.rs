@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What a client sends when it has read the length, in [`Framing::Ready`].
+/// The message of a client that has read the length, in [`Framing::Ready`].
 pub(super) const READY: &str = "recv_ready";
 
 /// How a client of a [`Shell`](super::Shell) finds the end of an answer. Each framing is one of the

@@ -31,7 +31,7 @@ impl RequestHandler for Shell {
             };
             let client_left = matches!(output.ending, Ending::ClientLeft);
             if let Some(note) = output.note() {
-                // That a client leaves is no fault.
+                // A client that leaves is no fault.
                 let level = match client_left {
                     true => log::Level::Info,
                     false => log::Level::Warn,

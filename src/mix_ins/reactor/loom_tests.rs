@@ -204,7 +204,7 @@ enum Next {
     Ended,
 }
 
-/// Runs a model with at most three preemptions. That finds nearly all faults in a short time.
+/// Runs a model with at most three preemptions. This bound finds nearly all faults in a short time.
 fn check(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);

@@ -99,7 +99,7 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// Those of [`next_line`](Self::next_line), except that any bytes are a message.
+    /// Returns the errors of [`next_line`](Self::next_line), except that any bytes are a message.
     pub fn next_until(&mut self, delimiter: u8, max: usize) -> io::Result<Option<Vec<u8>>> {
         if self.wait_for_message()? {
             self.further_until(delimiter, max).map(Some)
@@ -154,8 +154,8 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// Those of [`next_line`](Self::next_line). If the client ends its side, the error is always a
-    /// [`MessageError::Incomplete`].
+    /// Returns the errors of [`next_line`](Self::next_line). If the client ends its side, the error
+    /// is always a [`MessageError::Incomplete`].
     pub fn further_line(&mut self, max: usize) -> io::Result<String> {
         // A carriage return before the line's end is a part of that end.
         let mut line = self.read_until_delimiter(b'\n', max, Some(b'\r'))?;
@@ -170,7 +170,8 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// Those of [`further_line`](Self::further_line), except that any bytes are a part.
+    /// Returns the errors of [`further_line`](Self::further_line), except that any bytes are a
+    /// part.
     pub fn further_until(&mut self, delimiter: u8, max: usize) -> io::Result<Vec<u8>> {
         self.read_until_delimiter(delimiter, max, None)
     }
@@ -180,8 +181,8 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// Those of [`next_exact`](Self::next_exact). If the client ends its side, the error is always
-    /// a [`MessageError::Incomplete`].
+    /// Returns the errors of [`next_exact`](Self::next_exact). If the client ends its side, the
+    /// error is always a [`MessageError::Incomplete`].
     pub fn further_exact(&mut self, length: usize) -> io::Result<Vec<u8>> {
         self.ensure_readable()?;
         let mut part = Vec::new();

@@ -365,8 +365,8 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// Those of [`flush`](Write::flush), which this method calls if more bytes wait than the new
-    /// size allows.
+    /// Returns the errors of [`flush`](Write::flush), which this method calls if more bytes wait
+    /// than the new size allows.
     pub fn set_wbufsize(&mut self, wbufsize: usize) -> io::Result<()> {
         if self.write_buffer.set_limit(wbufsize) {
             self.flush()

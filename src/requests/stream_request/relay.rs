@@ -103,8 +103,8 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// Those of [`relay`](Self::relay), and [`BrokenPipe`](ErrorKind::BrokenPipe) if the client is
-    /// gone before the other side has ended.
+    /// Returns the errors of [`relay`](Self::relay), and [`BrokenPipe`](ErrorKind::BrokenPipe) if
+    /// the client is gone before the other side has ended.
     pub fn relay_to_end<P: RelayPeer + ?Sized>(&mut self, other: &mut P) -> io::Result<Relayed> {
         self.relay_as(other, Silence::Work)
     }

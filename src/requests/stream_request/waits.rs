@@ -170,7 +170,7 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// None at present. A later version may need a resource of the operating system.
+    /// Returns no error at present. A later version may need a resource of the operating system.
     pub fn outbox(&mut self) -> io::Result<Outbox> {
         if self.outbox.is_none() {
             let receiver = OutboxReceiver::new(self.unpark_handle());

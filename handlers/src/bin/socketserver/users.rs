@@ -92,7 +92,7 @@ fn quota(text: &str) -> Result<Quota, String> {
 pub fn run(options: &Options) -> Result<(), Failure> {
     match &options.task {
         Task::Add { user, quota } => {
-            // Before a password is asked for in vain.
+            // This check comes first, so that nobody types a password in vain.
             match user.accounts().table() {
                 Ok(table) if table.contains_key(&user.name) => {
                     return Err(failed(AccountsError::Exists(user.name.clone())));

@@ -70,7 +70,7 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// Those of openat2(2). A link that leads out of the root is `EXDEV`.
+    /// Returns the errors of openat2(2). A link that leads out of the root is `EXDEV`.
     pub(super) fn open(&self, path: &Path) -> io::Result<Found> {
         // `O_NONBLOCK`: the open of a pipe would wait for somebody who writes.
         let file = self.open_with(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;

@@ -31,7 +31,7 @@ impl TimeLeft {
     ///
     /// # Errors
     ///
-    /// Those of `wait`, and [`TimedOut`](ErrorKind::TimedOut) if no time is left.
+    /// Returns the errors of `wait`, and [`TimedOut`](ErrorKind::TimedOut) if no time is left.
     pub fn spend<T>(&mut self, wait: impl FnOnce(Duration) -> io::Result<T>) -> io::Result<T> {
         if self.left.is_zero() {
             return Err(ErrorKind::TimedOut.into());
@@ -47,7 +47,7 @@ impl TimeLeft {
     ///
     /// # Errors
     ///
-    /// Those of the look-up, and [`TimedOut`](ErrorKind::TimedOut).
+    /// Returns the errors of the look-up, and [`TimedOut`](ErrorKind::TimedOut).
     pub fn look_up(&mut self, place: &HostPort) -> io::Result<Vec<SocketAddr>> {
         let place = place.clone();
         self.spend(|left| {
