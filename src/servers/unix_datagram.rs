@@ -63,8 +63,8 @@ impl<F: HandlerFactory<DatagramRequest>> UnixDatagramServer<F> {
     }
 
     /// Makes a bottom layer over a socket that is bound already, as [`UdpServer::from_socket`]
-    /// does. The server does not remove the socket's file: whoever has made the socket removes it.
-    /// [`remove_file`](Self::remove_file) changes that.
+    /// does. The server does not remove the socket's file: the program that has made the socket
+    /// removes the file. [`remove_file`](Self::remove_file) changes that.
     pub fn from_socket(socket: UnixDatagram, handler_factory: F) -> Self {
         let next = UdpServer::given(socket.into(), handler_factory);
         Self { next }

@@ -62,8 +62,8 @@ impl<F: HandlerFactory<StreamRequest>> UnixStreamServer<F> {
     }
 
     /// Makes a bottom layer over a socket that is bound already, as [`TcpServer::from_listener`]
-    /// does. The server does not remove the socket's file: whoever has made the socket removes it.
-    /// [`remove_file`](Self::remove_file) changes that.
+    /// does. The server does not remove the socket's file: the program that has made the socket
+    /// removes the file. [`remove_file`](Self::remove_file) changes that.
     pub fn from_listener(listener: UnixListener, handler_factory: F) -> Self {
         let next = TcpServer::given(listener.into(), handler_factory);
         Self { next }

@@ -27,8 +27,8 @@ const DIRECTORY: Mode = Mode::RWXU;
 /// The home of a user, and the current directory in it.
 ///
 /// The home is an open directory, and every path is looked up below that directory by the kernel
-/// (openat2 with `RESOLVE_BENEATH`). No path leads out, whoever changes directories and links
-/// meanwhile. Actions that openat2 does not have, such as a rename, use a single name in a
+/// (openat2 with `RESOLVE_BENEATH`). No path leads out, even if somebody changes directories and
+/// links meanwhile. Actions that openat2 does not have, such as a rename, use a single name in a
 /// directory that openat2 has opened.
 #[derive(Debug)]
 pub(super) struct Home {

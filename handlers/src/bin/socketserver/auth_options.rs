@@ -19,8 +19,8 @@ pub struct AuthOptions {
     /// File of the secret key that a client has to know; server and client need the same key
     ///
     /// The server sends 32 random bytes, and the client answers with their HMAC under the key. The
-    /// server closes the connection if the answer is wrong. Nothing is encrypted by this option. A
-    /// line end at the end of the file is not part of the key. For connections only.
+    /// server closes the connection if the answer is wrong. This option encrypts nothing. A line
+    /// end at the end of the file is not part of the key. For connections only.
     #[arg(long, value_name = "FILE")]
     auth_key_file: Option<PathBuf>,
 

@@ -32,7 +32,7 @@ pub struct FilesOptions {
 
     /// Accept passwords from other machines over connections that are not encrypted
     ///
-    /// Whoever is between client and server can read the passwords and all files. With --tls-cert
+    /// Everybody between client and server can read the passwords and all files. With --tls-cert
     /// this option has no effect.
     #[arg(long)]
     allow_plain_passwords: bool,

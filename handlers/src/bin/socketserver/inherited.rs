@@ -1,4 +1,4 @@
-//! What the program inherits from whoever has started it.
+//! The signal mask that the program inherits from its parent.
 
 use nix::sys::signal::{SigSet, Signal};
 

@@ -16,8 +16,8 @@ use crate::url::Url;
 pub struct AccessOptions {
     /// Permissions of the Unix socket's file, in octal, such as 660
     ///
-    /// Whoever may write to the file may connect: with 600 the owner alone, with 660 the group too,
-    /// with 666 everybody. Without this option the umask decides.
+    /// The users who may write to the file may connect: with 600 the owner alone, with 660 the
+    /// group too, with 666 everybody. Without this option the umask decides.
     #[arg(long, value_name = "MODE", value_parser = mode)]
     socket_mode: Option<u32>,
 

@@ -26,8 +26,8 @@ pub struct ProxyOptions {
     /// "unix"
     ///
     /// May be given several times. "unix" means every proxy that can connect to the Unix socket.
-    /// Trust proxies alone: whoever connects from a trusted address can name any address as that of
-    /// its client.
+    /// Trust proxies alone: everybody who connects from a trusted address can name any address as
+    /// that of its client.
     #[arg(long, value_name = "NETWORK", value_parser = trusted)]
     trust: Vec<Trusted>,
 }

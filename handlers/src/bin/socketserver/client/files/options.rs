@@ -35,7 +35,7 @@ pub struct Files {
 
     /// Send the password to another machine over a connection that is not encrypted
     ///
-    /// Whoever is between client and server can read the password and all files.
+    /// Everybody between client and server can read the password and all files.
     #[arg(long)]
     pub allow_plain_passwords: bool,
 
