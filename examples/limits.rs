@@ -1,7 +1,7 @@
-//! Serves a bounded number of clients, and waits for none of them for ever.
+//! Serves a bounded number of clients, and waits for no client for ever.
 //!
-//! `cargo run --example limits`, then connect with `nc 127.0.0.1 9999` and type nothing, type half
-//! a line, or connect from three terminals.
+//! `cargo run --example limits`, then connect with `nc 127.0.0.1 9999` and type nothing, type a
+//! part of a line and Ctrl-D, or connect from three terminals.
 
 use std::io::Write;
 use std::time::Duration;
