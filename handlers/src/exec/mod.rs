@@ -167,7 +167,8 @@ impl Exec {
     /// `UDPLOCALHOST` over datagrams. The variable is not set if the address has no name, if the
     /// name does not have the address in turn, or if the time is over. The resolver is that of the
     /// system, with its hosts file. Each lookup has a thread of its own, which may outlast
-    /// `within`; at most 128 lookups run at a time, and beyond those no name is looked up.
+    /// `within`; at most 128 lookups of this value and its clones run at a time, and beyond those
+    /// no name is looked up.
     pub fn look_up_names(self, within: Duration) -> Self {
         Self {
             names: Some(Names::new(within)),

@@ -104,9 +104,12 @@ fn confirmed_name(address: IpAddr) -> Option<String> {
     // Without `NI_NAMEREQD` an address without a name would have itself as its name.
     let (name, _) = getnameinfo(&socket, NI_NAMEREQD | NI_NUMERICSERV).ok()?;
     let name = name.trim_end_matches('.').to_ascii_lowercase();
-    let mut has_address = (name.as_str(), 0).to_socket_addrs().ok()?;
-    let is_confirmed = has_address.any(|it| it.ip().to_canonical() == address);
-    (is_host_name(&name) && is_confirmed).then_some(name)
+    if !is_host_name(&name) {
+        return None;
+    }
+    let mut addresses = (name.as_str(), 0).to_socket_addrs().ok()?;
+    let is_confirmed = addresses.any(|it| it.ip().to_canonical() == address);
+    is_confirmed.then_some(name)
 }
 
 /// Whether the name is one of a host, and not what a shell or another address would make of it.
