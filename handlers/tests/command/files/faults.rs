@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::thread;
 
-use socketserver_handlers::files::{Answer, Entry, Greeting, Kind, Request};
+use socketserver_handlers::files::{Answer, Code, Entry, Greeting, Kind, Refusal, Request};
 
 use super::site::{Site, names, stderr};
 
@@ -254,4 +254,31 @@ fn a_connection_that_breaks_is_made_again_as_often_as_the_user_wants() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn a_command_whose_answer_is_lost_is_not_repeated_and_the_user_learns_what_is_not_known() {
+    let site = Site::new();
+    for (command, arguments) in [
+        ("mkdir", ["mkdir", "d"].as_slice()),
+        ("remove", &["rm", "a"]),
+        ("rename", &["mv", "a", "b"]),
+    ] {
+        let (sent, received) = std::sync::mpsc::channel();
+        let url = serve(move |request| {
+            sent.send(request.command.clone()).unwrap();
+            let mut missing = Vec::new();
+            if request.command == "stat" {
+                Refusal::new(Code::NotFound).write(&mut missing).unwrap();
+            }
+            missing
+        });
+        let output = site.run(&url, arguments);
+        assert_eq!(output.status.code(), Some(1));
+        let expected = format!("{command} has perhaps been carried out; ls shows what is there");
+        assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
+        let received = Vec::from_iter(received.try_iter());
+        let times = received.iter().filter(|it| *it == command).count();
+        assert_eq!(times, 1, "{received:?}");
+    }
 }

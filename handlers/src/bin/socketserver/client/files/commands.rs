@@ -84,16 +84,30 @@ impl<'b> Client<'b> {
         show(&mut waiting)
     }
 
-    /// Sends a command that is not repeated: its effect could come twice.
     fn done(&mut self, command: &str, path: &OsStr, expected: &Answer) -> Result<(), Trouble> {
         let request = Request {
             path: Some(escaped(path)),
             ..Request::new(command)
         };
-        match self.remote.ask(&request)? {
+        match self.once(&request)? {
             answer if answer == *expected => Ok(()),
             _ => Err(Trouble::nonsense("the answer belongs to another command")),
         }
+    }
+
+    /// Sends a command that is not repeated, since its effect could come twice. Before the command
+    /// is sent, a lost connection is made anew. After that, the user has to look what is there.
+    fn once(&mut self, request: &Request) -> Result<Answer, Trouble> {
+        self.remote
+            .with_retries(|remote| remote.connection().map(drop))?;
+        self.remote.ask(request).map_err(|trouble| match trouble {
+            Trouble::Lost(problem) => {
+                let command = &request.command;
+                let what = "has perhaps been carried out; ls shows what is there";
+                Trouble::Here(format!("{problem}, and {command} {what}"))
+            }
+            trouble => trouble,
+        })
     }
 
     fn mv(&mut self, from: &OsStr, to: &OsStr, replace: bool) -> Result<(), Trouble> {
@@ -109,7 +123,7 @@ impl<'b> Client<'b> {
             if_exists: replace.then(|| "replace".to_owned()),
             ..Request::new("rename")
         };
-        match self.remote.ask(&request)? {
+        match self.once(&request)? {
             Answer::Renamed => Ok(()),
             _ => Err(Trouble::nonsense("the answer belongs to another command")),
         }
