@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use dns_lookup::getnameinfo;
 use nix::libc::{NI_NAMEREQD, NI_NUMERICSERV};
 
-/// The most lookups at a time, with those for which nobody waits any more: each has a thread, and
-/// the resolver may take half a minute.
+/// The most lookups at a time, including those whose handler no longer waits. Each has a thread,
+/// and the resolver may take half a minute.
 const MOST_LOOKUPS: usize = 128;
 
 /// Looks up the names of addresses, each in a thread of its own. A clone counts the same threads.
@@ -32,11 +32,11 @@ impl Names {
         }
     }
 
-    /// The names of these addresses, which are looked up beside one another. `None` in place of an
-    /// address without a name, and of one whose name is not there in time.
+    /// The names of these addresses, which are looked up at the same time. An address has `None` if
+    /// it has no name, or if its name does not arrive in time.
     pub(super) fn of<const N: usize>(&self, addresses: [Option<IpAddr>; N]) -> [Option<String>; N] {
         let begun = Instant::now();
-        // A server on every address may not know which one a client has used.
+        // A server on every address may not know which address a client has used.
         let is_one = |address: &IpAddr| !address.is_unspecified();
         let lookups = addresses.map(|address| self.begin(address.filter(is_one)?));
         lookups.map(|lookup| {
@@ -59,7 +59,7 @@ impl Names {
         let resolve = self.resolve;
         let look_up = move || {
             let _counted = counted;
-            // An error is ignored: nobody waits any more.
+            // An error is ignored: the handler no longer waits for the name.
             let _ = sender.send(resolve(address));
         };
         let started = thread::Builder::new().name("lookup".to_owned());
@@ -96,8 +96,8 @@ impl Drop for Counted {
     }
 }
 
-/// The name of an address, in lower case, if the name has the address in turn. Whoever owns an
-/// address may name it as somebody else's host.
+/// The name of an address, in lower case, if the name has the address in turn. The owner of an
+/// address may give the address the name of somebody else's host.
 fn confirmed_name(address: IpAddr) -> Option<String> {
     let address = address.to_canonical();
     let socket = SocketAddr::new(address, 0);
@@ -112,7 +112,8 @@ fn confirmed_name(address: IpAddr) -> Option<String> {
     is_confirmed.then_some(name)
 }
 
-/// Whether the name is one of a host, and not what a shell or another address would make of it.
+/// Whether the name is a host name: no character is special in a shell, and the name is not an IP
+/// address.
 fn is_host_name(name: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     !name.is_empty()

@@ -95,8 +95,9 @@ impl<'b> Client<'b> {
         }
     }
 
-    /// Sends a command that is not repeated, since its effect could come twice. Before the command
-    /// is sent, a lost connection is made anew. After that, the user has to look what is there.
+    /// Sends a command that the client does not repeat, because it could take effect twice. Before
+    /// the command is sent, the client replaces a lost connection. If the connection is lost after
+    /// that, the user has to look at the directory.
     fn once(&mut self, request: &Request) -> Result<Answer, Trouble> {
         self.remote
             .with_retries(|remote| remote.connection().map(drop))?;

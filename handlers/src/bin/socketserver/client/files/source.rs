@@ -13,10 +13,10 @@ use socketserver_handlers::files::{ContentDigest, ContentHasher};
 use super::trouble::Trouble;
 use super::words::quoted;
 
-/// The kernel's clock of files moves at least this often: a tick of 100 Hz, twice.
+/// The kernel's clock for the times of files moves at least once in this time: two ticks at 100 Hz.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How often a change of a moment ago is waited out.
+/// How many times the client waits for the end of the tick in which the file has changed.
 const TRIES: u32 = 3;
 
 /// A local file, and the version of it that is sent.
@@ -42,7 +42,7 @@ impl<'a> Source<'a> {
     pub fn open(local: &'a Path) -> Result<Self, Trouble> {
         let name = local.as_os_str().as_encoded_bytes();
         let failed = |error| Trouble::local("read", name, &error);
-        // Without a wait: a FIFO has perhaps no writer.
+        // The open does not wait: a FIFO may have no writer.
         let mut options = File::options();
         let file = options
             .read(true)
@@ -126,7 +126,7 @@ impl Version {
         Self {
             size: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
-            // Nobody can set this time back.
+            // No program can set this time back.
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }

@@ -107,14 +107,15 @@ impl Upload<'_> {
         self.check_stored(&answer, Some(&hash))
     }
 
-    /// The hash of the content, if the server has a file of this size under the name: that of an
-    /// upload whose last answer was lost, or of the same command before. The server then spares the
-    /// transfer. A hash for every file would take a pass over its content before the first byte.
+    /// The hash of the content, if the server has a file of this size under the name: from an
+    /// upload whose last answer was lost, or from an earlier run of the same command. If the hash
+    /// is the same, nothing is transferred. For other files the hash would only delay the first
+    /// byte.
     fn hash_of_known(&self, server: &mut Remote<'_>) -> Result<Option<String>, Trouble> {
         let path = self.put.path.as_deref().unwrap_or_default();
         let entry = match server.stat(path) {
             Ok(entry) => entry,
-            // For the same reason the server refuses the upload.
+            // The server refuses the upload for the same reason.
             Err(Trouble::Refused(_)) => None,
             Err(trouble) => return Err(trouble),
         };
@@ -196,7 +197,7 @@ impl Upload<'_> {
     }
 }
 
-/// What goes into one write, in memory that is used again for the next write.
+/// The bytes of one write. The next write uses the same memory.
 struct Message {
     buffer: Vec<u8>,
     length: usize,
