@@ -55,17 +55,18 @@ pub struct ExecOptions {
     )]
     lookup: Option<Duration>,
 
-    /// The program to run: a path if it has a slash, or else a name that is searched in PATH
-    #[arg(value_name = "PROGRAM", required = true)]
-    program: OsString,
-
-    /// The arguments of the program
+    /// The program to run, and its arguments, which may look like options of this command
+    ///
+    /// The program is a path if it has a slash, or else a name that is searched in PATH.
+    // One list: if the program were an argument of its own, an option that follows the program
+    // would be one of this command.
     #[arg(
-        value_name = "ARG",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
+        value_names = ["PROGRAM", "ARG"],
+        num_args = 1..,
+        required = true,
+        trailing_var_arg = true
     )]
-    arguments: Vec<OsString>,
+    command_line: Vec<OsString>,
 }
 
 /// The same choices as [`OnHangup`].
@@ -88,7 +89,8 @@ impl ExecOptions {
     ///
     /// If the program cannot be executed.
     pub fn handler(&self) -> Result<Exec, Failure> {
-        let program = Program::find(&self.program, &self.arguments)?;
+        let (program, arguments) = self.command_line.split_first().expect("it is required");
+        let program = Program::find(program, arguments)?;
         let on_hangup = match self.on_hangup {
             OnHangupOption::Leave => OnHangup::Leave,
             OnHangupOption::EndIfGone => OnHangup::EndIfGone,
@@ -129,8 +131,12 @@ mod tests {
         ] {
             let options = parse(arguments).unwrap();
             assert!(options.count);
-            assert_eq!(options.program, "cat");
-            assert_eq!(options.arguments, ["-u", "--count", "--"]);
+            assert_eq!(options.command_line, ["cat", "-u", "--count", "--"]);
+        }
+        for argument in ["--count", "--help", "-h", "--lookup=1", "--", "--unknown"] {
+            let options = parse(&["cat", argument, "file"]).unwrap();
+            assert!(!options.count && options.lookup.is_none());
+            assert_eq!(options.command_line, ["cat", argument, "file"]);
         }
     }
 
@@ -144,7 +150,7 @@ mod tests {
             let options = parse(arguments).unwrap();
             let expected = expected.map(Duration::from_secs_f64);
             assert_eq!(options.lookup, expected, "{arguments:?}");
-            assert_eq!(options.program, "cat");
+            assert_eq!(options.command_line, ["cat"]);
         }
         assert!(parse(&["--lookup=0", "cat"]).is_err());
     }
