@@ -1,4 +1,5 @@
-//! The tutorial's services, each a small handler for the `socketserver` framework.
+//! The tutorial's services, each a small handler for the `socketserver` framework; and HTTP, any
+//! program as a service, a service of files, and rules of admission.
 //!
 //! | Handler | Serves | What it does |
 //! |---|---|---|

@@ -53,12 +53,12 @@ pub struct BoundOptions {
     #[arg(long, value_name = "SECONDS", value_parser = patience)]
     idle_timeout: Option<Patience>,
 
-    /// How long a message or an answer may make no progress, in seconds [default for http: 60]
+    /// How long a message or an answer may make no progress, in seconds [default for http and files: 60]
     ///
     /// For large files and slow networks. The server closes a connection if no byte of the message
     /// or the answer under way has moved for this time; the message or the answer has no other
-    /// bound then. Without this option each message, and each answer, has to be complete within
-    /// --idle-timeout.
+    /// bound then. Without this option and its default, each message, and each answer, has to be
+    /// complete within --idle-timeout.
     #[arg(long, value_name = "SECONDS", value_parser = amounts::seconds)]
     progress_timeout: Option<Duration>,
 
