@@ -1,7 +1,7 @@
 //! A local file that is sent: [`Source`].
 
 use std::fs::{File, FileType, Metadata};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::thread;
@@ -49,20 +49,18 @@ impl<'a> Source<'a> {
             .custom_flags(libc::O_NONBLOCK)
             .open(local)
             .map_err(failed)?;
-        let mut metadata = file.metadata().map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {
             let what = kind(metadata.file_type());
             return Err(Trouble::Here(format!("{} is {what}", quoted(name))));
         }
-        // A second write of the same tick would not change the times. So the tick has to be over.
-        for _ in 0..TRIES {
-            let Some(wait) = left_of_tick(&metadata) else {
-                break;
-            };
-            thread::sleep(wait);
-            metadata = file.metadata().map_err(failed)?;
-        }
-        let version = Version::of(&metadata);
+        let look = || file.metadata().map(|metadata| Version::of(&metadata));
+        let version = settled(look).map_err(failed)?.ok_or_else(|| {
+            let name = quoted(name);
+            Trouble::Here(format!(
+                "{name} is being written; put it again when it is complete"
+            ))
+        })?;
         Ok(Self {
             name,
             file,
@@ -116,7 +114,7 @@ impl<'a> Source<'a> {
         ))
     }
 
-    fn unreadable(&self, error: &std::io::Error) -> Trouble {
+    fn unreadable(&self, error: &io::Error) -> Trouble {
         Trouble::local("read", self.name, error)
     }
 }
@@ -132,13 +130,31 @@ impl Version {
     }
 }
 
+/// The version of a file whose last change lies in an earlier tick, so that another change gives
+/// another version. `None` if the file has changed during each wait for the end of the tick.
+fn settled(mut look: impl FnMut() -> io::Result<Version>) -> io::Result<Option<Version>> {
+    let mut version = look()?;
+    for _ in 0..TRIES {
+        let Some(wait) = left_of_tick(version.changed) else {
+            return Ok(Some(version));
+        };
+        thread::sleep(wait);
+        let later = look()?;
+        // The tick is over, even if the clock of another machine, whose file this is, is ahead.
+        if later == version {
+            return Ok(Some(version));
+        }
+        version = later;
+    }
+    Ok(left_of_tick(version.changed).is_none().then_some(version))
+}
+
 /// How long the tick lasts in which the file has changed. `None` if it is over.
-fn left_of_tick(metadata: &Metadata) -> Option<Duration> {
+fn left_of_tick((seconds, nanoseconds): (i64, i64)) -> Option<Duration> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    let seconds = u64::try_from(metadata.ctime()).ok()?;
-    let nanoseconds = u32::try_from(metadata.ctime_nsec()).ok()?;
+    let seconds = u64::try_from(seconds).ok()?;
+    let nanoseconds = u32::try_from(nanoseconds).ok()?;
     let changed = Duration::new(seconds, nanoseconds);
-    // The clock of another machine, whose file this is, may be ahead.
     let left = (changed + TICK).checked_sub(now)?;
     Some(left.min(TICK))
 }
@@ -156,6 +172,25 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+
+    #[test]
+    fn a_file_that_changes_during_each_wait_for_the_tick_has_no_version() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        // The tick is not over as far as the clock shows.
+        let second = i64::try_from(now.as_secs()).unwrap() + 3600;
+        let version = |size| Version {
+            size,
+            modified: (second, 0),
+            changed: (second, 0),
+        };
+        // The number of changes, and the size at the end.
+        for (changes, expected) in [(0, Some(0)), (1, Some(1)), (2, Some(2)), (u64::MAX, None)] {
+            let mut looks = 0..;
+            let look = || Ok(version(looks.next().unwrap().min(changes)));
+            let settled = settled(look).unwrap();
+            assert_eq!(settled.map(|it| it.size), expected, "{changes} changes");
+        }
+    }
 
     #[test]
     fn every_kind_of_change_is_noticed_although_it_comes_at_once() {
