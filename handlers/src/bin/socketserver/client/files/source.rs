@@ -82,7 +82,7 @@ impl<'a> Source<'a> {
     pub fn read(&self, buffer: &mut [u8], offset: u64) -> Result<(), Trouble> {
         let read = self.file.read_exact_at(buffer, offset);
         read.map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => self.changed(),
+            ErrorKind::UnexpectedEof => self.ended_early(),
             _ => self.unreadable(&error),
         })
     }
@@ -92,19 +92,42 @@ impl<'a> Source<'a> {
         let hashed = digest.of_file(&self.file, length, |_| Ok(()));
         match hashed {
             Ok((hasher, seen)) if seen == length => Ok(hasher),
-            Ok(_) => Err(self.changed()),
+            Ok(_) => Err(self.ended_early()),
             Err(error) => Err(self.unreadable(&error)),
         }
     }
 
-    /// Makes sure that everything that was read belongs to one version of the file.
+    /// Makes sure that everything that was read belongs to one version of the file, and is all of
+    /// it. The files of /proc, for example, have more bytes than their size shows.
     pub fn check(&self) -> Result<(), Trouble> {
+        self.check_version()?;
+        let behind = self.file.read_at(&mut [0], self.size());
+        match behind.map_err(|error| self.unreadable(&error))? {
+            0 => Ok(()),
+            _ => Err(self.has_other_size()),
+        }
+    }
+
+    fn check_version(&self) -> Result<(), Trouble> {
         let metadata = self.file.metadata();
         let metadata = metadata.map_err(|error| self.unreadable(&error))?;
         match Version::of(&metadata) == self.version {
             true => Ok(()),
             false => Err(self.changed()),
         }
+    }
+
+    /// Why the file has ended before its size.
+    fn ended_early(&self) -> Trouble {
+        let changed = self.check_version().err();
+        changed.unwrap_or_else(|| self.has_other_size())
+    }
+
+    fn has_other_size(&self) -> Trouble {
+        let name = quoted(self.name);
+        Trouble::Here(format!(
+            "{name} has another size than the system shows; put a copy of this file"
+        ))
     }
 
     fn changed(&self) -> Trouble {
@@ -190,6 +213,21 @@ mod tests {
             let settled = settled(look).unwrap();
             assert_eq!(settled.map(|it| it.size), expected, "{changes} changes");
         }
+    }
+
+    #[test]
+    fn a_file_of_proc_that_has_more_bytes_than_its_size_shows_is_refused() {
+        let path = Path::new("/proc/self/status");
+        if !path.exists() {
+            eprintln!("skipped: /proc is not mounted");
+            return;
+        }
+        let source = Source::open(path).unwrap();
+        assert_eq!(source.size(), 0);
+        let trouble = source.check().unwrap_err().to_string();
+        assert!(trouble.contains("has another size than"), "{trouble}");
+        let trouble = source.read(&mut [0; 1 << 20], 0).unwrap_err().to_string();
+        assert!(trouble.contains("has another size than"), "{trouble}");
     }
 
     #[test]
