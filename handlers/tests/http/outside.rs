@@ -141,6 +141,20 @@ fn a_root_that_is_replaced_is_served_soon() {
 }
 
 #[test]
+fn a_list_of_a_root_that_was_just_replaced_has_the_entries_of_the_new_root() {
+    let site = Site::new(&[("both", "old"), ("old", "old")]);
+    let files = site.files();
+    fs::rename(site.root(), site.outside().join("away")).unwrap();
+    site.write("both", "new");
+    site.write("new", "new");
+    let response = crate::site::request(files, "GET", "/", &[]);
+    let page = response.text();
+    let names = ["both", "old", "new"];
+    let shown = names.map(|name| page.contains(&format!("href=\"{name}\"")));
+    assert_eq!(shown, [true, false, true], "{page}");
+}
+
+#[test]
 fn a_root_that_is_no_directory_is_an_error_at_once() {
     let site = Site::new(&[("a", "file")]);
     assert!(StaticFiles::new(site.path("a")).is_err());

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use rustix::fs::Dir;
 
 use super::request_path::is_hidden;
-use super::root::Root;
+use super::root::Directory;
 
 /// The most entries of a listing.
 const MOST: usize = 10_000;
@@ -81,14 +81,14 @@ impl Order {
 }
 
 impl Entries {
-    /// Reads the directory at `path`. The result lacks hidden files, and links that lead nowhere or
-    /// out of the root.
+    /// Reads the directory at `path` below `root`. The result lacks hidden files, and links that
+    /// lead nowhere or out of the root.
     ///
     /// # Errors
     ///
     /// If the directory cannot be read.
     pub(super) fn read(
-        root: &Root,
+        root: &Directory,
         path: &Path,
         directory: OwnedFd,
         order: Order,

@@ -33,7 +33,7 @@ struct Seen {
 
 /// An open directory, and its number, which distinguishes it from all others while it is open.
 #[derive(Debug)]
-struct Directory {
+pub(super) struct Directory {
     fd: OwnedFd,
     device: u64,
     inode: u64,
@@ -43,7 +43,7 @@ struct Directory {
 #[derive(Debug)]
 pub(super) enum Found {
     File(File, Metadata),
-    Directory(OwnedFd),
+    Directory,
     /// Neither: a pipe, a socket or a device.
     Other,
 }
@@ -62,7 +62,7 @@ impl Root {
             looked: Instant::now(),
         });
         let root = Self { path, last };
-        root.look(Path::new("."))?;
+        root.open_with(Path::new("."), OFlags::PATH)?;
         Ok(root)
     }
 
@@ -78,19 +78,23 @@ impl Root {
         Ok(if metadata.is_file() {
             Found::File(file, metadata)
         } else if metadata.is_dir() {
-            Found::Directory(file.into())
+            Found::Directory
         } else {
             Found::Other
         })
     }
 
-    /// The metadata of the file at a path below the root. Links are followed.
+    /// Opens the directory at a path below the root, and returns it with the root that it is in:
+    /// the one that is at the path now. A list of a directory needs both, since the links among
+    /// its entries are followed from the root.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), but the file need not be readable.
-    pub(super) fn look(&self, path: &Path) -> io::Result<Metadata> {
-        self.open_with(path, OFlags::PATH)?.metadata()
+    /// As [`open`](Self::open).
+    pub(super) fn open_directory(&self, path: &Path) -> io::Result<(Arc<Directory>, OwnedFd)> {
+        let present = self.seen(Duration::ZERO)?;
+        let directory = present.open_below(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        Ok((present, directory.into()))
     }
 
     /// The directory that was at the path not longer ago than `at_most`. While a directory is open,
@@ -136,6 +140,15 @@ impl Directory {
             device: stat.st_dev,
             inode: stat.st_ino,
         })
+    }
+
+    /// The metadata of the file at a path below this directory. Links are followed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Root::open`], but the file need not be readable.
+    pub(super) fn look(&self, path: &Path) -> io::Result<Metadata> {
+        self.open_below(path, OFlags::PATH)?.metadata()
     }
 
     fn open_below(&self, path: &Path, flags: OFlags) -> io::Result<File> {

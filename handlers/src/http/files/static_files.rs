@@ -2,7 +2,6 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -144,20 +143,15 @@ impl StaticFiles {
             Ok(Found::File(file, metadata)) if !path.is_directory() => {
                 self.file(request, &below_root, file, metadata)
             }
-            Ok(Found::Directory(_)) if !path.is_directory() => redirect(request.uri(), &path),
-            Ok(Found::Directory(directory)) => self.directory(request, &path, directory),
+            Ok(Found::Directory) if !path.is_directory() => redirect(request.uri(), &path),
+            Ok(Found::Directory) => self.directory(request, &path),
             Ok(Found::File(..) | Found::Other) => self.not_found(request, Some(&path)),
             Err(error) => self.explain(request, &path, error),
         }
     }
 
     /// The response to a request for a directory.
-    fn directory(
-        &mut self,
-        request: &Request<RequestBody<'_>>,
-        path: &RequestPath,
-        directory: OwnedFd,
-    ) -> HttpResult {
+    fn directory(&mut self, request: &Request<RequestBody<'_>>, path: &RequestPath) -> HttpResult {
         for index in INDEX {
             let index = path.below_root().join(index);
             match self.root.open(&index) {
@@ -173,7 +167,11 @@ impl StaticFiles {
             return self.not_found(request, Some(path));
         }
         let order = Order::parse(request.uri().query().unwrap_or_default());
-        let entries = Entries::read(&self.root, &path.below_root(), directory, order)?;
+        let (root, directory) = match self.root.open_directory(&path.below_root()) {
+            Ok(opened) => opened,
+            Err(error) => return self.explain(request, path, error),
+        };
+        let entries = Entries::read(&root, &path.below_root(), directory, order)?;
         let page = listing_page::page(path, &entries, order);
         let response = Response::builder()
             .header(CONTENT_TYPE, "text/html; charset=utf-8")
