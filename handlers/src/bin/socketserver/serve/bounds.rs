@@ -53,7 +53,7 @@ pub struct BoundOptions {
     #[arg(long, value_name = "SECONDS", value_parser = patience)]
     idle_timeout: Option<Patience>,
 
-    /// How long a message or an answer may make no progress, in seconds [default for http and files: 60]
+    /// How long a message may make no progress, in seconds [default for http and files: 60]
     ///
     /// For large files and slow networks. The server closes a connection if no byte of the message
     /// or the answer under way has moved for this time; the message or the answer has no other
