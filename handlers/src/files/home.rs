@@ -195,6 +195,15 @@ impl Place {
         self.check_not_reserved()
     }
 
+    /// Whether the other place is the same name in the same directory.
+    pub(super) fn is_same_name(&self, other: &Self) -> Result<bool, Refusal> {
+        let number = |place: &Self| {
+            let stat = rustix::fs::fstat(&place.directory)?;
+            Ok::<_, Errno>((stat.st_dev, stat.st_ino))
+        };
+        Ok(self.name == other.name && number(self)? == number(other)?)
+    }
+
     fn check_not_reserved(&self) -> Result<(), Refusal> {
         match is_partial_name(&self.name) {
             true => Err(Refusal::new(Code::ReservedName)),

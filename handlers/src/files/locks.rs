@@ -12,6 +12,9 @@ use nix::libc;
 use rustix::fs::{Mode, OFlags, openat};
 use sha2::{Digest, Sha256};
 
+use crate::files::home::Place;
+use crate::files::refusal::{Code, Refusal};
+
 /// The first byte of the locks of names. The bytes before belong to the checks of passwords.
 const NAMES: i64 = 1 << 32;
 
@@ -79,6 +82,17 @@ impl Locks {
             set(&file, Range::byte(place), Wanted::Write, Wait::No)?
                 .then_some(Lock { _file: file }),
         )
+    }
+
+    /// The lock of the name of a place. So a name that an upload replaces stays until then, and its
+    /// bytes are given back once.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Busy`] if another session has the lock, and those of the system.
+    pub(super) fn name(&self, place: &Place) -> Result<Lock, Refusal> {
+        let lock = self.try_name(&place.directory, &place.name)?;
+        lock.ok_or_else(|| Refusal::new(Code::Busy))
     }
 
     fn open(&self) -> io::Result<File> {

@@ -66,7 +66,7 @@ impl FileSession {
             ("cancel", Some(_)) => Answer::Cancelled { offset: None },
             ("get", Some(user)) => user.get(client, request)?,
             ("list", Some(user)) => user.list(client, request)?,
-            (command, Some(user)) => user.answer(command, request)?,
+            (command, Some(user)) => user.answer(&self.service, command, request)?,
         };
         Ok(Some(answer))
     }

@@ -8,7 +8,7 @@ use rustix::fs::{FileType, Mode, OFlags, fstatvfs, openat};
 use crate::files::digest::ContentDigest;
 use crate::files::home::{Home, Place, size};
 use crate::files::locks::{Lock, Locks};
-use crate::files::partial::{FinishError, Partial};
+use crate::files::partial::{FinishError, Partial, partial_name};
 use crate::files::protocol::{Answer, IfExists, Request, bad};
 use crate::files::quota::Ledger;
 use crate::files::refusal::{Code, Refusal};
@@ -16,7 +16,7 @@ use crate::files::refusal::{Code, Refusal};
 /// The permissions of a stored file.
 const OWNER_ONLY: u32 = 0o600;
 
-/// An upload that has begun: its partial file, its reservation, and the lock of its name.
+/// An upload that has begun: its partial file, its reservation, and the locks of both names.
 #[derive(Debug)]
 pub(super) struct Upload {
     name: Vec<u8>,
@@ -27,7 +27,8 @@ pub(super) struct Upload {
     replaced: u64,
     /// The bytes that the ledger counts for this upload.
     reserved: u64,
-    _lock: Lock,
+    /// The locks of the name and of the partial file's name.
+    _locks: [Lock; 2],
 }
 
 /// The result of a `put`.
@@ -67,8 +68,7 @@ impl Upload {
         let if_exists = request.if_exists()?;
         let place = home.place(path)?;
         place.check_file_name()?;
-        let lock = locks.try_name(&place.directory, &place.name)?;
-        let lock = lock.ok_or_else(|| Refusal::new(Code::Busy))?;
+        let lock = locks.name(&place)?;
         let mut replaced = 0;
         if let Some(stat) = place.stat()? {
             match FileType::from_raw_mode(stat.st_mode) {
@@ -96,6 +96,10 @@ impl Upload {
         } = place;
         let identity = [content_size.to_string(), digest.name().to_owned()];
         let identity = identity.each_ref().map(String::as_bytes);
+        // Nobody removes the partial file meanwhile.
+        let lock_of_partial =
+            locks.try_name(&directory, partial_name(&name, &identity).as_bytes())?;
+        let lock_of_partial = lock_of_partial.ok_or_else(|| Refusal::new(Code::Busy))?;
         let opened = Partial::open(
             directory,
             &name,
@@ -124,7 +128,7 @@ impl Upload {
             if_exists,
             replaced,
             reserved: content_size,
-            _lock: lock,
+            _locks: [lock, lock_of_partial],
         }))
     }
 

@@ -138,7 +138,12 @@ impl User {
     }
 
     /// Carries out a command that has one short answer.
-    pub(super) fn answer(&mut self, command: &str, request: &Request) -> Result<Answer, Refusal> {
+    pub(super) fn answer(
+        &mut self,
+        service: &FileService,
+        command: &str,
+        request: &Request,
+    ) -> Result<Answer, Refusal> {
         let path = || {
             let path = request.path.as_deref();
             path.ok_or_else(|| bad(&format!("{command} lacks its path")))
@@ -154,8 +159,8 @@ impl User {
                 self.home.place(path()?)?.make_directory()?;
                 return Ok(Answer::Made);
             }
-            "remove" => return self.remove(path()?),
-            "rename" => return self.rename(request),
+            "remove" => return self.remove(service, path()?),
+            "rename" => return self.rename(service, request),
             "du" => return self.usage(path_or_current(request)),
             _ => return Err(Refusal::new(Code::UnknownCommand)),
         }
@@ -163,18 +168,25 @@ impl User {
         Ok(Answer::Directory { path })
     }
 
-    fn remove(&self, path: &str) -> Result<Answer, Refusal> {
-        let removed = self.home.place(path)?.remove()?;
+    fn remove(&self, service: &FileService, path: &str) -> Result<Answer, Refusal> {
+        let place = self.home.place(path)?;
+        let _lock = service.locks().name(&place)?;
+        let removed = place.remove()?;
         self.release(&removed)?;
         Ok(Answer::Removed)
     }
 
-    fn rename(&self, request: &Request) -> Result<Answer, Refusal> {
+    fn rename(&self, service: &FileService, request: &Request) -> Result<Answer, Refusal> {
         let (Some(from), Some(to)) = (&request.from, &request.to) else {
             return Err(bad("rename lacks from or to"));
         };
         let if_exists = request.if_exists()?;
         let (from, to) = (self.home.place(from)?, self.home.place(to)?);
+        let _lock = service.locks().name(&from)?;
+        let _other = match from.is_same_name(&to)? {
+            true => None,
+            false => Some(service.locks().name(&to)?),
+        };
         let (moved, replaced) = (from.stat()?, to.stat()?);
         from.rename(&to, if_exists)?;
         let is_same = |stat: &Stat| {

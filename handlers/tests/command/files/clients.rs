@@ -109,6 +109,61 @@ fn of_two_sessions_that_write_one_name_one_is_refused() {
 }
 
 #[test]
+fn a_name_that_an_upload_replaces_stays_until_then_and_its_bytes_are_given_back_once() {
+    let site = Site::new();
+    for mixin in ["threading", "forking", "reactor"] {
+        let served = site.serve(&["--mixin", mixin, "--quota", "1000"]);
+        let mut one = Raw::log_in(&served);
+        let mut other = Raw::log_in(&served);
+        let path = |path: &str| Some(path.to_owned());
+        other.put("a", &[b'x'; 600]).unwrap();
+        other.part(0, &[b'x'; 600]);
+        other.end(&[b'x'; 600]).unwrap();
+        one.ask(&Request {
+            path: path("a"),
+            size: Some(5),
+            if_exists: Some("replace".to_owned()),
+            ..Request::new("put")
+        })
+        .unwrap();
+        let names = super::site::names(&site.home(""));
+        let partial = names.iter().find(|name| name.ends_with(".part")).unwrap();
+        let rename = |from: &str, to: &str| Request {
+            from: path(from),
+            to: path(to),
+            ..Request::new("rename")
+        };
+        let remove = |name: &str| Request {
+            path: path(name),
+            ..Request::new("remove")
+        };
+        let commands = [
+            remove("a"),
+            remove(partial),
+            rename("a", "b"),
+            rename("b", "./a"),
+        ];
+        for command in commands {
+            let refusal = other.ask(&command).unwrap_err();
+            assert_eq!(refusal.code(), Code::Busy, "{mixin}: {command:?}");
+        }
+        one.part(0, b"hello");
+        one.end(b"hello").unwrap();
+        // The two names are one, and one lock.
+        let refusal = other.ask(&rename("a", "./a")).unwrap_err();
+        assert_eq!(refusal.code(), Code::Exists, "{mixin}");
+        other.ask(&rename("a", "b")).unwrap();
+        match other.ask(&Request::new("du")).unwrap() {
+            Answer::Usage { bytes, used, .. } => assert_eq!((bytes, used), (5, Some(5))),
+            answer => panic!("{answer:?}"),
+        }
+        other.ask(&remove("b")).unwrap();
+        drop((one, other));
+        served.stop();
+    }
+}
+
+#[test]
 fn a_client_that_makes_no_progress_is_ended_and_its_bytes_are_kept() {
     let site = Site::new();
     let content = content(3_000_000);
