@@ -49,6 +49,8 @@ pages! {
     the_page_udp_shows_what_happens: "docs/guide/udp.md",
     the_page_unix_sockets_shows_what_happens: "docs/guide/unix-sockets.md",
     the_page_exec_shows_what_happens: "docs/guide/exec.md",
+    the_page_http_shows_what_happens: "docs/guide/http.md",
+    the_page_files_shows_what_happens: "docs/guide/files.md",
     the_chinese_tutorial_shows_what_happens: "docs/zh/tutorial.md",
 }
 
