@@ -53,7 +53,12 @@ fn one_message_shows_the_way_from_the_bind_to_the_close_over_every_transport() {
     for (url, bottom) in places {
         for mixin in ["none", "threading", "forking", "pool"] {
             let options = ["echo", "--listen", &url, "--mixin", mixin];
-            let lines = traced(&[&options[..], &["--message", "hello"]].concat());
+            let mut lines = traced(&[&options[..], &["--message", "hello"]].concat());
+            if mixin == "forking" {
+                // The parent closes its copy of the connection beside the steps of the child.
+                let is_copy = |line: &str| line.contains("close_request(");
+                lines.retain(|(thread, line)| !(thread == "main" && is_copy(line)));
+            }
             let steps = [
                 "Server.bind()",
                 &format!("{bottom}.server_bind()"),
