@@ -12,7 +12,6 @@ use nix::libc;
 use rustix::fs::{Mode, OFlags, openat};
 use sha2::{Digest, Sha256};
 
-use crate::files::home::Place;
 use crate::files::refusal::{Code, Refusal};
 
 /// The first byte of the locks of names. The bytes before belong to the checks of passwords.
@@ -64,7 +63,7 @@ impl Locks {
     }
 
     /// The lock of a name in a directory. `None` if another session has it.
-    pub(super) fn try_name(&self, directory: impl AsFd, name: &[u8]) -> io::Result<Option<Lock>> {
+    fn try_name(&self, directory: impl AsFd, name: &[u8]) -> io::Result<Option<Lock>> {
         let stat = rustix::fs::fstat(directory)?;
         let hash = Sha256::new()
             .chain_update(stat.st_dev.to_le_bytes())
@@ -84,14 +83,14 @@ impl Locks {
         )
     }
 
-    /// The lock of the name of a place. So a name that an upload replaces stays until then, and its
-    /// bytes are given back once.
+    /// The lock of a name in a directory. So a name that an upload replaces stays until then, and
+    /// its bytes are given back once.
     ///
     /// # Errors
     ///
     /// [`Code::Busy`] if another session has the lock, and those of the system.
-    pub(super) fn name(&self, place: &Place) -> Result<Lock, Refusal> {
-        let lock = self.try_name(&place.directory, &place.name)?;
+    pub(super) fn name(&self, directory: impl AsFd, name: &[u8]) -> Result<Lock, Refusal> {
+        let lock = self.try_name(directory, name)?;
         lock.ok_or_else(|| Refusal::new(Code::Busy))
     }
 

@@ -68,7 +68,7 @@ impl Upload {
         let if_exists = request.if_exists()?;
         let place = home.place(path)?;
         place.check_file_name()?;
-        let lock = locks.name(&place)?;
+        let lock = locks.name(&place.directory, &place.name)?;
         let mut replaced = 0;
         if let Some(stat) = place.stat()? {
             match FileType::from_raw_mode(stat.st_mode) {
@@ -97,9 +97,7 @@ impl Upload {
         let identity = [content_size.to_string(), digest.name().to_owned()];
         let identity = identity.each_ref().map(String::as_bytes);
         // Nobody removes the partial file meanwhile.
-        let lock_of_partial =
-            locks.try_name(&directory, partial_name(&name, &identity).as_bytes())?;
-        let lock_of_partial = lock_of_partial.ok_or_else(|| Refusal::new(Code::Busy))?;
+        let lock_of_partial = locks.name(&directory, partial_name(&name, &identity).as_bytes())?;
         let opened = Partial::open(
             directory,
             &name,

@@ -170,7 +170,7 @@ impl User {
 
     fn remove(&self, service: &FileService, path: &str) -> Result<Answer, Refusal> {
         let place = self.home.place(path)?;
-        let _lock = service.locks().name(&place)?;
+        let _lock = service.locks().name(&place.directory, &place.name)?;
         let removed = place.remove()?;
         self.release(&removed)?;
         Ok(Answer::Removed)
@@ -182,10 +182,10 @@ impl User {
         };
         let if_exists = request.if_exists()?;
         let (from, to) = (self.home.place(from)?, self.home.place(to)?);
-        let _lock = service.locks().name(&from)?;
+        let _lock = service.locks().name(&from.directory, &from.name)?;
         let _other = match from.is_same_name(&to)? {
             true => None,
-            false => Some(service.locks().name(&to)?),
+            false => Some(service.locks().name(&to.directory, &to.name)?),
         };
         let (moved, replaced) = (from.stat()?, to.stat()?);
         from.rename(&to, if_exists)?;
