@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use socketserver_handlers::files::{Answer, Code, ContentDigest, Greeting, Refusal, Request};
+use support::waiting::eventually;
 
 use super::site::{Site, content};
 use crate::served::Served;
@@ -94,10 +95,10 @@ fn of_two_sessions_that_write_one_name_one_is_refused() {
         other.end(b"other").unwrap();
         // The first is gone, and its name is free.
         drop(one);
-        let refused = Some(Code::Busy);
-        while other.put("a", b"other").map_err(|it| it.code()).err() == refused {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        eventually("the name is free", || {
+            let refused = other.put("a", b"other").map_err(|it| it.code()).err();
+            refused != Some(Code::Busy)
+        });
         other.part(0, b"other");
         other.end(b"other").unwrap();
         assert_eq!(fs::read(site.home("a")).unwrap(), b"other");
