@@ -12,10 +12,6 @@ pub struct MeasuringOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=99))]
     rounds: Option<u32>,
 
-    /// The measured time of a slice, in milliseconds [default: 400]
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=5000))]
-    slice_ms: Option<u64>,
-
     /// Tiny sizes, to see that everything works: the figures mean nothing
     #[arg(long)]
     pub quick: bool,
@@ -30,6 +26,22 @@ pub struct MeasuringOptions {
     nice: Option<i32>,
 }
 
+/// How long the loads of a benchmark last that has slices of time.
+#[derive(Debug, Args)]
+pub struct SliceOptions {
+    /// The measured time of a slice, in milliseconds [default: 400]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=5000))]
+    slice_ms: Option<u64>,
+}
+
+impl SliceOptions {
+    /// The time of a slice: `default` unless given.
+    #[must_use]
+    pub fn slice(&self, default: Duration) -> Duration {
+        self.slice_ms.map_or(default, Duration::from_millis)
+    }
+}
+
 impl MeasuringOptions {
     /// The number of rounds: `default` unless given.
     #[must_use]
@@ -37,10 +49,11 @@ impl MeasuringOptions {
         self.rounds.map_or(default, |rounds| rounds as usize)
     }
 
-    /// The time of a slice: `default` unless given.
+    /// How the figures were measured, for the line above the tables.
     #[must_use]
-    pub fn slice(&self, default: Duration) -> Duration {
-        self.slice_ms.map_or(default, Duration::from_millis)
+    pub fn text(&self, rounds: usize, slice: Duration) -> String {
+        let (milliseconds, seed) = (slice.as_millis(), self.seed);
+        format!("rounds: {rounds}, slices of {milliseconds} ms, seed {seed}")
     }
 
     /// Gives this process, and those that it starts, the nice value.

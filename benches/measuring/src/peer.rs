@@ -5,6 +5,14 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 
+/// Returns whether a server is measured. A server that is not installed is reported as skipped.
+pub fn is_measured(title: &str, is_installed: bool) -> bool {
+    if !is_installed {
+        eprintln!("{title} is skipped: it is not installed");
+    }
+    is_installed
+}
+
 /// A command that ends with the benchmark, however that ends.
 #[must_use]
 pub fn peer_command(program: impl AsRef<OsStr>) -> Command {

@@ -1,11 +1,25 @@
 //! The tables, as Markdown.
 
 use std::fmt::Write;
+use std::io;
+use std::process::ExitCode;
 
 use crate::figures::Figure;
 use crate::goals::{Against, Goal};
 use crate::machine::Circumstances;
 use crate::measurement::Measurement;
+
+/// The exit status of a benchmark: a failure if a slice of a load has failed, or the benchmark.
+pub fn exit_code(measured: io::Result<bool>) -> ExitCode {
+    match measured {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// Everything that was measured.
 #[derive(Debug)]
@@ -41,8 +55,18 @@ impl<F: Figure> Report<F> {
         full
     }
 
+    /// Prints `tables`, which are those of this report and perhaps others, and each failure.
+    /// Returns whether nothing has failed.
+    pub fn print(&self, tables: &str) -> bool {
+        println!("{tables}");
+        for failure in self.failures() {
+            eprintln!("failed: {failure}");
+        }
+        self.failures().next().is_none()
+    }
+
     /// Which server failed when, and why.
-    pub fn failures(&self) -> impl Iterator<Item = &str> {
+    fn failures(&self) -> impl Iterator<Item = &str> {
         let failures = self.measurements.iter().flat_map(|it| &it.failures);
         failures.map(String::as_str)
     }

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::Parser;
-use measuring::MeasuringOptions;
+use measuring::{MeasuringOptions, SliceOptions};
 
 use crate::loads::{Load, Sizes};
 use crate::servers::Server;
@@ -23,6 +23,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub measuring: MeasuringOptions,
+
+    #[command(flatten)]
+    slices: SliceOptions,
 
     /// Worker threads of tokio's runtime
     #[arg(long, value_name = "N", default_value_t = 2)]
@@ -51,7 +54,7 @@ impl Options {
         };
         Sizes {
             rounds: self.measuring.rounds(sizes.rounds),
-            slice: self.measuring.slice(sizes.slice),
+            slice: self.slices.slice(sizes.slice),
             ..sizes
         }
     }

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use fastrand::Rng;
-use measuring::{Against, Bound, Circumstances, Goal, MeasuringOptions, Page, Report};
+use measuring::{
+    Against, Bound, Circumstances, Goal, MeasuringOptions, Page, Report, SliceOptions,
+};
 
 use crate::loads::{Figure, Load};
 use crate::servers::Server;
@@ -32,6 +34,9 @@ struct Options {
     #[command(flatten)]
     measuring: MeasuringOptions,
 
+    #[command(flatten)]
+    slices: SliceOptions,
+
     /// Put the tables into docs/guide/exec.md too
     #[arg(long, conflicts_with = "quick")]
     write: bool,
@@ -48,18 +53,10 @@ struct Sizes {
 
 fn main() -> ExitCode {
     let arguments = Vec::from_iter(std::env::args().skip(1));
-    let result = match arguments.split_first() {
+    measuring::exit_code(match arguments.split_first() {
         Some((first, program)) if first == alone::ARGUMENT => alone::serve(program).map(|()| true),
         _ => measure(&Options::parse()),
-    };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 /// Measures, and prints the tables. False if a slice of a load has failed.
@@ -70,25 +67,17 @@ fn measure(options: &Options) -> io::Result<bool> {
     };
     let sizes = Sizes {
         rounds: options.measuring.rounds(rounds),
-        slice: options.measuring.slice(slice),
+        slice: options.slices.slice(slice),
         held,
     };
     options.measuring.set_nice_value()?;
     measuring::build_socketserver()?;
-    let present = |server: &Server| {
-        let is_there = server.is_installed();
-        if !is_there {
-            eprintln!("{} is skipped: it is not installed", server.title());
-        }
-        is_there
-    };
+    let present = |it: &Server| measuring::is_measured(it.title(), it.is_installed());
     let servers = Server::value_variants().iter().copied();
     let (present, skipped): (Vec<_>, Vec<_>) = servers.partition(present);
-    let (milliseconds, seed) = (sizes.slice.as_millis(), options.measuring.seed);
-    let rounds = sizes.rounds;
-    let how = format!("rounds: {rounds}, slices of {milliseconds} ms, seed {seed}");
+    let how = options.measuring.text(sizes.rounds, sizes.slice);
     let mut circumstances = Circumstances::begin(how)?;
-    let mut rng = Rng::with_seed(seed);
+    let mut rng = Rng::with_seed(options.measuring.seed);
     let titles = Vec::from_iter(present.iter().map(|server| server.title()));
     let directory = tempfile::tempdir()?;
     let mut measurements = Vec::new();
@@ -114,14 +103,11 @@ fn measure(options: &Options) -> io::Result<bool> {
     let limited = present.iter().copied().filter(|server| server.has_limit());
     let limits = limit::table(&Vec::from_iter(limited), directory.path())?;
     let tables = format!("{}\n\n{limits}", report.full());
-    println!("{tables}");
-    for failure in report.failures() {
-        eprintln!("failed: {failure}");
-    }
+    let has_succeeded = report.print(&tables);
     if options.write {
         PAGE.write(&tables)?;
     }
-    Ok(report.failures().next().is_none())
+    Ok(has_succeeded)
 }
 
 /// Against each of the others: a fifth more connections than the best of them.

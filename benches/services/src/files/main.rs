@@ -38,14 +38,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match measure(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    measuring::exit_code(measure(&Options::parse()))
 }
 
 /// Measures, and prints the tables. False if a transfer has failed.
@@ -57,13 +50,7 @@ fn measure(options: &Options) -> io::Result<bool> {
     let rounds = options.measuring.rounds(sizes.rounds);
     options.measuring.set_nice_value()?;
     measuring::build_socketserver()?;
-    let present = |server: &Server| {
-        let is_there = server.is_installed();
-        if !is_there {
-            eprintln!("{} is skipped: it is not installed", server.title());
-        }
-        is_there
-    };
+    let present = |it: &Server| measuring::is_measured(it.title(), it.is_installed());
     let servers = Server::value_variants().iter().copied();
     let (present, skipped): (Vec<_>, Vec<_>) = servers.partition(present);
     let seed = options.measuring.seed;
@@ -103,14 +90,11 @@ fn measure(options: &Options) -> io::Result<bool> {
         goals: goals(&sizes),
     };
     let tables = format!("{}\n\n{logins}", report.full());
-    println!("{tables}");
-    for failure in report.failures() {
-        eprintln!("failed: {failure}");
-    }
+    let has_succeeded = report.print(&tables);
     if options.write {
         PAGE.write(&tables)?;
     }
-    Ok(report.failures().next().is_none())
+    Ok(has_succeeded)
 }
 
 fn columns() -> Vec<&'static str> {

@@ -33,14 +33,7 @@ fn main() -> ExitCode {
     if let Some(code) = servers::run(&arguments) {
         return code;
     }
-    match measure(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    measuring::exit_code(measure(&Options::parse()))
 }
 
 /// Measures, and prints the tables. False if a slice of a load has failed.
@@ -52,18 +45,15 @@ fn measure(options: &Options) -> io::Result<bool> {
     let servers = options.servers();
     let mut present = Vec::new();
     for &server in &servers {
-        match server.prepare()? {
-            true => present.push(server),
-            false => eprintln!("{} is skipped: it is not installed", server.title()),
+        if measuring::is_measured(server.title(), server.prepare()?) {
+            present.push(server);
         }
     }
     let site = Site::new()?;
 
-    let (rounds, slice) = (sizes.rounds, sizes.slice.as_millis());
-    let seed = options.measuring.seed;
-    let how = format!("rounds: {rounds}, slices of {slice} ms, seed {seed}");
+    let how = options.measuring.text(sizes.rounds, sizes.slice);
     let mut circumstances = Circumstances::begin(how)?;
-    let mut rng = Rng::with_seed(seed);
+    let mut rng = Rng::with_seed(options.measuring.seed);
     let mut measurements = Vec::new();
     for load in options.loads() {
         let start = Instant::now();
@@ -88,14 +78,11 @@ fn measure(options: &Options) -> io::Result<bool> {
         measurements,
         goals: goals::goals(&sizes),
     };
-    println!("{}", report.full());
-    for failure in report.failures() {
-        eprintln!("failed: {failure}");
-    }
+    let has_succeeded = report.print(&report.full());
     if options.write {
         PAGE.write(&report.full())?;
     }
-    Ok(report.failures().next().is_none())
+    Ok(has_succeeded)
 }
 
 /// Measures the servers under a load, in turn.

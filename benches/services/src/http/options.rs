@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::Parser;
-use measuring::MeasuringOptions;
+use measuring::{MeasuringOptions, SliceOptions};
 
 use crate::loads::{Load, Sizes};
 use crate::servers::Server;
@@ -25,6 +25,9 @@ pub struct Options {
     #[command(flatten)]
     pub measuring: MeasuringOptions,
 
+    #[command(flatten)]
+    slices: SliceOptions,
+
     /// Put the tables into docs/guide/http.md too
     #[arg(long, conflicts_with_all = ["load", "server", "quick"])]
     pub write: bool,
@@ -46,7 +49,7 @@ impl Options {
         };
         Sizes {
             rounds: self.measuring.rounds(sizes.rounds),
-            slice: self.measuring.slice(sizes.slice),
+            slice: self.slices.slice(sizes.slice),
             ..sizes
         }
     }

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use fastrand::Rng;
-use measuring::{Against, Bound, Circumstances, Goal, MeasuringOptions, Page, Report};
+use measuring::{
+    Against, Bound, Circumstances, Goal, MeasuringOptions, Page, Report, SliceOptions,
+};
 
 use crate::loads::{Figure, Load};
 use crate::servers::Server;
@@ -28,6 +30,9 @@ struct Options {
     #[command(flatten)]
     measuring: MeasuringOptions,
 
+    #[command(flatten)]
+    slices: SliceOptions,
+
     /// Put the tables into docs/guide/metrics.md too
     #[arg(long, conflicts_with = "quick")]
     write: bool,
@@ -38,14 +43,7 @@ fn main() -> ExitCode {
     if let Some(code) = servers::run(&arguments) {
         return code;
     }
-    match measure(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    measuring::exit_code(measure(&Options::parse()))
 }
 
 /// Measures, and prints the tables. False if a slice of a load has failed.
@@ -55,12 +53,11 @@ fn measure(options: &Options) -> io::Result<bool> {
         false => (15, Duration::from_millis(400)),
     };
     let rounds = options.measuring.rounds(rounds);
-    let slice = options.measuring.slice(slice);
+    let slice = options.slices.slice(slice);
     options.measuring.set_nice_value()?;
-    let (milliseconds, seed) = (slice.as_millis(), options.measuring.seed);
-    let how = format!("rounds: {rounds}, slices of {milliseconds} ms, seed {seed}");
+    let how = options.measuring.text(rounds, slice);
     let mut circumstances = Circumstances::begin(how)?;
-    let mut rng = Rng::with_seed(seed);
+    let mut rng = Rng::with_seed(options.measuring.seed);
     let servers = Server::value_variants();
     let titles = Vec::from_iter(servers.iter().map(|server| server.title()));
     let mut measurements = Vec::new();
@@ -89,14 +86,11 @@ fn measure(options: &Options) -> io::Result<bool> {
         measurements,
         goals: goals(),
     };
-    println!("{}", report.full());
-    for failure in report.failures() {
-        eprintln!("failed: {failure}");
-    }
+    let has_succeeded = report.print(&report.full());
     if options.write {
         PAGE.write(&report.full())?;
     }
-    Ok(report.failures().next().is_none())
+    Ok(has_succeeded)
 }
 
 /// What the layer may cost. A connection is counted when it begins and ends, an exchange is not.
