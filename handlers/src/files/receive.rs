@@ -9,8 +9,9 @@ use crate::files::refusal::{Code, Interrupted, Refusal};
 use crate::files::upload::Upload;
 use crate::framing::FramingError;
 
-/// The bytes that are in memory.
-const PIECE: usize = 128 * 1024;
+/// The bytes that are received, hashed and written at a time. The second cache of a processor holds
+/// them.
+const PIECE: usize = 256 * 1024;
 
 /// How a client ends its upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,19 +103,31 @@ pub(super) fn receive_body(
     buffer.resize(buffer.len().max(piece), 0);
     while left > 0 {
         let wanted = usize::try_from(left).unwrap_or(PIECE).min(buffer.len());
-        let count = match client.read(&mut buffer[..wanted]) {
-            Ok(0) => return Err(ended()),
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Interrupted::lost(error)),
-        };
+        let (count, filled) = fill(client, &mut buffer[..wanted]);
         left -= count as u64;
-        if let Err(refusal) = upload.write(&buffer[..count]) {
+        let written = upload.write(&buffer[..count]);
+        filled?;
+        if let Err(refusal) = written {
             skip(client, left)?;
             return Err(refusal.into());
         }
     }
     Ok(())
+}
+
+/// Reads until the buffer is full, so that each write to the file begins and ends with a page.
+/// Returns the number of bytes, and why there are no more.
+fn fill(client: &mut StreamRequest, buffer: &mut [u8]) -> (usize, Result<(), Interrupted>) {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match client.read(&mut buffer[filled..]) {
+            Ok(0) => return (filled, Err(ended())),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return (filled, Err(Interrupted::lost(error))),
+        }
+    }
+    (filled, Ok(()))
 }
 
 /// Reads a body and discards it.

@@ -13,7 +13,7 @@ use super::trouble::Trouble;
 
 /// The bytes that are read, hashed and written at a time. The second cache of a processor holds
 /// them.
-const PIECE: u64 = 128 * 1024;
+const PIECE: u64 = 256 * 1024;
 
 /// The most bytes of the header of a part, or of the end of an upload.
 const HEADER: usize = 256;
