@@ -17,6 +17,7 @@ use fastrand::Rng;
 use measuring::{Against, Bound, Circumstances, Goal, MeasuringOptions, Page, Report};
 
 use crate::figures::Figure;
+use crate::memory::Direction;
 use crate::servers::{Running, Server};
 use crate::transfers::{Load, Material, Sizes};
 
@@ -80,7 +81,9 @@ fn measure(options: &Options) -> io::Result<bool> {
         }
         measurements.push(measurement);
     }
-    measurements.push(memory::measure(&running, &material, &sizes)?);
+    for direction in Direction::ALL {
+        measurements.push(memory::measure(direction, &material, &sizes)?);
+    }
     let logins = logins::table(&running, &material, &sizes)?;
     circumstances.end()?;
     let report = Report {
@@ -134,7 +137,13 @@ fn goals(sizes: &Sizes) -> Vec<Goal<Figure>> {
             Bound::AtLeast(1.0),
         ),
         (
-            memory::title(sizes),
+            Direction::Up.title(sizes),
+            Figure::Kilobytes,
+            Against::Itself,
+            Bound::AtMost(1024.0),
+        ),
+        (
+            Direction::Down.title(sizes),
             Figure::Kilobytes,
             Against::Itself,
             Bound::AtMost(1024.0),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Stdio};
 
 use measuring::{Measurement, Rounds};
@@ -10,9 +11,39 @@ use crate::figures::{Figure, Sample};
 use crate::servers::{Running, Server};
 use crate::transfers::{Material, Sizes};
 
-/// The row.
-pub fn title(sizes: &Sizes) -> String {
-    format!("{} transfers down at a time", sizes.at_a_time)
+/// Where the bytes of the transfers go.
+#[derive(Debug, Clone, Copy)]
+pub enum Direction {
+    Up,
+    Down,
+}
+
+impl Direction {
+    pub const ALL: [Self; 2] = [Self::Up, Self::Down];
+
+    /// The row.
+    pub fn title(self, sizes: &Sizes) -> String {
+        let direction = match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        };
+        format!("{} transfers {direction} at a time", sizes.at_a_time)
+    }
+
+    /// The command of the transfer, and the file that it makes.
+    fn transfer(self, number: usize, server: &Running, material: &Material) -> (String, PathBuf) {
+        let name = format!("{number}.bin");
+        match self {
+            Self::Up => {
+                let command = format!("put {} {name}", material.large().display());
+                (command, server.stored(material).join(name))
+            }
+            Self::Down => {
+                let target = material.received().join(name);
+                (format!("get large.bin {}", target.display()), target)
+            }
+        }
+    }
 }
 
 /// A client that has logged in, and reads commands.
@@ -40,26 +71,28 @@ impl Session {
     }
 }
 
-/// Transfers the large file to many clients at a time, all of whom have logged in before: the check
-/// of a password takes more memory than a transfer. Divides what the server's memory has grown by
-/// at its peak.
+/// Transfers the large file from or to many clients at a time, all of whom have logged in before:
+/// the check of a password takes more memory than a transfer. Divides what the memory of a new
+/// server has grown by at its peak.
 pub fn measure(
-    running: &[Running],
+    direction: Direction,
     material: &Material,
     sizes: &Sizes,
 ) -> io::Result<Measurement<Figure>> {
-    let ours = running.iter().find(|it| it.server() == Server::Ours);
-    let ours = ours.ok_or_else(|| io::Error::other("our server does not run"))?;
+    let ours = Server::Ours.start(material)?;
     let process = ours.process();
-    let clients = (0..sizes.at_a_time).map(|_| Session::begin(ours));
+    let clients = (0..sizes.at_a_time).map(|_| Session::begin(&ours));
     let mut clients = clients.collect::<io::Result<Vec<_>>>()?;
     let before = process.resident_kilobytes()?;
     // The peak begins anew.
     fs::write(format!("/proc/{}/clear_refs", process.id()), "5")?;
+    let mut made = Vec::new();
     for (number, client) in clients.iter_mut().enumerate() {
-        let target = material.received().join(format!("{number}.bin"));
-        let command = format!("get large.bin {}\nquit\n", target.display());
-        client.commands.write_all(command.as_bytes())?;
+        let (command, file) = direction.transfer(number, &ours, material);
+        client
+            .commands
+            .write_all(format!("{command}\nquit\n").as_bytes())?;
+        made.push(file);
     }
     for client in &mut clients {
         let status = client.process.wait()?;
@@ -67,8 +100,8 @@ pub fn measure(
             return Err(io::Error::other(format!("a client ended with {status}")));
         }
     }
-    for number in 0..sizes.at_a_time {
-        fs::remove_file(material.received().join(format!("{number}.bin")))?;
+    for file in made {
+        fs::remove_file(file)?;
     }
     let status = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -76,7 +109,7 @@ pub fn measure(
     let peak = peak.ok_or_else(|| io::Error::other("/proc has no VmHWM"))?;
     let each = peak.saturating_sub(before) as f64 / sizes.at_a_time as f64;
     Ok(Measurement {
-        load: title(sizes),
+        load: direction.title(sizes),
         servers: vec![Rounds {
             server: Server::Ours.title(),
             samples: vec![Some(Sample::from([(Figure::Kilobytes, each)]))],

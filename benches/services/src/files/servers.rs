@@ -56,8 +56,10 @@ impl Server {
         let mut command = match self {
             Self::Ours => {
                 let users = own.join("users");
-                add_user(&users, &own)?;
-                fs::create_dir(material.homes().join(USER))?;
+                if !users.exists() {
+                    add_user(&users, &own)?;
+                }
+                fs::create_dir_all(material.homes().join(USER))?;
                 let mut command = socketserver_command()?;
                 command.args(["serve", "files", "--listen", &format!("tcp://{address}")]);
                 command.arg("--root").arg(material.homes());
