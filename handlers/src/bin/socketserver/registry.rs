@@ -78,6 +78,9 @@ pub struct Times {
     /// Whether a client has exchanges, between which a --turn ends, and which alone a --lifetime
     /// bounds.
     pub has_exchanges: bool,
+    /// The silence of a connection over TCP after which the kernel asks the client's machine
+    /// whether it is still there.
+    pub keepalive: Option<Duration>,
 }
 
 impl Times {
@@ -85,6 +88,15 @@ impl Times {
         idle: Some(IDLE_TIMEOUT),
         progress: None,
         has_exchanges: true,
+        keepalive: None,
+    };
+
+    /// An upload keeps its name busy. So the name is free again before a client whose network has
+    /// changed has used up its retries.
+    #[cfg(feature = "files")]
+    const OF_UPLOADS: Self = Self {
+        keepalive: Some(Duration::from_secs(10)),
+        ..Self::OF_MESSAGES
     };
 
     #[cfg(feature = "http")]
@@ -98,6 +110,8 @@ impl Times {
         idle: None,
         progress: None,
         has_exchanges: false,
+        // The handler sets the system's own times.
+        keepalive: None,
     };
 }
 
@@ -231,7 +245,7 @@ pub static HANDLERS: &[Entry] = &[
         options: FilesOptions::augment_args,
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
-        times: Times::OF_MESSAGES,
+        times: Times::OF_UPLOADS,
     },
     Entry {
         name: "operator",

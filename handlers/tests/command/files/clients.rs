@@ -211,6 +211,36 @@ fn partial(site: &Site) -> std::path::PathBuf {
 }
 
 #[test]
+fn the_kernel_asks_whether_the_machine_of_a_silent_client_is_still_there() {
+    let site = Site::new();
+    let served = site.serve(&[]);
+    let client = Raw::log_in(&served);
+    let [local, remote] = [client.0.peer_addr(), client.0.local_addr()].map(|it| it.unwrap());
+    let [local, remote] = [local, remote].map(|it| format!(":{:04X}", it.port()));
+    let timer = || {
+        let table = fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut rows = table.lines().map(|row| row.split_whitespace());
+        // The connection as the server has it.
+        let row = rows.find_map(|row| {
+            let row = Vec::from_iter(row);
+            let is_row = row[1].ends_with(&local) && row[2].ends_with(&remote);
+            is_row.then(|| row[5].to_owned())
+        });
+        row.unwrap()
+    };
+    let is_of_keepalive = || {
+        let timer = timer();
+        let (kind, left) = timer.split_once(':').unwrap();
+        // 1 is the timer of bytes that are not acknowledged yet, 2 that of the keepalive. The time
+        // is in hundredths of a second.
+        assert!(matches!(kind, "01" | "02"), "{timer}");
+        kind == "02" && u32::from_str_radix(left, 16).unwrap() <= 1000
+    };
+    eventually("the keepalive runs", is_of_keepalive);
+    served.stop();
+}
+
+#[test]
 fn a_slow_client_has_as_long_as_it_needs_while_bytes_move() {
     let site = Site::new();
     // Together longer than the bound.

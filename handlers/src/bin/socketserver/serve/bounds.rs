@@ -1,9 +1,11 @@
 //! How many clients a server serves at a time, and for how long.
 
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use socket2::{SockRef, TcpKeepalive};
 use socketserver::{Backlog, BaseServer, Deadlines, Limits, Server};
 
 use crate::amounts;
@@ -117,7 +119,13 @@ pub struct Bounds {
     deadlines: Deadlines,
     drain_timeout: Option<Patience>,
     drain_backlog: Option<DrainBacklog>,
+    keepalive: Option<Duration>,
 }
+
+/// The time between two questions whether a silent client's machine is still there, and how many
+/// remain without an answer until the connection ends.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
 
 fn patience(text: &str) -> Result<Patience, String> {
     if text == "none" {
@@ -161,6 +169,7 @@ impl BoundOptions {
             deadlines: self.deadlines(times),
             drain_timeout: self.drain_timeout,
             drain_backlog: self.drain_backlog,
+            keepalive: times.keepalive,
         })
     }
 
@@ -228,6 +237,16 @@ impl Bounds {
             None => {}
             Some(Patience::For(timeout)) => server.set_drain_timeout(Some(timeout)),
             Some(Patience::WithoutEnd) => server.set_drain_timeout(None),
+        }
+        if let (Some(silence), Some(_)) = (self.keepalive, server.local_addr()) {
+            let keepalive = TcpKeepalive::new()
+                .with_time(silence)
+                .with_interval(KEEPALIVE_INTERVAL)
+                .with_retries(KEEPALIVE_RETRIES);
+            // The connections inherit it. Without it they have their deadlines.
+            if let Err(error) = SockRef::from(&server.as_fd()).set_tcp_keepalive(&keepalive) {
+                log::warn!("cannot set the keepalive of TCP: {error}");
+            }
         }
     }
 }
