@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use socketserver::ExchangeHandler;
@@ -41,7 +42,7 @@ pub(super) enum Kind {
     Empty,
     Bytes(Bytes),
     File {
-        file: File,
+        file: Arc<File>,
         offset: u64,
         length: u64,
     },
@@ -76,6 +77,11 @@ impl ResponseBody {
     /// in the middle of the body, so that the client notices the failure.
     #[must_use]
     pub fn part_of_file(file: File, offset: u64, length: u64) -> Self {
+        Self::part_of_shared_file(Arc::new(file), offset, length)
+    }
+
+    /// As [`part_of_file`](Self::part_of_file), of a file that other responses send too.
+    pub(super) fn part_of_shared_file(file: Arc<File>, offset: u64, length: u64) -> Self {
         Self(Kind::File {
             file,
             offset,

@@ -7,6 +7,7 @@ mod bodies;
 mod conversation;
 mod files;
 mod heads;
+mod open_files;
 mod outside;
 mod peers;
 mod replies;

@@ -1,7 +1,5 @@
 //! Whether a client has a file already, by RFC 9110, section 13.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
 use ::http::header::{
@@ -9,6 +7,8 @@ use ::http::header::{
     IF_UNMODIFIED_SINCE,
 };
 use httpdate::HttpDate;
+
+use super::file_status::FileStatus;
 
 /// What distinguishes one version of a file from the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,9 +27,9 @@ pub(super) enum Verdict {
 }
 
 impl Validators {
-    pub(super) fn new(metadata: &Metadata) -> Self {
-        let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
-        let etag = format!("\"{seconds:x}.{nanoseconds:x}-{:x}\"", metadata.len());
+    pub(super) fn new(status: &FileStatus) -> Self {
+        let (seconds, nanoseconds) = status.modified;
+        let etag = format!("\"{seconds:x}.{nanoseconds:x}-{:x}\"", status.length);
         Self {
             etag,
             last_modified: date(seconds),

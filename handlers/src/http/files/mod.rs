@@ -4,7 +4,9 @@
 mod conditions;
 mod encodings;
 mod entries;
+mod file_status;
 mod listing_page;
+mod open_files;
 mod range;
 mod request_path;
 mod root;

@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
+
+use super::file_status::FileStatus;
+use super::open_files::OpenFiles;
 
 /// The most tries of openat2(2), which fails if another process moves a directory meanwhile.
 const TRIES: usize = 16;
@@ -22,6 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Root {
     path: PathBuf,
     last: Mutex<Seen>,
+    open_files: OpenFiles,
 }
 
 /// The directory that was at the path at the last look.
@@ -42,7 +46,7 @@ pub(super) struct Directory {
 /// What is at a path.
 #[derive(Debug)]
 pub(super) enum Found {
-    File(File, Metadata),
+    File(Arc<File>, FileStatus),
     Directory,
     /// Neither: a pipe, a socket or a device.
     Other,
@@ -61,8 +65,13 @@ impl Root {
             directory: Arc::new(Directory::open(&path)?),
             looked: Instant::now(),
         });
-        let root = Self { path, last };
-        root.open_with(Path::new("."), OFlags::PATH)?;
+        let root = Self {
+            path,
+            last,
+            open_files: OpenFiles::default(),
+        };
+        let seen = root.seen(LOOK_EVERY)?;
+        seen.open_below(Path::new("."), OFlags::PATH)?;
         Ok(root)
     }
 
@@ -72,15 +81,28 @@ impl Root {
     ///
     /// Returns the errors of openat2(2). A link that leads out of the root is `EXDEV`.
     pub(super) fn open(&self, path: &Path) -> io::Result<Found> {
-        // `O_NONBLOCK`: the open of a pipe would wait for somebody who writes.
-        let file = self.open_with(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
-        let metadata = file.metadata()?;
-        Ok(if metadata.is_file() {
-            Found::File(file, metadata)
-        } else if metadata.is_dir() {
-            Found::Directory
-        } else {
-            Found::Other
+        let seen = self.seen(LOOK_EVERY)?;
+        if let Some((file, status)) = self.open_files.find(&seen.fd, path) {
+            return Ok(Found::File(file, status));
+        }
+        let file = match self.open_anew(&seen, path) {
+            Err(error) if is_out_of_descriptors(&error) && self.open_files.close() => {
+                self.open_anew(&seen, path)?
+            }
+            opened => opened?,
+        };
+        let status = FileStatus::from(&rustix::fs::fstat(&file)?);
+        Ok(match status.file_type() {
+            FileType::RegularFile => {
+                let file = Arc::new(file);
+                // An open file of another file system would keep that one mounted.
+                if status.device == seen.device {
+                    self.open_files.keep(path, &file, status);
+                }
+                Found::File(file, status)
+            }
+            FileType::Directory => Found::Directory,
+            _ => Found::Other,
         })
     }
 
@@ -115,12 +137,15 @@ impl Root {
         Ok(last.directory.clone())
     }
 
-    fn open_with(&self, path: &Path, flags: OFlags) -> io::Result<File> {
-        let seen = self.seen(LOOK_EVERY)?;
+    /// Opens the file at a path below the directory that was seen, or below the one that is at the
+    /// root's path now.
+    fn open_anew(&self, seen: &Arc<Directory>, path: &Path) -> io::Result<File> {
+        // `O_NONBLOCK`: the open of a pipe would wait for somebody who writes.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         match seen.open_below(path, flags) {
             Err(error) if is_absent(&error) => {
                 let present = self.seen(Duration::ZERO)?;
-                match Arc::ptr_eq(&seen, &present) {
+                match Arc::ptr_eq(seen, &present) {
                     true => Err(error),
                     false => present.open_below(path, flags),
                 }
@@ -163,6 +188,12 @@ impl Directory {
         }
         Ok(open()?.into())
     }
+}
+
+/// Whether an open has failed because this process, or the system, has too many open files.
+pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// Whether the error of an open means that there is no such file for a client.

@@ -1,6 +1,6 @@
 //! The files of a directory as a service.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use socketserver::HandlerError;
 use super::conditions::{Validators, Verdict};
 use super::encodings::{self, Coding};
 use super::entries::{Entries, Order};
+use super::file_status::FileStatus;
 use super::listing_page;
 use super::range::Range;
 use super::request_path::{PathError, RequestPath};
@@ -68,8 +69,8 @@ pub struct StaticFiles {
 
 /// A file that is served, and the type of its content.
 struct Served {
-    file: File,
-    metadata: Metadata,
+    file: Arc<File>,
+    status: FileStatus,
     content_type: HeaderValue,
     coding: Option<Coding>,
 }
@@ -140,8 +141,8 @@ impl StaticFiles {
         }
         let below_root = path.below_root();
         match self.root.open(&below_root) {
-            Ok(Found::File(file, metadata)) if !path.is_directory() => {
-                self.file(request, &below_root, file, metadata)
+            Ok(Found::File(file, status)) if !path.is_directory() => {
+                self.file(request, &below_root, file, status)
             }
             Ok(Found::Directory) if !path.is_directory() => redirect(request.uri(), &path),
             Ok(Found::Directory) => self.directory(request, &path),
@@ -155,8 +156,8 @@ impl StaticFiles {
         for index in INDEX {
             let index = path.below_root().join(index);
             match self.root.open(&index) {
-                Ok(Found::File(file, metadata)) => {
-                    return self.file(request, &index, file, metadata);
+                Ok(Found::File(file, status)) => {
+                    return self.file(request, &index, file, status);
                 }
                 Ok(_) => {}
                 Err(error) if is_absent(&error) => {}
@@ -187,13 +188,13 @@ impl StaticFiles {
         &mut self,
         request: &Request<RequestBody<'_>>,
         path: &Path,
-        file: File,
-        metadata: Metadata,
+        file: Arc<File>,
+        status: FileStatus,
     ) -> HttpResult {
         let content_type = content_type(path)?;
         let mut served = Served {
             file,
-            metadata,
+            status,
             content_type,
             coding: None,
         };
@@ -201,8 +202,8 @@ impl StaticFiles {
             for coding in encodings::accepted(request.headers()) {
                 let mut name = path.as_os_str().to_owned();
                 name.push(coding.suffix);
-                if let Ok(Found::File(file, metadata)) = self.root.open(name.as_ref()) {
-                    (served.file, served.metadata) = (file, metadata);
+                if let Ok(Found::File(file, status)) = self.root.open(name.as_ref()) {
+                    (served.file, served.status) = (file, status);
                     served.coding = Some(coding);
                     break;
                 }
@@ -218,8 +219,8 @@ impl StaticFiles {
 
     /// The response with a file, with a part of the file, or with the reason for neither.
     fn served(&mut self, request: &Request<RequestBody<'_>>, served: Served) -> HttpResult {
-        let validators = Validators::new(&served.metadata);
-        let length = served.metadata.len();
+        let validators = Validators::new(&served.status);
+        let length = served.status.length;
         let mut response = match validators.evaluate(request.headers()) {
             Verdict::Failed => {
                 let reason = "The file is not the one that the request is about.";
@@ -232,14 +233,14 @@ impl StaticFiles {
             }
             Verdict::Proceed => match range(request, &validators, length) {
                 Range::Whole => {
-                    let body = ResponseBody::part_of_file(served.file, 0, length);
+                    let body = ResponseBody::part_of_shared_file(served.file, 0, length);
                     described(Response::new(body), served.content_type, served.coding)
                 }
                 Range::Part {
                     first,
                     length: count,
                 } => {
-                    let body = ResponseBody::part_of_file(served.file, first, count);
+                    let body = ResponseBody::part_of_shared_file(served.file, first, count);
                     let last = first + count - 1;
                     let part = format!("bytes {first}-{last}/{length}");
                     let response = Response::builder()
@@ -275,8 +276,8 @@ impl StaticFiles {
             |path: &RequestPath| !path.has_extension() || asks_for_html(request.headers());
         if self.is_one_page && path.is_some_and(is_page) {
             let index = Path::new(INDEX[0]);
-            if let Ok(Found::File(file, metadata)) = self.root.open(index) {
-                return self.file(request, index, file, metadata);
+            if let Ok(Found::File(file, status)) = self.root.open(index) {
+                return self.file(request, index, file, status);
             }
         }
         Ok(self.error_page(StatusCode::NOT_FOUND, "There is no such file."))
