@@ -17,7 +17,7 @@ pub fn goals(sizes: &Sizes) -> Vec<Goal<Figure>> {
         (Load::Hello, Rate, against(Server::Go), AtLeast(1.0)),
         (Load::Hello, Rate, against(Server::TinyHttp), AtLeast(2.0)),
         (Load::Small, Rate, against(Server::Nginx), AtLeast(0.8)),
-        (Load::SmallFew, Rate, against(Server::Python), AtLeast(30.0)),
+        (Load::Small, Rate, against(Server::Python), AtLeast(30.0)),
         (Load::Large, Rate, against(Server::Nginx), AtLeast(0.9)),
         (Load::Kept, Held, Itself, AtLeast(sizes.kept as f64)),
         (Load::Kept, Threads, Itself, AtMost(8.0)),

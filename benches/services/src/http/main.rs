@@ -102,9 +102,10 @@ fn measure_load(
     };
     let slice = |index: usize, rng: &mut Rng| {
         let Some(process): Option<&mut ServerProcess> = processes.get_mut(index) else {
-            return load.run(&servers[index].start(load.service(), site)?, sizes, rng);
+            let process = servers[index].start(load.service(), site)?;
+            return load.run(servers[index], &process, sizes, rng);
         };
-        let sample = load.run(process, sizes, rng);
+        let sample = load.run(servers[index], process, sizes, rng);
         // The server closes the connections of this slice before another server is measured.
         process.settle(Duration::from_secs(1))?;
         sample

@@ -27,29 +27,48 @@ const GROUPS: u32 = 100;
 /// What every slow client begins with: the beginning of a header that does not end.
 const HALF_HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: a";
 
+/// How many times the clients are measured without the slow ones, and how many times with them. A
+/// tail of latencies differs from one second to the next, and so the two take turns.
+const TURNS: usize = 4;
+
 pub fn run(server: &ServerProcess, sizes: &Sizes, rng: &mut Rng) -> io::Result<Sample> {
-    let beside_slow = || {
-        let slow = SlowHeads::start(server, sizes.slow)?;
-        let outcome = ordinary(server, sizes);
-        slow.leave()?;
-        server.settle(Duration::from_secs(5))?;
-        outcome
-    };
-    let (mut without, mut with) = if rng.bool() {
-        let without = ordinary(server, sizes)?;
-        (without, beside_slow()?)
-    } else {
-        let with = beside_slow()?;
-        (ordinary(server, sizes)?, with)
-    };
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        let mut kinds = [false, true];
+        rng.shuffle(&mut kinds);
+        for has_slow in kinds {
+            match has_slow {
+                true => with.push(beside_slow(server, sizes)?),
+                false => without.push(ordinary(server, sizes)?),
+            }
+        }
+    }
+    let mean =
+        |figure: fn(&Outcome) -> f64| with.iter().map(figure).sum::<f64>() / with.len() as f64;
+    let threads = with.iter().map(|outcome| outcome.threads).max();
     Ok(Sample::from([
-        (Figure::Rate, with.rate),
-        (Figure::Cpu, with.cpu),
-        (Figure::P50, percentile(&mut with.latencies, 50)),
-        (Figure::P99, percentile(&mut with.latencies, 99)),
-        (Figure::P99Without, percentile(&mut without.latencies, 99)),
-        (Figure::Threads, with.threads as f64),
+        (Figure::Rate, mean(|outcome| outcome.rate)),
+        (Figure::Cpu, mean(|outcome| outcome.cpu)),
+        (Figure::P50, percentile(&mut latencies(&with), 50)),
+        (Figure::P99, percentile(&mut latencies(&with), 99)),
+        (Figure::P99Without, percentile(&mut latencies(&without), 99)),
+        (Figure::Threads, threads.unwrap_or_default() as f64),
     ]))
+}
+
+/// The latencies of all turns.
+fn latencies(outcomes: &[Outcome]) -> Vec<Duration> {
+    let latencies = outcomes.iter().map(|outcome| outcome.latencies.as_slice());
+    latencies.collect::<Vec<_>>().concat()
+}
+
+/// The ordinary clients beside the slow ones.
+fn beside_slow(server: &ServerProcess, sizes: &Sizes) -> io::Result<Outcome> {
+    let slow = SlowHeads::start(server, sizes.slow)?;
+    let outcome = ordinary(server, sizes);
+    slow.leave()?;
+    server.settle(Duration::from_secs(5))?;
+    outcome
 }
 
 /// The ordinary clients at their pace.
