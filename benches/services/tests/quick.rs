@@ -33,8 +33,8 @@ fn all_loads_and_servers_of_http_are_measured_in_tiny_sizes() {
 fn programs_are_measured_beside_other_servers_in_tiny_sizes() {
     let tables = tables(env!("CARGO_BIN_EXE_exec-bench"), &["--quick"]);
     for row in [
-        "| load | measured | `socketserver` | tcpserver | socat | ncat | xinetd |",
-        "| xinetd | posix_spawn alone |",
+        "| load | measured | `socketserver` | tcpserver | tcpsvd | socat | ncat | xinetd |",
+        "| xinetd | inetutils-inetd | posix_spawn alone |",
         "| `cat`: 64 bytes to and fro | connections/s |",
         "| `true` | p99 µs |",
         "| `python3 -c 'print(7)'` | p50 µs |",

@@ -18,7 +18,11 @@ pub fn table(servers: &[Server], directory: &Path) -> io::Result<String> {
     let mut table = "| server | a client beyond the limit |\n|---|---|".to_owned();
     for server in servers {
         let seen = seen(*server, directory)?;
-        let _ = write!(table, "\n| {} | {seen} |", server.title());
+        let why = match server.has_limit() {
+            true => "",
+            false => ": the server has no limit of connections at a time",
+        };
+        let _ = write!(table, "\n| {} | {seen}{why} |", server.title());
     }
     Ok(table)
 }

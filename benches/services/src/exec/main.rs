@@ -1,4 +1,4 @@
-//! Measures `socketserver exec` beside tcpserver, socat, ncat and xinetd.
+//! Measures `socketserver exec` beside tcpserver, tcpsvd, socat, ncat, xinetd and inetd.
 //!
 //! `benches/README.md` has how to run it and how to read the tables.
 
@@ -26,8 +26,8 @@ const PAGE: Page = Page {
     command: "cargo run --release -p services-bench --bin exec-bench -- --write",
 };
 
-/// Measures `socketserver exec` beside tcpserver, socat, ncat and xinetd, and prints Markdown
-/// tables.
+/// Measures `socketserver exec` beside tcpserver, tcpsvd, socat, ncat, xinetd and inetd, and prints
+/// Markdown tables.
 #[derive(Debug, Parser)]
 #[command(name = "exec-bench")]
 struct Options {
@@ -100,8 +100,8 @@ fn measure(options: &Options) -> io::Result<bool> {
         measurements,
         goals: goals(&present, &sizes),
     };
-    let limited = present.iter().copied().filter(|server| server.has_limit());
-    let limits = limit::table(&Vec::from_iter(limited), directory.path())?;
+    let products = present.iter().copied().filter(|&it| it != Server::Alone);
+    let limits = limit::table(&Vec::from_iter(products), directory.path())?;
     let tables = format!("{}\n\n{limits}", report.full());
     let has_succeeded = report.print(&tables);
     if options.write {

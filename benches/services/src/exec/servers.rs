@@ -19,9 +19,11 @@ const NO_LIMIT: usize = 1000;
 pub enum Server {
     Ours,
     Tcpserver,
+    Tcpsvd,
     Socat,
     Ncat,
     Xinetd,
+    Inetd,
     /// The limit of what a server can gain.
     Alone,
 }
@@ -74,26 +76,28 @@ impl Server {
         match self {
             Self::Ours => "`socketserver`",
             Self::Tcpserver => "tcpserver",
+            Self::Tcpsvd => "tcpsvd",
             Self::Socat => "socat",
             Self::Ncat => "ncat",
             Self::Xinetd => "xinetd",
+            Self::Inetd => "inetutils-inetd",
             Self::Alone => "posix_spawn alone",
         }
     }
 
-    /// Whether the server has a limit of connections.
+    /// Whether the server has a limit of connections at a time.
     pub fn has_limit(self) -> bool {
-        self != Self::Alone
+        !matches!(self, Self::Inetd | Self::Alone)
     }
 
     pub fn is_installed(self) -> bool {
         match self {
             Self::Ours | Self::Alone => true,
-            Self::Tcpserver | Self::Socat | Self::Ncat | Self::Xinetd => has_program(self.title()),
+            _ => has_program(self.title()),
         }
     }
 
-    /// Runs the server, which serves at most `limit` connections at a time.
+    /// Runs the server, which serves at most `limit` connections at a time if it has a limit.
     pub fn start(
         self,
         program: Program,
@@ -123,6 +127,11 @@ impl Server {
                 command.args(["-q", "-H", "-R", "-l", "0", "-b", "128", "-c", &limit]);
                 command.args([&host, &port]).args(words);
             }
+            Self::Tcpsvd => {
+                // No name of the client by DNS without `-h`, and none of the server with `-l`.
+                command.args(["-l", "0", "-b", "128", "-c", &limit]);
+                command.args([&host, &port]).args(words);
+            }
             Self::Socat => {
                 let listen = format!(
                     "TCP-LISTEN:{port},bind={host},fork,reuseaddr,backlog=128,max-children={limit}"
@@ -142,6 +151,12 @@ impl Server {
                 command.arg("-pidfile");
                 command.arg(directory.join(format!("xinetd-{port}.pid")));
             }
+            Self::Inetd => {
+                let file = directory.join(format!("inetd-{port}.conf"));
+                fs::write(&file, inetd_configuration(&host, &port, &words)?)?;
+                // In the foreground, without a limit per minute, and without a file of the pid.
+                command.args(["-d", "-R", "1000000000", "-p"]).arg(file);
+            }
         }
         ServerProcess::start_at(&mut command, address)
     }
@@ -153,10 +168,7 @@ fn xinetd_configuration(
     words: &[String],
     limit: &str,
 ) -> io::Result<String> {
-    let user = User::from_uid(geteuid())?;
-    let user = user
-        .ok_or_else(|| io::Error::other("the user has no name"))?
-        .name;
+    let user = user()?;
     let (program, arguments) = words.split_first().expect("the program is a word");
     let arguments = match arguments {
         // A line without a value is an error.
@@ -180,4 +192,21 @@ fn xinetd_configuration(
 }}
 "
     ))
+}
+
+/// A line of the service, whose fields have spaces between them.
+fn inetd_configuration(host: &str, port: &str, words: &[String]) -> io::Result<String> {
+    let user = user()?;
+    // The program by its path, and then its arguments, of which the first is its own name.
+    let (program, arguments) = (&words[0], words.join(" "));
+    Ok(format!(
+        "{host}:{port} stream tcp nowait {user} {program} {arguments}\n"
+    ))
+}
+
+/// The name of the user, as whom the programs run too.
+fn user() -> io::Result<String> {
+    let user = User::from_uid(geteuid())?;
+    let user = user.ok_or_else(|| io::Error::other("the user has no name"))?;
+    Ok(user.name)
 }
