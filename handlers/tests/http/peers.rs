@@ -1,12 +1,12 @@
 //! The clients that people have. A test whose client is not installed prints that it skips.
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use socketserver::{ReactorMixIn, Serve, Server, TcpServer};
 use socketserver_handlers::http::Http;
 use support::running_server::RunningServer;
 
+use crate::programs::run;
 use crate::services::{Reflect, all_numbers};
 
 type Stack = ReactorMixIn<TcpServer<fn() -> Http<Reflect>>>;
@@ -20,26 +20,6 @@ fn serve() -> (RunningServer<Stack>, String) {
     let server = RunningServer::start(server);
     let url = format!("http://{}", server.address());
     (server, url)
-}
-
-/// Runs a program that may not be installed.
-fn run(command: &mut Command, input: &[u8]) -> Option<Output> {
-    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = match command.stderr(Stdio::piped()).spawn() {
-        Ok(child) => child,
-        Err(error) => {
-            println!(
-                "skipped: {:?} cannot be run: {error}",
-                command.get_program()
-            );
-            return None;
-        }
-    };
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {errors}");
-    Some(output)
 }
 
 fn curl(arguments: &[&str], input: &[u8]) -> Option<String> {
