@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::files::digest::ContentDigest;
@@ -39,7 +39,11 @@ pub struct Request {
     /// Its name.
     pub command: String,
     /// The bytes of the body behind the header.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(
+        default,
+        deserialize_with = "zero_if_null",
+        skip_serializing_if = "is_zero"
+    )]
     pub data_size: u64,
     /// Of a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +81,10 @@ pub struct Request {
     /// The version of what the client of a download has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+}
+
+fn zero_if_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 fn is_zero(number: &u64) -> bool {

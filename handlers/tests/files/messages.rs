@@ -46,16 +46,18 @@ fn a_message_that_breaks_the_rules_is_refused_and_ends_the_connection() {
 fn fields_that_nobody_knows_and_bodies_that_nobody_wants_are_skipped() {
     let site = Site::new();
     let odd = raw(b" {\"of_tomorrow\":[1,{}],\"command\":\"pwd\",\"data_size\":3} ");
+    let null = raw(b"{\"command\":\"pwd\",\"data_size\":null,\"path\":null,\"size\":null}");
     let all = [
         with_login(&[]),
         odd,
         b"abc".to_vec(),
+        null,
         command("pwd").bytes(),
     ]
     .concat();
     let (replies, result) = site.talk(&all);
     result.unwrap();
-    assert_eq!(codes(replies), [None, None]);
+    assert_eq!(codes(replies), [None, None, None]);
 }
 
 #[test]
