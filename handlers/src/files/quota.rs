@@ -1,7 +1,7 @@
 //! The bytes that the files of a user have, and the bytes that they may have: [`Ledger`].
 
 use std::fs::File;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
@@ -17,14 +17,18 @@ const NUMBER: Range = Range::byte(0);
 /// The range on which every session of the user has a lock for reading.
 const SESSIONS: Range = Range::byte(1);
 
+/// The range on which a session has a lock for reading while it changes the files and the number.
+const CHANGES: Range = Range::byte(2);
+
 /// The bytes of the number in the file: 20 digits and a line end.
 const DIGITS: usize = 20;
 
 /// How many bytes the files of a user have, with the bytes that uploads have reserved.
 ///
 /// The number is in a file, since the sessions of a user may be in several processes. A session
-/// that begins while the user has no other session counts the home again. So a server that was
-/// killed leaves no wrong number behind.
+/// counts the home again if it begins while the user has no other session, and, before it refuses
+/// an upload, if no other session changes anything. So a process that was killed leaves no wrong
+/// number behind.
 #[derive(Debug)]
 pub(super) struct Ledger {
     file: File,
@@ -48,19 +52,7 @@ impl Ledger {
         let file = File::from(openat(state, format!("quota/{user}"), flags, mode)?);
         let ledger = Self { file, limit };
         if set(&ledger.file, SESSIONS, Wanted::Write, Wait::No)? {
-            let directory = openat(
-                home,
-                ".",
-                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-                Mode::empty(),
-            )?;
-            let used = match Usage::of(std::os::fd::AsFd::as_fd(&directory)) {
-                Ok(usage) => usage.bytes,
-                // The user may store nothing more in a tree that is too deep to be counted.
-                Err(refusal) if refusal.code() == Code::TooDeep => i64::MAX.unsigned_abs(),
-                Err(refusal) => return Err(refusal),
-            };
-            ledger.write(used)?;
+            ledger.write(count(home)?)?;
         }
         // Waits while another session counts.
         set(&ledger.file, SESSIONS, Wanted::Read, Wait::Yes)?;
@@ -77,8 +69,14 @@ impl Ledger {
         self.change(Ok)
     }
 
+    /// Begins a change of the files and of the number, which waits while a session counts.
+    pub(super) fn begin_change(&self) -> Result<Change<'_>, Refusal> {
+        set(&self.file, CHANGES, Wanted::Read, Wait::Yes)?;
+        Ok(Change { ledger: self })
+    }
+
     /// Reserves bytes, if the quota has room for them.
-    pub(super) fn reserve(&self, bytes: u64) -> Result<(), Refusal> {
+    fn reserve(&self, bytes: u64) -> Result<(), Refusal> {
         self.change(|used| {
             let used = used.saturating_add(bytes);
             match bytes > 0 && used > self.limit {
@@ -123,10 +121,69 @@ impl Ledger {
     }
 }
 
+/// A change of the files and of the number, which are counted when it has ended.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    ledger: &'a Ledger,
+}
+
+impl Change<'_> {
+    /// Reserves bytes, if the quota has room for them. Before it refuses, it counts the home again,
+    /// unless another session changes something: a process that was killed may have left a
+    /// reservation.
+    pub(super) fn reserve(&self, bytes: u64, home: BorrowedFd<'_>) -> Result<(), Refusal> {
+        let ledger = self.ledger;
+        match ledger.reserve(bytes) {
+            Err(refusal) if refusal.code() == Code::Quota && self.count_again(home)? => {
+                ledger.reserve(bytes)
+            }
+            reserved => reserved,
+        }
+    }
+
+    /// Gives bytes back.
+    pub(super) fn release(&self, bytes: u64) -> Result<(), Refusal> {
+        self.ledger.release(bytes)
+    }
+
+    /// Counts the home, unless another session changes something. Returns whether it has counted.
+    fn count_again(&self, home: BorrowedFd<'_>) -> Result<bool, Refusal> {
+        let file = &self.ledger.file;
+        if !set(file, CHANGES, Wanted::Write, Wait::No)? {
+            return Ok(false);
+        }
+        let counted = count(home).and_then(|used| self.ledger.change(|_| Ok(used)));
+        set(file, CHANGES, Wanted::Read, Wait::Yes)?;
+        counted.map(|_| true)
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        // If this fails, the lock ends with the session.
+        let _ = set(&self.ledger.file, CHANGES, Wanted::Nothing, Wait::No);
+    }
+}
+
+/// The bytes of the files in a home.
+fn count(home: BorrowedFd<'_>) -> Result<u64, Refusal> {
+    let directory = openat(
+        home,
+        ".",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    match Usage::of(directory.as_fd()) {
+        Ok(usage) => Ok(usage.bytes),
+        // The user may store nothing more in a tree that is too deep to be counted.
+        Err(refusal) if refusal.code() == Code::TooDeep => Ok(i64::MAX.unsigned_abs()),
+        Err(refusal) => Err(refusal),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::fd::AsFd;
 
     use super::*;
 
@@ -151,5 +208,33 @@ mod tests {
         // As after a server that was killed with a reservation.
         drop((one, other));
         assert_eq!(open().used().unwrap(), 5);
+    }
+
+    #[test]
+    fn the_home_is_counted_before_a_refusal_unless_another_session_changes_something() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = File::open(directory.path()).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("five"), "12345").unwrap();
+        let opened = File::open(home.path()).unwrap();
+        let open = || Ledger::open(state.as_fd(), "ada", opened.as_fd(), 10).unwrap();
+        let (one, other, killed) = (open(), open(), open());
+        let home = opened.as_fd();
+        let upload = killed.begin_change().unwrap();
+        upload.reserve(4, home).unwrap();
+        let change = one.begin_change().unwrap();
+        // The upload is under way.
+        assert_eq!(change.reserve(3, home).unwrap_err().code(), Code::Quota);
+        // Its process is killed: the kernel releases the locks, and the number stays.
+        drop(upload);
+        drop(killed);
+        assert_eq!(other.used().unwrap(), 9);
+        assert_eq!(change.reserve(6, home).unwrap_err().code(), Code::Quota);
+        change.reserve(3, home).unwrap();
+        assert_eq!(other.used().unwrap(), 8);
+        // The session's own change lasts.
+        let second = other.begin_change().unwrap();
+        assert_eq!(second.reserve(3, home).unwrap_err().code(), Code::Quota);
+        assert_eq!(one.used().unwrap(), 8);
     }
 }

@@ -22,8 +22,13 @@ pub(super) enum End {
     Cancelled,
 }
 
-/// Asks for the content, and receives its parts up to the message that ends them.
-pub(super) fn receive(client: &mut StreamRequest, upload: &mut Upload) -> Result<End, Interrupted> {
+/// Asks for the content, and receives its parts up to the message that ends them. `check` refuses
+/// the rest, before each part.
+pub(super) fn receive(
+    client: &mut StreamRequest,
+    upload: &mut Upload,
+    check: impl Fn() -> Result<(), Refusal>,
+) -> Result<End, Interrupted> {
     upload.answer().write(client)?;
     client.flush().map_err(Interrupted::lost)?;
     let mut is_first = true;
@@ -40,6 +45,7 @@ pub(super) fn receive(client: &mut StreamRequest, upload: &mut Upload) -> Result
                 return Err(Refusal::because(Code::BadMessage, error.to_string()).into());
             }
         };
+        check()?;
         let size = request.data_size;
         if size > PART_SIZE {
             let why = format!("a body of {size} bytes is above {PART_SIZE}");

@@ -100,13 +100,9 @@ impl FileSession {
 
     /// Refuses a user whose account has changed since the login.
     fn check_account(&self) -> Result<(), Refusal> {
-        let Some(user) = &self.user else {
-            return Ok(());
-        };
-        let table = self.service.accounts().table_or_log();
-        match table.is_some_and(|table| user.has_account(&table)) {
-            true => Ok(()),
-            false => Err(Refusal::new(Code::AccountChanged)),
+        match &self.user {
+            Some(user) => user.check_account(&self.service),
+            None => Ok(()),
         }
     }
 }
@@ -158,8 +154,10 @@ impl ExchangeHandler for FileSession {
             return refuse(client, refusal);
         }
         let served = match &*request.command {
-            // These may keep the thread for long: a password, a disk.
-            "login" | "put" | "get" | "list" | "du" => blocking(|| self.serve(client, &request)),
+            // These may keep the thread for long: a password, a disk, a count of the home.
+            "login" | "put" | "get" | "list" | "du" | "remove" | "rename" => {
+                blocking(|| self.serve(client, &request))
+            }
             _ => self.serve(client, &request),
         };
         match served {

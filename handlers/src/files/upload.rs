@@ -10,7 +10,7 @@ use crate::files::home::{Home, Place, size};
 use crate::files::locks::{Lock, Locks};
 use crate::files::partial::{FinishError, Partial, partial_name};
 use crate::files::protocol::{Answer, IfExists, Request, bad};
-use crate::files::quota::Ledger;
+use crate::files::quota::Change;
 use crate::files::refusal::{Code, Refusal};
 
 /// The permissions of a stored file.
@@ -50,7 +50,7 @@ impl Upload {
         request: &Request,
         home: &Home,
         locks: &Locks,
-        ledger: Option<&Ledger>,
+        change: Option<&Change<'_>>,
         from_start: bool,
     ) -> Result<Begun, Refusal> {
         let path = request
@@ -112,8 +112,8 @@ impl Upload {
         if free < missing {
             return Err(Refusal::new(Code::NoSpace).with_offset(partial.length()));
         }
-        if let Some(ledger) = ledger {
-            let reserved = ledger.reserve(missing);
+        if let Some(change) = change {
+            let reserved = change.reserve(missing, home.root());
             reserved.map_err(|refusal| refusal.with_offset(partial.length()))?;
         }
         if from_start {
@@ -164,28 +164,32 @@ impl Upload {
     }
 
     /// Ends the upload before its end, and keeps what is there. Returns the number of bytes.
-    pub(super) fn keep(self, ledger: Option<&Ledger>) -> u64 {
+    pub(super) fn keep(self, change: Option<&Change<'_>>) -> u64 {
         let kept = self.partial.length();
-        release(ledger, self.reserved - kept);
+        release(change, self.reserved - kept);
         kept
     }
 
     /// Gives the content its name, if the client's hash of the content is that of the bytes which
     /// are there. The refusal has the number of bytes that were kept.
-    pub(super) fn finish(self, hash: String, ledger: Option<&Ledger>) -> Result<Answer, Refusal> {
+    pub(super) fn finish(
+        self,
+        hash: String,
+        change: Option<&Change<'_>>,
+    ) -> Result<Answer, Refusal> {
         let size = self.partial.size();
         let finished = self.partial.finish(&self.name, &hash, self.if_exists);
         match finished {
             Ok(()) => {
-                release(ledger, self.replaced);
+                release(change, self.replaced);
                 Ok(Answer::Stored { size, hash })
             }
             Err(FinishError::WrongHash) => {
-                release(ledger, self.reserved);
+                release(change, self.reserved);
                 Err(Refusal::new(Code::WrongHash))
             }
             Err(FinishError::NotFlushed(error)) => {
-                release(ledger, self.reserved);
+                release(change, self.reserved);
                 Err(error.into())
             }
             Err(FinishError::Incomplete) => Err(bad("the content is not complete")),
@@ -194,8 +198,8 @@ impl Upload {
     }
 }
 
-fn release(ledger: Option<&Ledger>, bytes: u64) {
-    if let Some(Err(refusal)) = ledger.map(|ledger| ledger.release(bytes)) {
+fn release(change: Option<&Change<'_>>, bytes: u64) {
+    if let Some(Err(refusal)) = change.map(|change| change.release(bytes)) {
         // Counted anew when the user has no session.
         log::error!("the bytes of an upload stay reserved: {refusal}");
     }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use rustix::fs::{FileType, Stat, fstatvfs};
 use socketserver::{Deadlines, StreamRequest};
 
-use crate::files::accounts::{Account, Table};
+use crate::files::accounts::Account;
 use crate::files::download;
 use crate::files::home::{self, Home};
 use crate::files::protocol::{Answer, Request, bad};
-use crate::files::quota::Ledger;
+use crate::files::quota::{Change, Ledger};
 use crate::files::receive::{End, receive, receive_body, skip};
 use crate::files::refusal::{Code, Interrupted, Refusal};
 use crate::files::service::FileService;
@@ -65,10 +65,14 @@ impl User {
         }
     }
 
-    /// Whether the user has the account and the password of the login.
-    pub(super) fn has_account(&self, table: &Table) -> bool {
-        let account = table.get(&self.name);
-        account.is_some_and(|account| account.password.to_string() == self.entry)
+    /// Refuses a user whose account has changed since the login.
+    pub(super) fn check_account(&self, service: &FileService) -> Result<(), Refusal> {
+        let table = service.accounts().table_or_log();
+        let account = table.as_ref().and_then(|table| table.get(&self.name));
+        match account.is_some_and(|account| account.password.to_string() == self.entry) {
+            true => Ok(()),
+            false => Err(Refusal::new(Code::AccountChanged)),
+        }
     }
 
     /// Receives a content: the body of the `put`, or the parts that the client sends then.
@@ -78,10 +82,18 @@ impl User {
         service: &FileService,
         request: &Request,
     ) -> Result<Answer, Interrupted> {
-        let (ledger, body) = (self.ledger.as_ref(), request.data_size);
+        let body = request.data_size;
+        let change = match self.begin_change() {
+            Ok(change) => change,
+            Err(refusal) => {
+                skip(client, body)?;
+                return Err(refusal.into());
+            }
+        };
+        let change = change.as_ref();
         let begun = hash_at_once(request).and_then(|at_once| {
             let (home, locks) = (&self.home, service.locks());
-            let begun = Upload::begin(request, home, locks, ledger, at_once.is_some())?;
+            let begun = Upload::begin(request, home, locks, change, at_once.is_some())?;
             Ok((begun, at_once))
         });
         let (mut upload, at_once) = match begun {
@@ -100,19 +112,23 @@ impl User {
                 receive_body(client, body, &mut upload, &mut Vec::new())?;
                 Ok(End::Sent(hash))
             }
-            None => receive(client, &mut upload),
+            None => receive(client, &mut upload, || self.check_account(service)),
+        });
+        let received = received.and_then(|end| {
+            self.check_account(service)?;
+            Ok(end)
         });
         match received {
-            Ok(End::Sent(hash)) => Ok(upload.finish(hash, ledger)?),
+            Ok(End::Sent(hash)) => Ok(upload.finish(hash, change)?),
             Ok(End::Cancelled) => {
-                let offset = Some(upload.keep(ledger));
+                let offset = Some(upload.keep(change));
                 Ok(Answer::Cancelled { offset })
             }
             Err(Interrupted::Refused(refusal)) => {
-                Err(refusal.with_offset(upload.keep(ledger)).into())
+                Err(refusal.with_offset(upload.keep(change)).into())
             }
             Err(lost) => {
-                upload.keep(ledger);
+                upload.keep(change);
                 Err(lost)
             }
         }
@@ -171,8 +187,9 @@ impl User {
     fn remove(&self, service: &FileService, path: &str) -> Result<Answer, Refusal> {
         let place = self.home.place(path)?;
         let _lock = service.locks().name(&place.directory, &place.name)?;
+        let change = self.begin_change()?;
         let removed = place.remove()?;
-        self.release(&removed)?;
+        release(change.as_ref(), &removed)?;
         Ok(Answer::Removed)
     }
 
@@ -187,24 +204,22 @@ impl User {
             true => None,
             false => Some(service.locks().name(&to.directory, &to.name)?),
         };
+        let change = self.begin_change()?;
         let (moved, replaced) = (from.stat()?, to.stat()?);
         from.rename(&to, if_exists)?;
         let is_same = |stat: &Stat| {
             moved.is_some_and(|it| (it.st_dev, it.st_ino) == (stat.st_dev, stat.st_ino))
         };
         if let Some(replaced) = replaced.filter(|stat| !is_same(stat)) {
-            self.release(&replaced)?;
+            release(change.as_ref(), &replaced)?;
         }
         Ok(Answer::Renamed)
     }
 
-    /// Gives the bytes of a file back that is no more.
-    fn release(&self, stat: &Stat) -> Result<(), Refusal> {
-        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        match &self.ledger {
-            Some(ledger) if is_file && stat.st_nlink == 1 => ledger.release(home::size(stat)),
-            _ => Ok(()),
-        }
+    /// Begins a change of the files, if they are counted.
+    fn begin_change(&self) -> Result<Option<Change<'_>>, Refusal> {
+        let ledger = self.ledger.as_ref();
+        ledger.map(Ledger::begin_change).transpose()
     }
 
     fn usage(&self, path: &str) -> Result<Answer, Refusal> {
@@ -223,6 +238,15 @@ impl User {
             used: self.ledger.as_ref().map(Ledger::used).transpose()?,
             free: system.f_bavail.saturating_mul(system.f_frsize),
         })
+    }
+}
+
+/// Gives the bytes of a file back that is no more.
+fn release(change: Option<&Change<'_>>, stat: &Stat) -> Result<(), Refusal> {
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    match change {
+        Some(change) if is_file && stat.st_nlink == 1 => change.release(home::size(stat)),
+        _ => Ok(()),
     }
 }
 

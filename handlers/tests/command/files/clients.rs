@@ -211,6 +211,44 @@ fn partial(site: &Site) -> std::path::PathBuf {
 }
 
 #[test]
+fn the_upload_of_a_user_who_is_removed_is_refused() {
+    let site = Site::new();
+    let content = content(300);
+    let all_users = fs::read_to_string(site.path("users")).unwrap();
+    let other_users = all_users.split_inclusive('\n').skip(1).collect::<String>();
+    for mixin in ["threading", "reactor", "forking"] {
+        for is_complete in [false, true] {
+            let served = site.serve(&["--mixin", mixin]);
+            let mut client = Raw::log_in(&served);
+            client.put("a", &content).unwrap();
+            client.part(0, &content[..200]);
+            if is_complete {
+                client.part(200, &content[200..]);
+            }
+            let sent = if is_complete { 300 } else { 200 };
+            eventually("the parts are there", || {
+                fs::metadata(partial(&site)).unwrap().len() == sent
+            });
+            fs::write(site.path("new"), &other_users).unwrap();
+            fs::rename(site.path("new"), site.path("users")).unwrap();
+            let refused = match is_complete {
+                true => client.end(&content),
+                false => {
+                    client.part(200, &content[200..]);
+                    client.read()
+                }
+            };
+            assert_eq!(refused.unwrap_err().code(), Code::AccountChanged, "{mixin}");
+            assert_eq!(client.0.read(&mut [0]).unwrap_or(0), 0, "{mixin}");
+            assert!(!site.home("a").exists(), "{mixin}");
+            fs::write(site.path("users"), &all_users).unwrap();
+            fs::remove_file(partial(&site)).unwrap();
+            served.stop();
+        }
+    }
+}
+
+#[test]
 fn the_kernel_asks_whether_the_machine_of_a_silent_client_is_still_there() {
     let site = Site::new();
     let served = site.serve(&[]);
