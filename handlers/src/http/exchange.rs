@@ -6,7 +6,9 @@ use std::io::{self, BufRead};
 use ::http::request::Parts;
 use ::http::{Method, Request, Response, StatusCode, Version};
 use bytes::Bytes;
-use socketserver::{Deadlines, ExchangeHandler, HandlerError, HandlerResult, StreamRequest};
+use socketserver::{
+    Deadlines, ExchangeHandler, HandlerError, HandlerResult, StreamRequest, blocking,
+};
 
 use super::body_error::{TIMEOUT, refusal_of};
 use super::handler::HttpHandler;
@@ -16,7 +18,7 @@ use super::log_entry::LogEntry;
 use super::refusal::Refusal;
 use super::request_body::RequestBody;
 use super::response::{self, Asked};
-use super::response_body::ResponseBody;
+use super::response_body::{ResponseBody, Upgrade};
 use super::transfer::Transfer;
 
 /// The smallest read buffer: that of every connection.
@@ -198,12 +200,9 @@ impl<H: HttpHandler> Http<H> {
             Err(error) => return Err(error.into()),
         };
         self.phase = Phase::Ended;
-        if let Some(mut handler) = begun.take_upgrade() {
+        if let Some(upgrade) = begun.take_upgrade() {
             self.log(connection, line, status, 0);
-            connection.set_deadlines(self.deadlines);
-            handler.setup(connection)?;
-            self.phase = Phase::Upgraded(handler);
-            return Ok(());
+            return self.hand_on(connection, upgrade);
         }
         let keeps_alive = begun.keeps_alive;
         let sent = begun.send_body(connection);
@@ -215,6 +214,22 @@ impl<H: HttpHandler> Http<H> {
         }
         sent?;
         Ok(())
+    }
+
+    /// Hands the connection on after an upgrade.
+    fn hand_on(&mut self, connection: &mut StreamRequest, upgrade: Upgrade) -> HandlerResult {
+        let mut handler = upgrade.handler;
+        connection.set_deadlines(self.deadlines);
+        handler.setup(connection)?;
+        self.phase = Phase::Upgraded(handler);
+        match &mut self.phase {
+            // The client may wait for the first byte.
+            Phase::Upgraded(handler) if upgrade.is_one_call => {
+                connection.close_connection();
+                blocking(|| handler.exchange(connection))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Sends the response to a request whose handler has failed.

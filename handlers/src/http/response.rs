@@ -4,12 +4,12 @@ use std::io::{self, ErrorKind, Write};
 
 use ::http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, TRANSFER_ENCODING};
 use ::http::{Response, StatusCode};
-use socketserver::{ExchangeHandler, StreamRequest};
+use socketserver::StreamRequest;
 
 use super::body_writer::{BodyWriter, Ending};
 use super::date::with_date;
 use super::head::has_token;
-use super::response_body::{Kind, ResponseBody};
+use super::response_body::{Kind, ResponseBody, Upgrade};
 
 /// The room for a usual head of a response.
 const HEAD: usize = 512;
@@ -87,9 +87,9 @@ pub(super) fn begin(
 
 impl Begun {
     /// The handler to which the connection is handed on.
-    pub(super) fn take_upgrade(&mut self) -> Option<Box<dyn ExchangeHandler>> {
+    pub(super) fn take_upgrade(&mut self) -> Option<Upgrade> {
         match std::mem::take(&mut self.kind) {
-            Kind::Upgrade(handler) => Some(handler),
+            Kind::Upgrade(upgrade) => Some(upgrade),
             kind => {
                 self.kind = kind;
                 None

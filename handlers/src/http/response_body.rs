@@ -47,7 +47,14 @@ pub(super) enum Kind {
         length: u64,
     },
     Writer(Box<WriteBody>),
-    Upgrade(Box<dyn ExchangeHandler>),
+    Upgrade(Upgrade),
+}
+
+/// The handler that continues on the connection.
+pub(super) struct Upgrade {
+    pub(super) handler: Box<dyn ExchangeHandler>,
+    /// Whether one call of `exchange` is the whole conversation, and does not wait for the client.
+    pub(super) is_one_call: bool,
 }
 
 type WriteBody = dyn FnOnce(&mut BodyWriter<'_>) -> io::Result<()> + Send;
@@ -107,12 +114,17 @@ impl ResponseBody {
     ///
     /// `handler` is an [`ExchangeHandler`], so under a reactor its connection holds no thread while
     /// its client is silent. A [`handler_fn`](socketserver::handler_fn) is an exchange handler too:
-    /// its one call is the rest of the conversation. The deadlines are those of the server again.
+    /// its one call is the rest of the conversation, and begins at once, so that the other side of
+    /// a tunnel may send first. The deadlines are those of the server again.
     ///
     /// Python's counterpart is a `do_GET` that continues with `self.rfile` and `self.wfile`.
     #[must_use]
-    pub fn upgrade(handler: impl ExchangeHandler + 'static) -> Self {
-        Self(Kind::Upgrade(Box::new(handler)))
+    pub fn upgrade(mut handler: impl ExchangeHandler + 'static) -> Self {
+        let is_one_call = ExchangeHandler::single_exchanges(&mut handler).is_none();
+        Self(Kind::Upgrade(Upgrade {
+            handler: Box::new(handler),
+            is_one_call,
+        }))
     }
 
     pub(super) fn is_upgrade(&self) -> bool {

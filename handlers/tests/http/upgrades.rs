@@ -3,11 +3,17 @@
 use std::io::{BufRead, Write};
 
 use socketserver::mock::MockStream;
-use socketserver::{ExchangeHandler, HandlerResult, StreamRequest, handler_fn};
+use socketserver::{
+    BaseServer, ExchangeHandler, HandlerResult, ReactorTcpServer, StreamRequest,
+    ThreadingTcpServer, handler_fn,
+};
 use socketserver_handlers::Echo;
 use socketserver_handlers::http::{
     Http, HttpResult, Method, Request, RequestBody, Response, ResponseBody, StatusCode, respond_fn,
 };
+
+use support::clients::StreamClient;
+use support::running_server::RunningServer;
 
 use crate::replies::Reply;
 
@@ -96,6 +102,30 @@ fn a_function_may_have_the_rest_of_the_conversation() {
     let client = MockStream::new().chunk(UPGRADE).chunk("a\nb").chunk("c\n");
     let written = client.run(Http::new(respond_fn(respond))).written();
     assert!(written.ends_with(b"\r\n\r\n<a>\n<bc>\n"));
+}
+
+#[test]
+fn a_function_may_send_before_its_client_sends() {
+    let respond = |_: &mut Request<RequestBody<'_>>| -> HttpResult {
+        let handler = handler_fn(|request: &mut StreamRequest| Ok(request.write_all(b"hello")?));
+        Ok(Response::new(ResponseBody::upgrade(handler)))
+    };
+    let factory = move || Http::new(respond_fn(respond));
+    let connect = "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n";
+    let written = MockStream::new().chunk(connect).run(factory()).written();
+    assert!(written.ends_with(b"\r\n\r\nhello"), "over a mock");
+    let threading = ThreadingTcpServer::bind("127.0.0.1:0", factory).unwrap();
+    assert_sends_first(RunningServer::start(threading), connect);
+    let reactor = ReactorTcpServer::bind("127.0.0.1:0", factory).unwrap();
+    assert_sends_first(RunningServer::start(reactor), connect);
+}
+
+/// The client sends `connect` and then waits.
+fn assert_sends_first(server: RunningServer<impl BaseServer>, connect: &str) {
+    let mut client = StreamClient::connect(&server.address());
+    client.send(connect);
+    assert!(client.rest().ends_with(b"\r\n\r\nhello"));
+    server.close();
 }
 
 #[test]
