@@ -4,22 +4,23 @@
 //! that is silent costs no thread: the messages of the others are in its outbox.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, ErrorKind, Read, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::{self, ErrorKind, Read, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use socketserver::{
-    BaseServer, Error, ExchangeHandler, HandlerResult, Outbox, ReactorTcpServer, Server,
-    StreamRequest,
+    Address, BaseServer, Deadlines, Error, ExchangeHandler, HandlerResult, Outbox, OutboxError,
+    ReactorTcpServer, Server, StreamRequest,
 };
 use socketserver_handlers::http::{
     Http, HttpHandler, HttpResult, Request, RequestBody, Response, ResponseBody, StatusCode, header,
 };
-use tungstenite::handshake::derive_accept_key;
-use tungstenite::protocol::frame::Frame;
-use tungstenite::protocol::frame::coding::{Data, OpCode};
+use tungstenite::Error::{Capacity, Io, Protocol, Utf8};
+use tungstenite::Message::{Binary, Close, Text};
+use tungstenite::handshake::server::create_response_with_body;
+use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tungstenite::protocol::frame::{CloseFrame, Frame, Utf8Bytes};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
-use tungstenite::{Error as WebSocketError, Message};
 
 const PAGE: &str = "<!DOCTYPE html><meta name=viewport content='width=device-width'>\
 <form><input autofocus><button>Send</button></form><pre></pre><script>\
@@ -28,123 +29,115 @@ socket.onmessage = event => document.querySelector('pre').append(event.data + '\
 form.onsubmit = event => { event.preventDefault(); socket.send(form[0].value); form.reset() };\
 </script>";
 
-/// The clients, which all connections share.
+/// The outboxes of the clients, which all connections share.
 #[derive(Clone, Default)]
-struct Room {
-    outboxes: Arc<Mutex<HashMap<u64, Outbox>>>,
-    next: Arc<AtomicU64>,
-}
+struct Room(Arc<Mutex<HashMap<Address, Outbox>>>);
 
 impl Room {
-    fn with<T>(&self, change: impl FnOnce(&mut HashMap<u64, Outbox>) -> T) -> T {
-        change(&mut self.outboxes.lock().unwrap_or_else(PoisonError::into_inner))
+    fn outboxes(&self) -> MutexGuard<'_, HashMap<Address, Outbox>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a message into the outbox of every client. A client whose outbox is full does not read.
-    fn broadcast(&self, text: &str) -> Result<(), WebSocketError> {
+    /// Sends a message to every client. A client whose outbox is full misses the message.
+    fn broadcast(&self, text: Utf8Bytes) -> HandlerResult {
         let mut bytes = Vec::new();
-        let text = text.to_owned().into_bytes();
         Frame::message(text, OpCode::Data(Data::Text), true).format(&mut bytes)?;
-        self.with(|outboxes| outboxes.retain(|_, outbox| outbox.send(&bytes).is_ok()));
+        let is_open = |outbox: &Outbox| outbox.send(&bytes) != Err(OutboxError::Closed);
+        self.outboxes().retain(|_, outbox| is_open(outbox));
         Ok(())
     }
 }
 
 /// The page, and the handshake.
-struct Site {
-    room: Room,
-}
-
-impl HttpHandler for Site {
+impl HttpHandler for Room {
     fn respond(&mut self, request: &mut Request<RequestBody<'_>>) -> HttpResult {
-        let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY) else {
+        if !request.headers().contains_key(header::SEC_WEBSOCKET_KEY) {
             let page = Response::builder().header(header::CONTENT_TYPE, "text/html");
             return Ok(page.body(PAGE.into())?);
-        };
-        let response = Response::builder()
-            .status(StatusCode::SWITCHING_PROTOCOLS)
-            .header(header::UPGRADE, "websocket")
-            .header(
-                header::SEC_WEBSOCKET_ACCEPT,
-                derive_accept_key(key.as_bytes()),
-            );
-        let limits = WebSocketConfig::default().max_message_size(Some(64 * 1024));
-        let member = Member {
-            number: self.room.next.fetch_add(1, Ordering::Relaxed),
-            room: self.room.clone(),
-            protocol: WebSocketContext::new(Role::Server, Some(limits)),
-        };
-        Ok(response.body(ResponseBody::upgrade(member))?)
+        }
+        // The messages of one read have room in an outbox.
+        let config = WebSocketConfig::default().read_buffer_size(4096);
+        let most = Some(64 * 1024);
+        let config = config.max_message_size(most).max_frame_size(most);
+        let protocol = WebSocketContext::new(Role::Server, Some(config));
+        let room = self.clone();
+        create_response_with_body(request, || ResponseBody::upgrade(Member { room, protocol }))
+            .or_else(|error| Ok(self.error_page(StatusCode::BAD_REQUEST, &error.to_string())))
     }
 }
 
 /// A client after the handshake.
 struct Member {
-    number: u64,
     room: Room,
     protocol: WebSocketContext,
 }
 
 impl ExchangeHandler for Member {
     fn setup(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        let outbox = request.outbox()?;
-        self.room
-            .with(|outboxes| outboxes.insert(self.number, outbox));
+        let client = request.client_address().clone();
+        self.room.outboxes().insert(client, request.outbox()?);
         Ok(())
     }
 
     fn exchange(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        loop {
-            match self.protocol.read(&mut Arrived(request)) {
-                Ok(Message::Text(text)) => self.room.broadcast(&text)?,
+        let outbox = request.outbox()?;
+        let mut wire = Wire(Some(request), outbox);
+        let code = loop {
+            match self.protocol.read(&mut wire) {
+                Ok(Text(text)) => self.room.broadcast(text)?,
+                Ok(Binary(_)) => break CloseCode::Unsupported,
+                Ok(Close(_)) => break CloseCode::Normal,
                 Ok(_) => {}
-                Err(WebSocketError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
-                    return Ok(());
-                }
-                Err(WebSocketError::ConnectionClosed) => {
-                    request.close_connection();
-                    return Ok(());
-                }
+                Err(Io(error)) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(Capacity(_)) => break CloseCode::Size,
+                Err(Utf8(_)) => break CloseCode::Invalid,
+                Err(Protocol(_)) => break CloseCode::Protocol,
                 Err(error) => return Err(error.into()),
             }
-        }
+        };
+        // No message may follow. The answer to a close frame of the client ends with an error.
+        self.finish(request)?;
+        let (reason, mut wire) = ("".into(), Wire(None, request.outbox()?));
+        let frame = CloseFrame { code, reason };
+        let _ = self.protocol.close(&mut wire, Some(frame));
+        request.close_connection();
+        Ok(())
     }
 
-    fn finish(&mut self, _: &mut StreamRequest) -> HandlerResult {
-        self.room.with(|outboxes| outboxes.remove(&self.number));
+    fn finish(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        self.room.outboxes().remove(request.client_address());
         Ok(())
     }
 }
 
-/// The bytes of a client that have arrived. A read that would wait fails instead, and the reactor
-/// waits.
-struct Arrived<'a>(&'a mut StreamRequest);
+/// What has arrived from a client, for one read, and the client's outbox, so that all frames keep
+/// their order. A further read would wait, and fails: the reactor waits.
+struct Wire<'a>(Option<&'a mut StreamRequest>, Outbox);
 
-impl Read for Arrived<'_> {
+impl Read for Wire<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.0.buffer().is_empty() {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        let count = self.0.buffer().read(buffer)?;
-        self.0.consume(count);
-        Ok(count)
+        self.0.take().ok_or(ErrorKind::WouldBlock)?.read(buffer)
     }
 }
 
-impl Write for Arrived<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+impl Write for Wire<'_> {
+    fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
+        self.1.send(frames).map_err(io::Error::other)?;
+        Ok(frames.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        Ok(())
     }
 }
 
-/// A server whose clients are all in one room.
+/// A server of one room. A client that does not read for half a minute is disconnected.
 fn server(address: &str) -> Result<Server<impl BaseServer + use<>>, Error> {
     let room = Room::default();
-    ReactorTcpServer::bind(address, move || Http::new(Site { room: room.clone() }))
+    let server = ReactorTcpServer::bind(address, move || Http::new(room.clone()))?;
+    let deadlines = Deadlines::none().with_progress(Duration::from_secs(30));
+    server.handle().set_deadlines(deadlines);
+    Ok(server)
 }
 
 fn main() -> Result<(), Error> {
@@ -153,37 +146,5 @@ fn main() -> Result<(), Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::TcpStream;
-    use std::thread;
-
-    use super::*;
-
-    #[test]
-    fn what_one_client_sends_all_receive() {
-        let server = server("127.0.0.1:0").unwrap();
-        let (address, handle) = (server.server_address(), server.handle());
-        let serving = thread::spawn(move || server.serve_forever());
-        let connect = |_| {
-            let stream = TcpStream::connect(address.to_string()).unwrap();
-            tungstenite::client(format!("ws://{address}/"), stream)
-                .unwrap()
-                .0
-        };
-        let mut clients = Vec::from_iter((0..3).map(connect));
-        // The first message of each client comes back to itself when the client is in the room.
-        for (index, client) in clients.iter_mut().enumerate() {
-            let text = format!("client {index}");
-            client.send(Message::text(&*text)).unwrap();
-            while client.read().unwrap().to_text().unwrap() != text {}
-        }
-        clients[1].send(Message::text("to all")).unwrap();
-        for client in &mut clients {
-            while client.read().unwrap().to_text().unwrap() != "to all" {}
-        }
-        clients[0].close(None).unwrap();
-        while clients[0].read().is_ok() {}
-        handle.shutdown();
-        serving.join().unwrap().unwrap();
-    }
-}
+#[path = "../tests/examples/websocket.rs"]
+mod tests;
