@@ -23,7 +23,7 @@ pub(crate) struct RequestCount {
 
 /// The loop waits until any request ends.
 const LOOP_WAITS: u64 = 1;
-/// A thread waits until no request runs in this process.
+/// A thread waits until no request runs, in this process or anywhere.
 const DRAIN_WAITS: u64 = 1 << 1;
 /// One request in this process; 26 bits.
 const HERE: u64 = 1 << 2;
@@ -45,9 +45,7 @@ impl RequestCount {
 
     /// Returns the number of running requests, in this process and in forked children.
     pub(crate) fn total(&self) -> usize {
-        let word = self.word.load(Ordering::Acquire);
-        // The child may have ended before this process has dropped its copy.
-        (here(word) + in_children(word)).saturating_sub(in_both(word))
+        anywhere(self.word.load(Ordering::Acquire))
     }
 
     /// Returns whether forked children run, or have ended and not been collected.
@@ -81,9 +79,8 @@ impl RequestCount {
 
     fn leave(&self, counted: u64) -> bool {
         let before = self.word.fetch_sub(counted, Ordering::AcqRel);
-        if here(before) == 1 && before & DRAIN_WAITS != 0 {
-            drop(lock(&self.none_here));
-            self.changed.notify_all();
+        if here(before) == 1 {
+            self.notify_waiting(before);
         }
         self.takes_loop_wait(before)
     }
@@ -93,7 +90,17 @@ impl RequestCount {
     #[must_use]
     pub(crate) fn end_in_child(&self) -> bool {
         let before = self.word.fetch_sub(IN_CHILD, Ordering::AcqRel);
+        if in_children(before) == 1 {
+            self.notify_waiting(before);
+        }
         self.takes_loop_wait(before)
+    }
+
+    fn notify_waiting(&self, word: u64) {
+        if word & DRAIN_WAITS != 0 {
+            drop(lock(&self.none_here));
+            self.changed.notify_all();
+        }
     }
 
     /// Clears the flag of the loop. Returns true for the one caller that found the flag set.
@@ -112,12 +119,30 @@ impl RequestCount {
 
     /// Waits until no request runs in this process. Returns false at the deadline.
     pub(crate) fn wait_for_none(&self, deadline: Deadline) -> bool {
+        self.wait_while_some(deadline, here)
+    }
+
+    /// Waits until no request runs, in this process and in forked children. Returns false at the
+    /// deadline.
+    pub(crate) fn wait_for_none_anywhere(&self, deadline: Deadline) -> bool {
+        self.wait_while_some(deadline, anywhere)
+    }
+
+    fn wait_while_some(&self, deadline: Deadline, number: fn(u64) -> usize) -> bool {
         let guard = lock(&self.none_here);
         let (_guard, none) = wait_while(&self.changed, guard, deadline, |()| {
-            here(self.word.fetch_or(DRAIN_WAITS, Ordering::AcqRel)) > 0
+            number(self.word.fetch_or(DRAIN_WAITS, Ordering::AcqRel)) > 0
         });
+        // Later ends notify nobody. Another thread that waits sets the flag again.
+        self.word.fetch_and(!DRAIN_WAITS, Ordering::AcqRel);
+        self.changed.notify_all();
         none
     }
+}
+
+fn anywhere(word: u64) -> usize {
+    // The child may have ended before this process has dropped its copy.
+    (here(word) + in_children(word)).saturating_sub(in_both(word))
 }
 
 fn here(word: u64) -> usize {
@@ -159,6 +184,7 @@ mod tests {
         assert!(!count.end_in_child());
         assert_eq!((count.total(), count.has_children()), (0, false));
         let now = Deadline::after(Some(Duration::ZERO));
+        assert!(count.wait_for_none_anywhere(now));
         assert!(!count.wait_for_none(now), "the copy has a descriptor");
         assert!(!count.end_copy());
         assert_eq!(count.total(), 0);
@@ -206,6 +232,30 @@ mod loom_tests {
             assert_eq!(count.total(), 0);
             for request in requests {
                 request.join().unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn two_threads_that_wait_see_the_end_of_the_last_child() {
+        loom::model(|| {
+            let count = Arc::new(RequestCount::new());
+            count.begin();
+            count.begin_in_child();
+            assert!(!count.end_copy());
+            let threads = [
+                |count: &RequestCount| !count.end_in_child(),
+                |count: &RequestCount| count.wait_for_none_anywhere(Deadline::NEVER),
+            ];
+            let threads = threads.map(|step| {
+                let count = count.clone();
+                loom::thread::spawn(move || step(&count))
+            });
+            // A lost notification is a deadlock.
+            assert!(count.wait_for_none_anywhere(Deadline::NEVER));
+            assert_eq!(count.total(), 0);
+            for thread in threads {
+                assert!(thread.join().unwrap());
             }
         });
     }

@@ -124,6 +124,35 @@ impl ServerHandle {
         self.shared.requests().count().total()
     }
 
+    /// Waits until no request runs, those of forked children included, at most for `timeout`.
+    /// Returns whether this has happened.
+    ///
+    /// The call stops and aborts nothing, and new requests may begin during the call and after it.
+    /// So a program calls [`suspend`](Self::suspend) or [`hand_over`](Self::hand_over) before. In a
+    /// handler, the call waits for the whole timeout, because the handler's own request runs. In a
+    /// forked child, only the child's own requests count. Python has no counterpart: its programs
+    /// poll.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use socketserver::{HandlerResult, Serve, StreamRequest, TcpServer, handler_fn};
+    /// # let handler = handler_fn(|_: &mut StreamRequest| Ok(()));
+    /// # let server = TcpServer::new("127.0.0.1:0", handler).bind()?;
+    /// let handle = server.handle();
+    /// handle.suspend();
+    /// assert!(handle.wait_for_requests(Duration::from_secs(5)));
+    /// # Ok::<(), socketserver::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "wait_timeout")]
+    pub fn wait_for_requests(&self, timeout: Duration) -> bool {
+        let deadline = Deadline::after(Some(timeout));
+        self.shared
+            .requests()
+            .count()
+            .wait_for_none_anywhere(deadline)
+    }
+
     /// Returns the numbers of the server since it was made.
     ///
     /// Counting costs a few instructions per request and system call. This call visits every
@@ -158,8 +187,8 @@ impl ServerHandle {
     /// counterpart.
     ///
     /// A connection whose first message is still on its way is idle, and a drain would close it. So
-    /// a program waits for a while between this call and `shutdown`, until
-    /// [`active_request_count`](Self::active_request_count) is 0.
+    /// a program calls [`wait_for_requests`](Self::wait_for_requests) between this call and
+    /// `shutdown`.
     pub fn hand_over(&self) {
         self.shared.lifecycle().set_handed_over();
         self.shared.wake();

@@ -3,6 +3,8 @@
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::thread;
+use std::time::Duration;
 
 use socketserver::{
     BaseServer, ReactorMixIn, Serve, Server, ServerHandle, TcpServer, ThreadPoolMixIn,
@@ -11,7 +13,7 @@ use socketserver::{
 use support::clients::{DatagramClient, StreamClient};
 use support::running_server::RunningServer;
 use support::services::EchoLine;
-use support::waiting::eventually;
+use support::waiting::{eventually, within_limit};
 
 const LOOPBACK: &str = "127.0.0.1:0";
 
@@ -60,6 +62,40 @@ fn with_each_mix_in_a_server_that_has_handed_over_accepts_nothing_and_ends_its_r
     hands_over(tcp().mix_in(ThreadingMixIn::new).bind().unwrap());
     hands_over(tcp().mix_in(ThreadPoolMixIn::new).bind().unwrap());
     hands_over(tcp().mix_in(ReactorMixIn::new).bind().unwrap());
+}
+
+#[test]
+fn a_wait_for_requests_ends_with_the_last_request_or_at_its_timeout() {
+    let running = RunningServer::start(
+        TcpServer::new(LOOPBACK, EchoLine::default)
+            .mix_in(ThreadingMixIn::new)
+            .bind()
+            .unwrap(),
+    );
+    let handle = running.handle();
+    assert!(handle.wait_for_requests(Duration::ZERO), "before a request");
+    let mut clients = [(); 2].map(|()| StreamClient::connect(&running.address()));
+    eventually("both run", || handle.active_request_count() == 2);
+    handle.suspend();
+    assert!(!handle.wait_for_requests(Duration::ZERO));
+    assert!(!handle.wait_for_requests(Duration::from_millis(10)));
+    let waiting = [(); 2].map(|()| {
+        let handle = handle.clone();
+        thread::spawn(move || handle.wait_for_requests(Duration::MAX))
+    });
+    for client in &mut clients {
+        client.send("hello\n");
+        assert_eq!(client.rest(), b"hello\n");
+    }
+    for thread in waiting {
+        assert!(within_limit("the wait", || thread.join().unwrap()));
+    }
+    assert!(!handle.is_draining(), "the wait stops nothing");
+    handle.resume();
+    let mut client = StreamClient::connect(&running.address());
+    client.send("again\n");
+    assert_eq!(client.rest(), b"again\n");
+    running.close();
 }
 
 #[test]

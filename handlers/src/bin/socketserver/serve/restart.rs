@@ -27,7 +27,7 @@ use crate::service_manager::ServiceManager;
 /// connection may still be on its way, and a drain would close the connection.
 const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
 
-/// How often the program checks whether the last connection has ended.
+/// How often the program checks whether a failed successor has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// How long a successor that fails may take to print its reason.
@@ -228,9 +228,10 @@ impl Restart {
         self.metrics.iter().for_each(ServerHandle::hand_over);
         each.iter().for_each(ServerHandle::hand_over);
         let until = Instant::now() + LAST_CONNECTIONS;
-        let left = || each.iter().any(|server| server.active_request_count() > 0);
-        while left() && Instant::now() < until {
-            thread::sleep(LOOK_EVERY);
+        for server in each {
+            let left = until.saturating_duration_since(Instant::now());
+            // The stop drains the requests that are left.
+            let _ = server.wait_for_requests(left);
         }
         self.servers.shutdown();
     }
