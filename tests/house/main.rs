@@ -16,6 +16,9 @@ use words::{banned_names, banned_words};
 
 const MAX_COLUMNS: usize = 100;
 
+/// The most lines of an example.
+const MAX_EXAMPLE: usize = 150;
+
 /// The text of files, by their paths from the root of the repository, in order.
 type Sources = BTreeMap<String, String>;
 
@@ -111,6 +114,20 @@ fn no_line_is_longer_than_a_hundred_columns() {
     for directory in ["src", "handlers", "tests", "examples", "benches"] {
         for (file, source) in read_sources(directory) {
             violations.extend(long_lines(&file, &source));
+        }
+    }
+    assert_none(&violations);
+}
+
+#[test]
+fn no_example_is_longer_than_a_hundred_and_fifty_lines() {
+    let mut violations = Vec::new();
+    for directory in ["examples", "handlers/examples"] {
+        for (file, source) in read_sources(directory) {
+            let lines = source.lines().count();
+            if lines > MAX_EXAMPLE {
+                violations.push(format!("{file}: {lines} lines"));
+            }
         }
     }
     assert_none(&violations);
