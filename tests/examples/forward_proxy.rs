@@ -364,7 +364,7 @@ fn a_client_that_leaves_ends_its_tunnel_and_its_request() {
 fn a_tunnel_in_which_nothing_moves_is_ended() {
     let server = server("127.0.0.1:0", PATIENCE).unwrap();
     assert_eq!(server.handle().deadlines().idle(), Some(SILENCE));
-    let soon = Deadlines::none().with_idle(Duration::from_millis(50));
+    let soon = Deadlines::none().with_idle(Duration::from_secs(1));
     server.handle().set_deadlines(soon);
     let proxy = RunningServer::start(server);
     let (address, serving) = host(|mut connection| connection.read_to_end(&mut Vec::new()).is_ok());
