@@ -4,14 +4,33 @@ use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use socketserver_handlers::files::{Answer, Code, Entry, Greeting, Kind, Refusal, Request};
 
 use super::site::{Site, names, stderr};
 
+/// What a server sends for a command.
+enum Reply {
+    /// Messages, after which the conversation goes on.
+    GoOn(Vec<u8>),
+    /// Messages, after which the server closes the connection.
+    Last(Vec<u8>),
+}
+
+/// Without a byte, the server only closes.
+impl From<Vec<u8>> for Reply {
+    fn from(messages: Vec<u8>) -> Self {
+        match messages.is_empty() {
+            true => Self::Last(messages),
+            false => Self::GoOn(messages),
+        }
+    }
+}
+
 /// A server that answers commands after the login with the messages of `answer`, or closes.
-fn serve(answer: impl Fn(&Request) -> Vec<u8> + Send + 'static) -> String {
+fn serve<R: Into<Reply>>(answer: impl Fn(&Request) -> R + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
@@ -23,21 +42,27 @@ fn serve(answer: impl Fn(&Request) -> Vec<u8> + Send + 'static) -> String {
     url
 }
 
-fn talk(mut client: TcpStream, answer: &impl Fn(&Request) -> Vec<u8>) -> std::io::Result<()> {
+fn talk<R: Into<Reply>>(
+    mut client: TcpStream,
+    answer: &impl Fn(&Request) -> R,
+) -> std::io::Result<()> {
     Greeting::new().write(&mut client)?;
     while let Some(request) = Request::read(&mut client)? {
-        let bytes = match &*request.command {
-            "login" => message(&Answer::Welcome {
+        let reply = match &*request.command {
+            "login" => Reply::GoOn(message(&Answer::Welcome {
                 user: "ada".to_owned(),
                 path: "/".to_owned(),
                 quota: None,
-            }),
-            _ => answer(&request),
+            })),
+            _ => answer(&request).into(),
         };
-        if bytes.is_empty() {
-            break;
+        match reply {
+            Reply::GoOn(bytes) => client.write_all(&bytes)?,
+            Reply::Last(bytes) => {
+                client.write_all(&bytes)?;
+                break;
+            }
         }
-        client.write_all(&bytes)?;
     }
     Ok(())
 }
@@ -254,6 +279,64 @@ fn a_connection_that_breaks_is_made_again_as_often_as_the_user_wants() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn a_download_that_is_refused_again_and_again_has_an_end_although_bytes_move() {
+    let changed = |sent: usize| {
+        let mut refusal = Vec::new();
+        Refusal::new(Code::Changed).write(&mut refusal).unwrap();
+        let whole = download(0, 0, &b"hello"[..sent], HELLO);
+        let end = message(&Answer::Sent {
+            size: 5,
+            hash: HELLO.to_owned(),
+        });
+        [&whole[..whole.len() - end.len()], &refusal].concat()
+    };
+    let cases = [changed(2), changed(5), download(0, 0, b"jello", HELLO)];
+    for (number, wrong) in cases.into_iter().enumerate() {
+        let site = Site::new();
+        // A client that went on trying would have success at last.
+        let tries = AtomicU32::new(0);
+        let url = serve(move |request| match &*request.command {
+            "stat" => message(&Answer::Entry {
+                entry: entry("a", Kind::File),
+            }),
+            _ if tries.fetch_add(1, Ordering::Relaxed) < 3 => wrong.clone(),
+            _ => download(0, 0, b"hello", HELLO),
+        });
+        let output = site.run(&url, &["--retries", "1", "get", "a"]);
+        let shown = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{number}: {shown}");
+        assert_eq!(shown.matches("; try 1 of 1 in 1 s").count(), 1, "{shown}");
+        assert!(!site.local("a").exists());
+    }
+}
+
+#[test]
+fn the_count_of_tries_begins_again_when_a_connection_breaks_after_bytes_have_moved() {
+    let site = Site::new();
+    let breaks = AtomicU32::new(0);
+    let url = serve(move |request| match (&*request.command, request.offset) {
+        ("stat", _) => Reply::GoOn(message(&Answer::Entry {
+            entry: entry("a", Kind::File),
+        })),
+        (_, Some(offset)) if breaks.fetch_add(1, Ordering::Relaxed) < 2 => {
+            let begin = usize::try_from(offset).unwrap();
+            let whole = download(offset, offset, &b"hello"[begin..=begin], HELLO);
+            let end = message(&Answer::Sent {
+                size: 5,
+                hash: HELLO.to_owned(),
+            });
+            Reply::Last(whole[..whole.len() - end.len()].to_vec())
+        }
+        _ => Reply::GoOn(download(2, 2, b"llo", HELLO)),
+    });
+    let output = site.run(&url, &["--retries", "1", "get", "a"]);
+    let shown = stderr(&output);
+    assert!(output.status.success(), "{shown}");
+    assert_eq!(shown.matches("; try 1 of 1 in 1 s").count(), 2, "{shown}");
+    assert_eq!(fs::read(site.local("a")).unwrap(), b"hello");
 }
 
 #[test]

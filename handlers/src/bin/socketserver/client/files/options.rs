@@ -46,11 +46,13 @@ pub struct Files {
         value_parser = ["sha256", "md5"])]
     pub digest: String,
 
-    /// How often the client reconnects after a broken connection
+    /// How often the client tries again after a failure that may pass
     ///
-    /// The transfer continues where it was. The count begins again when a byte of the transfer has
-    /// moved. The client waits for 1, 2, 4 seconds and so on before it reconnects, and at most for
-    /// 30.
+    /// Such a failure is a broken connection, a name that is busy, a file that changes while the
+    /// server sends it, or a download with a wrong hash. After a broken connection the transfer
+    /// continues where it was, and the count begins again if a byte of the transfer has moved over
+    /// that connection. The other failures are always counted. The client waits for 1, 2, 4 seconds
+    /// and so on before it tries again, and at most for 30.
     #[arg(long, value_name = "N", default_value = "5")]
     pub retries: u32,
 

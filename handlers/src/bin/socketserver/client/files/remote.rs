@@ -137,23 +137,25 @@ impl<'a> Remote<'a> {
         self.moved += bytes;
     }
 
-    /// Repeats an action that has failed for a reason that may pass, over a new connection. If
-    /// bytes have moved since the last try, the count of tries begins again.
+    /// Repeats an action that has failed for a reason that may pass. If the connection was lost after
+    /// bytes of this try had moved, the count of tries begins again. Every refusal counts, and so
+    /// does a content with a wrong hash, since the next try could move the same bytes in vain.
     pub fn with_retries<T>(
         &mut self,
         mut act: impl FnMut(&mut Self) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        let (mut tries, mut moved) = (0, self.moved);
+        let mut tries = 0;
         loop {
+            let moved = self.moved;
             let trouble = match act(self) {
                 Err(trouble) => trouble,
                 done => return done,
             };
             if let Trouble::Lost(_) = trouble {
                 self.connection = None;
-            }
-            if self.moved > moved {
-                (tries, moved) = (0, self.moved);
+                if self.moved > moved {
+                    tries = 0;
+                }
             }
             if !trouble.may_pass() || tries >= self.retries {
                 return Err(trouble);
