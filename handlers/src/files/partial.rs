@@ -52,7 +52,9 @@ pub fn is_partial_name(name: &[u8]) -> bool {
 /// program, or this program after a crash, finds the bytes that have arrived, and never the bytes
 /// of another version. A partial file without bytes is removed when it is dropped.
 ///
-/// The caller has to make sure that two sessions do not have the same partial file at a time.
+/// Two sessions must not have the same partial file at a time, since the one that is dropped without
+/// bytes would remove the file of the other. The caller of [`open`](Self::open) has to make sure of
+/// that, and [`open_locked`](Self::open_locked) makes sure of it between programs.
 #[derive(Debug)]
 pub struct Partial {
     directory: OwnedFd,
@@ -71,6 +73,9 @@ impl Partial {
     /// `size` bytes. Reads and hashes the bytes that the file has already; empties a file that is
     /// longer than the content.
     ///
+    /// The caller has to make sure that no other session or program has the same partial file:
+    /// [`open_locked`](Self::open_locked) does so by itself.
+    ///
     /// # Errors
     ///
     /// Returns the errors of the system.
@@ -83,52 +88,68 @@ impl Partial {
         permissions: u32,
     ) -> io::Result<Self> {
         let name = partial_name(target, identity);
-        let flags =
-            OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(permissions);
-        let file = File::from(openat(&directory, &*name, flags, mode)?);
-        let stat = fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(Errno::NODEV.into());
+        let file = open_or_make(&directory, &name, permissions)?;
+        Self::own(directory, name, file, size, digest)
+    }
+
+    /// Does what [`open`](Self::open) does, and excludes other programs that open the same partial
+    /// file with this function, until the value is dropped (flock). Returns `None` if another
+    /// program has the file. Then nothing has been read or changed.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of the system.
+    pub fn open_locked(
+        directory: OwnedFd,
+        target: &[u8],
+        identity: &[&[u8]],
+        size: u64,
+        digest: ContentDigest,
+        permissions: u32,
+    ) -> io::Result<Option<Self>> {
+        let name = partial_name(target, identity);
+        loop {
+            let file = open_or_make(&directory, &name, permissions)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            // Between the two calls another program may have given this file its final name, or
+            // removed it. Then the lock excludes nobody, and the name is free for a new file.
+            if has_name(&file, &directory, &name)? {
+                return Self::own(directory, name, file, size, digest).map(Some);
+            }
         }
+    }
+
+    /// Takes over a file that no other session or program has.
+    fn own(
+        directory: OwnedFd,
+        name: String,
+        file: File,
+        size: u64,
+        digest: ContentDigest,
+    ) -> io::Result<Self> {
+        let length = u64::try_from(fstat(&file)?.st_size).unwrap_or(0);
+        let is_too_long = length > size;
+        let known = if is_too_long { 0 } else { length };
+        // After an error of this read the bytes stay: no value exists yet that could remove them.
+        let (hasher, length) = digest.of_file(&file, known, |_| Ok::<_, io::Error>(()))?;
         let mut partial = Self {
             directory,
             name,
             file,
             digest,
-            hasher: digest.hasher(),
-            length: 0,
+            hasher,
+            length,
             size,
             is_done: false,
         };
-        let length = u64::try_from(stat.st_size).unwrap_or(0);
-        if length > size {
+        if is_too_long {
             partial.restart()?;
-        } else {
-            let seen = |_| Ok::<_, io::Error>(());
-            (partial.hasher, partial.length) = digest.of_file(&partial.file, length, seen)?;
         }
         Ok(partial)
-    }
-
-    /// Excludes other programs that have this partial file open (flock). Returns false if another
-    /// program has the lock, or had it and has perhaps given the file its name.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of the system.
-    pub fn try_lock(&self) -> io::Result<bool> {
-        match self.file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(false),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-        let own = fstat(&self.file)?;
-        match statat(&self.directory, &*self.name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(named) => Ok((named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)),
-            Err(Errno::NOENT) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// The number of bytes that are there.
@@ -242,6 +263,28 @@ impl Drop for Partial {
         if self.length == 0 {
             self.remove();
         }
+    }
+}
+
+/// Opens the regular file of this name, or makes it.
+fn open_or_make(directory: &OwnedFd, name: &str, permissions: u32) -> io::Result<File> {
+    let flags =
+        OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(permissions);
+    let file = File::from(openat(directory, name, flags, mode)?);
+    match FileType::from_raw_mode(fstat(&file)?.st_mode) {
+        FileType::RegularFile => Ok(file),
+        _ => Err(Errno::NODEV.into()),
+    }
+}
+
+/// Whether the open file has this name.
+fn has_name(file: &File, directory: &OwnedFd, name: &str) -> io::Result<bool> {
+    let own = fstat(file)?;
+    match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(named) => Ok((named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -374,6 +417,54 @@ mod tests {
         assert_eq!(names(directory.path()), [name]);
         drop(partial);
         assert_eq!(names(directory.path()), [] as [&str; 0]);
+    }
+
+    fn open_locked(directory: &Path) -> Option<Partial> {
+        let directory = File::open(directory).unwrap().into();
+        let digest = ContentDigest::Sha256;
+        Partial::open_locked(directory, b"a", &[b"1"], 5, digest, 0o600).unwrap()
+    }
+
+    #[test]
+    fn only_the_program_that_has_the_lock_removes_or_empties_a_partial_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let mut owner = open_locked(path).unwrap();
+        // The file is empty, and the second program leaves.
+        assert!(open_locked(path).is_none());
+        assert_eq!(names(path), [partial_name(b"a", &[b"1"])]);
+        owner.write(b"hello").unwrap();
+        // Longer than the content, as a program with another size would see the file.
+        let opened = File::open(path).unwrap().into();
+        let digest = ContentDigest::Sha256;
+        let second = Partial::open_locked(opened, b"a", &[b"1"], 3, digest, 0o600);
+        assert!(second.unwrap().is_none());
+        owner.finish(b"a", HELLO, IfExists::Refuse).unwrap();
+        assert_eq!(names(path), ["a"]);
+        // The lock has ended with its owner, and the content with its name is left alone.
+        drop(open_locked(path).unwrap());
+        assert_eq!(names(path), ["a"]);
+        assert_eq!(fs::read(path.join("a")).unwrap(), b"hello");
+    }
+
+    #[test]
+    fn programs_that_want_one_partial_file_at_the_same_moment_never_remove_each_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let Some(mut owner) = open_locked(path) else {
+                            continue;
+                        };
+                        owner.write(b"hello").unwrap();
+                        owner.finish(b"a", HELLO, IfExists::Replace).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(names(path), ["a"]);
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn receive(
     let digest = server.digest;
     let directory = target.directory.try_clone().map_err(failed)?;
     let identity = [version.as_bytes(), digest.name().as_bytes()];
-    let partial = Partial::open(
+    let partial = Partial::open_locked(
         directory,
         name,
         &identity,
@@ -84,13 +84,12 @@ fn receive(
         digest,
         BEFORE_THE_UMASK,
     );
-    let mut partial = partial.map_err(failed)?;
-    if !partial.try_lock().map_err(failed)? {
+    let Some(mut partial) = partial.map_err(failed)? else {
         let name = super::words::quoted(name);
         return Err(Trouble::Here(format!(
             "another program is getting {name}; wait until it has ended"
         )));
-    }
+    };
     let get = Request {
         path: Some(remote.to_owned()),
         digest: Some(digest.name().to_owned()),
