@@ -3,6 +3,7 @@
 mod accounts;
 mod client;
 mod clients;
+mod downloads;
 mod faults;
 mod killed;
 mod load;

@@ -4,10 +4,10 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use rustix::fs::{AtFlags, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 use socketserver_handlers::files::{
-    Answer, Code, Entry, IfExists, Kind, Partial, Refusal, Request,
+    Answer, Code, ContentDigest, Entry, IfExists, Kind, Partial, Refusal, Request,
 };
 
 use super::progress::{Progress, Shown};
@@ -29,8 +29,9 @@ pub struct Target<'a> {
 }
 
 /// Gets the file at the path `remote` of the server. When this returns without an error, the local
-/// name has a new file with the complete content and the right hash. After an error nothing has
-/// changed here, except that a partial file beside the name has the bytes that arrived.
+/// name has a file with the complete content and the right hash: a new one, or the one of before if
+/// that had the content already. After an error nothing has changed here, except that a partial
+/// file beside the name has the bytes that arrived.
 pub fn get(
     server: &mut Remote<'_>,
     remote: &str,
@@ -66,72 +67,194 @@ fn receive(
         }
         _ => return Err(Refusal::new(Code::NotAFile).about(remote).into()),
     };
+    let content = Content {
+        remote,
+        version,
+        size: entry.size,
+    };
+    let mut present = Present::look(target, entry.size, server.digest)?;
+    if target.replace || present == Present::Nothing {
+        let partial = lock_partial(target, version, entry.size, server.digest)?;
+        if present == Present::Nothing {
+            // Another program has perhaps finished the same download before the lock was free.
+            present = Present::look(target, entry.size, server.digest)?;
+        }
+        if target.replace || present == Present::Nothing {
+            return content.receive(server, partial, &present, target, shown);
+        }
+    }
+    match present {
+        Present::SameSize(hash) if content.is_known(server, &hash)? => Ok(()),
+        _ => Err(exists(target.name)),
+    }
+}
+
+/// What has the local name before the download.
+#[derive(Debug, PartialEq, Eq)]
+enum Present {
+    Nothing,
+    /// A file of the same size, with this hash.
+    SameSize(String),
+    /// Something that differs from the content of the server, or that cannot be read.
+    Other,
+}
+
+impl Present {
+    fn look(target: &Target<'_>, size: u64, digest: ContentDigest) -> Result<Self, Trouble> {
+        let name = target.name;
+        match statat(target.directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat)
+                if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+                    && u64::try_from(stat.st_size) == Ok(size) => {}
+            Ok(_) => return Ok(Self::Other),
+            Err(Errno::NOENT) => return Ok(Self::Nothing),
+            Err(error) => return Err(Trouble::local("write", name, &error.into())),
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = openat(target.directory, name, flags, Mode::empty()) else {
+            return Ok(Self::Other);
+        };
+        let seen = |_| Ok::<_, std::io::Error>(());
+        match digest.of_file(&file.into(), size, seen) {
+            Ok((hasher, length)) if length == size => Ok(Self::SameSize(hasher.hex())),
+            Ok(_) => Ok(Self::Other),
+            Err(error) => Err(Trouble::local("read", name, &error)),
+        }
+    }
+}
+
+fn lock_partial(
+    target: &Target<'_>,
+    version: &str,
+    size: u64,
+    digest: ContentDigest,
+) -> Result<Partial, Trouble> {
     let name = target.name;
-    let failed = |error: std::io::Error| Trouble::local("write", name, &error);
-    match statat(target.directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(_) if !target.replace => return Err(exists(name)),
-        Ok(_) | Err(Errno::NOENT) => {}
-        Err(error) => return Err(failed(error.into())),
-    }
-    let digest = server.digest;
-    let directory = target.directory.try_clone().map_err(failed)?;
     let identity = [version.as_bytes(), digest.name().as_bytes()];
-    let partial = Partial::open_locked(
-        directory,
-        name,
-        &identity,
-        entry.size,
-        digest,
-        BEFORE_THE_UMASK,
-    );
-    let Some(mut partial) = partial.map_err(failed)? else {
-        let name = super::words::quoted(name);
-        return Err(Trouble::Here(format!(
-            "another program is getting {name}; wait until it has ended"
-        )));
-    };
-    let get = Request {
-        path: Some(remote.to_owned()),
-        digest: Some(digest.name().to_owned()),
-        version: Some(version.clone()),
-        offset: Some(partial.length()),
-        prefix_hash: Some(partial.hash()),
-        ..Request::new("get")
-    };
-    match server.ask(&get)? {
-        Answer::Begin {
-            size,
-            version: now,
-            offset,
-        } if now == *version && size == entry.size => {
-            if offset == 0 {
-                partial.restart().map_err(failed)?;
-            } else if offset != partial.length() {
-                server.abandon();
-                return Err(Trouble::nonsense(
-                    "the content begins at a place that was not asked for",
-                ));
+    let directory = target.directory.try_clone();
+    let partial = directory.and_then(|directory| {
+        Partial::open_locked(directory, name, &identity, size, digest, BEFORE_THE_UMASK)
+    });
+    match partial {
+        Ok(Some(partial)) => Ok(partial),
+        Ok(None) => {
+            let name = super::words::quoted(name);
+            Err(Trouble::Here(format!(
+                "another program is getting {name}; wait until it has ended"
+            )))
+        }
+        Err(error) => Err(Trouble::local("write", name, &error)),
+    }
+}
+
+/// A content of the server.
+struct Content<'a> {
+    remote: &'a str,
+    version: &'a str,
+    size: u64,
+}
+
+impl Content<'_> {
+    /// Whether the content has this hash. No byte of a content moves: the client asks for what comes
+    /// after the last byte.
+    fn is_known(&self, server: &mut Remote<'_>, hash: &str) -> Result<bool, Trouble> {
+        let offset = self.begin(server, self.size, hash)?;
+        if offset == self.size {
+            self.check_known(server, hash)?;
+            return Ok(true);
+        }
+        // The whole content is on its way.
+        server.abandon();
+        Ok(false)
+    }
+
+    /// Receives what the partial file lacks, and gives it the local name. If the local file has the
+    /// content already, nothing is received.
+    fn receive(
+        &self,
+        server: &mut Remote<'_>,
+        mut partial: Partial,
+        present: &Present,
+        target: &Target<'_>,
+        shown: &Shown,
+    ) -> Result<(), Trouble> {
+        let offset = match present {
+            // With a partial file, it is known that the local file has another content.
+            Present::SameSize(hash) if partial.length() == 0 => {
+                let offset = self.begin(server, self.size, hash)?;
+                if offset == self.size {
+                    return self.check_known(server, hash);
+                }
+                offset
             }
-            shown.resume_at(offset);
+            _ => self.begin(server, partial.length(), &partial.hash())?,
+        };
+        let name = target.name;
+        if offset == 0 {
+            let restarted = partial.restart();
+            restarted.map_err(|error| Trouble::local("write", name, &error))?;
         }
-        Answer::Begin { .. } => {
-            // Another version than a moment ago: its parts belong to another partial file.
-            server.abandon();
-            return Err(Refusal::new(Code::Changed).into());
-        }
-        _ => {
-            return Err(Trouble::nonsense(
+        shown.resume_at(offset);
+        let hash = receive_parts(server, &mut partial, target, shown)?;
+        let if_exists = match target.replace {
+            true => IfExists::Replace,
+            false => IfExists::Refuse,
+        };
+        let finished = partial.finish(name, &hash, if_exists);
+        finished.map_err(|error| not_finished(name, error))
+    }
+
+    /// Asks for the bytes from `offset`, of which the bytes before have this hash. Returns where the
+    /// server begins: there, or at 0.
+    fn begin(
+        &self,
+        server: &mut Remote<'_>,
+        offset: u64,
+        prefix_hash: &str,
+    ) -> Result<u64, Trouble> {
+        let get = Request {
+            path: Some(self.remote.to_owned()),
+            digest: Some(server.digest.name().to_owned()),
+            version: Some(self.version.to_owned()),
+            offset: Some(offset),
+            prefix_hash: Some(prefix_hash.to_owned()),
+            ..Request::new("get")
+        };
+        match server.ask(&get)? {
+            Answer::Begin {
+                size,
+                version,
+                offset: begin,
+            } if version == self.version && size == self.size => {
+                if begin != 0 && begin != offset {
+                    server.abandon();
+                    return Err(Trouble::nonsense(
+                        "the content begins at a place that was not asked for",
+                    ));
+                }
+                Ok(begin)
+            }
+            Answer::Begin { .. } => {
+                // Another version than a moment ago: its parts belong to another partial file.
+                server.abandon();
+                Err(Refusal::new(Code::Changed).into())
+            }
+            _ => Err(Trouble::nonsense(
                 "the answer belongs to another command than get",
-            ));
+            )),
         }
     }
-    let hash = receive_parts(server, &mut partial, target, shown)?;
-    let if_exists = match target.replace {
-        true => IfExists::Replace,
-        false => IfExists::Refuse,
-    };
-    let finished = partial.finish(name, &hash, if_exists);
-    finished.map_err(|error| not_finished(name, error))
+
+    /// Reads the end of a download that has no parts.
+    fn check_known(&self, server: &mut Remote<'_>, known: &str) -> Result<(), Trouble> {
+        match server.next()? {
+            Answer::Sent { size, hash } if size == self.size => match hash == known {
+                true => Ok(()),
+                false => Err(Refusal::new(Code::Changed).into()),
+            },
+            _ => Err(Trouble::nonsense("no end after a content without parts")),
+        }
+    }
 }
 
 /// Receives the parts, and returns the hash of the whole content by the server's account.
