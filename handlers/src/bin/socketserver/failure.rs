@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStringExt;
 #[cfg(feature = "http")]
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use socketserver_handlers::auth::{KeyError, SameUserError};
 use socketserver_handlers::exec::ProgramError;
 use socketserver_handlers::framing::FramingError;
 
-use crate::standard_error::print_line;
+use crate::standard_error::{print_line, visible};
 use crate::url::Url;
 
 /// Why the command fails.
@@ -143,8 +144,7 @@ impl Failure {
     /// that has stopped the start, and 1 for all others.
     pub fn exit(self, task: &mut clap::Command) -> ExitCode {
         if let Self::Usage(error) = self {
-            // An error of the print is ignored: standard error is closed.
-            let _ = error.format(task).print();
+            print_usage(&error.format(task));
             return ExitCode::from(2);
         }
         // A URL byte for byte, so that it can be typed again.
@@ -167,6 +167,35 @@ impl Failure {
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Here(Problem::Output(error)) if error.kind() == ErrorKind::BrokenPipe)
     }
+}
+
+/// Prints a mistake on the command line. The text repeats arguments, which may be names of files.
+fn print_usage(error: &clap::Error) {
+    let mut arguments = std::env::args_os().map(OsStringExt::into_vec);
+    if arguments.all(|argument| visible(&argument) == argument) {
+        // An error of the print is ignored: standard error is closed.
+        let _ = error.print();
+        return;
+    }
+    for line in without_colours(&error.render().ansi().to_string()).lines() {
+        print_line(line);
+    }
+}
+
+/// The text without the sequences that set colours.
+fn without_colours(text: &str) -> String {
+    let mut pieces = text.split("\x1b[");
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        match piece
+            .trim_start_matches(|it: char| it.is_ascii_digit() || it == ';')
+            .strip_prefix('m')
+        {
+            Some(rest) => plain.push_str(rest),
+            None => plain.extend(["\x1b[", piece]),
+        }
+    }
+    plain
 }
 
 /// Why a server cannot be reached.

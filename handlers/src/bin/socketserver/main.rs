@@ -69,7 +69,9 @@ fn main() -> ExitCode {
     let parsed = CommandLine::parse_from_arguments(env::args_os());
     let (line, mut command) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) if error.use_stderr() => error.exit(),
+        Err(error) if error.use_stderr() => {
+            return Failure::Usage(error).exit(&mut CommandLine::command());
+        }
         Err(help) => return exit(print_help(&help), &mut CommandLine::command()),
     };
     standard_error::start_log();

@@ -61,11 +61,40 @@ impl Log for Gated {
     }
 }
 
-/// Writes a line that is printed at every log level.
+/// Writes a line that is printed at every log level. Control characters are escaped, since a line
+/// may have text of a server or names of files, which must not control the terminal.
 pub fn print_line(line: impl AsRef<[u8]>) {
     let _no_fork = fork_gate::hold();
     // Ignored: nothing is there to write the error to.
-    let _ = StandardError.write_all(&[line.as_ref(), b"\n"].concat());
+    let _ = StandardError.write_all(&[&*visible(line.as_ref()), b"\n"].concat());
+}
+
+/// A line whose control characters are escaped, as `\n`, `\r`, `\t` or `\xHH` for each byte. Bytes
+/// that are not UTF-8 stay, except those from 0x80 to 0x9f: they control a terminal of 8 bits.
+pub fn visible(line: &[u8]) -> Vec<u8> {
+    let mut shown = Vec::with_capacity(line.len());
+    for chunk in line.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            let mut bytes = [0; 4];
+            let bytes = character.encode_utf8(&mut bytes).as_bytes();
+            match character {
+                '\n' => shown.extend(b"\\n"),
+                '\r' => shown.extend(b"\\r"),
+                '\t' => shown.extend(b"\\t"),
+                control if control.is_control() => bytes.iter().for_each(|byte| {
+                    shown.extend(format!("\\x{byte:02x}").into_bytes());
+                }),
+                _ => shown.extend(bytes),
+            }
+        }
+        for byte in chunk.invalid() {
+            match byte {
+                0x80..=0x9f => shown.extend(format!("\\x{byte:02x}").into_bytes()),
+                byte => shown.push(*byte),
+            }
+        }
+    }
+    shown
 }
 
 /// Whether colours are wanted on this output: a terminal, unless the environment forbids them.
@@ -238,6 +267,25 @@ mod tests {
     fn piped() -> (Outlet, PipeReader) {
         let (reader, writer) = pipe().unwrap();
         (Outlet::new(OwnedFd::from(writer).into()), reader)
+    }
+
+    #[test]
+    fn no_control_character_of_a_line_reaches_the_terminal() {
+        for (line, shown) in [
+            (
+                "plain café \\ 你好".as_bytes(),
+                "plain café \\ 你好".as_bytes(),
+            ),
+            (b"\x1b[2J\x07\x00\x7f", br"\x1b[2J\x07\x00\x7f"),
+            (b"one\ntwo\r\tthree", br"one\ntwo\r\tthree"),
+            ("\u{9b}2J".as_bytes(), br"\xc2\x9b2J"),
+            (b"\x9b2J \xff\xe9", b"\\x9b2J \xff\xe9"),
+        ] {
+            assert_eq!(
+                visible(line).escape_ascii().to_string(),
+                shown.escape_ascii().to_string()
+            );
+        }
     }
 
     #[test]

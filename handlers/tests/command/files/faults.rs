@@ -365,3 +365,96 @@ fn a_command_whose_answer_is_lost_is_not_repeated_and_the_user_learns_what_is_no
         assert_eq!(times, 1, "{received:?}");
     }
 }
+
+/// Fails if bytes would control a terminal.
+fn assert_harmless(shown: &[u8]) {
+    let text = str::from_utf8(shown).unwrap();
+    assert!(
+        !text.chars().any(|it| it.is_control() && it != '\n'),
+        "{text:?}"
+    );
+}
+
+#[test]
+fn what_a_server_sends_never_controls_the_terminal() {
+    let site = Site::new();
+    let evil = "\x1b[2J\x1b]0;title\x07\r\nsocketserver: fake\x7f\u{9b}2J";
+    for code in [Code::Unavailable, Code::Changed] {
+        let url = serve(move |_| {
+            let mut refusal = Vec::new();
+            Refusal::new(code).about(evil).write(&mut refusal).unwrap();
+            refusal
+        });
+        let commands: [&[&str]; 8] = [
+            &["ls"],
+            &["du"],
+            &["cd", "d"],
+            &["mkdir", "d"],
+            &["get", "a"],
+            &["get", "-r", "a"],
+            &["mv", "a", "b"],
+            &["rm", "a"],
+        ];
+        for command in commands {
+            let output = site.run(&url, &[&["--retries", "0"], command].concat());
+            assert_eq!(output.status.code(), Some(1));
+            assert_harmless(&output.stdout);
+            assert_harmless(&output.stderr);
+            let shown = stderr(&output);
+            assert!(
+                shown.contains(r"\x1b[2J\x1b]0;title\x07\r\nsocketserver: fake"),
+                "{shown}"
+            );
+            assert_eq!(shown.lines().count(), 1, "{shown}");
+        }
+        let output = site.script(&url, &["--continue", "--retries", "1"], "du\n");
+        assert_harmless(&output.stderr);
+    }
+    // The names of a list, and a directory whose name the server has chosen.
+    let url = serve(move |request| match &*request.command {
+        "stat" => message(&Answer::Entry {
+            entry: entry(evil, Kind::Directory),
+        }),
+        "cd" => message(&Answer::Directory {
+            path: format!("/{evil}"),
+        }),
+        _ => [
+            message(&Answer::Entries {
+                entries: vec![entry(evil, Kind::Link), entry(evil, Kind::Other)],
+            }),
+            message(&Answer::End { count: 2 }),
+        ]
+        .concat(),
+    });
+    let output = site.script(&url, &[], "cd d\npwd\nls\nget -r / .\nget x\n");
+    assert_harmless(&output.stdout);
+    assert_harmless(&output.stderr);
+    assert_eq!(stderr(&output).matches("left out").count(), 2);
+}
+
+#[test]
+fn the_names_of_the_command_line_never_control_the_terminal() {
+    let site = Site::new();
+    let served = site.serve(&[]);
+    let name = "\x1b[2J\x07\u{9b}\nx";
+    fs::create_dir(site.home(name)).unwrap();
+    fs::create_dir(site.local(name)).unwrap();
+    let commands: [&[&str]; 9] = [
+        &["ls", "missing\x1b[2J"],
+        &["get", name],
+        &["get", "missing\x1b[2J"],
+        &["put", name],
+        &["put", "missing\x1b[2J"],
+        &["put", "password", "users", "missing\x1b[2J"],
+        &["cd", "missing\x1b[2J"],
+        &["mkdir", name],
+        &["ls", "--missing\x1b[2J\x1b[31m"],
+    ];
+    for command in commands {
+        let output = site.run(served.url(), command);
+        assert!(!output.status.success(), "{command:?}");
+        assert_harmless(&output.stderr);
+        assert!(stderr(&output).contains(r"\x1b[2J"), "{}", stderr(&output));
+    }
+    served.stop();
+}

@@ -11,6 +11,7 @@ use super::progress::Progress;
 use super::remote::Remote;
 use super::trees::{Trees, base_name, join};
 use super::trouble::Trouble;
+use super::words::path_for_user;
 use crate::standard_streams;
 
 /// The entries of a list that are sorted before they are shown.
@@ -151,7 +152,7 @@ impl<'b> Client<'b> {
                 let is_directory = self.is_directory(&target)?;
                 if sources.len() > 1 && !is_directory {
                     let what = "is not a directory at the server; several files need one";
-                    return Err(Trouble::Here(format!("{target} {what}")));
+                    return Err(Trouble::Here(format!("{} {what}", path_for_user(&target))));
                 }
                 Some((target, is_directory))
             }
@@ -214,12 +215,6 @@ fn print(bytes: &[u8]) -> Result<(), Trouble> {
     let mut output = standard_streams::output();
     let printed = output.write_all(bytes).and_then(|()| output.flush());
     printed.map_err(Trouble::Output)
-}
-
-/// A path of the server as the user would type it.
-pub fn path_for_user(path: &str) -> String {
-    let bytes = socketserver_handlers::files::unescape(path);
-    super::words::quoted(&bytes.unwrap_or_else(|| path.as_bytes().to_vec()))
 }
 
 fn escaped(path: &OsStr) -> String {

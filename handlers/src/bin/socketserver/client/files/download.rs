@@ -13,6 +13,7 @@ use socketserver_handlers::files::{
 use super::progress::{Progress, Shown};
 use super::remote::Remote;
 use super::trouble::{Trouble, exists, not_finished};
+use super::words::{path_for_user, quoted};
 use crate::failure::Problem;
 
 /// The permissions of a new file before the umask.
@@ -42,7 +43,8 @@ pub fn get(
     let mut shown = None;
     server.with_retries(|server| {
         let entry = server.stat(remote)?;
-        let entry = entry.ok_or_else(|| Refusal::new(Code::NotFound).about(remote))?;
+        let entry =
+            entry.ok_or_else(|| Refusal::new(Code::NotFound).about(&path_for_user(remote)))?;
         let shown = shown.get_or_insert_with(|| progress.begin(target.name, entry.size));
         receive(server, remote, &entry, target, shown)
     })?;
@@ -63,9 +65,13 @@ fn receive(
         (Kind::File | Kind::Partial, Some(version)) => version,
         (Kind::Directory, _) => {
             let what = "is a directory; give -r to get all that is in it";
-            return Err(Trouble::Here(format!("{remote} {what}")));
+            return Err(Trouble::Here(format!("{} {what}", path_for_user(remote))));
         }
-        _ => return Err(Refusal::new(Code::NotAFile).about(remote).into()),
+        _ => {
+            return Err(Refusal::new(Code::NotAFile)
+                .about(&path_for_user(remote))
+                .into());
+        }
     };
     let content = Content {
         remote,
@@ -138,7 +144,7 @@ fn lock_partial(
     match partial {
         Ok(Some(partial)) => Ok(partial),
         Ok(None) => {
-            let name = super::words::quoted(name);
+            let name = quoted(name);
             Err(Trouble::Here(format!(
                 "another program is getting {name}; wait until it has ended"
             )))

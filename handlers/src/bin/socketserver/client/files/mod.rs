@@ -32,6 +32,7 @@ use options::Files;
 use progress::Progress;
 use remote::{Manner, Remote};
 use trouble::Trouble;
+use words::quoted;
 
 /// The most bytes of a line: two paths in quotes.
 const LONGEST_LINE: u64 = 1 << 16;
@@ -47,7 +48,10 @@ pub fn run(options: &Files) -> Result<(), Failure> {
     };
     let password = match &options.password_file {
         Some(file) => passwords::from_file(file)?,
-        None => passwords::ask(&format!("password of {} at {url}: ", options.user))?,
+        None => passwords::ask(&format!(
+            "password of {} at {url}: ",
+            quoted(options.user.as_bytes())
+        ))?,
     };
     let mut digests = ContentDigest::ALL.into_iter();
     let manner = Manner {

@@ -14,10 +14,10 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Editor, Helper};
 use socketserver_handlers::files::{Kind, escape, unescape};
 
-use super::commands::{Client, Next, path_for_user};
+use super::commands::{Client, Next};
 use super::options::{Command, Line};
 use super::trouble::Trouble;
-use super::words::{quoted, split};
+use super::words::{path_for_user, quoted, split};
 use crate::failure::Problem;
 use crate::standard_error::print_line;
 use crate::standard_streams;

@@ -11,6 +11,7 @@ use socketserver_handlers::files::{
 use super::super::connection::{Connection, Connector};
 use super::super::time_left::Exchanges;
 use super::trouble::Trouble;
+use super::words::path_for_user;
 use crate::failure::Problem;
 use crate::standard_error::print_line;
 
@@ -260,7 +261,8 @@ impl<'a> Remote<'a> {
                 match all.len() {
                     0..MOST_ENTRIES => Ok(()),
                     _ => Err(Trouble::Here(format!(
-                        "the directory {path} has too many entries"
+                        "the directory {} has too many entries",
+                        path_for_user(path)
                     ))),
                 }
             })?;

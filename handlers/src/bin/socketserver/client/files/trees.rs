@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::remote::Remote;
 use super::trouble::Trouble;
 use super::upload;
-use super::words::quoted;
+use super::words::{path_for_user, quoted};
 use crate::standard_error::print_line;
 
 /// The most directories one inside the other. A server could show a tree without end.
@@ -79,7 +79,8 @@ impl<'a, 'b> Trees<'a, 'b> {
             }
             (false, Some(name)) => self.get_file(remote, &directory, &name),
             (false, None) => Err(Trouble::Here(format!(
-                "{remote} is a directory; give -r to get all that is in it"
+                "{} is a directory; give -r to get all that is in it",
+                path_for_user(remote)
             ))),
         }
     }
@@ -97,7 +98,10 @@ impl<'a, 'b> Trees<'a, 'b> {
     /// written outside of `directory`: a name is a single one, and no link is followed.
     fn get_tree(&mut self, remote: &str, directory: &OwnedFd, depth: usize) -> Result<(), Trouble> {
         if depth > DEPTH {
-            return Err(Trouble::Here(format!("{remote} is too deep")));
+            return Err(Trouble::Here(format!(
+                "{} is too deep",
+                path_for_user(remote)
+            )));
         }
         for entry in self.server.entries(remote)? {
             let name = bytes_of(&entry.name)?;

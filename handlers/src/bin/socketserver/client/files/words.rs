@@ -1,5 +1,7 @@
 //! A line of the user as words, and a name as it is shown: [`split`] and [`quoted`].
 
+use socketserver_handlers::files::unescape;
+
 /// Splits a line at white space. Double and single quotes keep white space together, and a
 /// backslash keeps the next character, but for `\n`, `\r`, `\t` and `\xHH`, which are a byte.
 ///
@@ -76,6 +78,11 @@ pub fn quoted(name: &[u8]) -> String {
         push_bytes(&mut shown, chunk.invalid());
     }
     shown + "\""
+}
+
+/// A path of the server as the user would type it.
+pub fn path_for_user(path: &str) -> String {
+    quoted(&unescape(path).unwrap_or_else(|| path.as_bytes().to_vec()))
 }
 
 fn push_bytes(shown: &mut String, bytes: &[u8]) {
