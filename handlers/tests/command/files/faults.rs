@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
@@ -264,21 +265,82 @@ fn an_upload_that_the_server_has_not_stored_is_a_failure() {
 #[test]
 fn a_connection_that_breaks_is_made_again_as_often_as_the_user_wants() {
     let site = Site::new();
-    let url = serve(|_| Vec::new());
-    let output = site.run(&url, &["--retries", "1", "ls"]);
-    assert_eq!(output.status.code(), Some(1));
-    let url = serve(|_| Vec::new());
-    let output = site.run(&url, &["--retries", "1", "du"]);
-    assert!(
-        stderr(&output).contains("try 1 of 1 in 1 s"),
-        "{}",
-        stderr(&output)
-    );
-    assert!(
-        stderr(&output).contains("the server closed"),
-        "{}",
-        stderr(&output)
-    );
+    for command in ["ls", "du", "cd"] {
+        let url = serve(|_| Vec::new());
+        let output = site.run(&url, &["--retries", "1", command]);
+        assert_eq!(output.status.code(), Some(1));
+        let shown = stderr(&output);
+        assert!(shown.contains("try 1 of 1 in 1 s"), "{command}: {shown}");
+        assert!(shown.contains("the server closed"), "{command}: {shown}");
+    }
+}
+
+/// A message of a list, with these many files.
+fn entries(numbers: std::ops::Range<usize>) -> Vec<u8> {
+    let entries = numbers.map(|number| entry(&format!("{number:06}"), Kind::File));
+    let entries = entries.collect();
+    message(&Answer::Entries { entries })
+}
+
+#[test]
+fn a_list_that_breaks_off_is_asked_for_again_and_shown_once() {
+    let site = Site::new();
+    for sent in [Vec::new(), entries(0..3)] {
+        let lists = AtomicU32::new(0);
+        let url = serve(move |_| match lists.fetch_add(1, Ordering::Relaxed) {
+            0 => Reply::Last(sent.clone()),
+            _ => Reply::GoOn([entries(0..5), message(&Answer::End { count: 5 })].concat()),
+        });
+        let output = site.run(&url, &["ls"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(stderr(&output).contains("try 1"), "{}", stderr(&output));
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(shown.lines().count(), 5, "{shown}");
+    }
+    // The file of which ls shows the line, in the place of a directory.
+    let stats = AtomicU32::new(0);
+    let url = serve(move |request| match &*request.command {
+        "list" => {
+            let mut refusal = Vec::new();
+            let no_directory = Refusal::new(Code::NotADirectory);
+            no_directory.write(&mut refusal).unwrap();
+            refusal
+        }
+        _ if stats.fetch_add(1, Ordering::Relaxed) == 0 => Vec::new(),
+        _ => message(&Answer::Entry {
+            entry: entry("a", Kind::File),
+        }),
+    });
+    assert!(site.succeed(&url, &["ls", "a"]).ends_with(" a\n"));
+}
+
+#[test]
+fn a_list_that_breaks_off_after_a_part_was_shown_fails_and_is_not_repeated() {
+    let site = Site::new();
+    let begin = (0..25).flat_map(|number| entries(500 * number..500 * number + 500));
+    let begin = Vec::from_iter(begin);
+    let mut refusal = Vec::new();
+    Refusal::new(Code::Busy).write(&mut refusal).unwrap();
+    for end in [Vec::new(), refusal] {
+        let lists = Arc::new(AtomicU32::new(0));
+        let (counted, reply) = (lists.clone(), [&*begin, &end].concat());
+        let url = serve(move |request| {
+            if request.command == "list" {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+            Reply::Last(reply.clone())
+        });
+        let output = site.run(&url, &["ls"]);
+        assert_eq!(output.status.code(), Some(1));
+        let expected = "the list is not complete: ";
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+        assert_eq!(lists.load(Ordering::Relaxed), 1);
+        let shown = String::from_utf8(output.stdout).unwrap();
+        let mut lines = Vec::from_iter(shown.lines());
+        assert!(lines.len() >= 10_000, "{}", lines.len());
+        lines.dedup();
+        assert_eq!(lines.len(), shown.lines().count());
+    }
 }
 
 #[test]

@@ -64,24 +64,33 @@ impl<'b> Client<'b> {
         Ok(Next::Command)
     }
 
+    /// Shows a list. After a lost connection the client asks for the list again, unless a part of it
+    /// is on standard output already.
     fn ls(&mut self, path: &str) -> Result<(), Trouble> {
-        let mut waiting = Vec::new();
-        let listed = self.remote.list(path, |entries| {
-            waiting.extend(entries);
-            match waiting.len() {
-                0..SORTED => Ok(()),
-                _ => show(&mut waiting),
-            }
-        });
-        match listed {
-            Err(Trouble::Refused(refusal)) if refusal.code() == Code::NotADirectory => {
-                match self.remote.stat(path)? {
-                    Some(entry) => waiting.push(entry),
-                    None => return Err(refusal.into()),
+        let mut is_shown = false;
+        let mut waiting = self.remote.with_retries(|remote| {
+            let mut waiting = Vec::new();
+            let listed = remote.list(path, |entries| {
+                waiting.extend(entries);
+                if waiting.len() >= SORTED {
+                    is_shown = true;
+                    show(&mut waiting)?;
                 }
+                Ok(())
+            });
+            match listed {
+                Ok(()) => Ok(waiting),
+                Err(Trouble::Refused(refusal)) if refusal.code() == Code::NotADirectory => {
+                    let entry = remote.stat(path)?;
+                    Ok(vec![entry.ok_or(refusal)?])
+                }
+                Err(trouble @ (Trouble::Lost(_) | Trouble::Refused(_))) if is_shown => {
+                    let what = "the list is not complete";
+                    Err(Trouble::Here(format!("{what}: {trouble}")))
+                }
+                Err(trouble) => Err(trouble),
             }
-            listed => listed?,
-        }
+        })?;
         show(&mut waiting)
     }
 
