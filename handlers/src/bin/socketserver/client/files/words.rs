@@ -1,4 +1,4 @@
-//! A line of the user as words, and a name as it is shown: [`split`] and [`quoted`].
+//! A line of the user as words, and a name as it is shown: [`split`], [`Unfinished`] and [`quoted`].
 
 use socketserver_handlers::files::unescape;
 
@@ -9,58 +9,163 @@ use socketserver_handlers::files::unescape;
 ///
 /// If a quote has no end, or a backslash is the last character.
 pub fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
-    let mut words = Vec::new();
-    let mut word: Option<Vec<u8>> = None;
-    let mut quote = None;
-    let mut rest = line.iter().copied();
-    while let Some(byte) = rest.next() {
-        match (byte, quote) {
-            (b'\'', None) | (b'"', None) => {
-                quote = Some(byte);
-                word.get_or_insert_default();
-            }
-            (byte, Some(open)) if byte == open => quote = None,
-            (b'\\', None | Some(b'"')) => {
-                let byte = match rest.next() {
-                    Some(b'n') => b'\n',
-                    Some(b'r') => b'\r',
-                    Some(b't') => b'\t',
-                    Some(b'x') => {
-                        let mut digit = || char::from(rest.next()?).to_digit(16);
-                        let (high, low) = (digit(), digit());
-                        let byte = high.zip(low).map(|(high, low)| 16 * high + low);
-                        let byte = byte.and_then(|byte| u8::try_from(byte).ok());
-                        byte.ok_or("\\x needs two hexadecimal digits")?
+    let scanned = Scanned::new(line);
+    match scanned.end {
+        End::Whole if scanned.quote.is_some() => Err("a quote has no end"),
+        End::Whole => Ok(scanned.words.into_iter().map(|(_, word)| word).collect()),
+        End::Escape(begin) if begin + 1 == line.len() => Err("the line ends with a backslash"),
+        End::Escape(_) | End::Invalid => Err("\\x needs two hexadecimal digits"),
+    }
+}
+
+/// The last word of a line that the user has not finished.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unfinished<'a> {
+    /// The words before.
+    pub before: Vec<Vec<u8>>,
+    /// Where the word begins in the line, with its quote.
+    pub begin: usize,
+    /// The word without quotes and escapes, as far as it is complete.
+    pub word: Vec<u8>,
+    /// The quote that is open at the end of the line.
+    pub quote: Option<u8>,
+    /// The beginning of an escape at the end of the line.
+    pub escape: &'a [u8],
+}
+
+impl<'a> Unfinished<'a> {
+    /// Finds the last word of the line, which is empty after white space. Returns `None` if no end of
+    /// the line makes it valid.
+    pub fn of(line: &'a [u8]) -> Option<Self> {
+        let mut scanned = Scanned::new(line);
+        let escape = match scanned.end {
+            End::Whole => line.len(),
+            End::Escape(begin) => begin,
+            End::Invalid => return None,
+        };
+        let (begin, word) = match scanned.is_amid_word {
+            true => scanned.words.pop()?,
+            false => (line.len(), Vec::new()),
+        };
+        Some(Self {
+            before: scanned.words.into_iter().map(|(_, word)| word).collect(),
+            begin,
+            word,
+            quote: scanned.quote,
+            escape: &line[escape..],
+        })
+    }
+}
+
+/// The words of a line, each with its place.
+struct Scanned {
+    words: Vec<(usize, Vec<u8>)>,
+    /// The line does not end after white space: its last word could go on.
+    is_amid_word: bool,
+    /// The quote that has no end.
+    quote: Option<u8>,
+    end: End,
+}
+
+/// How a line ends.
+enum End {
+    Whole,
+    /// In the middle of an escape, which begins here.
+    Escape(usize),
+    /// An escape is wrong, and the rest of the line was not read.
+    Invalid,
+}
+
+impl Scanned {
+    fn new(line: &[u8]) -> Self {
+        let mut scanned = Self {
+            words: Vec::new(),
+            is_amid_word: false,
+            quote: None,
+            end: End::Whole,
+        };
+        let mut at = 0;
+        while let Some(&byte) = line.get(at) {
+            match (byte, scanned.quote) {
+                (b'\'' | b'"', None) => {
+                    scanned.quote = Some(byte);
+                    scanned.word(at);
+                }
+                (byte, Some(open)) if byte == open => scanned.quote = None,
+                (b'\\', None | Some(b'"')) => {
+                    let word = scanned.word(at);
+                    match escaped(&line[at..]) {
+                        Ok((byte, length)) => {
+                            word.push(byte);
+                            at += length - 1;
+                        }
+                        Err(is_unfinished) => {
+                            scanned.end = match is_unfinished {
+                                true => End::Escape(at),
+                                false => End::Invalid,
+                            };
+                            break;
+                        }
                     }
-                    Some(byte) => byte,
-                    None => return Err("the line ends with a backslash"),
-                };
-                word.get_or_insert_default().push(byte);
+                }
+                (byte, None) if byte.is_ascii_whitespace() => scanned.is_amid_word = false,
+                (byte, _) => scanned.word(at).push(byte),
             }
-            (byte, None) if byte.is_ascii_whitespace() => words.extend(word.take()),
-            (byte, _) => word.get_or_insert_default().push(byte),
+            at += 1;
         }
+        scanned
     }
-    if quote.is_some() {
-        return Err("a quote has no end");
+
+    /// The word that goes on here, or else begins here.
+    fn word(&mut self, at: usize) -> &mut Vec<u8> {
+        if !self.is_amid_word {
+            self.is_amid_word = true;
+            self.words.push((at, Vec::new()));
+        }
+        &mut self.words.last_mut().expect("a word has begun").1
     }
-    words.extend(word);
-    Ok(words)
+}
+
+/// The byte of the escape at the beginning of `text`, and the length of the escape. An error has
+/// whether more characters could complete the escape.
+fn escaped(text: &[u8]) -> Result<(u8, usize), bool> {
+    let byte = match text.get(1).ok_or(true)? {
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'x' => {
+            let digit = |at: usize| {
+                let byte = text.get(at).ok_or(true)?;
+                char::from(*byte).to_digit(16).ok_or(false)
+            };
+            let value = 16 * digit(2)? + digit(3)?;
+            return u8::try_from(value).map(|byte| (byte, 4)).map_err(|_| false);
+        }
+        byte => *byte,
+    };
+    Ok((byte, 2))
 }
 
 /// A name as it can be typed: in quotes if it has white space, quotes, or bytes that no terminal
 /// shows.
 pub fn quoted(name: &[u8]) -> String {
+    match is_plain(name) {
+        true => String::from_utf8_lossy(name).into_owned(),
+        false => format!("\"{}\"", within_quotes(name)),
+    }
+}
+
+/// Whether the name can be typed without quotes.
+pub fn is_plain(name: &[u8]) -> bool {
     let is_plain = |character: char| {
         !character.is_control() && !character.is_whitespace() && !"\"'\\".contains(character)
     };
-    if let Ok(text) = str::from_utf8(name)
-        && !text.is_empty()
-        && text.chars().all(is_plain)
-    {
-        return text.to_owned();
-    }
-    let mut shown = String::from("\"");
+    str::from_utf8(name).is_ok_and(|name| !name.is_empty() && name.chars().all(is_plain))
+}
+
+/// A name as it can be typed between double quotes.
+pub fn within_quotes(name: &[u8]) -> String {
+    let mut shown = String::new();
     for chunk in name.utf8_chunks() {
         for character in chunk.valid().chars() {
             match character {
@@ -77,7 +182,7 @@ pub fn quoted(name: &[u8]) -> String {
         }
         push_bytes(&mut shown, chunk.invalid());
     }
-    shown + "\""
+    shown
 }
 
 /// A path of the server as the user would type it.
@@ -118,6 +223,41 @@ mod tests {
         }
     }
 
+    /// The beginning of the last word, the word, its open quote and its unfinished escape.
+    fn unfinished(line: &str) -> Option<(usize, Vec<u8>, Option<char>, &str)> {
+        let last = Unfinished::of(line.as_bytes())?;
+        let escape = str::from_utf8(last.escape).unwrap();
+        Some((last.begin, last.word, last.quote.map(char::from), escape))
+    }
+
+    #[test]
+    fn the_last_word_of_a_line_begins_at_its_quote_and_may_be_unfinished() {
+        for (line, begin, word, quote, escape) in [
+            ("", 0, "", None, ""),
+            ("get ", 4, "", None, ""),
+            ("get my", 4, "my", None, ""),
+            ("ls \"my dir/", 3, "my dir/", Some('"'), ""),
+            ("ls 'my dir/", 3, "my dir/", Some('\''), ""),
+            ("ls 'my \\", 3, "my \\", Some('\''), ""),
+            ("ls \"", 3, "", Some('"'), ""),
+            ("ls \"my dir\"", 3, "my dir", None, ""),
+            ("ls \"my dir\"/in", 3, "my dir/in", None, ""),
+            ("ls my\\ d", 3, "my d", None, ""),
+            ("ls my\" d'", 3, "my d'", Some('"'), ""),
+            ("get \"a b\" \"c d", 10, "c d", Some('"'), ""),
+            ("get caf\\", 4, "caf", None, "\\"),
+            ("get \"caf\\xe", 4, "caf", Some('"'), "\\xe"),
+            ("get \"caf\\x", 4, "caf", Some('"'), "\\x"),
+            ("get é é", 7, "é", None, ""),
+        ] {
+            let expected = (begin, word.as_bytes().to_vec(), quote, escape);
+            assert_eq!(unfinished(line), Some(expected), "{line}");
+        }
+        assert_eq!(unfinished("get \\xg"), None);
+        let before = Unfinished::of(b"get 'a b' c").unwrap().before;
+        assert_eq!(before, [b"get".as_slice(), b"a b"]);
+    }
+
     #[test]
     fn a_name_without_anything_odd_is_shown_as_it_is() {
         assert_eq!(quoted("café.txt".as_bytes()), "café.txt");
@@ -137,7 +277,14 @@ mod tests {
 
         #[test]
         fn any_line_is_words_or_an_error(line in prop::collection::vec(any::<u8>(), 0..40)) {
-            let _ = split(&line);
+            let words = split(&line);
+            let last = Unfinished::of(&line);
+            if let Ok(words) = words {
+                let last = last.unwrap();
+                let is_word = !last.word.is_empty() || last.begin < line.len();
+                let all = last.before.into_iter().chain(is_word.then_some(last.word));
+                prop_assert_eq!(Vec::from_iter(all), words);
+            }
         }
     }
 }
