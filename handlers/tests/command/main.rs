@@ -14,6 +14,7 @@ mod client_messages;
 mod client_shell;
 mod command_source;
 mod datagram_loops;
+mod descriptors;
 mod exec;
 mod exposure;
 #[cfg(feature = "files")]

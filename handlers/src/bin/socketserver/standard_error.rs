@@ -2,9 +2,9 @@
 //! long.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::io::{self, ErrorKind, IsTerminal, Stderr, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use env_logger::{Target, WriteStyle};
 use log::Log;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{SFlag, fstat};
 
 use crate::fork_gate;
 
@@ -25,7 +26,10 @@ const PIECE: usize = 4096;
 static OUTLET: Mutex<Option<Outlet>> = Mutex::new(None);
 
 /// Begins the log of the program: its level is `info` unless `RUST_LOG` sets another.
+///
+/// Opens standard error now. Later, a program whose clients have all its descriptors could not.
 pub fn start_log() {
+    outlet().get_or_insert_with(Outlet::standard_error);
     let level = env_logger::Env::default().default_filter_or("info");
     let mut log = env_logger::Builder::from_env(level);
     if std::env::var_os("RUST_LOG_STYLE").is_none() {
@@ -135,25 +139,35 @@ fn outlet() -> MutexGuard<'static, Option<Outlet>> {
 /// number.
 #[derive(Debug)]
 struct Outlet {
-    file: File,
+    sink: Sink,
     /// The end of a line of which the beginning was written.
     rest: Vec<u8>,
     dropped: u64,
     is_stuck: bool,
 }
 
+/// The file that takes the lines.
+#[derive(Debug)]
+enum Sink {
+    /// A file that no other program uses.
+    Own(File),
+    /// Standard error itself.
+    Shared(Stderr),
+    /// None: the lines are lost.
+    Nowhere,
+}
+
 impl Outlet {
     fn standard_error() -> Self {
-        let file = match is_client() {
-            true => Err(ErrorKind::Unsupported.into()),
+        Self::new(match is_client() {
+            true => Sink::Nowhere,
             false => open_standard_error(),
-        };
-        Self::new(file.unwrap_or_else(|_| File::open("/dev/null").expect("/dev/null is there")))
+        })
     }
 
-    fn new(file: File) -> Self {
+    fn new(sink: Sink) -> Self {
         Self {
-            file,
+            sink,
             rest: Vec::new(),
             dropped: 0,
             is_stuck: false,
@@ -198,11 +212,14 @@ impl Outlet {
     /// bytes for another reason than a missing reader, such as a full disk or a pipe without a read
     /// end, the bytes are lost, and count as written.
     fn write_until(&self, bytes: &[u8], deadline: Instant) -> usize {
+        let Some(file) = self.sink.descriptor() else {
+            return bytes.len();
+        };
         let mut written = 0;
         while written < bytes.len() {
             let piece = &bytes[written..bytes.len().min(written + PIECE)];
-            let wrote = match self.is_writable(Duration::ZERO) {
-                true => (&self.file).write(piece),
+            let wrote = match is_writable(file, Duration::ZERO) {
+                true => nix::unistd::write(file, piece).map_err(io::Error::from),
                 false => Err(ErrorKind::WouldBlock.into()),
             };
             match wrote {
@@ -210,7 +227,7 @@ impl Outlet {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() || !self.is_writable(left) {
+                    if left.is_zero() || !is_writable(file, left) {
                         return written;
                     }
                 }
@@ -219,54 +236,66 @@ impl Outlet {
         }
         written
     }
+}
 
-    /// Waits until the file takes bytes, or fails.
-    fn is_writable(&self, wait: Duration) -> bool {
-        let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
-        let mut file = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
-        // An error is an interruption by a signal. The next write shows the state.
-        poll(&mut file, timeout).is_ok_and(|count| count > 0)
+impl Sink {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Own(file) => Some(file.as_fd()),
+            Self::Shared(stderr) => Some(stderr.as_fd()),
+            Self::Nowhere => None,
+        }
     }
+}
+
+/// Waits until the file takes bytes, or fails.
+fn is_writable(file: BorrowedFd<'_>, wait: Duration) -> bool {
+    let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
+    let mut file = [PollFd::new(file, PollFlags::POLLOUT)];
+    // An error is an interruption by a signal. The next write shows the state.
+    poll(&mut file, timeout).is_ok_and(|count| count > 0)
 }
 
 /// Whether standard error is the connection of a client: inetd makes it all three standard streams.
 fn is_client() -> bool {
-    let identity = |stream: io::Result<OwnedFd>| {
-        let metadata = File::from(stream.ok()?).metadata().ok()?;
-        let is_socket = metadata.file_type().is_socket();
-        is_socket.then(|| (metadata.dev(), metadata.ino()))
+    let socket = |stream: BorrowedFd<'_>| {
+        let status = fstat(stream).ok()?;
+        let kind = SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT;
+        (kind == SFlag::S_IFSOCK).then_some((status.st_dev, status.st_ino))
     };
-    let input = identity(io::stdin().as_fd().try_clone_to_owned());
-    input.is_some() && input == identity(io::stderr().as_fd().try_clone_to_owned())
+    let input = socket(io::stdin().as_fd());
+    input.is_some() && input == socket(io::stderr().as_fd())
 }
 
 /// Opens the pipe or the terminal of standard error anew, without blocking writes: the flag of a
 /// descriptor that other programs share stays as it is. Where that is not possible, and for files
-/// and sockets, the file is standard error itself, written in pieces for which poll(2) finds room.
-fn open_standard_error() -> io::Result<File> {
+/// and sockets, returns standard error itself, written in pieces for which poll(2) finds room.
+fn open_standard_error() -> Sink {
     let stderr = io::stderr();
-    let file = File::from(stderr.as_fd().try_clone_to_owned()?);
-    let is_pipe = file.metadata()?.file_type().is_fifo();
-    if is_pipe || stderr.is_terminal() {
-        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-        let anew = File::options()
-            .write(true)
-            .custom_flags(flags)
-            .open("/proc/self/fd/2");
-        return Ok(anew.unwrap_or(file));
+    let is_pipe = fstat(&stderr).is_ok_and(|status| {
+        SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO
+    });
+    if !is_pipe && !stderr.is_terminal() {
+        return Sink::Shared(stderr);
     }
-    Ok(file)
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let anew = File::options()
+        .write(true)
+        .custom_flags(flags)
+        .open("/proc/self/fd/2");
+    anew.map_or(Sink::Shared(stderr), Sink::Own)
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{PipeReader, Read, pipe};
+    use std::os::fd::OwnedFd;
 
     use super::*;
 
     fn piped() -> (Outlet, PipeReader) {
         let (reader, writer) = pipe().unwrap();
-        (Outlet::new(OwnedFd::from(writer).into()), reader)
+        (Outlet::new(Sink::Own(OwnedFd::from(writer).into())), reader)
     }
 
     #[test]
@@ -330,6 +359,6 @@ mod tests {
         outlet.write_line(b"lost\n");
         assert_eq!((outlet.dropped, outlet.rest.len()), (0, 0));
         let full = File::options().write(true).open("/dev/full").unwrap();
-        Outlet::new(full).write_line(b"lost\n");
+        Outlet::new(Sink::Own(full)).write_line(b"lost\n");
     }
 }
