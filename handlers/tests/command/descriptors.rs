@@ -64,6 +64,40 @@ fn a_server_of_programs_survives_clients_that_take_every_descriptor() {
     }
 }
 
+#[test]
+fn by_default_no_more_programs_run_than_there_are_descriptors_for() {
+    for (options, limit) in [
+        (["--mixin", "threading"].as_slice(), 57),
+        (&["--mixin", "reactor"], 57),
+        (&["--mixin", "threading", "--count"], 28),
+        (&["--mixin", "reactor", "--idle-timeout", "60"], 28),
+    ] {
+        let server = ["exec", "--listen", LOOPBACK];
+        let arguments = [&server[..], options, &["--", "cat"]].concat();
+        let mut served = Served::run(with_descriptors(256, &arguments));
+        let clients = (0..limit + 10).map(|_| served.connect());
+        let mut clients = Vec::from_iter(clients);
+        for client in &mut clients {
+            client.write_all(b"hello").unwrap();
+        }
+        let mut waiting = clients.split_off(limit);
+        let read_hello = |client: &mut TcpStream| {
+            let mut answer = [0; 5];
+            client.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"hello", "{options:?}");
+        };
+        clients.iter_mut().for_each(read_hello);
+        served.wait_for_log("which is the limit; new clients wait");
+        clients.truncate(limit - waiting.len());
+        waiting.iter_mut().for_each(read_hello);
+        drop((clients, waiting));
+        served.signal(Signal::SIGTERM);
+        let (status, _, log) = served.exit();
+        assert!(!log.contains("Too many open files"), "{log}");
+        assert_eq!(status, Some(0), "{log}");
+    }
+}
+
 #[cfg(feature = "http")]
 #[test]
 fn a_server_of_files_survives_clients_that_take_every_descriptor() {

@@ -110,6 +110,19 @@ impl ExecOptions {
         }
         Ok(exec)
     }
+
+    /// How many descriptors of this process a client needs, whose program has the socket itself, or
+    /// whose bytes are relayed.
+    ///
+    /// A program with the socket needs the socket, the pipe of its standard error, whose second end
+    /// is closed after the start, and the descriptor of its end. A relay needs also both ends of a
+    /// socket pair, and three more for the thread that watches the program.
+    pub fn descriptors(&self, has_relay: bool) -> usize {
+        match has_relay || self.count {
+            false => 4,
+            true => 8,
+        }
+    }
 }
 
 #[cfg(test)]

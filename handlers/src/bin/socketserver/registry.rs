@@ -66,6 +66,9 @@ pub struct Entry {
     pub mixins: &'static [MixIn],
     pub exposure: Exposure,
     pub times: Times,
+    /// By which number the default of --max-connections is smaller than nine tenths of the
+    /// descriptors that the process may open: with these options, and with or without a relay.
+    pub descriptors: fn(options: &ArgMatches, has_relay: bool) -> Result<usize, Failure>,
 }
 
 /// The times of a client unless the user gives others.
@@ -145,6 +148,7 @@ pub static HANDLERS: &[Entry] = &[
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
         times: Times::OF_MESSAGES,
+        descriptors: one,
     },
     Entry {
         name: "upper",
@@ -156,6 +160,7 @@ pub static HANDLERS: &[Entry] = &[
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
         times: Times::OF_MESSAGES,
+        descriptors: one,
     },
     Entry {
         name: "upper-loop",
@@ -167,6 +172,7 @@ pub static HANDLERS: &[Entry] = &[
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
         times: Times::OF_MESSAGES,
+        descriptors: one,
     },
     Entry {
         name: "time",
@@ -178,6 +184,7 @@ pub static HANDLERS: &[Entry] = &[
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
         times: Times::OF_MESSAGES,
+        descriptors: one,
     },
     Entry {
         name: "greeting",
@@ -189,6 +196,7 @@ pub static HANDLERS: &[Entry] = &[
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
         times: Times::OF_MESSAGES,
+        descriptors: one,
     },
     Entry {
         name: "hello",
@@ -200,6 +208,7 @@ pub static HANDLERS: &[Entry] = &[
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
         times: Times::OF_MESSAGES,
+        descriptors: one,
     },
     #[cfg(feature = "http")]
     Entry {
@@ -212,6 +221,7 @@ pub static HANDLERS: &[Entry] = &[
         mixins: ANY_MIX_IN_FOR_KEPT_CONNECTIONS,
         exposure: Exposure::Anywhere,
         times: Times::OF_FILES,
+        descriptors: one,
     },
     Entry {
         name: "chat",
@@ -223,6 +233,7 @@ pub static HANDLERS: &[Entry] = &[
         mixins: ONE_PROCESS,
         exposure: Exposure::Anywhere,
         times: Times::OF_MESSAGES,
+        descriptors: one,
     },
     Entry {
         name: "shell",
@@ -234,6 +245,7 @@ pub static HANDLERS: &[Entry] = &[
         mixins: ANY_MIX_IN,
         exposure: Exposure::ThisMachine("whoever reaches it can run every command that you can"),
         times: Times::OF_MESSAGES,
+        descriptors: one,
     },
     #[cfg(feature = "files")]
     Entry {
@@ -246,6 +258,7 @@ pub static HANDLERS: &[Entry] = &[
         mixins: ANY_MIX_IN,
         exposure: Exposure::Anywhere,
         times: Times::OF_UPLOADS,
+        descriptors: one,
     },
     Entry {
         name: "operator",
@@ -257,6 +270,7 @@ pub static HANDLERS: &[Entry] = &[
         mixins: ONE_AT_A_TIME,
         exposure: Exposure::ThisMachine("whoever reaches it is sent the commands that you type"),
         times: Times::OF_MESSAGES,
+        descriptors: one,
     },
 ];
 
@@ -271,6 +285,7 @@ pub static EXEC: Entry = Entry {
     mixins: ANY_MIX_IN,
     exposure: Exposure::Anywhere,
     times: Times::OF_PROGRAMS,
+    descriptors: of_program,
 };
 
 fn exec<R>(options: &ArgMatches, _: Option<&Url>) -> Result<Factory<R>, Failure>
@@ -279,6 +294,17 @@ where
 {
     let exec = ExecOptions::from_arg_matches(options)?.handler()?;
     Ok(Box::new(move || Box::new(exec.clone())))
+}
+
+/// The descriptors of a client whose handler answers it when it needs a further descriptor and has
+/// none.
+fn one(_: &ArgMatches, _: bool) -> Result<usize, Failure> {
+    Ok(1)
+}
+
+/// The descriptors of a client with a program, who is closed if one of them is lacking.
+fn of_program(options: &ArgMatches, has_relay: bool) -> Result<usize, Failure> {
+    Ok(ExecOptions::from_arg_matches(options)?.descriptors(has_relay))
 }
 
 /// A handler without options, made anew for each request.

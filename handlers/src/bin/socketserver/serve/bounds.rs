@@ -112,6 +112,9 @@ enum Patience {
     WithoutEnd,
 }
 
+/// The descriptors that a client needs, if the deadlines of its connection require a relay or not.
+type Share<'a> = &'a dyn Fn(bool) -> Result<usize, Failure>;
+
 /// The bounds of one server.
 #[derive(Debug, Clone)]
 pub struct Bounds {
@@ -139,13 +142,14 @@ fn patience(text: &str) -> Result<Patience, String> {
 
 impl BoundOptions {
     /// The bounds of each server on one of `urls`, whose handler has these times unless the user
-    /// gives others.
+    /// gives others. `share` returns the descriptors that a client needs, with a relay or without,
+    /// for the default of --max-connections.
     ///
     /// # Errors
     ///
     /// If one of the options is for another transport than that of every URL, or for exchanges that
     /// the handler does not have.
-    pub fn over(&self, urls: &[Url], times: Times) -> Result<Bounds, Failure> {
+    pub fn over(&self, urls: &[Url], times: Times, share: Share<'_>) -> Result<Bounds, Failure> {
         if self.turn.is_some() && !times.has_exchanges {
             return Err(Failure::usage(
                 "--turn ends a connection between two exchanges, and a program has no exchanges; \
@@ -164,20 +168,26 @@ impl BoundOptions {
         {
             return Err(Failure::no_connections(option, url));
         }
+        let deadlines = self.deadlines(times);
+        // The same deadlines make the handler of a program relay.
+        let of_idle = [deadlines.idle(), deadlines.progress(), deadlines.write()];
+        let descriptors = share(of_idle.iter().any(Option::is_some))?;
         Ok(Bounds {
-            limits: self.limits(),
-            deadlines: self.deadlines(times),
+            limits: self.limits(descriptors),
+            deadlines,
             drain_timeout: self.drain_timeout,
             drain_backlog: self.drain_backlog,
             keepalive: times.keepalive,
         })
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self, descriptors: usize) -> Limits {
         let usize = |max| usize::try_from(max).unwrap_or(usize::MAX);
         let mut limits = Limits::default();
         if let Some(max) = self.max_connections {
             limits = limits.with_max_connections(usize(max));
+        } else if let Some(max) = limits.max_connections() {
+            limits = limits.with_max_connections((max / descriptors).max(1));
         }
         if let Some(max) = self.max_connections_per_address {
             limits = limits.with_max_connections_per_address(usize(max));

@@ -146,6 +146,22 @@ pub struct CommonOptions {
     pub tls: TlsArguments,
 }
 
+impl CommonOptions {
+    /// Whether a layer may stand between a connection and its handler, or may leave bytes that the
+    /// layer has read already.
+    pub fn may_change_bytes(&self) -> bool {
+        #[cfg(feature = "tls")]
+        let is_encrypted = self.tls.is_given();
+        #[cfg(not(feature = "tls"))]
+        let is_encrypted = false;
+        #[cfg(feature = "proxy-protocol")]
+        let is_behind_proxy = self.proxy.is_given();
+        #[cfg(not(feature = "proxy-protocol"))]
+        let is_behind_proxy = false;
+        is_encrypted || is_behind_proxy || self.auth.has_key()
+    }
+}
+
 impl Options {
     /// Where to listen: at least one place.
     ///

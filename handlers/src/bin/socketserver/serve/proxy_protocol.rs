@@ -54,6 +54,11 @@ fn trusted(text: &str) -> Result<Trusted, String> {
 }
 
 impl ProxyOptions {
+    /// Whether connections begin with a header.
+    pub fn is_given(&self) -> bool {
+        self.proxy_protocol
+    }
+
     /// The proxies before the servers of connections among `urls`; `None` if the clients connect
     /// themselves.
     ///

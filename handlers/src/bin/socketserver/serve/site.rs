@@ -38,7 +38,9 @@ impl Site {
                 url.scheme()
             )));
         }
-        let bounds = common.bounds.over(urls, handler.times)?;
+        let changes_bytes = common.may_change_bytes();
+        let share = |by_deadlines| (handler.descriptors)(own, by_deadlines || changes_bytes);
+        let bounds = common.bounds.over(urls, handler.times, &share)?;
         let exposure = handler.exposure.chosen(own)?;
         let audience = handler.exposure.audience(own, common.auth.has_key())?;
         for url in urls {

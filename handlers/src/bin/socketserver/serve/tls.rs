@@ -50,6 +50,11 @@ pub struct TlsArguments {
 }
 
 impl TlsArguments {
+    /// Whether connections are encrypted.
+    pub fn is_given(&self) -> bool {
+        !self.tls_cert.is_empty()
+    }
+
     /// Loads the files for servers on `urls`; `None` if the user asks for no encryption.
     ///
     /// # Errors
