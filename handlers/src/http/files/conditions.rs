@@ -18,6 +18,9 @@ pub(super) struct Validators {
     pub(super) last_modified: Option<HttpDate>,
 }
 
+/// The age of a file's last write at which its date is a strong validator.
+const STRONG_AFTER: Duration = Duration::from_secs(60);
+
 /// The result of the conditions of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -60,15 +63,26 @@ impl Validators {
     }
 
     /// Whether a range of this version is what the client asks for.
+    ///
+    /// A date counts only if the file was written last [`STRONG_AFTER`] ago: before that, the file
+    /// may change once more within the second of the date (RFC 9110, section 8.8.2.2).
     pub(super) fn permits_range(&self, headers: &HeaderMap) -> bool {
         let Some(value) = headers.get(IF_RANGE) else {
             return true;
         };
         let is_same_date = || {
             let date = date_in(headers, &IF_RANGE);
-            date.is_some() && date == self.last_modified
+            date.is_some() && date == self.last_modified && self.has_strong_date()
         };
         value.as_bytes() == self.etag.as_bytes() || is_same_date()
+    }
+
+    fn has_strong_date(&self) -> bool {
+        let modified = self.last_modified.map(SystemTime::from);
+        modified.is_some_and(|modified| {
+            let age = SystemTime::now().duration_since(modified);
+            age.is_ok_and(|age| age >= STRONG_AFTER)
+        })
     }
 
     fn is_modified_since(&self, date: HttpDate) -> bool {
@@ -212,6 +226,26 @@ mod tests {
             assert_eq!(validators().permits_range(&headers), expected, "{value}");
         }
         assert!(validators().permits_range(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn the_date_of_a_file_that_was_written_in_the_last_minute_permits_no_range() {
+        let now = SystemTime::now();
+        for (age, expected) in [(0, false), (30, false), (120, true)] {
+            let modified = HttpDate::from(now - Duration::from_secs(age));
+            let mut headers = HeaderMap::new();
+            headers.insert(
+                IF_RANGE,
+                HeaderValue::try_from(modified.to_string()).unwrap(),
+            );
+            let validators = Validators {
+                etag: "\"a\"".to_owned(),
+                last_modified: Some(modified),
+            };
+            assert_eq!(validators.permits_range(&headers), expected, "{age}");
+            headers.insert(IF_RANGE, HeaderValue::from_static("\"a\""));
+            assert!(validators.permits_range(&headers), "{age}");
+        }
     }
 
     #[test]
