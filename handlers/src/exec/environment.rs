@@ -305,8 +305,15 @@ mod tests {
             "LISTEN_FDS",
             "LISTEN_PID",
             "LISTEN_FDNAMES",
+            "LISTEN_PIDFDID",
             "NOTIFY_SOCKET",
+            "MAINPID",
+            "SYSTEMD_EXEC_PID",
+            "JOURNAL_STREAM",
+            "MEMORY_PRESSURE_WATCH",
             "WATCHDOG_USEC",
+            "LISTENER",
+            "CREDENTIALS_DIRECTORY",
             "PROTO",
             "PROTOCOL",
             "TCPREMOTEIP",
@@ -316,7 +323,14 @@ mod tests {
             "SSL_CERT_FILE",
         ];
         let own = own.map(|name| (OsString::from(name), OsString::from("x")));
-        let expected = [c"PATH=x", c"PROTOCOL=x", c"SSL_CERT_FILE=x"];
+        let expected = [
+            c"PATH=x",
+            c"MEMORY_PRESSURE_WATCH=x",
+            c"LISTENER=x",
+            c"CREDENTIALS_DIRECTORY=x",
+            c"PROTOCOL=x",
+            c"SSL_CERT_FILE=x",
+        ];
         assert_eq!(inherited(own), expected);
     }
 }

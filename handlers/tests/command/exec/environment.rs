@@ -157,6 +157,8 @@ fn nothing_of_the_server_s_own_and_of_another_client_is_passed_on() {
     command
         .env("NOTIFY_SOCKET", "/nowhere")
         .env("LISTEN_FDNAMES", "web")
+        .env("LISTEN_PIDFDID", "4711")
+        .env("SYSTEMD_EXEC_PID", "4711")
         .env("WATCHDOG_USEC", "1000000000")
         .env("TCPREMOTEHOST", "other.example")
         .env("REMOTE_HOST", "other.example")
@@ -167,6 +169,8 @@ fn nothing_of_the_server_s_own_and_of_another_client_is_passed_on() {
     for name in [
         "NOTIFY_SOCKET",
         "LISTEN_FDNAMES",
+        "LISTEN_PIDFDID",
+        "SYSTEMD_EXEC_PID",
         "WATCHDOG_USEC",
         "TCPREMOTEHOST",
         "REMOTE_HOST",

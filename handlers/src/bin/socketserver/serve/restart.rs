@@ -199,6 +199,7 @@ impl Restart {
             .env("LISTEN_FDS", sockets.len().to_string())
             .env("LISTEN_FDNAMES", names.join(":"))
             .env_remove("LISTEN_PID")
+            .env_remove("LISTEN_PIDFDID")
             .env_remove("LISTEN_FDS_FIRST_FD")
             // The successor is watched by the watchdog, too.
             .env_remove("WATCHDOG_PID");
