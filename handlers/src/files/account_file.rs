@@ -102,7 +102,8 @@ impl AccountFile {
     /// If the file cannot be read, or a line is no account.
     pub fn table(&self) -> Result<Table, AccountsError> {
         let text = fs::read_to_string(&self.path);
-        parse(&self.path, &text.map_err(|error| self.io(error))?)
+        let text = text.map_err(|error| AccountsError::of_read(&self.path, error));
+        parse(&self.path, &text?)
     }
 
     /// Lets `change` change the lines of the file, and writes them.
@@ -173,7 +174,7 @@ impl AccountFile {
     }
 
     fn io(&self, error: io::Error) -> AccountsError {
-        AccountsError::io(&self.path, error)
+        AccountsError::Io(self.path.clone(), error)
     }
 }
 
@@ -248,6 +249,23 @@ mod tests {
         fs::write(&path, "nonsense\n").unwrap();
         file.add("bob", &password(), None).unwrap_err();
         assert_eq!(fs::read_to_string(&path).unwrap(), "nonsense\n");
+    }
+
+    #[test]
+    fn an_error_advises_to_make_the_file_only_if_the_file_does_not_exist() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users");
+        let advises = |error: AccountsError| error.to_string().contains("users add");
+        assert!(advises(AccountFile::new(&path).table().unwrap_err()));
+        // The new file cannot be written.
+        fs::create_dir(directory.path().join("users.new")).unwrap();
+        let file = AccountFile::new(&path);
+        assert!(!advises(file.add("ada", &password(), None).unwrap_err()));
+        let nowhere = AccountFile::new(directory.path().join("nowhere/users"));
+        assert!(!advises(nowhere.add("ada", &password(), None).unwrap_err()));
+        fs::write(&path, b"\xff\n").unwrap();
+        assert!(!advises(file.table().unwrap_err()));
+        assert!(!advises(file.set_password("ada", &password()).unwrap_err()));
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Accounts {
     /// read the file.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, AccountsError> {
         let path = path.into();
-        let metadata = fs::metadata(&path).map_err(|error| AccountsError::io(&path, error))?;
+        let metadata = fs::metadata(&path).map_err(|error| AccountsError::of_read(&path, error))?;
         if metadata.mode() & 0o077 != 0 {
             log::warn!(
                 "other users can read {}, which has the hashes of passwords; chmod 600 ends that",
@@ -93,7 +93,7 @@ impl Accounts {
     ///
     /// As [`open`](Self::open): a file that is missing or broken has no accounts.
     pub fn table(&self) -> Result<Arc<Table>, AccountsError> {
-        let failed = |error| AccountsError::io(&self.path, error);
+        let failed = |error| AccountsError::of_read(&self.path, error);
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = stamp(&fs::metadata(&self.path).map_err(failed)?);
         if let Some((_, table)) = read.as_ref().filter(|(known, _)| *known == stamp) {
@@ -181,8 +181,11 @@ pub(super) fn check_name(name: &str) -> Result<(), LineError> {
 #[non_exhaustive]
 pub enum AccountsError {
     /// The file cannot be read or written.
-    #[error("the accounts in {0}: {1}; \"socketserver users add\" makes such a file")]
+    #[error("the accounts in {0}: {1}")]
     Io(PathBuf, #[source] io::Error),
+    /// The file does not exist.
+    #[error("the accounts in {0}: {1}; \"socketserver users add\" makes such a file")]
+    Missing(PathBuf, #[source] io::Error),
     /// A line is not an account.
     #[error("the accounts in {0}, line {1}: {2}")]
     Line(PathBuf, usize, #[source] LineError),
@@ -198,8 +201,12 @@ pub enum AccountsError {
 }
 
 impl AccountsError {
-    pub(super) fn io(path: &Path, error: io::Error) -> Self {
-        Self::Io(path.to_owned(), error)
+    /// The file at `path` cannot be opened or read.
+    pub(super) fn of_read(path: &Path, error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing(path.to_owned(), error),
+            _ => Self::Io(path.to_owned(), error),
+        }
     }
 }
 

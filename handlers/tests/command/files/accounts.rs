@@ -151,6 +151,9 @@ fn a_service_without_its_directory_or_its_accounts_does_not_start() {
     fs::write(site.path("users"), "ada\n").unwrap();
     let (_, why) = refusal(&site, &[]);
     assert!(why.contains("line 1"), "{why}");
+    fs::write(site.path("users"), b"\xff\n").unwrap();
+    let (_, why) = refusal(&site, &[]);
+    assert!(why.contains("UTF-8") && !why.contains("users add"), "{why}");
     fs::write(site.path("users"), "").unwrap();
     fs::remove_dir_all(site.path("homes")).unwrap();
     let (status, why) = refusal(&site, &[]);
