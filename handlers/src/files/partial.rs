@@ -52,9 +52,9 @@ pub fn is_partial_name(name: &[u8]) -> bool {
 /// program, or this program after a crash, finds the bytes that have arrived, and never the bytes
 /// of another version. A partial file without bytes is removed when it is dropped.
 ///
-/// Two sessions must not have the same partial file at a time, since the one that is dropped without
-/// bytes would remove the file of the other. The caller of [`open`](Self::open) has to make sure of
-/// that, and [`open_locked`](Self::open_locked) makes sure of it between programs.
+/// Two sessions must not have the same partial file at a time: a value that is dropped without
+/// bytes would remove the file of the other session. The caller of [`open`](Self::open) has to make
+/// sure of that, and [`open_locked`](Self::open_locked) makes sure of that between programs.
 #[derive(Debug)]
 pub struct Partial {
     directory: OwnedFd,

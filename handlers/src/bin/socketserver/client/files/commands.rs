@@ -64,8 +64,8 @@ impl<'b> Client<'b> {
         Ok(Next::Command)
     }
 
-    /// Shows a list. After a lost connection the client asks for the list again, unless a part of it
-    /// is on standard output already.
+    /// Shows a list. After a lost connection the client asks for the list again, unless a part of
+    /// the list is on standard output already.
     fn ls(&mut self, path: &str) -> Result<(), Trouble> {
         let mut is_shown = false;
         let mut waiting = self.remote.with_retries(|remote| {

@@ -161,8 +161,8 @@ struct Content<'a> {
 }
 
 impl Content<'_> {
-    /// Whether the content has this hash. No byte of a content moves: the client asks for what comes
-    /// after the last byte.
+    /// Whether the content has this hash. No byte of the content moves if so: the client asks for
+    /// what comes after the last byte.
     fn is_known(&self, server: &mut Remote<'_>, hash: &str) -> Result<bool, Trouble> {
         let offset = self.begin(server, self.size, hash)?;
         if offset == self.size {
@@ -210,8 +210,8 @@ impl Content<'_> {
         finished.map_err(|error| not_finished(name, error))
     }
 
-    /// Asks for the bytes from `offset`, of which the bytes before have this hash. Returns where the
-    /// server begins: there, or at 0.
+    /// Asks for the bytes from `offset`; the bytes before have this hash here. Returns where the
+    /// server begins: at `offset` if its bytes have the same hash, and else at 0.
     fn begin(
         &self,
         server: &mut Remote<'_>,

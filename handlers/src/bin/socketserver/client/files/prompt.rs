@@ -167,9 +167,10 @@ fn directory_of(path: &[u8]) -> &[u8] {
     &path[..slash.map_or(0, |slash| slash + 1)]
 }
 
-/// What the last word of a line can become, of the names in its directory. If the user has begun a
-/// quote, or a name needs quotes, all names have them, so that they begin in the same way. The quote
-/// of a directory stays open for the names in the directory. `after` is the line behind the cursor.
+/// What the last name of a line can become, given the names in its directory. If the user has begun
+/// a quote, or a name needs quotes, all names have quotes, so that they begin in the same way. The
+/// quote of a directory stays open for the names in the directory. `after` is the line behind the
+/// cursor.
 fn completions(last: &Unfinished<'_>, after: &str, mut names: Vec<(Vec<u8>, bool)>) -> Vec<Pair> {
     let directory = directory_of(&last.word);
     let begin = &last.word[directory.len()..];

@@ -138,9 +138,9 @@ impl<'a> Remote<'a> {
         self.moved += bytes;
     }
 
-    /// Repeats an action that has failed for a reason that may pass. If the connection was lost after
-    /// bytes of this try had moved, the count of tries begins again. Every refusal counts, and so
-    /// does a content with a wrong hash, since the next try could move the same bytes in vain.
+    /// Repeats an action that has failed for a reason that may pass. If the connection was lost
+    /// after bytes of this try had moved, the count of tries begins again. Every refusal counts. A
+    /// wrong hash counts too, since the next try could move the same bytes in vain.
     pub fn with_retries<T>(
         &mut self,
         mut act: impl FnMut(&mut Self) -> Result<T, Trouble>,

@@ -1,4 +1,4 @@
-//! A line of the user as words, and a name as it is shown: [`split`], [`Unfinished`] and [`quoted`].
+//! A line of the user as words, and a name as it is shown: [`split`], [`Unfinished`], [`quoted`].
 
 use socketserver_handlers::files::unescape;
 
@@ -18,14 +18,14 @@ pub fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
     }
 }
 
-/// The last word of a line that the user has not finished.
+/// The last name of a line that the user has not finished. After white space the name is empty.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unfinished<'a> {
     /// The words before.
     pub before: Vec<Vec<u8>>,
-    /// Where the word begins in the line, with its quote.
+    /// Where the last name begins in the line, with its quote.
     pub begin: usize,
-    /// The word without quotes and escapes, as far as it is complete.
+    /// The last name without quotes and escapes, as far as the name is complete.
     pub word: Vec<u8>,
     /// The quote that is open at the end of the line.
     pub quote: Option<u8>,
@@ -34,8 +34,7 @@ pub struct Unfinished<'a> {
 }
 
 impl<'a> Unfinished<'a> {
-    /// Finds the last word of the line, which is empty after white space. Returns `None` if no end of
-    /// the line makes it valid.
+    /// Finds the last name of the line. Returns `None` if an escape before the end is wrong.
     pub fn of(line: &'a [u8]) -> Option<Self> {
         let mut scanned = Scanned::new(line);
         let escape = match scanned.end {
@@ -116,7 +115,7 @@ impl Scanned {
         scanned
     }
 
-    /// The word that goes on here, or else begins here.
+    /// What goes on here, or else begins here.
     fn word(&mut self, at: usize) -> &mut Vec<u8> {
         if !self.is_amid_word {
             self.is_amid_word = true;
@@ -223,7 +222,7 @@ mod tests {
         }
     }
 
-    /// The beginning of the last word, the word, its open quote and its unfinished escape.
+    /// The last name of a line: its beginning, its bytes, its open quote and its unfinished escape.
     fn unfinished(line: &str) -> Option<(usize, Vec<u8>, Option<char>, &str)> {
         let last = Unfinished::of(line.as_bytes())?;
         let escape = str::from_utf8(last.escape).unwrap();
