@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use support::certificates::Authority;
 
 use crate::served::{SAFETY_NET, Served, socketserver};
@@ -107,6 +108,46 @@ fn each_request_is_logged_on_standard_error_or_in_a_file() {
     );
     assert!(requests[2].starts_with("\"nonsense\" 400 "), "{text}");
     assert!(text.lines().all(|line| line.starts_with("127.0.0.1 - - [")));
+}
+
+#[test]
+fn sighup_opens_the_access_log_again_and_a_failed_open_keeps_the_former_file() {
+    for mixin in ["reactor", "threading", "forking"] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let log = path("access.log");
+        let options = ["--mixin", mixin, "--access-log", log.to_str().unwrap()];
+        let (mut served, _root) = serve(&options);
+        let paths_in = |log: &Path| {
+            let text = fs::read_to_string(log).unwrap();
+            let words = text
+                .lines()
+                .map(|line| line.split(' ').nth(6).unwrap().to_owned());
+            Vec::from_iter(words)
+        };
+        // A forked child may write its line after the client has its answer.
+        let eventually = |log: &Path, expected: &[&str]| {
+            support::waiting::eventually("the line is there", || paths_in(log) == expected);
+        };
+        get(&served, "/1");
+        eventually(&log, &["/1"]);
+        fs::rename(&log, path("access.log.1")).unwrap();
+        get(&served, "/2");
+        eventually(&path("access.log.1"), &["/1", "/2"]);
+        served.signal(Signal::SIGHUP);
+        served.wait_for_log("the access log was opened again");
+        get(&served, "/3");
+        eventually(&log, &["/3"]);
+        fs::rename(&log, path("access.log.2")).unwrap();
+        fs::create_dir(&log).unwrap();
+        served.signal(Signal::SIGHUP);
+        let line = served.wait_for_log("the access log from before stays in use");
+        assert!(line.contains("access.log: Is a directory"), "{line}");
+        get(&served, "/4");
+        eventually(&path("access.log.2"), &["/3", "/4"]);
+        eventually(&path("access.log.1"), &["/1", "/2"]);
+        served.stop();
+    }
 }
 
 #[test]

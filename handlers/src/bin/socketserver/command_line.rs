@@ -42,8 +42,8 @@ pub enum Task {
     /// program at once too, but the children of a forking server still finish their requests. In
     /// both cases the exit status is 128 plus the number of the signal.
     ///
-    /// With --tls-cert or --rules, SIGHUP loads the files of these options again, and does not stop
-    /// the server.
+    /// With --tls-cert, --rules or --access-log, SIGHUP loads or opens the files of these options
+    /// again, and does not stop the server.
     ///
     /// SIGUSR2 starts a successor: the same program with the same arguments, which takes the
     /// listening sockets over. This server stops when the successor is ready, and goes on if the

@@ -1,7 +1,9 @@
 //! The options of the files over HTTP.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::Args;
@@ -10,6 +12,7 @@ use socketserver_handlers::http::{AccessLog, Http, HttpLimits, StaticFiles};
 
 use crate::factory::Factory;
 use crate::failure::Failure;
+use crate::watched::Watched;
 
 /// Which files are served, and how.
 #[derive(Debug, Args)]
@@ -45,9 +48,39 @@ pub struct HttpOptions {
 
     /// File to which a line for each request is appended, in the common log format
     ///
-    /// Without this option the lines are in the log on standard error.
+    /// Without this option the lines are in the log on standard error. SIGHUP opens the file again,
+    /// after a rename for example, and does not stop the server. If that fails, the lines go on into
+    /// the file from before.
     #[arg(long, value_name = "FILE")]
-    access_log: Option<PathBuf>,
+    access_log: Option<LogFile>,
+}
+
+/// The file of the access log. All clones share the open file.
+#[derive(Debug, Clone)]
+struct LogFile {
+    path: PathBuf,
+    opened: Arc<OnceLock<AccessLog>>,
+}
+
+impl From<OsString> for LogFile {
+    fn from(path: OsString) -> Self {
+        Self {
+            path: path.into(),
+            opened: Arc::default(),
+        }
+    }
+}
+
+impl LogFile {
+    /// The log, which the first call opens.
+    fn open(&self) -> Result<AccessLog, Failure> {
+        if let Some(log) = self.opened.get() {
+            return Ok(log.clone());
+        }
+        let log = AccessLog::open(&self.path);
+        let log = log.map_err(|error| cannot("write", &self.path, error))?;
+        Ok(self.opened.get_or_init(|| log).clone())
+    }
 }
 
 /// The time between two requests: the server's own --idle-timeout bounds it.
@@ -72,15 +105,34 @@ impl HttpOptions {
             files = files.cors();
         }
         let limits = HttpLimits::default().with_idle_time(UNBOUNDED);
-        let Some(path) = &self.access_log else {
+        let Some(log) = &self.access_log else {
             return Ok(Box::new(move || {
                 Box::new(Http::new(files.clone()).limits(limits))
             }));
         };
-        let log = AccessLog::open(path);
-        let log = log.map_err(|error| cannot("write", path, error))?;
+        let log = log.open()?;
         Ok(Box::new(move || {
             Box::new(Http::new(log.of(files.clone())).limits(limits))
+        }))
+    }
+
+    /// The access log, which SIGHUP opens again.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened now.
+    pub fn watched(&self) -> Result<Option<Watched>, Failure> {
+        let Some(file) = &self.access_log else {
+            return Ok(None);
+        };
+        let (log, path) = (file.open()?, file.path.clone());
+        Ok(Some(Watched {
+            loaded: "the access log was opened again",
+            kept: "the access log from before stays in use",
+            load: Arc::new(move || {
+                let opened = log.reopen();
+                opened.map_err(|error| cannot("write", &path, error).to_string())
+            }),
         }))
     }
 }

@@ -16,7 +16,7 @@
 //!
 //! Imports run one way: `command_line`; `trace`, `exec`; `serve`, `client`; `registry`; the options
 //! and rules that they share; `passed_sockets`, `privileges`; `failure`; `url`, `mix_in`,
-//! `amounts`, `service_manager`, `standard_error`; `fork_gate`.
+//! `amounts`, `service_manager`, `standard_error`, `watched`; `fork_gate`.
 
 mod amounts;
 mod auth_options;
@@ -52,6 +52,7 @@ mod trace;
 mod url;
 #[cfg(feature = "files")]
 mod users;
+mod watched;
 
 use std::env;
 use std::io;

@@ -22,6 +22,7 @@ use crate::mix_in::MixIn;
 use crate::remote::Exposure;
 use crate::shell_options::{FramingOption, LimitOptions};
 use crate::url::{DatagramUrl, StreamUrl, Url};
+use crate::watched::Watched;
 
 /// The mix-ins of a handler whose requests share nothing.
 const ANY_MIX_IN: &[MixIn] = &[
@@ -69,6 +70,8 @@ pub struct Entry {
     /// By which number the default of --max-connections is smaller than nine tenths of the
     /// descriptors that the process may open: with these options, and with or without a relay.
     pub descriptors: fn(options: &ArgMatches, has_relay: bool) -> Result<usize, Failure>,
+    /// The files of the handlers that SIGHUP opens again.
+    pub watched: fn(options: &ArgMatches) -> Result<Option<Watched>, Failure>,
 }
 
 /// The times of a client unless the user gives others.
@@ -149,6 +152,7 @@ pub static HANDLERS: &[Entry] = &[
         exposure: Exposure::Anywhere,
         times: Times::OF_MESSAGES,
         descriptors: one,
+        watched: no_files,
     },
     Entry {
         name: "upper",
@@ -161,6 +165,7 @@ pub static HANDLERS: &[Entry] = &[
         exposure: Exposure::Anywhere,
         times: Times::OF_MESSAGES,
         descriptors: one,
+        watched: no_files,
     },
     Entry {
         name: "upper-loop",
@@ -173,6 +178,7 @@ pub static HANDLERS: &[Entry] = &[
         exposure: Exposure::Anywhere,
         times: Times::OF_MESSAGES,
         descriptors: one,
+        watched: no_files,
     },
     Entry {
         name: "time",
@@ -185,6 +191,7 @@ pub static HANDLERS: &[Entry] = &[
         exposure: Exposure::Anywhere,
         times: Times::OF_MESSAGES,
         descriptors: one,
+        watched: no_files,
     },
     Entry {
         name: "greeting",
@@ -197,6 +204,7 @@ pub static HANDLERS: &[Entry] = &[
         exposure: Exposure::Anywhere,
         times: Times::OF_MESSAGES,
         descriptors: one,
+        watched: no_files,
     },
     Entry {
         name: "hello",
@@ -209,6 +217,7 @@ pub static HANDLERS: &[Entry] = &[
         exposure: Exposure::Anywhere,
         times: Times::OF_MESSAGES,
         descriptors: one,
+        watched: no_files,
     },
     #[cfg(feature = "http")]
     Entry {
@@ -222,6 +231,7 @@ pub static HANDLERS: &[Entry] = &[
         exposure: Exposure::Anywhere,
         times: Times::OF_FILES,
         descriptors: one,
+        watched: access_log,
     },
     Entry {
         name: "chat",
@@ -234,6 +244,7 @@ pub static HANDLERS: &[Entry] = &[
         exposure: Exposure::Anywhere,
         times: Times::OF_MESSAGES,
         descriptors: one,
+        watched: no_files,
     },
     Entry {
         name: "shell",
@@ -246,6 +257,7 @@ pub static HANDLERS: &[Entry] = &[
         exposure: Exposure::ThisMachine("whoever reaches it can run every command that you can"),
         times: Times::OF_MESSAGES,
         descriptors: one,
+        watched: no_files,
     },
     #[cfg(feature = "files")]
     Entry {
@@ -259,6 +271,7 @@ pub static HANDLERS: &[Entry] = &[
         exposure: Exposure::Anywhere,
         times: Times::OF_UPLOADS,
         descriptors: one,
+        watched: no_files,
     },
     Entry {
         name: "operator",
@@ -271,6 +284,7 @@ pub static HANDLERS: &[Entry] = &[
         exposure: Exposure::ThisMachine("whoever reaches it is sent the commands that you type"),
         times: Times::OF_MESSAGES,
         descriptors: one,
+        watched: no_files,
     },
 ];
 
@@ -286,6 +300,7 @@ pub static EXEC: Entry = Entry {
     exposure: Exposure::Anywhere,
     times: Times::OF_PROGRAMS,
     descriptors: of_program,
+    watched: no_files,
 };
 
 fn exec<R>(options: &ArgMatches, _: Option<&Url>) -> Result<Factory<R>, Failure>
@@ -294,6 +309,16 @@ where
 {
     let exec = ExecOptions::from_arg_matches(options)?.handler()?;
     Ok(Box::new(move || Box::new(exec.clone())))
+}
+
+/// Handlers without files that SIGHUP opens again.
+fn no_files(_: &ArgMatches) -> Result<Option<Watched>, Failure> {
+    Ok(None)
+}
+
+#[cfg(feature = "http")]
+fn access_log(options: &ArgMatches) -> Result<Option<Watched>, Failure> {
+    HttpOptions::from_arg_matches(options)?.watched()
 }
 
 /// The descriptors of a client whose handler answers it when it needs a further descriptor and has

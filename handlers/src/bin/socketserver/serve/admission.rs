@@ -6,9 +6,9 @@ use std::sync::Arc;
 use clap::Args;
 use socketserver_handlers::admission::{Admission, Network, Rate, Rules, RulesError};
 
-use super::reload::Watched;
 use crate::failure::Failure;
 use crate::url::Url;
+use crate::watched::Watched;
 
 /// The options of who is admitted.
 #[derive(Debug, Args)]
@@ -87,7 +87,8 @@ impl AdmissionOptions {
         };
         let admission = admission.clone();
         Some(Watched {
-            what: "the rules",
+            loaded: "the rules were loaded again",
+            kept: "the rules from before stay in use",
             load: Arc::new(move || {
                 let rules = given.load().map_err(|error| error.to_string())?;
                 admission.set_rules(rules);

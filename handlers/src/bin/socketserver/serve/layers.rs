@@ -14,12 +14,12 @@ use super::concurrency::Concurrency;
 use super::options::Options;
 #[cfg(feature = "proxy-protocol")]
 use super::proxy_protocol::Proxies;
-use super::reload::Watched;
 #[cfg(feature = "tls")]
 use super::tls::Encryption;
 use crate::failure::Failure;
 use crate::remote::Exposure;
 use crate::url::Url;
+use crate::watched::Watched;
 
 /// A value that makes servers of stacks for requests of type `R`.
 pub trait Host<R> {
@@ -74,6 +74,7 @@ impl Layers {
         let admission = common.admission.over(urls)?;
         let rules = admission.as_ref();
         files.extend(rules.and_then(|it| common.admission.watched(it)));
+        files.extend((options.handler.watched)(&options.own)?);
         Ok(Self {
             concurrency,
             tracer: options.tracer.clone(),

@@ -1,6 +1,5 @@
 //! The reload of files, which SIGHUP requests and a loop carries out.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -9,15 +8,7 @@ use socketserver::ServersHandle;
 use crate::fork_gate;
 #[cfg(feature = "systemd")]
 use crate::service_manager::ServiceManager;
-
-/// Files that can be loaded again.
-#[derive(Clone)]
-pub struct Watched {
-    /// What the files are, for the log.
-    pub what: &'static str,
-    /// Loads the files, or fails with the reason and leaves what was loaded before.
-    pub load: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
-}
+use crate::watched::Watched;
 
 /// Whether files have to be loaded again. A clone is the same request.
 #[derive(Debug, Clone)]
@@ -60,12 +51,12 @@ impl Reload {
         // A child that another loop forked now would find the files locked for ever.
         let _no_fork = fork_gate::hold();
         let mut has_failed = false;
-        for Watched { what, load } in self.files.iter() {
-            match load() {
-                Ok(()) => log::info!("{what} were loaded again"),
+        for files in self.files.iter() {
+            match (files.load)() {
+                Ok(()) => log::info!("{}", files.loaded),
                 Err(error) => {
                     has_failed = true;
-                    log::error!("{error}; {what} from before stay in use");
+                    log::error!("{error}; {}", files.kept);
                 }
             }
         }
@@ -76,11 +67,5 @@ impl Reload {
         });
         #[cfg(not(feature = "systemd"))]
         let _ = has_failed;
-    }
-}
-
-impl fmt::Debug for Watched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.what)
     }
 }

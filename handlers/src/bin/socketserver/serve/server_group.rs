@@ -21,7 +21,7 @@ use super::layers::Host;
 use super::metrics::MetricsServer;
 #[cfg(feature = "systemd")]
 use super::options::Options;
-use super::reload::{Reload, Watched};
+use super::reload::Reload;
 #[cfg(feature = "systemd")]
 use super::restart::{Predecessor, Restart};
 use super::site::Site;
@@ -33,6 +33,7 @@ use crate::remote::Audience;
 use crate::service_manager::{Pulse, ServiceManager};
 use crate::stop::StopSignals;
 use crate::url::Url;
+use crate::watched::Watched;
 use crate::{standard_error, standard_streams};
 
 /// The servers of the program, each with its own loop.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use clap::Args;
 use socketserver::{TlsConfig, TlsOptions};
 
-use super::reload::Watched;
 use crate::failure::Failure;
 use crate::url::{StreamUrl, Url};
+use crate::watched::Watched;
 
 /// The options of a server with TLS.
 #[derive(Debug, Args)]
@@ -126,7 +126,8 @@ impl Encryption {
     pub fn watched(&self) -> Watched {
         let config = self.config.clone();
         Watched {
-            what: "the files of TLS",
+            loaded: "the files of TLS were loaded again",
+            kept: "the files of TLS from before stay in use",
             load: Arc::new(move || config.reload().map_err(|error| error.to_string())),
         }
     }
