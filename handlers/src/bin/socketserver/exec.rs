@@ -18,8 +18,8 @@ impl Args for Options {
                 let help = "How many programs, one for each connection or datagram, run at a time; \
                             further clients wait";
                 let further = "The default is nine tenths of the file descriptors that the process \
-                               may open, divided by 4, or by 8 where this process relays the bytes: \
-                               230 or 115 if \"ulimit -n\" is 1024.";
+                               may open, divided by 4, or by 8 where this process relays the \
+                               bytes: 230 or 115 if \"ulimit -n\" is 1024.";
                 option.help(help).long_help(format!("{help}\n\n{further}"))
             })
             .mut_arg("idle_timeout", |option| {

@@ -49,8 +49,8 @@ pub struct HttpOptions {
     /// File to which a line for each request is appended, in the common log format
     ///
     /// Without this option the lines are in the log on standard error. SIGHUP opens the file again,
-    /// after a rename for example, and does not stop the server. If that fails, the lines go on into
-    /// the file from before.
+    /// after a rename for example, and does not stop the server. If that fails, the lines go on
+    /// into the file from before.
     #[arg(long, value_name = "FILE")]
     access_log: Option<LogFile>,
 }
