@@ -49,7 +49,7 @@ pub struct Sizes {
 
 impl Sizes {
     pub const FULL: Self = Self {
-        rounds: 9,
+        rounds: 15,
         slice: Duration::from_millis(400),
         warm_up: Duration::from_millis(500),
         kept: 5000,
@@ -109,7 +109,7 @@ impl Load {
             Self::Hello | Self::Small | Self::SmallFew | Self::Large => sizes.rounds,
             Self::Kept => 1,
             // Its slices are longer.
-            Self::SlowHeads => sizes.rounds.div_ceil(2),
+            Self::SlowHeads => sizes.rounds.div_ceil(3),
         }
     }
 

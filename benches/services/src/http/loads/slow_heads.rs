@@ -21,8 +21,8 @@ const ORDINARY: usize = 64;
 /// The time in which every slow client sends a byte.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The slow clients send in so many groups.
-const GROUPS: u32 = 100;
+/// The slow clients send in so many groups, as clients do that know nothing of one another.
+const GROUPS: u32 = 1000;
 
 /// What every slow client begins with: the beginning of a header that does not end.
 const HALF_HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: a";
