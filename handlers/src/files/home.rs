@@ -256,9 +256,13 @@ impl Place {
 
 /// Flushes the names of a directory to the disk.
 pub(super) fn sync_directory(directory: BorrowedFd<'_>) -> Result<(), Refusal> {
+    Ok(fsync(&readable(directory)?)?)
+}
+
+/// Opens a directory again, to read or to flush it: the descriptor of a home is a path only.
+pub(super) fn readable(directory: BorrowedFd<'_>) -> Result<OwnedFd, Refusal> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = openat(directory, ".", flags, Mode::empty())?;
-    Ok(fsync(&opened)?)
+    Ok(openat(directory, ".", flags, Mode::empty())?)
 }
 
 /// The entries of an open directory, in the order of the file system.

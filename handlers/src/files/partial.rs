@@ -419,30 +419,27 @@ mod tests {
         assert_eq!(names(directory.path()), [] as [&str; 0]);
     }
 
-    fn open_locked(directory: &Path) -> Option<Partial> {
+    fn open_locked(directory: &Path, size: u64) -> Option<Partial> {
         let directory = File::open(directory).unwrap().into();
         let digest = ContentDigest::Sha256;
-        Partial::open_locked(directory, b"a", &[b"1"], 5, digest, 0o600).unwrap()
+        Partial::open_locked(directory, b"a", &[b"1"], size, digest, 0o600).unwrap()
     }
 
     #[test]
     fn only_the_program_that_has_the_lock_removes_or_empties_a_partial_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
-        let mut owner = open_locked(path).unwrap();
+        let mut owner = open_locked(path, 5).unwrap();
         // The file is empty, and the second program leaves.
-        assert!(open_locked(path).is_none());
+        assert!(open_locked(path, 5).is_none());
         assert_eq!(names(path), [partial_name(b"a", &[b"1"])]);
         owner.write(b"hello").unwrap();
         // Longer than the content, as a program with another size would see the file.
-        let opened = File::open(path).unwrap().into();
-        let digest = ContentDigest::Sha256;
-        let second = Partial::open_locked(opened, b"a", &[b"1"], 3, digest, 0o600);
-        assert!(second.unwrap().is_none());
+        assert!(open_locked(path, 3).is_none());
         owner.finish(b"a", HELLO, IfExists::Refuse).unwrap();
         assert_eq!(names(path), ["a"]);
         // The lock has ended with its owner, and the content with its name is left alone.
-        drop(open_locked(path).unwrap());
+        drop(open_locked(path, 5).unwrap());
         assert_eq!(names(path), ["a"]);
         assert_eq!(fs::read(path.join("a")).unwrap(), b"hello");
     }
@@ -455,7 +452,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..200 {
-                        let Some(mut owner) = open_locked(path) else {
+                        let Some(mut owner) = open_locked(path, 5) else {
                             continue;
                         };
                         owner.write(b"hello").unwrap();

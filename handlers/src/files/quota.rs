@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 
+use crate::files::home::readable;
 use crate::files::locks::{Range, Wait, Wanted, set};
 use crate::files::refusal::{Code, Refusal};
 use crate::files::walk::Usage;
@@ -167,13 +168,7 @@ impl Drop for Change<'_> {
 
 /// The bytes of the files in a home.
 fn count(home: BorrowedFd<'_>) -> Result<u64, Refusal> {
-    let directory = openat(
-        home,
-        ".",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    match Usage::of(directory.as_fd()) {
+    match Usage::of(readable(home)?.as_fd()) {
         Ok(usage) => Ok(usage.bytes),
         // The user may store nothing more in a tree that is too deep to be counted.
         Err(refusal) if refusal.code() == Code::TooDeep => Ok(i64::MAX.unsigned_abs()),
@@ -185,16 +180,41 @@ fn count(home: BorrowedFd<'_>) -> Result<u64, Refusal> {
 mod tests {
     use std::fs;
 
+    use tempfile::TempDir;
+
     use super::*;
+
+    /// A home with a file of five bytes, and the state of its service.
+    struct Site {
+        home: File,
+        state: File,
+        _directories: [TempDir; 2],
+    }
+
+    impl Site {
+        fn new() -> Self {
+            let directories = [(); 2].map(|()| tempfile::tempdir().unwrap());
+            fs::write(directories[0].path().join("five"), "12345").unwrap();
+            let [home, state] = directories
+                .each_ref()
+                .map(|directory| File::open(directory.path()).unwrap());
+            Self {
+                home,
+                state,
+                _directories: directories,
+            }
+        }
+
+        /// The ledger of a session, whose limit is ten bytes.
+        fn open(&self) -> Ledger {
+            Ledger::open(self.state.as_fd(), "ada", self.home.as_fd(), 10).unwrap()
+        }
+    }
 
     #[test]
     fn the_first_session_counts_and_all_sessions_share_the_number() {
-        let directory = tempfile::tempdir().unwrap();
-        let state = File::open(directory.path()).unwrap();
-        let home = tempfile::tempdir().unwrap();
-        fs::write(home.path().join("five"), "12345").unwrap();
-        let opened = File::open(home.path()).unwrap();
-        let open = || Ledger::open(state.as_fd(), "ada", opened.as_fd(), 10).unwrap();
+        let site = Site::new();
+        let open = || site.open();
         let one = open();
         assert_eq!(one.used().unwrap(), 5);
         one.reserve(4).unwrap();
@@ -212,14 +232,10 @@ mod tests {
 
     #[test]
     fn the_home_is_counted_before_a_refusal_unless_another_session_changes_something() {
-        let directory = tempfile::tempdir().unwrap();
-        let state = File::open(directory.path()).unwrap();
-        let home = tempfile::tempdir().unwrap();
-        fs::write(home.path().join("five"), "12345").unwrap();
-        let opened = File::open(home.path()).unwrap();
-        let open = || Ledger::open(state.as_fd(), "ada", opened.as_fd(), 10).unwrap();
+        let site = Site::new();
+        let open = || site.open();
         let (one, other, killed) = (open(), open(), open());
-        let home = opened.as_fd();
+        let home = site.home.as_fd();
         let upload = killed.begin_change().unwrap();
         upload.reserve(4, home).unwrap();
         let change = one.begin_change().unwrap();
